@@ -1,0 +1,44 @@
+"""Averages over the members of an ensemble."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["EnsembleAverage", "ensemble_average"]
+
+
+class EnsembleAverage(NamedTuple):
+    """Mean over members and what is known about it; every array has the shape of the values without their axis."""
+
+    mean: np.ndarray
+    standard_error: np.ndarray  # of the mean: std / sqrt(count)
+    std: np.ndarray  # between members, with N - 1 in the denominator
+    count: np.ndarray  # members that entered, integers
+
+
+def ensemble_average(values, *, axis=0):
+    """Mean, standard error, standard deviation and count over members, without those that have no value.
+
+    Works in float64 on the host and point by point: a member that is NaN or infinite somewhere (it diverged) is left
+    out there, silently, and ``count`` says how many were left.
+
+    Args:
+        values: (..., N, ...), N members along ``axis``.
+        axis: the axis of the members.
+
+    Returns:
+        :class:`EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer than two are.
+
+    >>> ensemble_average([1.0, 3.0, float("nan")])
+    EnsembleAverage(mean=2.0, standard_error=1.0, std=1.4142135623730951, count=2)
+
+    """
+    values = np.asarray(values, dtype=np.float64)
+    present = np.isfinite(values)
+    count = present.sum(axis=axis)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(present, values, 0.0).sum(axis=axis) / count
+        deviation = np.where(present, values - np.expand_dims(mean, axis), 0.0)
+        variance = np.where(count > 1, (deviation**2).sum(axis=axis) / (count - 1), np.nan)
+        std = np.sqrt(variance)
+        return EnsembleAverage(mean, std / np.sqrt(count), std, count)

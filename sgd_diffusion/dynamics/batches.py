@@ -1,0 +1,50 @@
+"""Which examples each step sees: a pure function of (key, step), so that a run can start anywhere in its own history."""
+
+import jax
+import jax.numpy as jnp
+
+from sgd_diffusion.errors import InputError
+
+SAMPLINGS = ("epochs", "replacement")
+
+
+def batch_indices(key: jax.Array, start, num_steps: int, *, num_examples: int, batch_size: int,
+                  sampling: str = "epochs") -> jax.Array:
+    """Rows of the examples in the mini-batches of steps start, ..., start + num_steps - 1; (num_steps, batch_size) int32.
+
+    The answer depends on `key` and on the absolute step alone: any two calls agree on the steps that they share.
+
+    Args:
+      key: the key of the data order.
+      start: first step, counted from 0; may be traced.
+      num_steps: number of steps, static.
+      num_examples: number of training examples.
+      batch_size: examples in a batch.
+      sampling: "epochs": every epoch is a fresh permutation cut into num_examples // batch_size full batches (the rest
+        of the permutation is left out of that epoch). "replacement": examples are drawn independently.
+
+    Raises:
+      InputError: for a batch larger than the data, or an unknown sampling.
+    """
+    if not 1 <= batch_size <= num_examples:
+        raise InputError(f"Parameter 'batch_size'={batch_size} is out of range. Expected 1 to {num_examples}, the number "
+                         "of training examples; choose a smaller batch.")
+    if sampling not in SAMPLINGS:
+        raise InputError(f"Parameter 'sampling'={sampling!r} is unknown. Expected one of {', '.join(SAMPLINGS)}.")
+    start = jnp.asarray(start, jnp.int32)
+    steps = start + jnp.arange(num_steps, dtype=jnp.int32)
+    if sampling == "replacement":
+        def draw(step):
+            return jax.random.randint(jax.random.fold_in(key, step), (batch_size,), 0, num_examples)
+        return jax.vmap(draw)(steps)
+
+    steps_per_epoch = num_examples // batch_size
+    first = start // steps_per_epoch
+    epochs = first + jnp.arange((num_steps - 1) // steps_per_epoch + 2, dtype=jnp.int32)
+
+    def shuffle(epoch):
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
+        return order[:steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size)
+
+    orders = jax.lax.map(shuffle, epochs).reshape(-1, batch_size)  # one at a time: a permutation sorts num_examples keys
+    return orders[steps - first * steps_per_epoch].astype(jnp.int32)

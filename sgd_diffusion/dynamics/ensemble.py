@@ -1,0 +1,193 @@
+"""Members side by side: seeds x learning rates through one compiled program."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from sgd_diffusion.dynamics.batches import batch_indices
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.sgd import Carry, sgd, start
+from sgd_diffusion.dynamics.window import Recording, WindowRecord, record_window
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems.objectives import Problem
+
+RECORDING_SEED = 0  # coordinates and projections are the same in all runs, so that runs can be compared
+
+
+class MemberKeys(NamedTuple):
+    """Independent keys of a member: initialisation, data order, augmentation."""
+
+    initialisation: jax.Array
+    order: jax.Array
+    augmentation: jax.Array
+
+
+def member_keys(seed) -> MemberKeys:
+    """The keys that belong to a seed, the same in every ensemble."""
+    return MemberKeys(*jax.random.split(jax.random.key(seed), 3))
+
+
+def default_members_at_once(num_members: int) -> int:
+    """How many members run side by side by default: one on CPU, all on an accelerator.
+
+    On CPU a step of one member already fills the cores, and members one after the other (`lax.map`) were faster than
+    vmapped ones for every network measured (`python -m experiments.benchmarks.training`). Accelerators need the
+    parallel work.
+    """
+    return 1 if jax.default_backend() == "cpu" else num_members
+
+
+def map_members(function: Callable[..., Any], *, members_at_once: int,
+                devices: Sequence[jax.Device] | None = None) -> Callable[..., Any]:
+    """`function(shared, member)` over the leading axis of `member`, as `mapped(shared, members)`.
+
+    Args:
+      function: takes a pytree that all members share and one of the member's own; returns a pytree of arrays.
+      members_at_once: members that run side by side on a device; 1 is `lax.map`, all of them is `vmap`, in between
+        groups of so many are vmapped one after the other.
+      devices: devices among which members are dealt out in equal parts; the default one if None.
+
+    Raises:
+      InputError: for fewer than one member at once.
+    """
+    if members_at_once < 1:
+        raise InputError(f"Parameter 'members_at_once'={members_at_once} is out of range. Expected 1 (one after the "
+                         "other) to the number of members (all side by side).")
+
+    def on_one_device(shared, members):
+        def single(member):
+            return function(shared, member)
+        if members_at_once >= jax.tree.leaves(members)[0].shape[0]:
+            return jax.vmap(single)(members)
+        return jax.lax.map(single, members, batch_size=None if members_at_once == 1 else members_at_once)
+
+    if devices is None or len(devices) == 1:
+        return on_one_device
+    mesh = Mesh(np.asarray(devices), ("members",))
+    spread = jax.shard_map(on_one_device, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("members")),
+                           out_specs=PartitionSpec("members"), check_vma=False)
+
+    def on_all_devices(shared, members):
+        count = jax.tree.leaves(members)[0].shape[0]
+        surplus = -count % len(devices)  # the last member is run again on devices that would be left over
+        padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf] + [leaf[-1:]] * surplus), members)
+        return jax.tree.map(lambda leaf: leaf[:count], spread(shared, padded))
+
+    return on_all_devices
+
+
+class Ensemble:
+    """The compiled programs of an ensemble: its start, and a window of all members.
+
+    Args:
+      problem: what is optimised.
+      plan: which members there are.
+      measure: pure function `WindowRecord -> pytree of arrays`, applied on the device to every member's window.
+      members_at_once: see `map_members`; None for the default of the backend.
+      devices: see `map_members`.
+      report: host function `report(step, loss)` called from running windows, or None.
+
+    Raises:
+      InputError: for a batch larger than the data, or more gradient samples than parameters.
+    """
+
+    def __init__(self, problem: Problem, plan: Plan, *, measure: Callable[[WindowRecord], Any],
+                 members_at_once: int | None = None, devices: Sequence[jax.Device] | None = None,
+                 report: Callable[[Any, Any], None] | None = None):
+        self.problem, self.plan, self.measure, self.report = problem, plan, measure, report
+        self.optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
+        at_once = default_members_at_once(plan.num_members) if members_at_once is None else members_at_once
+        self._check()
+        # The members' start is made one by one: it is cheap, and so it cannot depend on how the windows are executed.
+        self._start = jax.jit(map_members(self._start_member, members_at_once=1))
+        self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
+        self._compiled = None
+
+    def start(self) -> Carry:
+        """Carries of all members before the first update, stacked along a leading axis of M members."""
+        return self._start((), self._members()[0])
+
+    def window(self, carry: Carry, start: int) -> tuple[Carry, Any]:
+        """One window of all members from `carry` at waiting time `start`: the carries after it, and the measurements."""
+        if self._compiled is None:
+            self.compile(carry)
+        return self._compiled(*self._arguments(carry, start))
+
+    def compile(self, carry: Carry) -> int:
+        """Compile the window program; returns the bytes of device memory that it needs at its peak.
+
+        Raises:
+          InputError: if that is more than there is.
+        """
+        self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
+        needed, available = _peak_bytes(self._compiled), _available_bytes()
+        if available is not None and needed > available:
+            raise InputError(
+                f"A window needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are free. Run fewer "
+                "members at once, use a shorter window, or set 'sketch_dim' (a few thousand) to keep a random projection "
+                "of the increments in place of all of them.")
+        return needed
+
+    def _members(self):
+        seeds, learning_rates = self.plan.members()
+        return jnp.asarray(seeds), jnp.asarray(learning_rates)
+
+    def _arguments(self, carry, start):
+        # The data travel as arguments: closed over, they would be constants of the program.
+        shared = self.problem.examples, self.problem.probe, jnp.int32(start)
+        return shared, (*self._members(), carry)
+
+    def _start_member(self, shared, seed):
+        del shared
+        return start(self.problem, self.optimizer, member_keys(seed).initialisation)
+
+    def _window_member(self, shared, member):
+        examples, probe, waiting_time = shared
+        seed, learning_rate, carry = member
+        plan, keys = self.plan, member_keys(seed)
+        problem = replace(self.problem, examples=examples, probe=probe)
+        rows = batch_indices(keys.order, waiting_time, plan.window + 1, num_examples=problem.num_examples,
+                             batch_size=plan.batch_size, sampling=plan.sampling)
+        recording = Recording(plan.gradient_samples, plan.by_layer, plan.sketch_dim, jax.random.key(RECORDING_SEED))
+        carry, record = record_window(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation,
+                                      waiting_time, recording=recording, report=self.report)
+        return carry, self.measure(record)
+
+    def _check(self):
+        batch_indices(jax.random.key(0), 0, 1, num_examples=self.problem.num_examples,
+                      batch_size=self.plan.batch_size, sampling=self.plan.sampling)
+        params, _ = jax.eval_shape(self.problem.init, jax.random.key(0))
+        size = sum(leaf.size for leaf in jax.tree.leaves(params))
+        for name in ("gradient_samples", "sketch_dim"):
+            if (getattr(self.plan, name) or 0) > size:
+                raise InputError(f"Parameter '{name}'={getattr(self.plan, name)} is out of range. Expected at most "
+                                 f"{size}, the number of parameters.")
+
+
+def _peak_bytes(compiled) -> int:
+    stats = compiled.memory_analysis()
+    return stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
+
+
+def _available_bytes() -> int | None:
+    """Bytes that the first device can still give, or None where nobody says."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return _available_host_bytes()
+    stats = device.memory_stats() or {}
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
+
+
+def _available_host_bytes() -> int | None:
+    try:
+        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    values = dict(line.split(":") for line in lines)
+    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None

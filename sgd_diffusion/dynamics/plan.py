@@ -1,0 +1,111 @@
+"""A plan says which members an ensemble has and how long they run; it is checked in full before anything is traced."""
+
+import math
+import operator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from sgd_diffusion.dynamics.batches import SAMPLINGS
+from sgd_diffusion.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An ensemble of SGD runs: every seed with every learning rate, over consecutive windows of equal length.
+
+    Attributes:
+      seeds: each seed fixes the initialisation, the data order and the augmentation of its members, by keys of their
+        own; members that share a seed differ in nothing but the learning rate.
+      learning_rates: step sizes eta > 0, constant in time.
+      num_windows: number of consecutive windows.
+      window: updates T >= 2 in a window; window k covers the points t_w = k T to t_w + T.
+      batch_size: examples in a mini-batch.
+      momentum: heavy-ball coefficient in [0, 1).
+      weight_decay: coefficient of the weights added to the gradient, >= 0.
+      sampling: "epochs" (reshuffled, without replacement, full batches only) or "replacement".
+      gradient_samples: number of fixed coordinates at which every mini-batch gradient is recorded.
+      by_layer: also keep the path statistics of every top-level layer.
+      sketch_dim: dimension of the random projection of the increments for models too large to hold them, or None.
+
+    Raises:
+      InputError: for anything outside these ranges.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    learning_rates: tuple[float, ...] = (0.1,)
+    num_windows: int = 1
+    window: int = 1000
+    batch_size: int = 128
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    sampling: str = "epochs"
+    gradient_samples: int = 0
+    by_layer: bool = False
+    sketch_dim: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "seeds", tuple(_integer("seeds", seed, 0, 2**32 - 1) for seed in self.seeds))
+        object.__setattr__(self, "learning_rates", tuple(
+            _number("learning_rates", rate, lambda x: 0 < x < math.inf, "a finite step size > 0")
+            for rate in self.learning_rates))
+        for name in ("seeds", "learning_rates"):
+            values = getattr(self, name)
+            # learning rates are float32 on the device: two that agree there would be the same member twice
+            distinct = set(np.asarray(values, np.float32).tolist()) if name == "learning_rates" else set(values)
+            if not values or len(distinct) < len(values):
+                raise InputError(f"Parameter '{name}'={values} is empty or has duplicates. Expected one or more distinct "
+                                 "values: each stands for a member of the ensemble.")
+        _integer("num_windows", self.num_windows, 1)
+        _integer("window", self.window, 2)
+        _integer("batch_size", self.batch_size, 1)
+        _integer("gradient_samples", self.gradient_samples, 0)
+        _number("momentum", self.momentum, lambda x: 0 <= x < 1, "0 <= momentum < 1")
+        _number("weight_decay", self.weight_decay, lambda x: 0 <= x < math.inf, "a finite coefficient >= 0")
+        if self.sampling not in SAMPLINGS:
+            raise InputError(f"Parameter 'sampling'={self.sampling!r} is unknown. Expected one of {', '.join(SAMPLINGS)}.")
+        if self.sketch_dim is not None:
+            _integer("sketch_dim", self.sketch_dim, 1)
+            if self.by_layer:
+                raise InputError(f"Parameters 'sketch_dim'={self.sketch_dim} and 'by_layer'=True were given together. "
+                                 "Expected one of them: a sketch mixes the layers.")
+        if self.num_windows * self.window >= 2**31:
+            raise InputError(f"Parameters 'num_windows'={self.num_windows} and 'window'={self.window} make "
+                             f"{self.num_windows * self.window} updates. Expected fewer than 2^31, the range of a step.")
+
+    @property
+    def num_members(self) -> int:
+        """Number of members, seeds times learning rates."""
+        return len(self.seeds) * len(self.learning_rates)
+
+    def members(self) -> tuple[np.ndarray, np.ndarray]:
+        """Seed and learning rate of every member, (M,) uint32 and (M,) float32; learning rates vary fastest."""
+        seeds = np.repeat(np.asarray(self.seeds, np.uint32), len(self.learning_rates))
+        return seeds, np.tile(np.asarray(self.learning_rates, np.float32), len(self.seeds))
+
+    def description(self) -> dict:
+        """All that fixes the results of a window, as JSON-like values; the number of windows does not."""
+        values = asdict(self)
+        del values["num_windows"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _integer(name: str, value, low: int, high: float = math.inf) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not low <= number <= high:
+        limit = f"{low} <= {name}" if high == math.inf else f"{low} <= {name} <= {high}"
+        raise InputError(f"Parameter '{name}'={value!r} is out of range. Expected an integer, {limit}.")
+    return number
+
+
+def _number(name: str, value, accept, expected: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not accept(number):
+        raise InputError(f"Parameter '{name}'={value!r} is out of range. Expected {expected}.")
+    return number

@@ -1,0 +1,69 @@
+"""How it moves: one pure step of SGD, frozen where the run has diverged."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sgd_diffusion.problems.objectives import Problem
+
+ALIVE = -1
+
+
+class Carry(NamedTuple):
+    """Where a member of the ensemble stands after some number of updates."""
+
+    params: Any
+    state: Any  # what the problem carries along without optimising it, e.g. batch-norm averages
+    optimizer_state: Any
+    diverged_at: jax.Array  # () int32, the update that could not be made; ALIVE (-1) while all is well
+
+
+class StepInfo(NamedTuple):
+    """What one step saw, all of it at the point before the update."""
+
+    loss: jax.Array  # () mini-batch loss
+    gradient: Any  # mini-batch gradient of the loss, like params
+    increment: Any  # w_{t+1} - w_t, like params, as it was rounded; zero where the member is frozen
+
+
+def sgd(*, momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
+    """Heavy-ball SGD up to its learning rate: buf <- momentum buf + (gradient + weight_decay w), the update is -buf.
+
+    The learning rate is left out because it is traced: it multiplies the update in `sgd_step`.
+    """
+    parts = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+    parts += [optax.trace(decay=momentum)] if momentum else []
+    return optax.chain(*parts, optax.scale(-1.0))
+
+
+def start(problem: Problem, optimizer: optax.GradientTransformation, key: jax.Array) -> Carry:
+    """The carry before the first update, from the key of the initialisation."""
+    params, state = problem.init(key)
+    return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))
+
+
+def sgd_step(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, batch, learning_rate,
+             step) -> tuple[Carry, StepInfo]:
+    """One update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch.
+
+    The update is made only if loss, gradient and new weights are finite; otherwise the member stays where it is for
+    good and `diverged_at` is `step`.
+    """
+    (loss, (state, _)), gradient = jax.value_and_grad(problem.loss, has_aux=True)(carry.params, carry.state, batch, True)
+    direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
+    params = jax.tree.map(lambda w, d: w + (learning_rate * d).astype(w.dtype), carry.params, direction)
+    alive = (carry.diverged_at == ALIVE) & _all_finite((loss, gradient, params))
+    # A barrier, so that the increment is the difference of the weights as they were rounded and stored, not of a copy
+    # of the sum that the compiler made again with a fused multiply-add.
+    params = jax.lax.optimization_barrier(params)
+    moved = Carry(params, state, optimizer_state, carry.diverged_at)
+    frozen = carry._replace(diverged_at=jnp.where(carry.diverged_at == ALIVE, jnp.int32(step), carry.diverged_at))
+    following = jax.tree.map(lambda new, old: jnp.where(alive, new, old), moved, frozen)
+    increment = jax.tree.map(jnp.subtract, following.params, carry.params)
+    return following, StepInfo(loss, gradient, increment)
+
+
+def _all_finite(tree) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -1,0 +1,200 @@
+"""T steps of a member under `lax.scan`, and what remains of them: the step Gram matrix and a few series."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sgd_diffusion.dynamics.sgd import ALIVE, Carry, sgd_step
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems.objectives import Problem
+
+# Columns of the float64 copy that the Gram product is made from: large enough for the product to run at full speed,
+# small enough that the copy (8 T bytes a column) stays far below the increments themselves (4 T bytes a parameter).
+GRAM_BLOCK = 32768
+
+
+class WindowRecord(NamedTuple):
+    """What a window of T steps leaves behind; the weights themselves are not kept.
+
+    With w_t the parameters after t updates of the window (t = 0..T) and dw_u = w_{u+1} - w_u:
+
+    Attributes:
+      step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the backend has it.
+      losses: (T+1,) mini-batch loss at w_t on the batch of step t; the last entry is an extra evaluation on the batch
+        that the next window starts with.
+      probe_losses: (T+1,) loss at w_t on the problem's fixed probe, or None without a probe.
+      gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
+      gradient_samples: (T, S) the mini-batch gradient at S fixed coordinates; S = 0 unless asked for.
+      layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it; empty unless asked for.
+      diverged_at: () int32, the absolute step at which the member diverged, or -1.
+    """
+
+    step_gram: jax.Array
+    losses: jax.Array
+    probe_losses: jax.Array | None
+    gradient_norms: jax.Array
+    gradient_samples: jax.Array
+    layer_grams: dict[str, jax.Array]
+    diverged_at: jax.Array
+
+
+def increment_gram(increments) -> jax.Array:
+    """Gram matrix (T, T) of the increments dw, a pytree of (T, ...) float32 arrays: G[u, v] = <dw_u, dw_v>.
+
+    Products and sums are float64 where the backend has it, over blocks of parameters unrolled in Python. Otherwise
+    (TPU) they are float32 at `Precision.HIGHEST`, and path statistics of confined motion carry a relative error of up
+    to 1e-3.
+    """
+    wide = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
+    with jax.enable_x64(wide is jnp.float64):
+        gram = 0.0
+        for leaf in jax.tree.leaves(increments):
+            rows = leaf.reshape(leaf.shape[0], -1)
+            for block in range(0, rows.shape[1], GRAM_BLOCK):
+                columns = rows[:, block:block + GRAM_BLOCK].astype(wide)
+                gram += jax.lax.dot_general(columns, columns, (((1,), (1,)), ((), ())),
+                                            precision=jax.lax.Precision.HIGHEST)
+        return gram
+
+
+def step_gram(weights) -> jax.Array:
+    """Step Gram matrix of a trajectory of one's own: weights (T+1, P), or a pytree of (T+1, ...) arrays, -> (T, T).
+
+    The increments are taken first, in the dtype of the weights, so that nothing is lost to the size of the weights.
+
+    Raises:
+      InputError: for fewer than two points.
+    """
+    points = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(weights)}
+    if len(points) != 1 or min(points) < 2:
+        raise InputError(f"Parameter 'weights' has leading axes {sorted(points)}. Expected T+1 >= 2 points of a path "
+                         "along the first axis of every leaf.")
+    with jax.enable_x64(jax.default_backend() != "tpu"):
+        return increment_gram(jax.tree.map(lambda leaf: jnp.diff(jnp.asarray(leaf), axis=0), weights))
+
+
+class Recording(NamedTuple):
+    """What to keep of a window beyond the series that cost nothing; static choices, but for the key.
+
+    Attributes:
+      gradient_samples: number S of coordinates, drawn once from `key`, at which every mini-batch gradient is kept.
+      by_layer: also keep the Gram matrix of every top-level layer.
+      sketch_dim: if given, increments are replaced by a random projection to so many dimensions (see `sketch`), for
+        models whose T x P increments do not fit; every squared displacement then has a relative standard error of at
+        most sqrt(2 / sketch_dim), the same for all lags and windows in sign and size.
+      key: chooses coordinates and projection; the same for all members and windows of a run.
+    """
+
+    gradient_samples: int = 0
+    by_layer: bool = False
+    sketch_dim: int | None = None
+    key: jax.Array | None = None
+
+
+def record_window(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, rows,
+                  augmentation_key: jax.Array, start, *, recording: Recording = Recording(),
+                  report: Callable[[Any, Any], None] | None = None, report_every: int = 50) -> tuple[Carry, WindowRecord]:
+    """T steps from `carry`, in one `lax.scan`.
+
+    Args:
+      problem: what is optimised.
+      optimizer: as returned by `sgd`.
+      carry: where the member stands.
+      learning_rate: () step size, may be traced.
+      rows: (T+1, B) rows of the examples for the batches of steps start, ..., start + T (see `batch_indices`).
+      augmentation_key: key of the member's augmentation; the absolute step is folded in.
+      start: () waiting time t_w, the number of updates made before, may be traced.
+      recording: what to keep.
+      report: host function, called as `report(step, loss)` from inside the program every `report_every` steps.
+      report_every: steps between reports.
+
+    Returns:
+      The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient norms and samples are
+      NaN; the Gram matrices are NaN in its window and in all later ones, since no statistic of them is one of SGD.
+    """
+    size = sum(leaf.size for leaf in jax.tree.leaves(carry.params))
+    coordinates = _draw_coordinates(recording, size)
+    keep = _projection(recording, size)
+
+    def batch_of(step_rows, step):
+        batch = jax.tree.map(lambda leaf: leaf[step_rows], problem.examples)
+        if problem.augment is None:
+            return batch
+        return problem.augment(jax.random.fold_in(augmentation_key, step), batch)
+
+    def losses_at(carry, batch):
+        """Mini-batch loss and probe loss, the latter with batch statistics: then it is a function of the point alone."""
+        batch_loss = None if batch is None else problem.loss(carry.params, carry.state, batch, True)[0]
+        return batch_loss, None if problem.probe is None else problem.loss(carry.params, carry.state, problem.probe, True)[0]
+
+    def advance(carry, inputs):
+        offset, step_rows = inputs
+        step = start + offset
+        _, probe_loss = losses_at(carry, None)
+        carry, info = sgd_step(problem, optimizer, carry, batch_of(step_rows, step), learning_rate, step)
+        if report is not None:
+            jax.lax.cond(offset % report_every == 0, lambda: jax.debug.callback(report, step, info.loss), lambda: None)
+        gradient = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(info.gradient)])
+        series = (info.loss, probe_loss, optax.global_norm(info.gradient), gradient[coordinates])
+        return carry, (keep(info.increment), _mask(series, carry.diverged_at))
+
+    steps = rows.shape[0] - 1
+    carry, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(
+        advance, carry, (jnp.arange(steps, dtype=jnp.int32), rows[:-1]))
+    closing = _mask(losses_at(carry, batch_of(rows[-1], start + steps)), carry.diverged_at)
+    total, by_layer = _grams(increments, carry.diverged_at, by_layer=recording.by_layer)
+    return carry, WindowRecord(
+        step_gram=total,
+        losses=jnp.append(losses, closing[0]),
+        probe_losses=None if probe_losses is None else jnp.append(probe_losses, closing[1]),
+        gradient_norms=norms,
+        gradient_samples=samples,
+        layer_grams=by_layer,
+        diverged_at=carry.diverged_at,
+    )
+
+
+def _draw_coordinates(recording: Recording, size: int) -> jax.Array:
+    if not recording.gradient_samples:
+        return jnp.zeros((0,), jnp.int32)
+    key = jax.random.fold_in(recording.key, 0)
+    return jax.random.choice(key, size, (recording.gradient_samples,), replace=False)
+
+
+def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
+    """The identity, or a count sketch (Charikar, Chen, Farach-Colton 2002): every coordinate gets a random sign and is
+    added into one of `sketch_dim` random buckets. It is linear, costs O(P) a step, and leaves inner products unbiased
+    with variance (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at most.
+    """
+    if recording.sketch_dim is None:
+        return lambda increment: increment
+    order_key, sign_key = jax.random.split(jax.random.fold_in(recording.key, 1))
+    padded = -(-size // recording.sketch_dim) * recording.sketch_dim
+    order = jax.random.permutation(order_key, padded)
+    signs = jax.random.rademacher(sign_key, (padded,), jnp.float32)
+
+    def project(increment):
+        flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(increment)])
+        flat = jnp.pad(flat, (0, padded - size)) * signs
+        return flat[order].reshape(-1, recording.sketch_dim).sum(axis=0)
+
+    return project
+
+
+def _grams(increments, diverged_at, *, by_layer: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Step Gram matrix, and its parts by top-level layer if asked for; NaN for a diverged member."""
+    parts = {}
+    for path, leaf in jax.tree.leaves_with_path(increments):
+        parts.setdefault(jax.tree_util.keystr(path[:1], simple=True) if by_layer else "", []).append(leaf)
+    grams = {layer: increment_gram(leaves) for layer, leaves in parts.items()}
+    with jax.enable_x64(True):
+        grams = _mask(grams, diverged_at)
+        return sum(grams.values()), grams if by_layer else {}
+
+
+def _mask(values, diverged_at):
+    """NaN in place of every value if the member has diverged."""
+    return jax.tree.map(lambda value: jnp.where(diverged_at == ALIVE, value, jnp.nan), values)

@@ -1,0 +1,309 @@
+"""Labelled images as numpy arrays, from an installed package, tensorflow-datasets, an `.npz` file or a generator."""
+
+import contextlib
+import difflib
+import importlib.util
+import logging
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from sgd_diffusion.errors import InputError
+
+NAMES = ("digits", "mnist", "cifar10", "gaussian")
+"""The data sets that `load` knows by name."""
+
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+# One file of each download, to find out quickly whether its host can be reached.
+_DOWNLOADS = {
+    "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz",
+    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+}
+_REACH_TIMEOUT = 3.0  # seconds
+
+# Mean and standard deviation of each channel, in pixel units of 0..255, as most of the literature uses them.
+_PUBLISHED_STATISTICS = {
+    "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "mnist": ((0.1307 * 255,), (0.3081 * 255,)),
+}
+
+
+class Examples(NamedTuple):
+    """Images and their classes.
+
+    Attributes:
+      images: (N, H, W, C), uint8 or float32, in the source's own pixel units and not normalised.
+      labels: (N,) int32, from 0 to the number of classes - 1.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class Dataset(NamedTuple):
+    """A training and a test set of images with the same H, W, C and dtype.
+
+    Attributes:
+      train: the training examples.
+      test: the test examples.
+      num_classes: number of classes.
+      name: the name it was loaded by; for an `.npz` file the file's name, as "mine.npz".
+    """
+
+    train: Examples
+    test: Examples
+    num_classes: int
+    name: str
+
+
+def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None = None) -> Dataset:
+    """Load a data set by its name or from an `.npz` file. The order of the examples is always the same.
+
+    - "digits": 8 x 8 x 1 uint8, 0..16, from the files inside scikit-learn; 1437 training images and the last 360 as
+      test images. The order is that of the UCI repository, where a writer's digits follow one another, so most test
+      images are by writers whom the training set has not seen: a nearest neighbour errs on 4.4 % of them, but on
+      1.2 % after a random split.
+    - "mnist": 28 x 28 x 1 uint8, 60,000 and 10,000 images, through tensorflow-datasets.
+    - "cifar10": 32 x 32 x 3 uint8, 50,000 and 10,000 images, through tensorflow-datasets.
+    - "gaussian": noise without structure, `gaussian()`.
+    - a path that ends in `.npz`, with the arrays train_images, train_labels, test_images and test_labels: images
+      (N, H, W) or (N, H, W, C), uint8 or floating (read as float32); labels (N,), integers from 0. The number of
+      classes is the largest training label + 1.
+
+    Reading what tensorflow-datasets has prepared needs neither TensorFlow nor a network. What is not prepared is
+    downloaded and prepared first, if TensorFlow is installed and the download's host answers within seconds; that
+    happens once, in a process of its own, and takes minutes.
+
+    Args:
+      name_or_npz: one of `NAMES`, or the path of an `.npz` file.
+      data_dir: where tensorflow-datasets keeps its data; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets. The
+        other sources do not use it.
+
+    Raises:
+      InputError: for an unknown name, a missing or ill-formed file, or a data set that is not prepared and cannot be
+        prepared now.
+
+    >>> digits = load("digits")
+    >>> digits.train.images.shape, digits.test.labels.shape, digits.num_classes
+    ((1437, 8, 8, 1), (360,), 10)
+    """
+    source = os.fspath(name_or_npz)
+    if source.lower().endswith(".npz"):
+        return _load_npz(pathlib.Path(source).expanduser())
+    if source == "digits":
+        return _load_digits()
+    if source == "gaussian":
+        return gaussian()
+    if source in _DOWNLOADS:
+        return _load_tfds(source, data_dir)
+    close = difflib.get_close_matches(source.lower(), NAMES, n=1)
+    raise InputError(f"Parameter 'name_or_npz'={source!r} is unknown. Expected one of {', '.join(NAMES)}, or the path "
+                     f"of a file that ends in .npz.{f' Did you mean {close[0]!r}?' if close else ''}")
+
+
+def gaussian(*, train_size: int = 50_000, test_size: int = 1_000, shape: tuple[int, int, int] = (32, 32, 3),
+             num_classes: int = 10, seed: int = 0) -> Dataset:
+    """Images (N, *shape) float32 of independent standard normal pixels, with independent, uniform labels.
+
+    The control without any structure to learn, by default of the size of the published one (614 MB). The data that
+    Chen, Qu and Gong (2022) published under this name are uniform instead of normal, and no image has the label 9.
+    The same `seed` gives the same data, and the training set does not depend on `test_size`.
+    """
+
+    def examples(stream: int, size: int) -> Examples:
+        rng = np.random.default_rng((seed, stream))
+        images = rng.standard_normal((size, *shape), dtype=np.float32)
+        return Examples(images, rng.integers(num_classes, size=size, dtype=np.int32))
+
+    return Dataset(examples(0, train_size), examples(1, test_size), num_classes, "gaussian")
+
+
+def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel, (C,) float32 each, in the units of the images.
+
+    For "cifar10" and "mnist" they are the published constants (in units of 255: mean 125.3, 123.0, 113.9 and std 63.0,
+    62.1, 66.7; 0.1307 x 255 and 0.3081 x 255); for everything else they are computed from the training images, in
+    float64. A channel that is constant up to float32 rounding gets the standard deviation 1, so that one can divide.
+    """
+    images = dataset.train.images
+    if dataset.name in _PUBLISHED_STATISTICS and images.dtype == np.uint8:
+        mean, std = np.array(_PUBLISHED_STATISTICS[dataset.name], np.float32)
+        if len(mean) == images.shape[-1]:
+            return mean, std
+
+    def average(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        # In blocks, because a float64 copy of all images can take gigabytes.
+        blocks = (images[start : start + 1000].astype(np.float64) for start in range(0, len(images), 1000))
+        return sum(function(block).sum(axis=(0, 1, 2)) for block in blocks) / images[..., 0].size
+
+    mean = average(lambda block: block)
+    std = np.sqrt(average(lambda block: (block - mean) ** 2))
+    std = np.where(std > np.finfo(np.float32).eps * np.abs(mean), std, 1.0)
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _load_digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    examples = Examples(data.images[..., None].astype(np.uint8), data.target.astype(np.int32))
+    return Dataset(Examples(*(a[:-360] for a in examples)), Examples(*(a[-360:] for a in examples)), 10, "digits")
+
+
+def _load_tfds(name: str, data_dir: str | os.PathLike | None) -> Dataset:
+    import tensorflow_datasets as tfds
+    from etils import epath  # tensorflow-datasets brings it: paths that may also lie in a bucket
+    from google.protobuf.json_format import ParseError
+
+    data_dir = epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    directory = _prepared(data_dir / name) or _prepare(name, data_dir)
+    try:
+        builder = tfds.builder_from_directory(directory)
+        with _quiet_absl():
+            train, test = (_read_split(builder, split) for split in ("train", "test"))
+    except (RuntimeError, ValueError, OSError, ParseError) as error:
+        raise InputError(
+            f"Data set {name!r} in {directory} cannot be read. Expected array_record files for the splits train and "
+            f"test. In another format, convert it: tfds convert_format --dataset_version_dir={directory} "
+            f"--out_file_format=array_record; damaged, remove that folder and prepare it anew. ({error})") from error
+    return Dataset(train, test, builder.info.features["label"].num_classes, name)
+
+
+def _prepared(directory):
+    """Folder of the newest version that is completely prepared in `directory`, or None; needs no network."""
+    versions = [info.parent for info in directory.glob("*/dataset_info.json")]
+    versions = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]  # not incomplete.X_3.0.1
+    return max(versions, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
+
+
+def _read_split(builder, split: str) -> Examples:
+    source = builder.as_data_source(split)
+    images = np.empty((len(source), *builder.info.features["image"].shape), np.uint8)
+    labels = np.empty(len(source), np.int32)
+    for start in range(0, len(source), 1000):  # in blocks, which are read three times as fast as single records
+        rows = source.__getitems__(range(start, min(start + 1000, len(source))))
+        images[start : start + len(rows)] = [row["image"] for row in rows]
+        labels[start : start + len(rows)] = [row["label"] for row in rows]
+    return Examples(images, labels)
+
+
+@contextlib.contextmanager
+def _quiet_absl() -> Iterator[None]:
+    """Hold back absl's log below errors: tensorflow-datasets recommends OpenCV there when it decodes with Pillow."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _prepare(name: str, data_dir):
+    """Download and prepare a data set; returns its folder, or raises within seconds if that cannot work here."""
+    code = (f"import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={os.fspath(data_dir)!r}, "
+            "file_format='array_record').download_and_prepare()")
+    obstacle = _obstacle(name)
+    if obstacle is None:
+        logging.getLogger(__name__).warning("Downloading and preparing %s in %s: once, minutes.", name, data_dir)
+        # In a process of its own, without GPUs: TensorFlow would take their memory away from JAX, and leave its
+        # settings, warnings and progress bars in this process.
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        directory = _prepared(data_dir / name)
+        if done.returncode == 0 and directory is not None:
+            return directory
+        obstacle = "the preparation failed: " + "\n".join(done.stderr.strip().splitlines()[-5:])
+    raise InputError(
+        f"Data set {name!r} is not prepared in {data_dir}, and that cannot be done now: {obstacle}\n"
+        "If it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is ~/tensorflow_datasets). To prepare "
+        "it once, with internet access and TensorFlow installed (reading it later needs neither), run\n"
+        f"    python -c {shlex.quote(code)}\n"
+        f"Or load an .npz file with the arrays {', '.join(_ARRAYS)}.")
+
+
+def _obstacle(name: str) -> str | None:
+    """Why a data set cannot be downloaded and prepared here, or None. tensorflow-datasets would try for minutes."""
+    if importlib.util.find_spec("tensorflow") is None:
+        return "the first preparation needs TensorFlow, which is not installed."
+    try:  # urllib heeds the proxy settings, a bare socket would not
+        request = urllib.request.Request(_DOWNLOADS[name], method="HEAD")
+        urllib.request.urlopen(request, timeout=_REACH_TIMEOUT).close()
+    except OSError as error:
+        return f"{_DOWNLOADS[name]} cannot be reached ({error})."
+    return None
+
+
+def _load_npz(path: pathlib.Path) -> Dataset:
+    arrays = _read_npz(path)
+    train, test = (
+        Examples(_checked_images(f"{split}_images in {path}", arrays[f"{split}_images"]),
+                 _checked_labels(f"{split}_labels in {path}", arrays[f"{split}_labels"], arrays[f"{split}_images"]))
+        for split in ("train", "test"))
+    kinds = [(str(split.images.dtype), split.images.shape[1:]) for split in (train, test)]
+    if kinds[0] != kinds[1]:
+        raise InputError(f"Images in {path} are {kinds[0]} for training and {kinds[1]} for testing. Expected one dtype "
+                         "and one (H, W, C): store both in the same units and size.")
+    largest = int(train.labels.max())
+    if test.labels.max() > largest:
+        raise InputError(f"test_labels in {path} go up to {test.labels.max()}. Expected at most {largest}, the largest "
+                         "training label: leave out test examples of classes without training examples.")
+    return Dataset(train, test, largest + 1, path.name)
+
+
+def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    expected = f"Expected an .npz file as written by numpy.savez(path, {', '.join(f'{key}=...' for key in _ARRAYS)})."
+    if not path.is_file():
+        raise InputError(f"There is no file {path}. {expected}")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is cut off, or is no .npz file at all. {expected}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = archive.files
+            arrays = {key: np.asarray(archive[key]) for key in _ARRAYS if key in found}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error} {expected} All of them are plain arrays of numbers.") from error
+    missing = [key for key in _ARRAYS if key not in found]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; it has {', '.join(found) or 'nothing'}. {expected}")
+    return arrays
+
+
+def _checked_images(where: str, images: np.ndarray) -> np.ndarray:
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise InputError(f"{where} has shape {images.shape}. Expected (N, H, W) or (N, H, W, C), none of them 0: "
+                         "reshape it, channels last.")
+    if images.dtype == np.uint8:
+        return images if images.ndim == 4 else images[..., None]
+    if not np.issubdtype(images.dtype, np.floating):
+        raise InputError(f"{where} is {images.dtype}. Expected uint8 or floating: convert it with .astype.")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported
+        images = images.astype(np.float32)
+    unusable = images.size - np.count_nonzero(np.isfinite(images))
+    if unusable:
+        raise InputError(f"{where} has {unusable} pixels that are NaN or infinite in float32. Expected finite values: "
+                         "replace them, or leave those images out.")
+    return images if images.ndim == 4 else images[..., None]
+
+
+def _checked_labels(where: str, labels: np.ndarray, images: np.ndarray) -> np.ndarray:
+    if labels.shape != images.shape[:1]:
+        raise InputError(f"{where} has shape {labels.shape}. Expected {images.shape[:1]}, one label for each image: "
+                         "flatten a column with .reshape(-1), one-hot rows with .argmax(1).")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{where} is {labels.dtype}. Expected integers: convert it with .astype(numpy.int32).")
+    if labels.min() < 0 or labels.max() >= np.iinfo(np.int32).max:
+        raise InputError(f"{where} runs from {labels.min()} to {labels.max()}. Expected classes counted from 0: "
+                         "numpy.unique(labels, return_inverse=True)[1] counts them so.")
+    return labels.astype(np.int32)

@@ -1,0 +1,113 @@
+"""CIFAR residual networks, with and without their shortcuts and block normalisations."""
+
+from functools import partial
+
+import flax.linen as nn
+
+from sgd_diffusion.problems.convolution import convolution
+from sgd_diffusion.problems.mlp import bias_initializer, check_initialization, kernel_initializer
+
+SMALLEST_IMAGE = 4
+
+
+class ResNet(nn.Module):
+    """CIFAR ResNet of depth 6n + 2 (He et al. 2016, section 4.2), post-activation, with option-B shortcuts.
+
+    A 3x3 stem (no bias), batch norm and ReLU; three stages of n basic blocks at `width`, 2 `width` and 4 `width`
+    channels and strides 1, 2, 2; global average pool over whatever map is left; linear layer with bias. All 3x3
+    convolutions pad one pixel on each side, also those of stride 2 (as in PyTorch; "SAME" would pad right and bottom).
+
+    Parameters
+    ----------
+    depth : int
+        6n + 2 with n >= 1: 8, 14, 20, ..., 56, 110.
+    shortcut : bool
+        False removes the additions and the 1x1 convolutions; the ReLU after the addition stays.
+    norm : bool
+        False removes the batch norms of the blocks; those of the stem and of the 1x1 shortcuts stay.
+    width, num_classes : int
+        Channels of the first stage; number of logits.
+    initialization : {"paper", "pytorch"}
+        "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer N(0, 1e-3^2), bias 0; so does the code
+        of Chen et al. (2021). "pytorch": the defaults of PyTorch, which their text names: weights and linear bias
+        uniform within +-1 / sqrt(fan_in). Batch norms start at weight 1 and bias 0 in both.
+    convolution : callable
+        Called by every convolution in place of `lax.conv_general_dilated`, see problems/convolution.py.
+
+    Calling it on images (batch, height, width, channels) of at least 4 x 4 pixels and `train` returns logits
+    (batch, num_classes). With `train=True` batch norm uses the statistics of the batch and updates the running ones
+    (collection "batch_stats": 0.9 old + 0.1 batch; the variance is the biased one, where PyTorch's running variance
+    is unbiased); epsilon is 1e-5.
+
+    Raises ValueError on a depth other than 6n + 2, an unknown initialization, or images that are no batch or too small:
+    from 4 x 4 on both strides halve the map (4, 2, 1), below that the last stage would convolve padding only.
+    """
+
+    depth: int
+    shortcut: bool = True
+    norm: bool = True
+    width: int = 16
+    num_classes: int = 10
+    initialization: str = "paper"
+    convolution: callable = convolution
+
+    def __post_init__(self):
+        """Check the arguments where they are given, not at the first call."""
+        if self.depth < 8 or self.depth % 6 != 2:
+            below = max(8, (self.depth - 2) // 6 * 6 + 2)
+            raise ValueError(f"depth={self.depth}: a CIFAR ResNet has depth 6n + 2 with n >= 1; "
+                             f"the nearest are {below} and {below + 6}")
+        check_initialization(self.initialization)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images, train):
+        """Return the logits (batch, num_classes) of images (batch, height, width, channels)."""
+        _check_images(images)
+        conv = partial(nn.Conv, use_bias=False, kernel_init=kernel_initializer(self.initialization, "hidden"),
+                       conv_general_dilated=self.convolution)
+        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5)
+        x = nn.relu(norm(name="stem_norm")(conv(self.width, (3, 3), padding=1, name="stem")(images)))
+        for stage in range(3):
+            for block in range((self.depth - 2) // 6):
+                x = BasicBlock(self.width * 2**stage, 2 if stage > 0 and block == 0 else 1, conv, norm,
+                               self.shortcut, self.norm, name=f"stage{stage + 1}_block{block + 1}")(x)
+        x = x.mean(axis=(1, 2))
+        return nn.Dense(self.num_classes, kernel_init=kernel_initializer(self.initialization, "output"),
+                        bias_init=bias_initializer(self.initialization, x.shape[-1]), name="linear")(x)
+
+
+class BasicBlock(nn.Module):
+    """ReLU(x + N(conv(ReLU(N(conv(x)))))): N is batch norm or nothing; x passes a strided 1x1 where its shape changes."""
+
+    features: int
+    stride: int
+    conv: callable
+    norm: callable
+    shortcut: bool
+    normalized: bool
+
+    @nn.compact
+    def __call__(self, x):
+        """Return (batch, height / stride, width / stride, features)."""
+        strides = (self.stride, self.stride)
+        y = self.conv(self.features, (3, 3), strides=strides, padding=1, name="conv1")(x)
+        y = self.norm(name="norm1")(y) if self.normalized else y
+        y = self.conv(self.features, (3, 3), padding=1, name="conv2")(nn.relu(y))
+        y = self.norm(name="norm2")(y) if self.normalized else y
+        if self.shortcut:
+            if x.shape != y.shape:
+                x = self.conv(self.features, (1, 1), strides=strides, padding=0, name="shortcut")(x)
+                x = self.norm(name="shortcut_norm")(x)
+            y = x + y
+        return nn.relu(y)
+
+
+def _check_images(images):
+    """Raise ValueError unless images are a batch of maps that the strides of the three stages can halve."""
+    if images.ndim != 4:
+        raise ValueError(f"images of shape {images.shape}: expected (batch, height, width, channels); "
+                         "add the missing axis, e.g. images[..., None] for grey ones")
+    if min(images.shape[1:3]) < SMALLEST_IMAGE:
+        raise ValueError(f"images of shape {images.shape}: height and width must be at least {SMALLEST_IMAGE}, so that "
+                         "each of the two strides can halve them; enlarge the images or use an MLP")

@@ -1,0 +1,310 @@
+"""Displacement statistics of a path: closed forms, accuracy against the weights themselves, invariances, transforms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+from scipy.spatial.distance import cdist
+
+from sgd_diffusion.analysis.displacement import (
+    displacement_from_start,
+    ergodicity_breaking,
+    squared_displacements,
+    step_autocorrelation,
+    time_averaged_msd,
+)
+
+OF_A_PATH = [squared_displacements, time_averaged_msd, displacement_from_start, step_autocorrelation]
+
+
+def step_gram(weights):
+    steps = np.diff(np.asarray(weights, dtype=np.float64), axis=0)
+    return steps @ steps.T
+
+
+def random_walk(seed, steps=12, dim=5):
+    return np.random.default_rng(seed).normal(size=(steps + 1, dim)).cumsum(axis=0)
+
+
+# Closed forms
+
+
+def test_constant_velocity():
+    velocity = np.array([3.0, -4.0])  # speed 5
+    time = np.arange(9.0)
+    gram = step_gram(time[:, None] * velocity)
+    np.testing.assert_allclose(squared_displacements(gram), 25 * (time[:, None] - time) ** 2)
+    np.testing.assert_allclose(time_averaged_msd(gram), 25 * time[1:] ** 2)
+    np.testing.assert_allclose(displacement_from_start(gram), 25 * time[1:] ** 2)
+    np.testing.assert_allclose(step_autocorrelation(gram), np.ones(8))
+
+
+def test_a_single_step():
+    assert squared_displacements([[4.0]]).tolist() == [[0.0, 4.0], [4.0, 0.0]]
+    assert time_averaged_msd([[4.0]]).tolist() == [4.0]
+    assert displacement_from_start([[4.0]]).tolist() == [4.0]
+    assert step_autocorrelation([[4.0]]).tolist() == [1.0]
+
+
+def test_two_steps_at_a_right_angle():
+    gram = np.diag([1.0, 4.0])
+    assert time_averaged_msd(gram).tolist() == [2.5, 5.0]
+    assert displacement_from_start(gram).tolist() == [1.0, 5.0]
+    assert step_autocorrelation(gram).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_period_two_returns_exactly(dtype):
+    sign = (-1.0) ** np.arange(301)
+    gram = (0.09 * np.outer(sign, sign)).astype(dtype)
+    odd = np.arange(1, 302) % 2
+    np.testing.assert_allclose(time_averaged_msd(gram), 0.09 * odd, rtol=1e-6, atol=0)  # exact zeros at even lags
+    np.testing.assert_allclose(displacement_from_start(gram), 0.09 * odd, rtol=1e-6, atol=0)
+    np.testing.assert_allclose(step_autocorrelation(gram), sign, rtol=1e-6)
+
+
+def test_steps_of_independent_positions_have_autocorrelation_minus_one_half():
+    steps, dim = 400, 3000
+    positions = np.random.default_rng(0).normal(size=(steps + 1, dim))
+    # C(1) averages steps * dim terms of order 1/2: standard error below 1 / sqrt(steps * dim).
+    error = 1 / np.sqrt(steps * dim)
+    correlation = np.asarray(step_autocorrelation(step_gram(positions)))
+    assert abs(correlation[1] + 0.5) < 5 * error
+    assert np.all(np.abs(correlation[2:300]) < 5 / np.sqrt(100 * dim))
+
+
+def test_a_path_that_never_moves():
+    gram = np.zeros((5, 5))
+    assert not np.any(squared_displacements(gram))
+    assert not np.any(time_averaged_msd(gram))
+    assert np.all(np.isnan(step_autocorrelation(gram)))
+
+
+@pytest.mark.parametrize("function", OF_A_PATH)
+def test_a_diverged_member_stays_nan(function):
+    result = np.asarray(function(np.full((6, 6), np.nan)))
+    assert np.all(np.isnan(result) | (np.eye(len(result)) == 1 if result.ndim == 2 else False))
+
+
+# Against the weights themselves
+
+
+def test_agrees_with_scipy_distances():
+    weights = random_walk(1, steps=40, dim=7)
+    distances = cdist(weights, weights, "sqeuclidean")
+    gram = step_gram(weights)
+    np.testing.assert_allclose(squared_displacements(gram), distances, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(displacement_from_start(gram), distances[0, 1:], rtol=1e-12)
+    by_lag = [np.diagonal(distances, lag).mean() for lag in range(1, 41)]
+    np.testing.assert_allclose(time_averaged_msd(gram), by_lag, rtol=1e-12)
+    np.testing.assert_allclose(time_averaged_msd(gram, lags=[1, 7, 40]), [by_lag[0], by_lag[6], by_lag[39]], rtol=1e-12)
+    steps = np.diff(weights, axis=0)
+    covariance = [np.mean([steps[u] @ steps[u + lag] for u in range(40 - lag)]) for lag in range(40)]
+    np.testing.assert_allclose(step_autocorrelation(gram), np.array(covariance) / covariance[0], rtol=1e-12, atol=1e-13)
+
+
+STEPS, PARAMETERS, STEP_SIZE = 1000, 20_000, np.float32(1e-3)
+
+
+def motion(name):
+    """(T+1, P) float32 weights of size 0.5 that move by about 0.001 a step."""
+    key = jax.random.key(7)
+    noise = np.asarray(jax.random.normal(key, (STEPS + 1, PARAMETERS)))
+    weights = np.empty_like(noise)
+    start = 0.5 * noise[-1]
+    velocity = STEP_SIZE * noise[0]
+    position = np.zeros_like(start)
+    for t in range(STEPS + 1):
+        weights[t] = start + position
+        if name == "brownian":
+            position += STEP_SIZE * noise[t]
+        elif name == "ballistic":
+            position += velocity
+        elif name == "ornstein_uhlenbeck":
+            position = np.float32(0.9) * position + STEP_SIZE * noise[t]
+        elif name == "white":
+            position = STEP_SIZE * noise[t]
+        else:  # period 2, its even points a random walk ten times slower
+            position += np.float32(0.1) * STEP_SIZE * noise[t]
+            weights[t] += velocity if t % 2 else -velocity
+    return weights
+
+
+@pytest.mark.parametrize("name", ["brownian", "ballistic", "ornstein_uhlenbeck", "white", "period_two"])
+def test_accuracy_against_brute_force(name):
+    weights = motion(name)
+    lags = np.array([1, 2, 3, 10, 31, 100, 501, 900, 998, 999, 1000])
+    brute_force = [
+        np.mean([np.sum((weights[i + lag].astype(np.float64) - weights[i]) ** 2) for i in range(STEPS + 1 - lag)])
+        for lag in lags
+    ]
+    steps = np.diff(weights, axis=0)
+    double = steps.astype(np.float64)
+    gram = double @ double.T
+    assert_relative(time_averaged_msd(gram, lags), brute_force, 1e-6)
+    # Without float64 (TPU): the products themselves are float32. Rounding leaves about 1e-4 of |dw|^2 at any lag.
+    assert_relative(time_averaged_msd(steps @ steps.T, lags), brute_force, 1e-3)
+    start = displacement_from_start(gram)
+    from_start = [np.sum((weights[t].astype(np.float64) - weights[0]) ** 2) for t in lags]
+    assert_relative(start[lags - 1], from_start, 1e-6)
+    assert_relative(squared_displacements(gram)[0, lags], from_start, 1e-6)
+
+
+def assert_relative(actual, expected, tolerance):
+    error = np.abs(np.asarray(actual, dtype=np.float64) / expected - 1)
+    print(f"worst relative error {error.max():.1e}")
+    assert error.max() <= tolerance
+
+
+# Invariances
+
+paths = st.tuples(st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 4)).map(lambda args: random_walk(*args))
+
+
+@given(paths)
+@settings(deadline=None, max_examples=25)
+def test_squared_displacements_are_squared_distances(weights):
+    squares = np.asarray(squared_displacements(step_gram(weights)))
+    assert np.all(squares >= 0)
+    assert np.all(np.diagonal(squares) == 0)
+    assert np.array_equal(squares, squares.T)
+    distances = np.sqrt(squares)
+    assert np.all(distances[:, None, :] <= distances[:, :, None] + distances[None] + 1e-6)  # triangle inequality
+
+
+@given(paths, st.floats(0.01, 100.0), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=25)
+def test_rotation_translation_and_scale(weights, scale, seed):
+    rng = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(rng.normal(size=(weights.shape[1],) * 2))
+    moved = step_gram(scale * weights @ rotation + rng.normal(size=weights.shape[1]))
+    gram = step_gram(weights)
+    atol = 1e-10 * np.abs(gram).sum()
+    for function in (squared_displacements, time_averaged_msd, displacement_from_start):
+        np.testing.assert_allclose(function(moved), scale**2 * function(gram), rtol=1e-9, atol=scale**2 * atol)
+    np.testing.assert_allclose(step_autocorrelation(moved), step_autocorrelation(gram), rtol=1e-9, atol=1e-9)
+
+
+@given(paths)
+@settings(deadline=None, max_examples=25)
+def test_time_reversal(weights):
+    gram = step_gram(weights)
+    back = step_gram(weights[::-1])
+    np.testing.assert_allclose(time_averaged_msd(back), time_averaged_msd(gram), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(squared_displacements(back)[::-1, ::-1], squared_displacements(gram), atol=1e-9)
+    np.testing.assert_allclose(step_autocorrelation(back), step_autocorrelation(gram), atol=1e-9)
+
+
+@given(paths)
+@settings(deadline=None, max_examples=25)
+def test_parts_of_the_parameters_add_up(weights):
+    gram, part = step_gram(weights), step_gram(weights[:, :1])
+    np.testing.assert_allclose(
+        time_averaged_msd(part) + time_averaged_msd(gram - part), time_averaged_msd(gram), rtol=1e-9, atol=1e-12
+    )
+
+
+# Precision and transformations
+
+
+@pytest.mark.parametrize("function", OF_A_PATH)
+@pytest.mark.parametrize("enabled", [False, True])
+def test_precision_follows_the_input(function, enabled):
+    gram = step_gram(random_walk(2))
+    with jax.enable_x64(True):
+        expected, double = np.asarray(function(gram)), jnp.asarray(gram)
+    with jax.enable_x64(enabled):
+        batch = jax.vmap(function)(double[None])
+        for result in (function(gram), function(double), jax.jit(function)(double), batch[0]):
+            assert result.dtype == np.float64
+            np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-14)
+        single = gram.astype(np.float32)
+        for result in (function(single), jax.jit(function)(single), jax.vmap(function)(single[None])[0]):
+            assert result.dtype == np.float32
+            np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", OF_A_PATH)
+def test_numpy_under_transformations_outside_64_bit_mode_is_single(function):
+    gram = step_gram(random_walk(2))  # jit and vmap round it before the function sees it: documented, and no crash
+    for result in (jax.jit(function)(gram), jax.vmap(function)(gram[None])[0]):
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, function(gram), rtol=1e-5, atol=1e-5)
+
+
+def test_double_precision_inside_a_program_of_single_precision():
+    @jax.jit
+    def program(weights):
+        with jax.enable_x64(True):
+            steps = jnp.diff(weights, axis=0).astype(jnp.float64)
+            gram = steps @ steps.T
+        msd = time_averaged_msd(gram)
+        assert msd.dtype == jnp.float64
+        return msd
+
+    weights = random_walk(3).astype(np.float32)
+    np.testing.assert_allclose(program(weights), time_averaged_msd(step_gram(weights)), rtol=1e-6)
+    many = jax.jit(jax.vmap(program))(np.stack([weights, 2 * weights]))
+    np.testing.assert_allclose(many[1], 4 * many[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("function", OF_A_PATH)
+def test_gradient(function):
+    gram = step_gram(random_walk(4, steps=5))
+    with jax.enable_x64(True):
+        check_grads(lambda g: function(g @ g.T), (jnp.asarray(gram),), order=1, modes=("fwd", "rev"))
+
+
+def test_lists_integers_and_half_precision():
+    assert time_averaged_msd([[1, 1], [1, 1]]).tolist() == [1.0, 4.0]
+    assert time_averaged_msd(jnp.ones((2, 2), jnp.bfloat16)).dtype == np.float32
+
+
+# Ergodicity breaking
+
+
+def test_ergodicity_breaking():
+    msds = np.array([[1.0, 2.0, 0.0], [1.0, 4.0, 0.0], [np.nan, np.nan, np.nan]])
+    np.testing.assert_allclose(ergodicity_breaking(msds), [0.0, 10 / 9 - 1, np.nan], rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(ergodicity_breaking(msds.T, axis=1), ergodicity_breaking(msds))
+    assert np.all(np.isnan(ergodicity_breaking(msds[1:])))  # one path says nothing about scatter
+    assert ergodicity_breaking(msds).dtype == np.float64
+    assert jax.jit(ergodicity_breaking)(msds.astype(np.float32)).dtype == np.float32
+
+
+def test_ergodicity_breaking_of_brownian_motion():
+    """EB = 4 lag / (3 T) per dimension for lag << T (Metzler et al. 2014)."""
+    steps, paths_, lag = 200, 2000, 4
+    noise = np.random.default_rng(5).normal(size=(paths_, steps))
+    walks = noise.cumsum(axis=1)
+    msds = np.mean((walks[:, lag:] - walks[:, :-lag]) ** 2, axis=1)[:, None]
+    expected = (4 * lag**2 + 2) / (6 * lag) * 2 / steps  # discrete steps: 4 lag / (3 T) (1 + 1 / (2 lag^2))
+    # A variance over N paths has relative standard error sqrt(2 / N), a little more for this skewed TAMSD.
+    assert abs(float(ergodicity_breaking(msds)[0]) / expected - 1) < 5 * np.sqrt(2 / paths_) + lag / steps
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("gram", "message"),
+    [
+        (np.zeros((3, 4)), r"step_gram has shape \(3, 4\).*jax.vmap"),
+        (np.zeros((2, 3, 3)), r"step_gram has shape \(2, 3, 3\)"),
+        (np.zeros((0, 0)), r"step_gram has shape \(0, 0\)"),
+        (np.zeros((3, 3), complex), "step_gram has dtype complex128; expected real"),
+    ],
+)
+@pytest.mark.parametrize("function", OF_A_PATH)
+def test_rejects_what_is_not_one_path(function, gram, message):
+    with pytest.raises(ValueError, match=message):
+        function(gram)
+
+
+@pytest.mark.parametrize("lags", [[0], [4], [1.0], 2])
+def test_rejects_lags_outside_the_window(lags):
+    with pytest.raises(ValueError, match=r"lags is .*integers in 1..3"):
+        time_averaged_msd(np.eye(3), lags=lags)
