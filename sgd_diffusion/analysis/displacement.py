@@ -10,7 +10,11 @@ are JAX arrays; a program without 64-bit mode should go on with them in NumPy (`
 reach: outside 64-bit mode ``jax.jit`` and ``jax.vmap`` themselves turn a *NumPy* float64 argument into float32 before
 the function sees it. Call them under ``with jax.enable_x64(True):`` there.
 
-PRECISION_NUMBERS
+Measured against the weights themselves at T = 1000, P = 20,000, worst relative error of the TAMSD: below 1e-8 from
+float64 for Brownian, ballistic, Ornstein-Uhlenbeck, white and period-2 motion. Where only float32 exists (TPU), from
+float32 products: 1e-7 (Brownian, ballistic), 1e-5 (Ornstein-Uhlenbeck), 6e-5 (white), 1e-4 (period 2 over a walk with
+steps a tenth as long). In float32 a squared displacement is known to a few 1e-4 |dw|^2, so that one percent of |dw|^2
+is known to a few percent; the rounding is in the products, and no summation recovers it.
 
 All functions take one path; map ensembles with ``jax.vmap``. All can be jitted and differentiated. A matrix with NaN
 (a member that diverged) gives NaN.
@@ -49,7 +53,6 @@ def squared_displacements(step_gram):
 
     >>> squared_displacements([[1.0, 1.0], [1.0, 1.0]]).tolist()      # two equal steps
     [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]
-
     """
     with _one_path(step_gram) as gram:
         upper = _upper_squared_displacements(gram)
@@ -74,7 +77,6 @@ def time_averaged_msd(step_gram, lags=None):
 
     >>> time_averaged_msd([[1.0, 1.0], [1.0, 1.0]]).tolist()          # constant velocity: lag squared
     [1.0, 4.0]
-
     """
     with _one_path(step_gram) as gram:
         msd = _diagonal_means(_upper_squared_displacements(gram))[1:]
@@ -95,7 +97,6 @@ def displacement_from_start(step_gram):
 
     Raises:
         ValueError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
-
     """
     with _one_path(step_gram) as gram:
         return _non_negative(jnp.cumsum(_each_pair_once(gram).sum(axis=0)))
@@ -115,7 +116,6 @@ def step_autocorrelation(step_gram):
 
     Raises:
         ValueError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
-
     """
     with _one_path(step_gram) as gram:
         covariance = _diagonal_means(jnp.triu(gram))
@@ -135,7 +135,6 @@ def ergodicity_breaking(msds, *, axis=0):
 
     Returns:
         ``msds``'s shape without ``axis``; NaN where fewer than two paths are left or none has moved.
-
     """
     with _own_precision("msds", msds) as msds:
         present = ~jnp.isnan(msds)

@@ -29,9 +29,9 @@ def ensemble_average(values, *, axis=0):
     Returns:
         :class:`EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer than two are.
 
-    >>> ensemble_average([1.0, 3.0, float("nan")])
-    EnsembleAverage(mean=2.0, standard_error=1.0, std=1.4142135623730951, count=2)
-
+    >>> average = ensemble_average([1.0, 3.0, float("nan")])
+    >>> float(average.mean), float(average.standard_error), int(average.count)
+    (2.0, 1.0, 2)
     """
     values = np.asarray(values, dtype=np.float64)
     present = np.isfinite(values)

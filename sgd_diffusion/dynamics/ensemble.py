@@ -13,7 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, sgd, start
-from sgd_diffusion.dynamics.window import Recording, WindowRecord, record_window
+from sgd_diffusion.dynamics.window import Recording, WindowRecord, mask_diverged, record_window
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -21,16 +21,17 @@ RECORDING_SEED = 0  # coordinates and projections are the same in all runs, so t
 
 
 class MemberKeys(NamedTuple):
-    """Independent keys of a member: initialisation, data order, augmentation."""
+    """Independent keys of a member: initialisation, data order, augmentation, measurements."""
 
     initialisation: jax.Array
     order: jax.Array
     augmentation: jax.Array
+    measurement: jax.Array
 
 
 def member_keys(seed) -> MemberKeys:
     """The keys that belong to a seed, the same in every ensemble."""
-    return MemberKeys(*jax.random.split(jax.random.key(seed), 3))
+    return MemberKeys(*jax.random.split(jax.random.key(seed), 4))
 
 
 def default_members_at_once(num_members: int) -> int:
@@ -63,9 +64,9 @@ def map_members(function: Callable[..., Any], *, members_at_once: int,
     def on_one_device(shared, members):
         def single(member):
             return function(shared, member)
-        if members_at_once >= jax.tree.leaves(members)[0].shape[0]:
-            return jax.vmap(single)(members)
-        return jax.lax.map(single, members, batch_size=None if members_at_once == 1 else members_at_once)
+        if members_at_once == 1:  # also for a single member, which then computes what it would in company
+            return jax.lax.map(single, members)
+        return jax.lax.map(single, members, batch_size=members_at_once)  # vmap, if that takes them all
 
     if devices is None or len(devices) == 1:
         return on_one_device
@@ -83,12 +84,13 @@ def map_members(function: Callable[..., Any], *, members_at_once: int,
 
 
 class Ensemble:
-    """The compiled programs of an ensemble: its start, and a window of all members.
+    """The compiled programs of an ensemble: its start, a window of all members, and measurements where it ends.
 
     Args:
       problem: what is optimised.
       plan: which members there are.
-      measure: pure function `WindowRecord -> pytree of arrays`, applied on the device to every member's window.
+      measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every member's window.
+      measure_state: pure function `(problem, params, state, key) -> dict of arrays`, for the end of a window.
       members_at_once: see `map_members`; None for the default of the backend.
       devices: see `map_members`.
       report: host function `report(step, loss)` called from running windows, or None.
@@ -97,16 +99,19 @@ class Ensemble:
       InputError: for a batch larger than the data, or more gradient samples than parameters.
     """
 
-    def __init__(self, problem: Problem, plan: Plan, *, measure: Callable[[WindowRecord], Any],
-                 members_at_once: int | None = None, devices: Sequence[jax.Device] | None = None,
+    def __init__(self, problem: Problem, plan: Plan, *,
+                 measure_path: Callable[[WindowRecord], dict[str, Any]],
+                 measure_state: Callable[..., dict[str, Any]] = lambda *_: {}, members_at_once: int | None = None, devices: Sequence[jax.Device] | None = None,
                  report: Callable[[Any, Any], None] | None = None):
-        self.problem, self.plan, self.measure, self.report = problem, plan, measure, report
+        self.problem, self.plan, self.report = problem, plan, report
+        self.measure_path, self.measure_state = measure_path, measure_state
         self.optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
         at_once = default_members_at_once(plan.num_members) if members_at_once is None else members_at_once
         self._check()
         # The members' start is made one by one: it is cheap, and so it cannot depend on how the windows are executed.
         self._start = jax.jit(map_members(self._start_member, members_at_once=1))
         self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
+        self._states = jax.jit(map_members(self._states_of_member, members_at_once=1, devices=devices))
         self._compiled = None
 
     def start(self) -> Carry:
@@ -118,6 +123,11 @@ class Ensemble:
         if self._compiled is None:
             self.compile(carry)
         return self._compiled(*self._arguments(carry, start))
+
+    def states(self, carry: Carry, waiting_time: int) -> dict[str, Any]:
+        """What `measure_state` finds where the members stand after `waiting_time` updates; NaN for diverged ones."""
+        shared = self.problem.examples, self.problem.probe, self.problem.test_examples, jnp.int32(waiting_time)
+        return self._states(shared, (*self._members(), carry))
 
     def compile(self, carry: Carry) -> int:
         """Compile the window program; returns the bytes of device memory that it needs at its peak.
@@ -157,7 +167,14 @@ class Ensemble:
         recording = Recording(plan.gradient_samples, plan.by_layer, plan.sketch_dim, jax.random.key(RECORDING_SEED))
         carry, record = record_window(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation,
                                       waiting_time, recording=recording, report=self.report)
-        return carry, self.measure(record)
+        return carry, self.measure_path(record)
+
+    def _states_of_member(self, shared, member):
+        examples, probe, test_examples, waiting_time = shared
+        seed, _, carry = member
+        problem = replace(self.problem, examples=examples, probe=probe, test_examples=test_examples)
+        key = jax.random.fold_in(member_keys(seed).measurement, waiting_time)
+        return mask_diverged(self.measure_state(problem, carry.params, carry.state, key), carry.diverged_at)
 
     def _check(self):
         batch_indices(jax.random.key(0), 0, 1, num_examples=self.problem.num_examples,

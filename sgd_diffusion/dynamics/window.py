@@ -138,13 +138,13 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
         if report is not None:
             jax.lax.cond(offset % report_every == 0, lambda: jax.debug.callback(report, step, info.loss), lambda: None)
         gradient = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(info.gradient)])
-        series = (info.loss, probe_loss, optax.global_norm(info.gradient), gradient[coordinates])
-        return carry, (keep(info.increment), _mask(series, carry.diverged_at))
+        series = (info.loss, probe_loss, optax.tree.norm(info.gradient), gradient[coordinates])
+        return carry, (keep(info.increment), mask_diverged(series, carry.diverged_at))
 
     steps = rows.shape[0] - 1
     carry, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(
         advance, carry, (jnp.arange(steps, dtype=jnp.int32), rows[:-1]))
-    closing = _mask(losses_at(carry, batch_of(rows[-1], start + steps)), carry.diverged_at)
+    closing = mask_diverged(losses_at(carry, batch_of(rows[-1], start + steps)), carry.diverged_at)
     total, by_layer = _grams(increments, carry.diverged_at, by_layer=recording.by_layer)
     return carry, WindowRecord(
         step_gram=total,
@@ -191,10 +191,10 @@ def _grams(increments, diverged_at, *, by_layer: bool) -> tuple[jax.Array, dict[
         parts.setdefault(jax.tree_util.keystr(path[:1], simple=True) if by_layer else "", []).append(leaf)
     grams = {layer: increment_gram(leaves) for layer, leaves in parts.items()}
     with jax.enable_x64(True):
-        grams = _mask(grams, diverged_at)
+        grams = mask_diverged(grams, diverged_at)
         return sum(grams.values()), grams if by_layer else {}
 
 
-def _mask(values, diverged_at):
-    """NaN in place of every value if the member has diverged."""
+def mask_diverged(values, diverged_at):
+    """NaN in place of every value of a pytree of floating arrays if the member has diverged."""
     return jax.tree.map(lambda value: jnp.where(diverged_at == ALIVE, value, jnp.nan), values)

@@ -49,7 +49,7 @@ def random_crop(padding: int) -> Augmentation:
         padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
         # Whole images as the slices of one gather. Inside a lax.scan on two CPU cores, a batch of 128 x 32 x 32 x 3
-        # bytes takes 0.07 ms this way, 0.2 ms with take_along_axis on each axis, 0.6 ms with one-hot products.
+        # bytes takes 0.1 ms this way, 0.2 ms with take_along_axis on each axis, 0.6 ms with one-hot products.
         def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
             return lax.dynamic_slice(image, (corner[0], corner[1], 0), images.shape[1:])
 
@@ -77,7 +77,12 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def compose(*augmentations: Augmentation) -> Augmentation:
-    """Augmentation that applies the given ones in order, each with a key of its own; none at all is the identity."""
+    """Augmentation that applies the given ones in order, each with a key of its own; none at all is the identity.
+
+    The order of `random_flip` and `random_crop` does not change the distribution, but the time: with the flip first, a
+    batch of 128 x 32 x 32 x 3 bytes takes 0.2 ms on two CPU cores, with the crop first 4 ms (XLA computes the crop
+    inside the flip, pixel by pixel).
+    """
 
     def composed(key: jax.Array, images: jax.Array) -> jax.Array:
         for augmentation, own_key in zip(augmentations, jax.random.split(key, len(augmentations)), strict=True):
@@ -90,11 +95,11 @@ def compose(*augmentations: Augmentation) -> Augmentation:
 def standard_augmentation(dataset_name: str) -> Augmentation | None:
     """The field's usual augmentation of a data set, by the name that `datasets.load` gave it.
 
-    "cifar10": crop with 4 pixels of padding, then flip (He et al. 2016, section 4.2). "digits": crop with
-    1 pixel; a flipped digit is another shape, so no flip. Every other name: None.
+    "cifar10": flip, and crop with 4 pixels of padding (He et al. 2016, section 4.2). "digits": crop with 1 pixel of
+    padding; a mirrored digit is another shape, so no flip. Every other name: None.
     """
     if dataset_name == "cifar10":
-        return compose(random_crop(4), random_flip)
+        return compose(random_flip, random_crop(4))
     if dataset_name == "digits":
         return random_crop(1)
     return None

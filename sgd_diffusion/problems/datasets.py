@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib.util
+import json
 import logging
 import os
 import pathlib
@@ -212,8 +213,8 @@ def _quiet_absl() -> Iterator[None]:
 
 def _prepare(name: str, data_dir):
     """Download and prepare a data set; returns its folder, or raises within seconds if that cannot work here."""
-    code = (f"import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={os.fspath(data_dir)!r}, "
-            "file_format='array_record').download_and_prepare()")
+    code = (f'import tensorflow_datasets as tfds; tfds.builder("{name}", data_dir={json.dumps(os.fspath(data_dir))}, '
+            'file_format="array_record").download_and_prepare()')
     obstacle = _obstacle(name)
     if obstacle is None:
         logging.getLogger(__name__).warning("Downloading and preparing %s in %s: once, minutes.", name, data_dir)
@@ -227,8 +228,8 @@ def _prepare(name: str, data_dir):
         obstacle = "the preparation failed: " + "\n".join(done.stderr.strip().splitlines()[-5:])
     raise InputError(
         f"Data set {name!r} is not prepared in {data_dir}, and that cannot be done now: {obstacle}\n"
-        "If it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is ~/tensorflow_datasets). To prepare "
-        "it once, with internet access and TensorFlow installed (reading it later needs neither), run\n"
+        "If it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is ~/tensorflow_datasets). To "
+        "prepare it once, with internet access and TensorFlow installed (reading it later needs neither), run\n"
         f"    python -c {shlex.quote(code)}\n"
         f"Or load an .npz file with the arrays {', '.join(_ARRAYS)}.")
 
@@ -273,7 +274,7 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
             found = archive.files
             arrays = {key: np.asarray(archive[key]) for key in _ARRAYS if key in found}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error} {expected} All of them are plain arrays of numbers.") from error
+        raise InputError(f"{path} cannot be read: {error} {expected} All are plain arrays of numbers.") from error
     missing = [key for key in _ARRAYS if key not in found]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; it has {', '.join(found) or 'nothing'}. {expected}")

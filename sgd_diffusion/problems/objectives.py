@@ -168,10 +168,18 @@ def accuracy(problem: Problem, params, state, *, examples=None) -> jax.Array:
     Evaluated with running batch-norm averages, in chunks, so that memory stays bounded.
     """
     examples = problem.test_examples if examples is None else examples
+    count = len(examples.labels)
+    size = min(count, EVALUATION_BATCH)
+    chunks = -(-count // size)
 
-    def correct(example):
-        batch = jax.tree.map(lambda leaf: leaf[None], example)
+    def cut(leaf):
+        padding = [(0, chunks * size - count)] + [(0, 0)] * (leaf.ndim - 1)
+        return jnp.pad(leaf, padding).reshape(chunks, size, *leaf.shape[1:])
+
+    def correct(chunk):
+        batch, real = chunk
         logits = problem.loss(params, state, batch, False)[1][1]
-        return jnp.argmax(logits[0]) == batch.labels[0]
+        return jnp.sum((jnp.argmax(logits, axis=-1) == batch.labels) & real)
 
-    return jnp.mean(jax.lax.map(correct, examples, batch_size=EVALUATION_BATCH))
+    real = cut(jnp.ones(count, bool))  # False for the rows that pad the last chunk
+    return jnp.sum(jax.lax.map(correct, (jax.tree.map(cut, examples), real))) / count

@@ -1,0 +1,40 @@
+"""A progress bar over the updates of all members: windows, steps per second, time left, current loss."""
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Counts updates from the reports of `run_ensemble`, which come every 50 updates of every member.
+
+    Args:
+      num_windows: windows of the run.
+      window: updates in a window.
+      num_members: members of the ensemble.
+    """
+
+    REPORT_EVERY = 50
+
+    def __init__(self, num_windows: int, window: int, num_members: int):
+        self._per_window = window * num_members
+        self._num_windows = num_windows
+        self._bar = tqdm(total=num_windows * self._per_window, unit=" steps", desc=f"window 1/{num_windows}",
+                         smoothing=0.05, mininterval=0.2, dynamic_ncols=True)
+        self._finished = 0
+
+    def report(self, step, loss) -> None:
+        """Take note of updates; made to be passed as `report`."""
+        del step
+        limit = (self._finished + 1) * self._per_window
+        self._bar.update(min(self.REPORT_EVERY, limit - self._bar.n))
+        self._bar.set_postfix_str(f"loss {float(loss):.3g}", refresh=False)
+
+    def window(self, index: int, dataset) -> None:
+        """Take note of a finished window; made to be passed as `on_window`."""
+        del dataset
+        self._finished = index + 1
+        self._bar.update(self._finished * self._per_window - self._bar.n)
+        self._bar.set_description(f"window {min(self._finished + 1, self._num_windows)}/{self._num_windows}")
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()

@@ -1,0 +1,86 @@
+"""The options that experiments which train an ensemble share, and what the library makes of them."""
+
+import dataclasses
+import pathlib
+from typing import Annotated, Literal
+
+import tyro
+
+from sgd_diffusion.dynamics.run import Plan
+from sgd_diffusion.problems import datasets, models, objectives
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What is trained, by which SGD, and for how long."""
+
+    dataset: str = "digits"
+    """digits (comes with scikit-learn), mnist, cifar10 (both through tensorflow-datasets), gaussian, or PATH.npz with
+    train_images, train_labels, test_images, test_labels."""
+    data_dir: pathlib.Path | None = None
+    """Where tensorflow-datasets keeps its data; its own default if not given."""
+    augment: Literal["standard", "none"] = "standard"
+    """standard: crop-4 and flip for cifar10, one-pixel shifts for digits, nothing for others."""
+    model: str = "resnet14"
+    """resnetD[-noshort][-nobatchnorm][-widthW] with D = 6n + 2, or fcL[-widthW]."""
+    initialization: Literal["paper", "pytorch"] = "paper"
+    """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""
+    loss: str = "cross_entropy"
+    """cross_entropy, kl (against smoothed labels) or mse (softmax against one-hot)."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One member for each seed and learning rate."""
+    learning_rates: tuple[float, ...] = (0.02, 0.05)
+    """Step sizes, constant in time."""
+    num_windows: int = 5
+    """Number of consecutive windows."""
+    window: int = 1000
+    """Updates in a window."""
+    batch_size: int = 32
+    """Examples in a mini-batch."""
+    momentum: float = 0.0
+    """Heavy-ball coefficient."""
+    weight_decay: float = 0.0
+    """Coefficient of the weights added to the gradient."""
+    sampling: Literal["epochs", "replacement"] = "epochs"
+    """epochs: reshuffled, without replacement, full batches only; replacement: independent draws."""
+
+    probe_size: int = 0
+    """Training examples on which the loss of every visited point is evaluated."""
+    gradient_samples: int = 0
+    """Coordinates at which every mini-batch gradient is kept."""
+    by_layer: bool = False
+    """Keep the MSD of every top-level layer too."""
+    sketch_dim: int | None = None
+    """Random projection of the increments to so many dimensions, for models too large to hold them."""
+    keep_step_gram: bool = False
+    """Keep every step Gram matrix: 8 T^2 bytes a member and window."""
+    members_at_once: int | None = None
+    """Members side by side on a device; by default 1 on CPU, all on an accelerator."""
+    all_devices: bool = False
+    """Share the members among all devices of the machine."""
+
+    def problem(self) -> objectives.Problem:
+        """The problem: data, network and loss."""
+        data = datasets.load(self.dataset, data_dir=self.data_dir)
+        network = models.model(self.model, num_classes=data.num_classes, initialization=self.initialization)
+        return objectives.classification(network, data, loss=self.loss, probe_size=self.probe_size,
+                                         augment="standard" if self.augment == "standard" else None)
+
+    def plan(self) -> Plan:
+        """The members and how long they run."""
+        return Plan(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Plan)})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where the results go."""
+
+    preset: str = "default"
+    """Settings to start from; what is given beside it overrides them."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Short for --preset quick."""
+    directory: pathlib.Path | None = None
+    """Run directory; by default a new one below runs/."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Continue the run that the directory holds, with its options."""

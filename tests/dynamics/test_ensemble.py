@@ -1,0 +1,126 @@
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgd_diffusion.dynamics import ensemble as ensemble_module
+from sgd_diffusion.dynamics.ensemble import Ensemble, default_members_at_once, map_members, member_keys
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems import datasets, objectives
+from sgd_diffusion.problems.resnet import ResNet
+
+
+def losses(problem, members_at_once=1, **plan):
+    """{(seed, learning rate): losses} of one window."""
+    plan = Plan(**{"window": 20, "batch_size": 10, **plan})
+    ensemble = Ensemble(problem, plan, measure_path=lambda record: {"loss": record.losses},
+                        members_at_once=members_at_once)
+    _, values = ensemble.window(ensemble.start(), 0)
+    return dict(zip(zip(*(axis.tolist() for axis in plan.members())), np.asarray(values["loss"])))
+
+
+def test_a_member_alone_and_in_any_company_is_the_same(regression):
+    """vmap, groups and lax.map agree to rounding; the order of the seeds does not matter; lax.map is bit for bit."""
+    seeds, rates = (3, 0, 1, 2), (0.01, 0.05)
+    by_map = losses(regression, 1, seeds=seeds, learning_rates=rates)
+    assert len(by_map) == 8
+    for at_once, order in [(8, seeds), (3, seeds), (8, seeds[::-1])]:
+        other = losses(regression, at_once, seeds=order, learning_rates=rates)
+        for member, values in by_map.items():
+            np.testing.assert_allclose(other[member], values, rtol=1e-5)
+    alone = losses(regression, 1, seeds=(1,), learning_rates=(0.01,))
+    (member, values), = alone.items()
+    np.testing.assert_array_equal(values, by_map[member])
+
+
+def test_seeds_and_learning_rates_differ(regression):
+    found = losses(regression, seeds=(0, 1), learning_rates=(0.01, 0.05))
+    values = list(found.values())
+    assert all(not np.allclose(a[1:], b[1:], rtol=1e-6) for i, a in enumerate(values) for b in values[:i])
+    (a, b), (c, d) = [[v for (seed, _), v in found.items() if seed == s] for s in (0, 1)]
+    assert a[0] == b[0] and c[0] == d[0]  # members of one seed start at the same point with the same batch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_resnet14_members_agree_alone_and_in_an_ensemble_of_8(at_once):
+    problem = objectives.classification(ResNet(14), datasets.load("digits"))
+    ensemble = losses(problem, at_once, seeds=tuple(range(8)), learning_rates=(0.01,), batch_size=32)
+    for seed in (0, 5):
+        (member, values), = losses(problem, 1, seeds=(seed,), learning_rates=(0.01,), batch_size=32).items()
+        np.testing.assert_allclose(ensemble[member], values, rtol=1e-4)
+
+
+def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
+    """In a process of its own, since the number of CPU devices is fixed at start-up; 5 members on 3 devices."""
+    script = textwrap.dedent("""
+        import sys
+        import jax
+        jax.config.update("jax_num_cpu_devices", 3)
+        import numpy as np
+        sys.path.insert(0, sys.argv[1])
+        from conftest import two_layer_regression
+        from sgd_diffusion.dynamics.run import Plan, run_ensemble
+        plan = Plan(seeds=(0, 1, 2, 3, 4), learning_rates=(0.05,), window=10, num_windows=2, batch_size=10)
+        problem = two_layer_regression(probe=True)
+        one = run_ensemble(problem, plan)
+        many = run_ensemble(problem, plan, devices=jax.devices())
+        assert len(jax.devices()) == 3
+        assert one.equals(many), abs(one.msd - many.msd).max()
+    """)
+    tests = str(__import__("pathlib").Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-W", "error", "-c", script, tests], check=True)
+
+
+def test_map_members_agrees_with_a_loop():
+    def function(shared, member):
+        return {"value": shared * member[0] + member[1]}
+
+    members = jnp.arange(7.0), jnp.arange(7.0) ** 2
+    expected = 3 * np.arange(7) + np.arange(7) ** 2
+    for at_once in (1, 2, 7, 100):
+        found = jax.jit(map_members(function, members_at_once=at_once))(3.0, members)
+        np.testing.assert_array_equal(found["value"], expected)
+
+
+def test_keys_of_a_seed_are_distinct_and_its_own():
+    data = [tuple(jax.random.key_data(key).tolist()) for seed in range(3) for key in member_keys(seed)]
+    assert len(set(data)) == 12
+
+
+def test_default_mapping_follows_the_backend(monkeypatch):
+    assert default_members_at_once(12) == (1 if jax.default_backend() == "cpu" else 12)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert default_members_at_once(12) == 12
+
+
+def test_bad_arguments_are_refused_before_anything_is_compiled(regression):
+    def make(members_at_once=1, **plan):
+        Ensemble(regression, Plan(**plan), measure_path=lambda record: {}, members_at_once=members_at_once)
+
+    for words, arguments in [("'batch_size'=61", {"batch_size": 61}), ("'members_at_once'=0", {"batch_size": 5, "members_at_once": 0}),
+                             ("'gradient_samples'=50", {"batch_size": 5, "gradient_samples": 50}),
+                             ("'sketch_dim'=1000", {"batch_size": 5, "sketch_dim": 1000})]:
+        with pytest.raises(InputError, match=words):
+            make(**arguments)
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_its_size(regression, monkeypatch):
+    monkeypatch.setattr(ensemble_module, "_available_bytes", lambda: 1000)
+    ensemble = Ensemble(regression, Plan(window=20, batch_size=10), measure_path=lambda record: {"g": record.step_gram})
+    with pytest.raises(InputError, match=r"needs about \d+\.\d GiB of memory.*sketch_dim"):
+        ensemble.compile(ensemble.start())
+
+
+def test_the_memory_estimate_holds_the_increments(regression):
+    """At least 4 T P bytes for the increments, and T^2 float64 for what is kept."""
+    ensemble = Ensemble(regression, Plan(window=300, batch_size=10), measure_path=lambda record: {"g": record.step_gram})
+    carry = ensemble.start()
+    size = sum(leaf.size for leaf in jax.tree.leaves(carry.params))
+    needed = ensemble.compile(carry)
+    assert 300 * size * 4 + 300**2 * 8 <= needed < 20 * (300 * size * 4 + 300**2 * 8)

@@ -1,0 +1,41 @@
+import math
+
+import numpy as np
+import pytest
+
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.errors import InputError
+
+
+def test_members_are_the_product_with_learning_rates_varying_fastest():
+    plan = Plan(seeds=(5, 1), learning_rates=(0.1, 0.2, 0.3))
+    seeds, rates = plan.members()
+    assert plan.num_members == 6
+    np.testing.assert_array_equal(seeds, [5, 5, 5, 1, 1, 1])
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3] * 2, rtol=1e-7)
+
+
+def test_description_leaves_out_how_long_the_run_is():
+    assert Plan(num_windows=3).description() == Plan(num_windows=9).description()
+    assert Plan(momentum=0.5).description() != Plan().description()
+
+
+@pytest.mark.parametrize("arguments", [
+    {"seeds": ()}, {"seeds": (1, 1)}, {"seeds": (-1,)}, {"seeds": (0.5,)}, {"seeds": (2**32,)},
+    {"learning_rates": ()}, {"learning_rates": (0.1, 0.1)}, {"learning_rates": (0.0,)}, {"learning_rates": (-0.1,)},
+    {"learning_rates": (math.nan,)}, {"learning_rates": (math.inf,)}, {"learning_rates": (0.1, 0.1 + 1e-12)},
+    {"learning_rates": ("fast",)}, {"num_windows": 0}, {"window": 1}, {"window": 2.5}, {"batch_size": 0},
+    {"momentum": 1.0}, {"momentum": -0.1}, {"momentum": math.nan}, {"weight_decay": -1.0}, {"weight_decay": math.inf},
+    {"sampling": "sorted"}, {"gradient_samples": -1}, {"sketch_dim": 0}])
+def test_each_bad_value_is_named(arguments):
+    (name, value), = arguments.items()
+    with pytest.raises(InputError) as refusal:
+        Plan(**arguments)
+    assert f"'{name}'=" in str(refusal.value) and "Expected" in str(refusal.value)
+
+
+@pytest.mark.parametrize("arguments", [{"sketch_dim": 4, "by_layer": True}, {"num_windows": 10**6, "window": 10**6}])
+def test_each_bad_combination_is_named(arguments):
+    with pytest.raises(InputError) as refusal:
+        Plan(**arguments)
+    assert all(f"'{name}'" in str(refusal.value) for name in arguments)

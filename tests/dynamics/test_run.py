@@ -1,0 +1,324 @@
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from sgd_diffusion import measurements
+from sgd_diffusion.dynamics.run import Plan, run_ensemble
+from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, load_run
+
+PLAN = Plan(seeds=(0, 7), learning_rates=(0.02, 0.1), num_windows=4, window=30, batch_size=10, momentum=0.5)
+TESTS = str(pathlib.Path(__file__).parents[1])
+
+
+@pytest.fixture(scope="module")
+def problem():
+    sys.path.insert(0, TESTS)
+    from conftest import two_layer_regression
+    return two_layer_regression(probe=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(problem):
+    return run_ensemble(problem, PLAN)
+
+
+@pytest.fixture(scope="module")
+def finished(problem, tmp_path_factory):
+    """A finished run directory, to be copied, not changed."""
+    directory = tmp_path_factory.mktemp("run") / "finished"
+    run_ensemble(problem, PLAN, directory)
+    return directory
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_the_result_is_labelled(uninterrupted):
+    assert dict(uninterrupted.sizes) == {"window": 4, "seed": 2, "learning_rate": 2, "lag": 30, "point": 31, "update": 30}
+    assert uninterrupted.waiting_time.values.tolist() == [0, 30, 60, 90]
+    assert uninterrupted.seed.values.tolist() == [0, 7] and uninterrupted.learning_rate.values.tolist() == [0.02, 0.1]
+    assert uninterrupted.lag.values.tolist() == list(range(1, 31))
+    assert uninterrupted.msd.dims == ("window", "seed", "learning_rate", "lag") and uninterrupted.msd.dtype == np.float64
+    assert np.isfinite(uninterrupted.msd).all() and (uninterrupted.diverged_at == -1).all()
+    configuration = json.loads(uninterrupted.attrs["configuration"])
+    assert configuration["plan"]["seeds"] == [0, 7] and configuration["problem"]["name"] == "two-layer regression"
+    assert {"python", "packages", "device", "revision"} <= json.loads(uninterrupted.attrs["environment"]).keys()
+
+
+def test_labels_are_on_the_right_members(problem, uninterrupted):
+    for seed, rate in [(0, 0.1), (7, 0.02)]:
+        alone = run_ensemble(problem, Plan(seeds=(seed,), learning_rates=(rate,), num_windows=2, window=30, batch_size=10,
+                                           momentum=0.5))
+        member = uninterrupted.sel(seed=[seed], learning_rate=[rate]).isel(window=slice(2))
+        # up to rounding: the compiler removes the loop over members when there is one
+        xr.testing.assert_allclose(alone, member, rtol=1e-5, atol=1e-9)
+
+
+def test_disk_and_memory_agree(finished, uninterrupted):
+    xr.testing.assert_equal(load_run(finished), uninterrupted)
+    with xr.open_dataset(RunDirectory(finished).window_path(2), engine="h5netcdf") as window:
+        assert json.loads(window.attrs["configuration"]) == json.loads(uninterrupted.attrs["configuration"])
+
+
+def test_windows_continue_each_other(uninterrupted):
+    """The extra loss at the end of a window is the first of the next one."""
+    losses = uninterrupted.loss.values
+    np.testing.assert_array_equal(losses[:-1, :, :, -1], losses[1:, :, :, 0])
+    probes = uninterrupted.probe_loss.values
+    np.testing.assert_allclose(probes[:-1, :, :, -1], probes[1:, :, :, 0], rtol=1e-6)
+
+
+def test_a_run_can_be_prolonged(problem, uninterrupted, tmp_path):
+    short = Plan(**{**PLAN.description(), "num_windows": 2})
+    run_ensemble(problem, short, tmp_path / "run")
+    seen = []
+    longer = run_ensemble(problem, PLAN, tmp_path / "run", resume=True, on_window=lambda index, _: seen.append(index))
+    xr.testing.assert_equal(longer, uninterrupted)
+    assert seen == [0, 1, 2, 3]
+    xr.testing.assert_equal(run_ensemble(problem, short, tmp_path / "run", resume=True), uninterrupted.isel(window=slice(2)))
+    assert len(RunDirectory(tmp_path / "run").load_windows()) == 4
+
+
+def test_a_diverged_member_is_flagged_and_masked_and_harms_nobody(problem, uninterrupted):
+    plan = Plan(**{**PLAN.description(), "learning_rates": (0.02, 1e20), "num_windows": 4})
+    with_divergence = run_ensemble(problem, plan)
+    healthy, gone = (with_divergence.isel(learning_rate=index) for index in (0, 1))
+    xr.testing.assert_equal(healthy, uninterrupted.isel(learning_rate=0))
+    step = gone.diverged_at.values
+    assert ((step > 0) & (step < 30)).all()
+    assert np.isnan(gone.msd).all() and np.isnan(gone.loss.isel(window=slice(1, None))).all()
+    assert np.isfinite(gone.loss.isel(window=0, seed=0)[:step[0]]).all() and np.isnan(gone.loss.isel(window=0, seed=0)[step[0]:]).all()
+
+
+CHILD = """
+    import os, random, signal, sys, threading
+    sys.path.insert(0, sys.argv[1])
+    from conftest import two_layer_regression
+    from sgd_diffusion.dynamics import checkpoints
+    from sgd_diffusion.dynamics.run import Plan, run_ensemble
+    directory, moment = sys.argv[2:4]
+    die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    save = checkpoints.Checkpoints.save
+
+    def save_and_die(self, windows, carry):
+        if windows == 2 and moment == "between":
+            die()
+        if windows == 2 and moment.startswith("during"):
+            threading.Timer(float(moment.split()[1]), die).start()
+        save(self, windows, carry)
+
+    checkpoints.Checkpoints.save = save_and_die
+    report = lambda step, loss: die() if moment == "window" and step >= 30 else None
+    plan = Plan(seeds=(0, 7), learning_rates=(0.02, 0.1), num_windows=4, window=30, batch_size=10, momentum=0.5)
+    print("started", flush=True)
+    run_ensemble(two_layer_regression(probe=True), plan, directory, resume=True, report=report)
+"""
+
+
+def start_child(directory, moment):
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(CHILD), TESTS, str(directory), moment],
+                            stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("moment", ["window", "between", "during 0.005", "during 0.03"])
+def test_a_kill_at_each_stage_loses_nothing(problem, uninterrupted, tmp_path, moment):
+    child = start_child(tmp_path / "run", moment)
+    assert child.wait() == -signal.SIGKILL
+    child.stdout.close()
+    with warnings.catch_warnings(record=True) as said:  # nothing is damaged by a kill
+        resumed = run_ensemble(problem, PLAN, tmp_path / "run", resume=True)
+    assert not said
+    xr.testing.assert_equal(resumed, uninterrupted)
+    xr.testing.assert_equal(load_run(tmp_path / "run"), uninterrupted)
+    assert not list((tmp_path / "run").rglob("*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(12))
+def test_kills_at_random_moments_lose_nothing(problem, uninterrupted, tmp_path, attempt):
+    """Killed again and again, at moments spread over start, windows, files and checkpoints, until a child gets through."""
+    chance = random.Random(attempt)
+    for kill in range(30):
+        child = start_child(tmp_path / "run", "never")
+        child.stdout.readline()
+        try:
+            child.wait(timeout=chance.uniform(0.2, 6.0))
+            break
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        finally:
+            child.stdout.close()
+    xr.testing.assert_equal(run_ensemble(problem, PLAN, tmp_path / "run", resume=True), uninterrupted)
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        content = content[:len(content) // 2]
+    elif how == "empty":
+        content = bytearray()
+    else:
+        middle = len(content) // 2
+        content[middle:middle + 64] = bytes(64 * [0x5A])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("how", "window"), [("truncated", 1), ("truncated", 3), ("empty", 3)])
+def test_a_damaged_window_is_made_again_and_said(problem, uninterrupted, copied, how, window):
+    damage(RunDirectory(copied).window_path(window), how)
+    with pytest.warns(DamagedResultsWarning, match=f"window_0000{window}.nc is damaged.*{window} windows before it"):
+        good = load_run(copied)
+    xr.testing.assert_equal(good, uninterrupted.isel(window=slice(window)))
+    with pytest.warns(DamagedResultsWarning, match="is damaged"):
+        resumed = run_ensemble(problem, PLAN, copied, resume=True)
+    xr.testing.assert_equal(resumed, uninterrupted)
+    xr.testing.assert_equal(load_run(copied), uninterrupted)
+
+
+def test_no_damage_to_a_window_file_passes_for_data(uninterrupted, copied):
+    """Wherever 64 bytes are overwritten, either the values are untouched (metadata, unused space) or the file is refused."""
+    path = RunDirectory(copied).window_path(3)
+    sound, refused = path.read_bytes(), 0
+    for position in range(0, len(sound), len(sound) // 60):
+        path.write_bytes(sound[:position] + bytes(64 * [0x5A]) + sound[position + 64:])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            windows = RunDirectory(copied).load_windows()
+        assert len(windows) == (3 if said else 4)
+        refused += bool(said)
+        if not said:
+            for name, values in windows[3].data_vars.items():
+                np.testing.assert_array_equal(values.squeeze(), uninterrupted[name].isel(window=3, missing_dims="ignore"))
+    assert refused > 10
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "overwritten", "gone"])
+def test_a_damaged_checkpoint_gives_way_to_an_earlier_one_and_is_said(problem, uninterrupted, copied, how):
+    newest = copied / "checkpoints" / "4"
+    if how == "gone":
+        shutil.rmtree(newest / "carry")
+    for path in sorted(newest.rglob("*")):
+        if path.is_file() and how != "gone":
+            damage(path, how)
+    longer = Plan(**{**PLAN.description(), "num_windows": 5})
+    with pytest.warns(DamagedResultsWarning, match="checkpoint after 4 windows .* is damaged"):
+        resumed = run_ensemble(problem, longer, copied, resume=True)
+    xr.testing.assert_equal(resumed.isel(window=slice(4)), uninterrupted)
+
+
+def test_without_any_checkpoint_the_run_starts_again_and_says_so(problem, uninterrupted, copied):
+    shutil.rmtree(copied / "checkpoints")
+    longer = Plan(**{**PLAN.description(), "num_windows": 5})
+    with pytest.warns(DamagedResultsWarning, match="computed again"):
+        resumed = run_ensemble(problem, longer, copied, resume=True)
+    xr.testing.assert_equal(resumed.isel(window=slice(4)), uninterrupted)
+
+
+def test_an_occupied_directory_is_refused_unchanged(problem, copied, tmp_path):
+    def content():
+        return {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+
+    before = content()
+    with pytest.raises(StorageError, match="holds this run already.*resume"):
+        run_ensemble(problem, PLAN, copied)
+    other = Plan(**{**PLAN.description(), "momentum": 0.25, "num_windows": 4})
+    for resume in (False, True):
+        with pytest.raises(StorageError, match=r"another configuration \(plan.momentum is 0.5 there and 0.25 here\)"):
+            run_ensemble(problem, other, copied, resume=resume)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.tex").write_text("precious")
+    with pytest.raises(StorageError, match="not empty and holds no run"):
+        run_ensemble(problem, PLAN, tmp_path / "notes", resume=True)
+    assert content() == before
+
+
+def test_a_directory_that_a_live_process_writes_is_refused(problem, tmp_path):
+    child = start_child(tmp_path / "run", "never")
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "config.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.send_signal(signal.SIGSTOP)  # alive, and holding on to its directory
+        with pytest.raises(StorageError, match="being written by another process"):
+            run_ensemble(problem, PLAN, tmp_path / "run", resume=True)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+@pytest.mark.parametrize("reason", ["full", "read-only"])
+def test_a_disk_that_cannot_be_written_keeps_the_finished_windows(problem, uninterrupted, tmp_path, monkeypatch, reason):
+    number = {"full": 28, "read-only": 30}[reason]
+    replace, windows = os.replace, []
+
+    def fail(source, target):
+        if str(target).endswith(".nc"):
+            windows.append(target)
+            if len(windows) == 3:
+                raise OSError(number, os.strerror(number))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(StorageError, match=r"Cannot write .*window_00002.nc: .* The 2 windows"):
+        run_ensemble(problem, PLAN, tmp_path / "run")
+    monkeypatch.undo()
+    assert not list((tmp_path / "run").rglob("*.partial"))
+    xr.testing.assert_equal(load_run(tmp_path / "run"), uninterrupted.isel(window=slice(2)))
+    xr.testing.assert_equal(run_ensemble(problem, PLAN, tmp_path / "run", resume=True), uninterrupted)
+
+
+def test_a_path_that_is_a_file_is_refused(problem, tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StorageError, match="Cannot"):
+            run_ensemble(problem, PLAN, path)
+
+
+def test_measurements_of_ones_own(problem):
+    last = measurements.PathMeasurement(lambda record: {"last_loss": record.losses[-1:]}, {"last_loss": ("last",)}, {"last": [30]})
+    size = measurements.StateMeasurement(lambda problem, params, state, key: {"norm": jnp.abs(params["output"]).max()}, {"norm": ()})
+    found = run_ensemble(problem, Plan(window=30, batch_size=10), measurements=[last, size, measurements.step_grams()])
+    assert found.last_loss.dims == ("window", "seed", "learning_rate", "last")
+    assert found.norm.dims == ("window", "seed", "learning_rate") and (found.norm > 0).all()
+    assert found.step_gram.shape == (1, 1, 1, 30, 30) and found.step_gram.dtype == np.float64
+
+
+def test_measurements_by_layer_add_up(problem):
+    found = run_ensemble(problem, Plan(window=30, batch_size=10, by_layer=True, gradient_samples=4))
+    assert found.layer.values.tolist() == ["hidden", "output"]
+    np.testing.assert_allclose(found.layer_msd.sum("layer"), found.msd, rtol=1e-9)
+    assert found.gradient_sample.sizes["coordinate"] == 4
+
+
+@pytest.mark.parametrize(("chosen", "words"), [
+    ([measurements.displacements(), measurements.displacements()], "two variables named 'msd'"),
+    ([measurements.PathMeasurement(lambda record: {"a": record.losses}, {"a": ("lag2",)}, {"lag2": [1]}),
+      measurements.PathMeasurement(lambda record: {"b": record.losses}, {"b": ("lag2",)}, {"lag2": [2]})], "lag2"),
+    ([measurements.PathMeasurement(lambda record: {"b": record.losses}, {"a": ("point",)})], "returned"),
+])
+def test_measurements_that_clash_are_refused(problem, chosen, words):
+    with pytest.raises(InputError, match=words):
+        run_ensemble(problem, Plan(window=30, batch_size=10), measurements=chosen)
+
+
+def test_load_run_refuses_what_holds_no_run(tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        load_run(tmp_path)
