@@ -16,6 +16,7 @@ from experiments import command_line, summaries
 from experiments.progress import Progress
 from experiments.training import RunOptions, TrainingOptions
 from sgd_diffusion import measurements, plots, tables
+from sgd_diffusion.analysis.scaling import standard_ranges
 from sgd_diffusion.dynamics.run import default_measurements, run_ensemble
 from sgd_diffusion.results import save_figure, write_atomically
 
@@ -35,7 +36,8 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, measure, and leave results, figure and summary in the run directory."""
-    plan, problem = options.plan(), options.problem()
+    plan, ranges = options.plan(), standard_ranges(options.window)
+    problem = options.problem()
     directory = options.directory or new_directory(options)
     chosen = [*default_measurements(problem, plan), measurements.test_accuracy()]
     if options.keep_step_gram:
@@ -48,7 +50,7 @@ def experiment(options: Options) -> None:
             members_at_once=options.members_at_once, devices=jax.devices() if options.all_devices else None,
             metadata={"experiment": "anomalous_diffusion", "options": command_line.options_as_json(options)},
             report=progress.report, on_window=progress.window)
-    table = tables.exponents(dataset)
+    table = tables.exponents(dataset, ranges)
     text = summaries.anomalous_diffusion(dataset, table)
     write_atomically(directory / "exponents.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
     write_atomically(directory / "summary.txt", text.encode())

@@ -1,7 +1,6 @@
 """What every experiment's command line does: options from presets, clear refusals, and Ctrl-C at any moment."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import sys

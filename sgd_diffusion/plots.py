@@ -65,7 +65,7 @@ def anomalous_diffusion(dataset, *, learning_rates=None, ranges=None):
 
     Raises:
         KeyError: a learning rate that the dataset does not have.
-        ValueError: lags too few for the ranges.
+        InputError: lags too few for the ranges.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -15,6 +15,7 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 
+import h5py
 import xarray as xr
 
 from sgd_diffusion import __version__
@@ -191,8 +192,8 @@ class RunDirectory:
         windows = []
         while (path := self.window_path(len(windows))).exists():
             try:
-                windows.append(xr.load_dataset(path, engine="h5netcdf"))
-            except (OSError, ValueError, KeyError, RuntimeError) as error:  # what h5py raises on a damaged file
+                windows.append(_load_window(path))
+            except Exception as error:  # a damaged file surfaces as nearly anything from inside HDF5
                 warnings.warn(f"{path} is damaged ({error}); the {len(windows)} windows before it are used.",
                               DamagedResultsWarning, stacklevel=2)
                 return windows
@@ -201,6 +202,12 @@ class RunDirectory:
             warnings.warn(f"{path} is missing, though {later[-1].name} exists; the {len(windows)} windows before it are "
                           "used.", DamagedResultsWarning, stacklevel=2)
         return windows
+
+
+def _load_window(path: pathlib.Path) -> xr.Dataset:
+    with h5py.File(path, "r"):  # h5netcdf leaves a broken object behind if this fails inside it
+        pass
+    return xr.load_dataset(path, engine="h5netcdf")
 
 
 def describe_differences(stored: dict, wanted: dict, prefix: str = "") -> str:

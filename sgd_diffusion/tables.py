@@ -27,7 +27,7 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
           exponent of the longest power law that ends at the largest lag, superdiffusive or not.
 
     Raises:
-        ValueError: a range has fewer than 3 lags, or the lags are too few for ranges or onsets.
+        InputError: a range has fewer than 3 lags, or the lags are too few for ranges or onsets.
     """
     msd = dataset["msd"].transpose(..., "lag")
     lags = dataset["lag"].values

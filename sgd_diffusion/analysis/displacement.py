@@ -26,6 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion.errors import InputError
+
 __all__ = [
     "displacement_from_start",
     "ergodicity_breaking",
@@ -49,7 +51,7 @@ def squared_displacements(step_gram):
         (T+1, T+1) symmetric, zero on the diagonal and nowhere negative: rounding below zero is set to zero.
 
     Raises:
-        ValueError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
 
     >>> squared_displacements([[1.0, 1.0], [1.0, 1.0]]).tolist()      # two equal steps
     [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]
@@ -73,7 +75,7 @@ def time_averaged_msd(step_gram, lags=None):
         (L,) squared weight units, never negative.
 
     Raises:
-        ValueError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
 
     >>> time_averaged_msd([[1.0, 1.0], [1.0, 1.0]]).tolist()          # constant velocity: lag squared
     [1.0, 4.0]
@@ -96,7 +98,7 @@ def displacement_from_start(step_gram):
         (T,) squared weight units, never negative.
 
     Raises:
-        ValueError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
     """
     with _one_path(step_gram) as gram:
         return _non_negative(jnp.cumsum(_each_pair_once(gram).sum(axis=0)))
@@ -115,7 +117,7 @@ def step_autocorrelation(step_gram):
         (T,) dimensionless; NaN for a path that never moves.
 
     Raises:
-        ValueError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
     """
     with _one_path(step_gram) as gram:
         covariance = _diagonal_means(jnp.triu(gram))
@@ -171,7 +173,7 @@ def _non_negative(squares):
 def _checked_lags(lags, steps):
     lags = np.asarray(lags)
     if not np.issubdtype(lags.dtype, np.integer) or lags.ndim != 1 or np.any((lags < 1) | (lags > steps)):
-        raise ValueError(f"lags is {lags}; expected a one-dimensional array of integers in 1..{steps}")
+        raise InputError(f"lags is {lags}; expected a one-dimensional array of integers in 1..{steps}")
     return lags
 
 
@@ -180,7 +182,7 @@ def _own_precision(name, value):
     """A JAX array in the precision of ``value`` (8-byte numbers as float64, others as float32), where JAX keeps it."""
     value = value if isinstance(value, jax.Array) else np.asarray(value)
     if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
-        raise ValueError(f"{name} has dtype {value.dtype}; expected real numbers")
+        raise InputError(f"{name} has dtype {value.dtype}; expected real numbers")
     double = value.dtype.itemsize >= 8
     with jax.enable_x64(True) if double else contextlib.nullcontext():
         yield jnp.asarray(value, jnp.float64 if double else jnp.float32)
@@ -190,7 +192,7 @@ def _own_precision(name, value):
 def _one_path(step_gram):
     with _own_precision("step_gram", step_gram) as gram:
         if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.shape[0] == 0:
-            raise ValueError(
+            raise InputError(
                 f"step_gram has shape {gram.shape}; expected (T, T) with T >= 1, the inner products of the T steps "
                 "of one path; use jax.vmap for several paths"
             )

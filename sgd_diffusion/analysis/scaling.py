@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sgd_diffusion.errors import InputError
+
 __all__ = [
     "LocalExponent",
     "Onset",
@@ -66,14 +68,14 @@ def local_exponent(lags, msd, stride=20):
         :class:`LocalExponent`; NaN where one of the two values is not positive and finite.
 
     Raises:
-        ValueError: lags not increasing and positive, shapes that do not fit, or a stride outside 1..L-1.
+        InputError: lags not increasing and positive, shapes that do not fit, or a stride outside 1..L-1.
 
     >>> local_exponent([1, 2, 4], [3.0, 6.0, 24.0], stride=1).exponent.round(6).tolist()
     [1.0, 2.0]
     """
     log_lags, log_msd = _logarithms("lags", lags, "msd", msd)
     if not 1 <= stride < len(log_lags):
-        raise ValueError(f"stride is {stride}; expected 1..{len(log_lags) - 1}, less than the {len(log_lags)} lags")
+        raise InputError(f"stride is {stride}; expected 1..{len(log_lags) - 1}, less than the {len(log_lags)} lags")
     exponent = (log_msd[..., stride:] - log_msd[..., :-stride]) / (log_lags[stride:] - log_lags[:-stride])
     return LocalExponent(np.exp((log_lags[stride:] + log_lags[:-stride]) / 2), exponent)
 
@@ -101,7 +103,7 @@ def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50):
         or negative at one of the points.
 
     Raises:
-        ValueError: x not increasing and positive, shapes that do not fit, or fewer than 3 points in the range.
+        InputError: x not increasing and positive, shapes that do not fit, or fewer than 3 points in the range.
 
     >>> fit = fit_power_law(range(1, 101), [2.0 * lag**1.5 for lag in range(1, 101)], x_min=10, x_max=50)
     >>> print(f"{fit.exponent:.6f} {fit.prefactor:.6f}")
@@ -113,7 +115,7 @@ def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50):
     inside = np.flatnonzero((x >= low) & (x <= high))
     points = inside[_log_spaced(log_x[inside], num_points)] if len(inside) else inside
     if len(points) < MIN_POINTS:
-        raise ValueError(
+        raise InputError(
             f"{len(points)} points to fit with x_min = {x_min}, x_max = {x_max}, num_points = {num_points} on x from "
             f"{x[0]:g} to {x[-1]:g}; expected at least {MIN_POINTS}: widen the range"
         )
@@ -144,7 +146,7 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
         :class:`Onset`; all NaN (``num_points`` 0) where no candidate meets the bound, as for a curve that is NaN.
 
     Raises:
-        ValueError: lags not increasing and positive, shapes that do not fit, or lags too few for a candidate.
+        InputError: lags not increasing and positive, shapes that do not fit, or lags too few for a candidate.
     """
     log_lags, log_msd = _logarithms("lags", lags, "msd", msd)
     points = _log_spaced(log_lags, 200)
@@ -153,7 +155,7 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
     enough = np.arange(len(points), 0, -1) >= ONSET_POINTS
     candidates = np.count_nonzero(enough & (log_lags[-1] - log_lags >= ONSET_DECADES * np.log(10) - 1e-9))
     if candidates == 0:
-        raise ValueError(
+        raise InputError(
             f"lags runs from {lags[0]:g} to {lags[-1]:g} with {len(points)} log-spaced points; expected at least "
             f"{ONSET_POINTS} over {ONSET_DECADES} decades: record a longer window"
         )
@@ -174,13 +176,13 @@ def standard_ranges(window_length):
     shares of T as T = 1000 does, (T/100, T/10) and (T/10, T/2), with at least three lags in each.
 
     Raises:
-        ValueError: T < 10.
+        InputError: T < 10.
 
     >>> standard_ranges(1000)
     {'short': (10, 100), 'long': (100, 500)}
     """
     if window_length < 10:
-        raise ValueError(f"window_length is {window_length}; expected at least 10 steps for two ranges of lags")
+        raise InputError(f"window_length is {window_length}; expected at least 10 steps for two ranges of lags")
     middle = min(100, max(3, window_length // 10))
     return {"short": (max(1, middle // 10), middle), "long": (middle, window_length // 2)}
 
@@ -230,9 +232,9 @@ def _logarithms(x_name, x, y_name, y):
     """Natural logarithms of a checked axis and its curves, NaN where a curve is not positive and finite."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 1 or len(x) == 0 or not (np.all(np.diff(x) > 0) and 0 < x[0] and x[-1] < np.inf):
-        raise ValueError(f"{x_name} has shape {x.shape}; expected (L,) increasing, positive, finite numbers")
+        raise InputError(f"{x_name} has shape {x.shape}; expected (L,) increasing, positive, finite numbers")
     if y.shape[-1:] != x.shape:
-        raise ValueError(f"{y_name} has shape {y.shape}; expected (..., {len(x)}), one value for each of {x_name}")
+        raise InputError(f"{y_name} has shape {y.shape}; expected (..., {len(x)}), one value for each of {x_name}")
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.log(x), np.log(np.where((y > 0) & (y < np.inf), y, np.nan))
 

@@ -1,0 +1,49 @@
+"""Honest timing on noisy machines: candidates take turns, medians are reported, and the machine is named."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from sgd_diffusion.results import environment
+
+
+def machine() -> dict:
+    """Where a benchmark ran: processor, cores, load, device, versions."""
+    model = platform.processor()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    return {"processor": model, "load": list(os.getloadavg()), **environment()}
+
+
+def seconds(candidates: Mapping[str, Callable[[], Any]], *, repeats: int) -> dict[str, dict[str, float]]:
+    """Compile and warm seconds of each candidate.
+
+    The first call of each is its compile time (and first run). Then all take turns, `repeats` times, so that a slow
+    minute of the machine is shared by all.
+
+    Args:
+      candidates: functions without arguments that return JAX arrays, or anything else when they are finished.
+      repeats: rounds.
+
+    Returns:
+      {name: {"first": ..., "median": ..., "min": ..., "max": ...}} in seconds.
+    """
+    first = {name: _once(candidate) for name, candidate in candidates.items()}
+    warm = {name: [] for name in candidates}
+    for _ in range(repeats):
+        for name, candidate in candidates.items():
+            warm[name].append(_once(candidate))
+    return {name: {"first": first[name], "median": statistics.median(times), "min": min(times), "max": max(times)}
+            for name, times in warm.items()}
+
+
+def _once(candidate) -> float:
+    begin = time.perf_counter()
+    jax.block_until_ready(candidate())
+    return time.perf_counter() - begin

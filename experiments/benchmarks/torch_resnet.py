@@ -1,0 +1,44 @@
+"""The CIFAR ResNet in PyTorch, for comparison on the same machine in the same run; PyTorch is not a dependency."""
+
+
+def training_step(depth: int, images, labels, *, learning_rate: float, channels_last: bool):
+    """A function that makes one SGD step in eager PyTorch on a fixed batch, images (B, H, W, C) float32."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            self.norm1 = nn.BatchNorm2d(outputs)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+            self.norm2 = nn.BatchNorm2d(outputs)
+            self.shortcut = nn.Sequential()
+            if stride != 1 or inputs != outputs:
+                self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+        def forward(self, x):
+            y = functional.relu(self.norm1(self.conv1(x)))
+            return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+    blocks, width = [], 16
+    for stage in range(3):
+        for block in range((depth - 2) // 6):
+            outputs = 16 * 2**stage
+            blocks.append(Block(width, outputs, 2 if stage and not block else 1))
+            width = outputs
+    network = nn.Sequential(nn.Conv2d(images.shape[-1], 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks,
+                            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    target = torch.from_numpy(labels).long()
+    if channels_last:
+        network, batch = network.to(memory_format=torch.channels_last), batch.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(network(batch), target).backward()
+        optimizer.step()
+
+    return step

@@ -1,0 +1,140 @@
+"""Member-steps per second of training: one step alone, in a scan, in ensembles by each mapping, and in PyTorch.
+
+Prints JSON. A member-step is one SGD update of one member: forward and backward pass of ResNet-14 with batch norm in
+training mode, and the update. Data are random; all candidates of one image size take turns on the machine.
+Run from the checkout: python -m experiments.benchmarks.training
+"""
+
+import dataclasses
+import importlib.util
+import json
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments.benchmarks import timing
+from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
+from sgd_diffusion.dynamics.ensemble import map_members
+from sgd_diffusion.dynamics.sgd import sgd, sgd_step, start
+from sgd_diffusion.dynamics.window import increment_gram
+from sgd_diffusion.problems.datasets import gaussian
+from sgd_diffusion.problems.objectives import classification
+from sgd_diffusion.problems.resnet import ResNet
+
+SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3)}
+LEARNING_RATE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    images: tuple[Literal["digits", "cifar10"], ...] = ("digits", "cifar10")
+    """Image sizes: 8 x 8 x 1 and 32 x 32 x 3."""
+    batch_size: int = 128
+    """Images in a mini-batch."""
+    members: tuple[int, ...] = (4, 16)
+    """Sizes of the ensembles."""
+    steps: tuple[int, ...] = (20, 4)
+    """Steps of a timed run, for each of the image sizes."""
+    repeats: int = 5
+    """Timed runs of each candidate."""
+    window: int = 1000
+    """Steps of the window whose Gram matrix and path analysis are timed against its training."""
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    report = {"machine": timing.machine(), "options": dataclasses.asdict(options), "training": {}}
+    for name, steps in zip(options.images, options.steps, strict=True):
+        report["training"][name] = training(options, SHAPES[name], steps)
+    report["path"] = path_analysis(options, report["training"])
+    report["load_after"] = timing.machine()["load"]
+    print(json.dumps(report, indent=2))
+
+
+def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
+    """Member-steps per second of each candidate at one image size, and their ratios."""
+    data = gaussian(train_size=options.batch_size, test_size=1, shape=shape)
+    problem, optimizer = classification(ResNet(14), data, augment=None), sgd()
+    carry = jax.jit(lambda key: start(problem, optimizer, key))(jax.random.key(0))
+
+    def step(examples, carry, number):
+        return sgd_step(problem, optimizer, carry, examples, LEARNING_RATE, number)[0]
+
+    def scan(examples, carry):
+        return jax.lax.scan(lambda carry, number: (step(examples, carry, number), None), carry, jnp.arange(steps))[0]
+
+    step_alone, in_scan = jax.jit(step), jax.jit(scan)
+
+    def alone():
+        current = carry
+        for number in range(steps):
+            current = step_alone(problem.examples, current, number)
+        return current
+
+    candidates, member_steps = {"step": alone, "scan": lambda: in_scan(problem.examples, carry)}, {"step": steps, "scan": steps}
+    for members in options.members:
+        stacked = jax.tree.map(lambda leaf, members=members: jnp.stack([leaf] * members), carry)
+        for mapping, at_once in {"map": 1, "map_by_4": 4, "vmap": members}.items():
+            if mapping == "map_by_4" and members <= 4:
+                continue
+            run = jax.jit(map_members(scan, members_at_once=at_once))
+            name = f"{mapping}_{members}"
+            candidates[name] = lambda run=run, stacked=stacked: run(problem.examples, stacked)
+            member_steps[name] = steps * members
+    for name, candidate in _torch_candidates(data, steps).items():
+        candidates[name], member_steps[name] = candidate, steps
+    found = timing.seconds(candidates, repeats=options.repeats)
+    rates = {name: member_steps[name] / found[name]["median"] for name in candidates}
+    fastest = max((rates[name] for name in rates if name.startswith("torch")), default=None)
+    ours = {name: rate for name, rate in rates.items() if not name.startswith("torch")}
+    return {"batch_size": options.batch_size, "image": list(shape), "steps": steps,
+            "member_steps_per_second": rates, "seconds": found,
+            "scan_time_over_step_time": rates["step"] / rates["scan"],
+            "speed_over_torch": fastest and {name: rate / fastest for name, rate in ours.items()}}
+
+
+def _torch_candidates(data, steps):
+    """Eager PyTorch in both memory layouts, where it is installed."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    from experiments.benchmarks.torch_resnet import training_step
+
+    def repeated(step):
+        def run():
+            for _ in range(steps):
+                step()
+        return run
+
+    images, labels = np.asarray(data.train.images, np.float32), np.asarray(data.train.labels)
+    return {f"torch_{name}": repeated(training_step(14, images, labels, learning_rate=LEARNING_RATE, channels_last=last))
+            for name, last in (("channels_first", False), ("channels_last", True))}
+
+
+def path_analysis(options: Options, trained: dict) -> dict:
+    """Seconds for Gram matrix and path analysis of a window of ResNet-14, and as a share of training that window."""
+    problem = classification(ResNet(14), gaussian(train_size=2, test_size=1, shape=SHAPES["cifar10"]), augment=None)
+    params, _ = jax.eval_shape(problem.init, jax.random.key(0))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    increments = jax.tree.unflatten(tree, [1e-4 * jax.random.normal(key, (options.window, *leaf.shape))
+                                           for key, leaf in zip(keys, leaves, strict=True)])
+
+    @jax.jit
+    def analyse(increments):
+        gram = increment_gram(increments)
+        return time_averaged_msd(gram), displacement_from_start(gram)
+
+    found = timing.seconds({"gram_and_analysis": lambda: analyse(increments)}, repeats=options.repeats)
+    share = {name: found["gram_and_analysis"]["median"] * result["member_steps_per_second"]["scan"] / options.window
+             for name, result in trained.items()}
+    return {"window": options.window, "parameters": sum(leaf.size for leaf in leaves), "seconds": found,
+            "share_of_training": share}
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

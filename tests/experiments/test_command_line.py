@@ -1,0 +1,133 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments import anomalous_diffusion, command_line
+from sgd_diffusion.results import load_run
+
+CHECKOUT = pathlib.Path(__file__).parents[2]
+TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "20",
+        "--batch-size", "16"]
+
+
+def call(monkeypatch, *arguments):
+    """Exit code of the command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["anomalous_diffusion", *map(str, arguments)])
+    try:
+        command_line.main(anomalous_diffusion.experiment, anomalous_diffusion.PRESETS, anomalous_diffusion.__doc__)
+    except SystemExit as exit:
+        return exit.code
+    return 0
+
+
+def parse(*arguments):
+    return command_line.parse(anomalous_diffusion.PRESETS, "", list(arguments))
+
+
+def test_a_run_leaves_results_figure_and_summary(monkeypatch, capsys, tmp_path):
+    directory = tmp_path / "run"
+    assert call(monkeypatch, *TINY, "--directory", directory) == 0
+    out = capsys.readouterr().out
+    assert {"config.json", "exponents.nc", "summary.txt", "anomalous_diffusion.png"} <= {p.name for p in directory.iterdir()}
+    assert (directory / "anomalous_diffusion.png").read_bytes().startswith(b"\x89PNG")
+    summary = (directory / "summary.txt").read_text()
+    assert summary in out and "learning rate 0.05" in summary and len(summary.splitlines()) < 40
+    run = load_run(directory)
+    assert dict(run.msd.sizes) == {"window": 2, "seed": 2, "learning_rate": 1, "lag": 20}
+    assert ((0 <= run.test_accuracy) & (run.test_accuracy <= 1)).all()
+
+
+def test_resume_takes_the_options_of_the_run(monkeypatch, capsys, tmp_path):
+    directory = tmp_path / "run"
+    assert call(monkeypatch, *TINY, "--directory", directory) == 0
+    assert call(monkeypatch, *TINY, "--directory", directory) == 2
+    assert "holds this run already" in capsys.readouterr().err
+    assert call(monkeypatch, "--resume", "--directory", directory, "--num-windows", 3) == 0
+    assert load_run(directory).sizes["window"] == 3
+    assert call(monkeypatch, "--resume", "--directory", directory, "--momentum", 0.9) == 2
+    assert "plan.momentum is 0.0 there and 0.9 here" in capsys.readouterr().err
+
+
+def test_a_diverged_member_is_named_in_the_summary(monkeypatch, capsys, tmp_path):
+    directory = tmp_path / "run"
+    assert call(monkeypatch, *TINY, "--learning-rates", "0.05", "1e30", "--directory", directory) == 0
+    assert "learning rate 1e+30   (diverged and left out from there on: seed 0 at step" in capsys.readouterr().out
+    run = load_run(directory)
+    assert np.isnan(run.msd.sel(learning_rate=1e30)).all() and np.isfinite(run.msd.sel(learning_rate=0.05)).all()
+
+
+def test_presets_are_defaults_that_options_override():
+    paper = parse("--preset", "paper")
+    assert (paper.dataset, paper.model, paper.batch_size, paper.learning_rates, paper.num_windows, paper.window) == (
+        "cifar10", "resnet14", 1024, (0.1,), 24, 1000)
+    assert parse("--preset", "paper", "--seeds", "4", "5").seeds == (4, 5)
+    assert parse("--quick").window < parse().window and parse("--quick", "--window", "77").window == 77
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--dataset", "minst"], "minst"),
+    (["--dataset", "nowhere.npz"], "nowhere.npz"),
+    (["--model", "resnet15"], "15"),
+    (["--model", "transformer"], "'model'='transformer'"),
+    (["--loss", "hinge"], "'loss'='hinge'"),
+    (["--batch-size", "100000"], "'batch_size'=100000"),
+    (["--window", "1"], "'window'=1"),
+    (["--window", "5"], "window"),
+    (["--seeds", "1", "1"], "'seeds'=(1, 1)"),
+    (["--seeds"], "seeds"),
+    (["--learning-rates", "-0.1"], "'learning_rates'"),
+    (["--learning-rates", "nan"], "'learning_rates'=nan"),
+    (["--learning-rates", "0"], "'learning_rates'=0"),
+    (["--preset", "huge"], "--preset='huge'"),
+    (["--resume"], "--directory"),
+    (["--nonsense"], "nonsense"),
+    (["--seeds", "one"], "one"),
+])
+def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *TINY, *arguments) == 2
+    said = capsys.readouterr()
+    assert words in said.err and "Traceback" not in said.err
+    assert not list(tmp_path.iterdir())  # nothing was written
+
+
+def test_images_too_small_for_the_network_are_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    images = np.zeros((8, 3, 3), np.uint8)
+    np.savez("small.npz", train_images=images, train_labels=np.arange(8), test_images=images, test_labels=np.arange(8))
+    assert call(monkeypatch, "--dataset", "small.npz", "--batch-size", "4", "--model", "resnet14") == 2
+    assert "(3, 3" in capsys.readouterr().err.replace("2, 3, 3", "(3, 3") and list(tmp_path.iterdir()) == [tmp_path / "small.npz"]
+
+
+def test_an_unprepared_data_set_fails_within_seconds(monkeypatch, capsys, tmp_path):
+    begin = time.monotonic()
+    assert call(monkeypatch, "--dataset", "cifar10", "--data-dir", tmp_path) == 2
+    assert str(tmp_path) in capsys.readouterr().err and time.monotonic() - begin < 20
+
+
+def test_an_unwritable_directory_is_refused(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert call(monkeypatch, *TINY, "--directory", tmp_path / "file" / "run") == 2
+    assert "Cannot" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
+    arguments = [sys.executable, "-m", "experiments.anomalous_diffusion", *TINY, "--window", "400", "--num-windows", "400",
+                 "--directory", str(tmp_path / "run")]
+    child = subprocess.Popen(arguments, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                             env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "windows" / "window_00001.nc").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130 and time.monotonic() - begin < 5
+    assert "interrupted" in said and "Traceback" not in said
+    assert load_run(tmp_path / "run").sizes["window"] >= 2
