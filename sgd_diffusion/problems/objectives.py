@@ -1,5 +1,6 @@
 """What is optimised: a `Problem` is a loss on parameters together with the examples it is evaluated on."""
 
+import dataclasses
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -154,12 +155,20 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
             "fingerprint": zlib.crc32(np.ascontiguousarray(dataset.train.images)),
             "examples": {"train": len(dataset.train.labels), "test": len(dataset.test.labels),
                          "shape": list(sample.shape[1:]), "classes": dataset.num_classes},
-            "model": repr(model),
+            "model": _describe(model),
             "loss": loss,
-            "augmentation": augment if isinstance(augment, str | None) else repr(augment),
+            "augmentation": augment.__qualname__ if callable(augment) else augment,
             "probe_size": probe_size,
         },
     )
+
+
+def _describe(module) -> str:
+    """A flax module as text that is the same in every process, which its repr, with addresses of functions, is not."""
+    fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module) if field.repr}
+    shown = (f"{name}={getattr(value, '__qualname__', repr(value))}" for name, value in fields.items()
+             if name not in ("name", "parent"))
+    return f"{type(module).__name__}({', '.join(shown)})"
 
 
 def accuracy(problem: Problem, params, state, *, examples=None) -> jax.Array:

@@ -1,59 +1,176 @@
+import re
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import PartitionSpec
 
-from sgd_diffusion.problems.convolution import FORMULATIONS, convolution
+from sgd_diffusion.problems.convolution import convolution
 
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-CASES = [  # images (batch, height, width, channels), kernel (height, width, features), strides, padding
-    pytest.param((3, 8, 8, 2), (3, 3, 4), (1, 1), ((1, 1), (1, 1)), id="3x3"),
-    pytest.param((3, 8, 8, 2), (3, 3, 4), (2, 2), ((1, 1), (1, 1)), id="3x3, stride 2, even"),
-    pytest.param((2, 7, 5, 2), (3, 3, 4), (2, 2), ((1, 1), (1, 1)), id="3x3, stride 2, odd"),
-    pytest.param((2, 4, 4, 3), (3, 3, 2), (1, 1), ((1, 1), (1, 1)), id="3x3 on 4x4"),
-    pytest.param((2, 2, 2, 3), (3, 3, 2), (1, 1), ((1, 1), (1, 1)), id="3x3 on 2x2"),
-    pytest.param((2, 1, 1, 3), (3, 3, 2), (1, 1), ((1, 1), (1, 1)), id="3x3 on 1x1"),
-    pytest.param((2, 2, 2, 3), (3, 3, 2), (2, 2), ((1, 1), (1, 1)), id="3x3 on 2x2, stride 2"),
-    pytest.param((2, 8, 8, 3), (1, 1, 4), (1, 1), ((0, 0), (0, 0)), id="1x1"),
-    pytest.param((2, 7, 8, 3), (1, 1, 4), (2, 2), ((0, 0), (0, 0)), id="1x1, stride 2"),
-    pytest.param((2, 7, 6, 1), (3, 2, 4), (1, 2), ((0, 2), (1, 0)), id="uneven"),
-    pytest.param((2, 7, 6, 2), (3, 3, 4), (2, 2), "SAME", id="SAME"),
-    pytest.param((2, 7, 6, 2), (3, 3, 4), (1, 1), "VALID", id="VALID"),
-]
+CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
+ONE = ((1, 1), (1, 1))
+CASES = {  # images (batch, height, width, channels), kernel (height, width, features), strides, padding
+    "3x3": ((3, 8, 8, 2), (3, 3, 4), (1, 1), ONE),
+    "3x3, stride 2, even": ((3, 8, 8, 2), (3, 3, 4), (2, 2), ONE),
+    "3x3, stride 2, odd": ((2, 7, 5, 2), (3, 3, 4), (2, 2), ONE),
+    "3x3 on 2x2": ((2, 2, 2, 3), (3, 3, 2), (1, 1), ONE),
+    "3x3 on 1x1": ((2, 1, 1, 3), (3, 3, 2), (1, 1), ONE),
+    "3x3 on 2x2, stride 2": ((2, 2, 2, 3), (3, 3, 2), (2, 2), ONE),
+    "1x1": ((2, 4, 4, 3), (1, 1, 4), (1, 1), ((0, 0), (0, 0))),
+    "1x1, stride 2": ((2, 7, 8, 3), (1, 1, 4), (2, 2), ((0, 0), (0, 0))),
+    "uneven": ((2, 7, 6, 1), (3, 2, 4), (1, 1), ((0, 2), (2, 0))),
+    "uneven, uneven strides": ((2, 7, 6, 1), (3, 2, 4), (1, 2), ((0, 2), (1, 0))),
+    "cropped": ((2, 7, 6, 2), (3, 3, 4), (1, 1), ((-1, 0), (2, -1))),
+    "SAME": ((2, 7, 6, 2), (3, 3, 4), (2, 2), "SAME"),
+    "VALID": ((2, 5, 4, 2), (3, 3, 4), (1, 1), "VALID"),
+}
+PAIRS = [(case, formulation) for case in CASES for formulation in ("canonical", "patches", "dense")
+         if formulation != "canonical" or CASES[case][2] == (1, 1)]
 
 
-def draw(images_shape, kernel_shape, dtype):
+def draw(images_shape, kernel_shape, dtype=None, members=()):
     generator = np.random.default_rng(0)
     height, width, features = kernel_shape
-    return (jnp.asarray(generator.normal(size=images_shape), dtype),
-            jnp.asarray(generator.normal(size=(height, width, images_shape[-1], features)), dtype))
+    return (jnp.asarray(generator.normal(size=(*members, *images_shape)), dtype),
+            jnp.asarray(generator.normal(size=(*members, height, width, images_shape[-1], features)), dtype))
 
 
-def reference(strides, padding):
-    return lambda images, kernel: lax.conv_general_dilated(images, kernel, strides, padding,
-                                                           dimension_numbers=DIMENSIONS)
-
-
-def chosen(strides, padding, formulation):
-    return lambda images, kernel: convolution(images, kernel, strides, padding, dimension_numbers=DIMENSIONS,
-                                              formulation=formulation)
-
-
-def everything(function):
+def evaluate(function, images, kernel, tangents):
     """Value, both gradients, and the Hessian-vector product (jvp of grad) of a nonlinear scalar of the output."""
-    def evaluate(images, kernel, tangents):
-        gradient = jax.grad(lambda *arguments: jnp.sin(function(*arguments)).sum(), argnums=(0, 1))
-        return function(images, kernel), *jax.jvp(gradient, (images, kernel), tangents)
-    return evaluate
+    gradient = jax.grad(lambda *arguments: jnp.sin(function(*arguments)).sum(), argnums=(0, 1))
+    return function(images, kernel), *jax.jvp(gradient, (images, kernel), tangents)
 
 
-@pytest.mark.parametrize("formulation", [f for f in FORMULATIONS if f != "xla"])
-@pytest.mark.parametrize(("images_shape", "kernel_shape", "strides", "padding"), CASES)
-def test_equals_lax_in_value_gradients_and_hessian_products(images_shape, kernel_shape, strides, padding, formulation):
+def assert_close(result, expected, tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), result, expected)
+
+
+@pytest.fixture(scope="module")
+def expectations():
+    """Of every case in float64: the arguments, and what JAX itself makes of them."""
+    results = {}
     with jax.enable_x64(True):
-        arguments = draw(images_shape, kernel_shape, jnp.float64)
-        tangents = (jnp.cos(arguments[0]), jnp.cos(arguments[1]))
-        expected = jax.jit(everything(reference(strides, padding)))(*arguments, tangents)
-        result = jax.jit(everything(chosen(strides, padding, formulation)))(*arguments, tangents)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), result, expected)
+        for name, (images_shape, kernel_shape, strides, padding) in CASES.items():
+            images, kernel = draw(images_shape, kernel_shape)
+            arguments = (images, kernel, (jnp.cos(images), jnp.cos(kernel)))
+            reference = partial(lax.conv_general_dilated, window_strides=strides, padding=padding,
+                                dimension_numbers=CHANNELS_LAST)
+            results[name] = arguments, jax.jit(partial(evaluate, reference))(*arguments)
+    return results
+
+
+@pytest.mark.parametrize(("case", "formulation"), PAIRS)
+def test_equals_lax_in_value_gradients_and_hessian_products(case, formulation, expectations):
+    _, _, strides, padding = CASES[case]
+    chosen = partial(convolution, window_strides=strides, padding=padding, dimension_numbers=CHANNELS_LAST,
+                     formulation=formulation)
+    arguments, expected = expectations[case]
+    with jax.enable_x64(True):
+        assert_close(jax.jit(partial(evaluate, chosen))(*arguments), expected, 1e-12)
+
+
+def padded(formulation):
+    return partial(convolution, window_strides=(1, 1), padding=ONE, dimension_numbers=CHANNELS_LAST,
+                   formulation=formulation)
+
+
+def member_losses(formulation):
+    return lambda images, kernel: jnp.sin(padded(formulation)(images, kernel)).sum()
+
+
+@pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 3)])
+def test_vmap_equals_a_loop(axes, formulation):
+    images, kernel = draw((2, 4, 4, 2), (3, 3, 3), members=(3,))
+    placed = [x[0] if axis is None else jnp.moveaxis(x, 0, axis) for x, axis in zip((images, kernel), axes, strict=True)]
+    gradients = jax.jit(jax.vmap(jax.grad(member_losses(formulation), argnums=(0, 1)), axes))(*placed)
+    reference = jax.jit(jax.grad(member_losses("xla"), argnums=(0, 1)))
+    for member in range(3):
+        pair = [x[0 if axis is None else member] for x, axis in zip((images, kernel), axes, strict=True)]
+        assert_close([g[member] for g in gradients], reference(*pair), 2e-5)
+
+
+@pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
+def test_scan_equals_a_loop_over_descent_steps(formulation):
+    images, kernel = draw((2, 4, 4, 2), (3, 3, 3))
+    step = lambda f: lambda k, _: (k - 0.01 * jax.grad(member_losses(f), argnums=1)(images, k), None)  # noqa: E731
+    scanned, _ = jax.jit(lambda k: lax.scan(step(formulation), k, length=3))(kernel)
+    expected, once = kernel, jax.jit(step("xla"))
+    for _ in range(3):
+        expected, _ = once(expected, None)
+    assert_close(scanned, expected, 1e-4)
+
+
+@pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
+def test_shard_map_with_a_shared_argument(formulation):
+    images, kernel = draw((2, 4, 4, 2), (3, 3, 3))
+    gradient = jax.grad(member_losses(formulation), argnums=(0, 1))
+    sharded = jax.shard_map(gradient, mesh=jax.make_mesh((1,), ("data",)), in_specs=(PartitionSpec("data"), PartitionSpec()),
+                            out_specs=(PartitionSpec("data"), PartitionSpec()))
+    assert_close(jax.jit(sharded)(images, kernel), gradient(images, kernel), 2e-5)
+
+
+def test_gradients_hold_only_convolutions_that_xla_executes_fast_inside_loops():
+    images, kernel = draw((2, 8, 8, 2), (3, 3, 2))
+    loss = lambda k: jnp.sin(padded("canonical")(padded("canonical")(images, k), k)).sum()  # noqa: E731
+    product = lambda k: jax.jvp(jax.grad(loss), (k,), (k,))  # noqa: E731
+    numbers = re.findall(r"stablehlo.convolution.*?dim_numbers = (\S+),", jax.jit(product).lower(kernel).as_text())
+    assert len(numbers) > 5
+    assert set(numbers) == {"[b,0,1,f]x[0,1,i,o]->[b,0,1,f]"} or set(numbers) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+
+
+@pytest.mark.parametrize(("case", "dtype", "primitive"), [
+    ("3x3", "float32", "canonical_convolution"), ("3x3", "float64", "dot_general"),
+    ("3x3, stride 2, even", "float32", "dot_general"), ("1x1", "float32", "dot_general"),
+    ("3x3 on 2x2", "float32", "dot_general"),
+])
+def test_choice_on_cpu(case, dtype, primitive, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    assert primitive in traced(case, dtype)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_choice_elsewhere_is_lax(case, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "conv_general_dilated" in traced(case, "float32")
+
+
+def traced(case, dtype):
+    """Names of the primitives that the convolution of a case becomes."""
+    images_shape, kernel_shape, strides, padding = CASES[case]
+    with jax.enable_x64(True):
+        arguments = draw(images_shape, kernel_shape, dtype)
+        jaxpr = jax.make_jaxpr(lambda *pair: convolution(*pair, strides, padding, dimension_numbers=CHANNELS_LAST))
+        return str(jaxpr(*arguments))
+
+
+UNUSUAL = {
+    "dilated kernel": {"rhs_dilation": (2, 2), "dimension_numbers": CHANNELS_LAST},
+    "dilated images": {"lhs_dilation": (2, 1), "dimension_numbers": CHANNELS_LAST},
+    "groups": {"feature_group_count": 2, "dimension_numbers": CHANNELS_LAST},
+    "channels first": {},
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_convolutions_are_left_to_lax(name):
+    options = UNUSUAL[name]
+    images, kernel = jnp.ones((2, 4, 4, 4)), jnp.ones((3, 3, 2 if name == "groups" else 4, 4))
+    kernel = jnp.ones((3, 4, 3, 3)) if name == "channels first" else kernel
+    np.testing.assert_array_equal(convolution(images, kernel, (1, 1), ONE, **options),
+                                  lax.conv_general_dilated(images, kernel, (1, 1), ONE, **options))
+    with pytest.raises(ValueError, match="formulation='patches' with images .* leave formulation=None"):
+        convolution(images, kernel, (1, 1), ONE, **options, formulation="patches")
+
+
+def test_unknown_formulation():
+    with pytest.raises(ValueError, match=r"formulation='winograd'.*canonical"):
+        convolution(*draw((2, 4, 4, 2), (3, 3, 2)), (1, 1), ONE, formulation="winograd")
+
+
+def test_canonical_has_no_strides():
+    with pytest.raises(ValueError, match=r"window_strides=\(2, 2\).*take 'patches'"):
+        convolution(*draw((2, 4, 4, 2), (3, 3, 2)), (2, 2), ONE, dimension_numbers=CHANNELS_LAST, formulation="canonical")
