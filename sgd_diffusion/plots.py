@@ -48,7 +48,7 @@ def anomalous_diffusion(dataset, *, learning_rates=None, ranges=None):
 
     Left, the time-averaged MSD against the lag, a line for each window: the mean over seeds, over a band from the
     smallest to the largest seed, with the median onset tau_0 of superdiffusion as a circle and slopes 1 and 2 as
-    guides. Middle, the local exponents, mean over seeds, with the fitted ranges shaded. Right, the exponents fitted on
+    guides. Middle, the local exponents, mean over seeds, faint beyond half the window, with the fitted ranges shaded. Right, the exponents fitted on
     these ranges against the waiting time: seeds as small dots, their mean with its standard error as a marker with a
     bar.
 
@@ -123,7 +123,7 @@ def _msd_panel(axis, curves, fits, colors):
 def _slope_guides(axis, lags, highest):
     """Slopes 1 and 2 over the first third of the lags' decades, above all curves."""
     start, stop = lags[-1] ** 0.08, lags[-1] ** 0.38
-    near = (lags >= start) & (lags <= stop)
+    near = (lags >= start) & (lags <= 3 * stop)  # the labels stand to the right of the lines
     origin = 2.5 * np.max(highest[near] / lags[near]) * start
     for slope, label in ((1, r"$\propto\tau$"), (2, r"$\propto\tau^2$")):
         end = origin * (stop / start) ** slope
@@ -132,11 +132,17 @@ def _slope_guides(axis, lags, highest):
 
 
 def _local_exponent_panel(axis, curves, ranges, colors):
+    from matplotlib.lines import Line2D
+
     msd = curves["msd"].transpose("window", "seed", "lag").values
     # An even stride compares lags of one parity: under bouncing of period two, odd and even lags differ.
     lags, exponent = local_exponent(curves["lag"].values, msd, stride=min(20, max(2, msd.shape[-1] // 20 * 2)))
+    few_pairs = lags > curves["lag"].values[-1] / 2
     for mean, waiting_time in zip(ensemble_average(exponent, axis=1).mean, curves["waiting_time"].values, strict=True):
-        axis.plot(lags, mean, color=colors.to_rgba(waiting_time))
+        color = colors.to_rgba(waiting_time)
+        axis.plot(lags[~few_pairs], mean[~few_pairs], color=color)
+        # add_artist, unlike plot, leaves the limits alone: noise at the last lags must not set the scale
+        axis.add_artist(Line2D(lags[few_pairs], mean[few_pairs], color=color, linewidth=0.5, alpha=0.5))
     for index, (low, high) in enumerate(ranges.values()):
         color, _ = RANGE_STYLES[index % len(RANGE_STYLES)]
         axis.axvspan(low, high, color=color, alpha=0.08, linewidth=0)

@@ -1,6 +1,6 @@
 """How convolutions are executed: the one place that knows what is fast on which backend.
 
-Flax layers take it as `nn.Conv(conv_general_dilated=convolution)`, a user's choice as `partial(convolution, formulation=...)`.
+Flax layers take it as `nn.Conv(conv_general_dilated=convolution)`, or a `partial(convolution, formulation=...)`.
 
 On GPU and TPU `lax.conv_general_dilated` is used as it is. On CPU (jaxlib 0.10) it has a trap. XLA's libraries need
 channels-last operands, and the pass that transposes other convolutions into that form visits only the entry computation
@@ -8,8 +8,8 @@ channels-last operands, and the pass that transposes other convolutions into tha
 have swapped dimensions, so that inside `lax.scan` or `lax.map` they are left to scalar loops: on two cores, for the
 kernel gradient of 3x3, 16 -> 16 channels, batch 128 at 8 x 8, 94 ms in a loop and 0.36 ms outside. Hence
 
-    dense      the kernel written out as a matrix from all input to all output pixels. Where the map has fewer pixels than
-               the kernel has taps (3x3 on 2 x 2) it has fewer multiplications than any other form, and nothing to copy.
+    dense      the kernel written out as a matrix from all input to all output pixels. Where the map has fewer pixels
+               than the kernel has taps (3x3 on 2 x 2) it has the fewest multiplications and copies no image.
     patches    the window of every output pixel as a row, times the kernel as a matrix. Strided and 1x1 kernels, and
                float64, which the libraries do not convolve.
     canonical  a convolution whose gradients are written as channels-last convolutions from the start. All others.
@@ -25,6 +25,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from sgd_diffusion.errors import InputError
 
 FORMULATIONS = ("xla", "canonical", "patches", "dense")
 _CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -53,21 +55,22 @@ def convolution(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilati
 
     Raises
     ------
-    ValueError
+    InputError
         On an unknown formulation, and on a named one that cannot do what is asked: all but "xla" need two spatial
         dimensions, channels last, no dilation or groups; "canonical" needs stride 1.
+
     """
     if formulation not in (None, *FORMULATIONS):
-        raise ValueError(f"formulation={formulation!r}: expected None or one of {FORMULATIONS}")
+        raise InputError(f"formulation={formulation!r}: expected None or one of {FORMULATIONS}")
     known = _is_plain(lhs, rhs, dimension_numbers, lhs_dilation, rhs_dilation, feature_group_count, options)
     if not known and formulation not in (None, "xla"):
-        raise ValueError(f"formulation={formulation!r} with images {lhs.shape}, kernel {rhs.shape}: it needs NHWC images, "
-                         "an HWIO kernel, no dilation and no groups; leave formulation=None or take 'xla'")
+        raise InputError(f"formulation={formulation!r} with images {lhs.shape}, kernel {rhs.shape}: it needs NHWC "
+                         "images, an HWIO kernel, no dilation and no groups; leave formulation=None or take 'xla'")
     if known and formulation is None:
         formulation = _fastest(lhs, rhs, window_strides)
     if not known or formulation == "xla":
-        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
-                                        feature_group_count, precision=precision, **options)
+        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation,
+                                        dimension_numbers, feature_group_count, precision=precision, **options)
     strides = tuple(window_strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
@@ -107,7 +110,7 @@ def _output_size(images, kernel, strides, padding):
 def _patches(images, kernel, strides, padding, precision):
     """Row per output pixel: for every tap the strided map of the pixels that it meets, side by side on the channels."""
     rows, columns = _output_size(images, kernel, strides, padding)
-    height, width, channels, features = kernel.shape
+    height, width, _, features = kernel.shape
     padded = lax.pad(images, jnp.zeros((), images.dtype), ((0, 0, 0), (*padding[0], 0), (*padding[1], 0), (0, 0, 0)))
     patches = jnp.concatenate([
         padded[:, i:i + (rows - 1) * strides[0] + 1:strides[0], j:j + (columns - 1) * strides[1] + 1:strides[1]]
@@ -134,9 +137,9 @@ def _dense(images, kernel, strides, padding, precision):
 def _canonical(images, kernel, strides, padding, precision):
     """Bind the primitive below; stride 1 makes all three of its products convolutions without dilation."""
     if strides != (1, 1):
-        raise ValueError(f"formulation='canonical' with window_strides={strides}: it needs strides (1, 1); take 'patches'")
+        raise InputError(f"formulation='canonical' with window_strides={strides}: it needs (1, 1); take 'patches'")
     images, kernel = _varying_alike(images, kernel)
-    return canonical_p.bind(images, kernel, padding=padding, precision=lax.canonicalize_precision(precision))
+    return canonical_p.bind(images, kernel, padding=padding, precision=precision)
 
 
 # A primitive and not a custom_vjp, because Hessian-vector products need forward mode over reverse mode; and not a
@@ -145,7 +148,8 @@ canonical_p = Primitive("canonical_convolution")
 
 
 def _convolve(images, kernel, *, padding, precision):
-    return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=_CHANNELS_LAST, precision=precision)
+    return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=_CHANNELS_LAST,
+                                    precision=precision)
 
 
 def _abstract(images, kernel, *, padding, precision):
@@ -177,9 +181,12 @@ def _batched(arguments, axes, **parameters):
 
 
 def _varying_alike(*arrays):
-    """Declare every array to vary over the mesh axes (of shard_map) that one of them varies over."""
-    axes = frozenset().union(*(jax.typeof(x).vma for x in arrays))
-    return [lax.pcast(x, tuple(axes - jax.typeof(x).vma), to="varying") if axes - jax.typeof(x).vma else x for x in arrays]
+    """Declare every array to vary over those mesh axes of a shard_map that any of them varies over, as lax does."""
+    avals = [jax.typeof(array) for array in arrays]
+    varying = [aval.mat.varying if hasattr(aval, "mat") else aval.vma for aval in avals]  # jax 0.10; earlier ones
+    missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]
+    return [lax.pcast(array, axes, to="varying") if axes else array
+            for array, axes in zip(arrays, missing, strict=True)]
 
 
 canonical_p.def_impl(_convolve)

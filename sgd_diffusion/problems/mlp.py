@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 from jax.nn import initializers
 
+from sgd_diffusion.errors import InputError
+
 INITIALIZATIONS = ("paper", "pytorch")
 
 
@@ -27,7 +29,8 @@ class MLP(nn.Module):
         "pytorch": weights and biases uniform within +-1 / sqrt(fan_in), the defaults of PyTorch.
 
     Calling it on images (batch, ...) and `train`, which changes nothing, returns (batch, features[-1]).
-    Raises ValueError on empty or non-positive features and on an unknown initialization.
+    Raises InputError on empty or non-positive features and on an unknown initialization.
+
     """
 
     features: Sequence[int]
@@ -37,7 +40,7 @@ class MLP(nn.Module):
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
         if len(self.features) == 0 or min(self.features) < 1:
-            raise ValueError(f"features={self.features}: expected one positive size a layer, the output included, "
+            raise InputError(f"features={self.features}: expected one positive size a layer, the output included, "
                              "e.g. (100, 10)")
         check_initialization(self.initialization)
         super().__post_init__()
@@ -56,9 +59,9 @@ class MLP(nn.Module):
 
 
 def check_initialization(initialization):
-    """Raise ValueError unless it is one of `INITIALIZATIONS`."""
+    """Raise InputError unless it is one of `INITIALIZATIONS`."""
     if initialization not in INITIALIZATIONS:
-        raise ValueError(f"initialization={initialization!r}: expected one of {INITIALIZATIONS}")
+        raise InputError(f"initialization={initialization!r}: expected one of {INITIALIZATIONS}")
 
 
 def kernel_initializer(initialization, role):

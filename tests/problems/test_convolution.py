@@ -1,3 +1,4 @@
+import functools
 import re
 from functools import partial
 
@@ -6,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, PartitionSpec
 
 from sgd_diffusion.problems.convolution import convolution
 
@@ -48,27 +49,24 @@ def assert_close(result, expected, tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), result, expected)
 
 
-@pytest.fixture(scope="module")
-def expectations():
-    """Of every case in float64: the arguments, and what JAX itself makes of them."""
-    results = {}
-    with jax.enable_x64(True):
-        for name, (images_shape, kernel_shape, strides, padding) in CASES.items():
-            images, kernel = draw(images_shape, kernel_shape)
-            arguments = (images, kernel, (jnp.cos(images), jnp.cos(kernel)))
-            reference = partial(lax.conv_general_dilated, window_strides=strides, padding=padding,
-                                dimension_numbers=CHANNELS_LAST)
-            results[name] = arguments, jax.jit(partial(evaluate, reference))(*arguments)
-    return results
+@functools.cache
+def expectation(case):
+    """The arguments of a case in float64, and what JAX itself makes of them."""
+    images_shape, kernel_shape, strides, padding = CASES[case]
+    images, kernel = draw(images_shape, kernel_shape)
+    arguments = (images, kernel, (jnp.cos(images), jnp.cos(kernel)))
+    reference = partial(lax.conv_general_dilated, window_strides=strides, padding=padding,
+                        dimension_numbers=CHANNELS_LAST)
+    return arguments, jax.jit(partial(evaluate, reference))(*arguments)
 
 
 @pytest.mark.parametrize(("case", "formulation"), PAIRS)
-def test_equals_lax_in_value_gradients_and_hessian_products(case, formulation, expectations):
+def test_equals_lax_in_value_gradients_and_hessian_products(case, formulation):
     _, _, strides, padding = CASES[case]
     chosen = partial(convolution, window_strides=strides, padding=padding, dimension_numbers=CHANNELS_LAST,
                      formulation=formulation)
-    arguments, expected = expectations[case]
     with jax.enable_x64(True):
+        arguments, expected = expectation(case)
         assert_close(jax.jit(partial(evaluate, chosen))(*arguments), expected, 1e-12)
 
 
@@ -77,7 +75,7 @@ def padded(formulation):
                    formulation=formulation)
 
 
-def member_losses(formulation):
+def loss_of(formulation):
     return lambda images, kernel: jnp.sin(padded(formulation)(images, kernel)).sum()
 
 
@@ -85,18 +83,19 @@ def member_losses(formulation):
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 3)])
 def test_vmap_equals_a_loop(axes, formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3), members=(3,))
-    placed = [x[0] if axis is None else jnp.moveaxis(x, 0, axis) for x, axis in zip((images, kernel), axes, strict=True)]
-    gradients = jax.jit(jax.vmap(jax.grad(member_losses(formulation), argnums=(0, 1)), axes))(*placed)
-    reference = jax.jit(jax.grad(member_losses("xla"), argnums=(0, 1)))
+    placed = [x[0] if axis is None else jnp.moveaxis(x, 0, axis)
+              for x, axis in zip((images, kernel), axes, strict=True)]
+    gradients = jax.jit(jax.vmap(jax.grad(loss_of(formulation), argnums=(0, 1)), axes))(*placed)
+    reference = jax.jit(jax.grad(loss_of("xla"), argnums=(0, 1)))
     for member in range(3):
         pair = [x[0 if axis is None else member] for x, axis in zip((images, kernel), axes, strict=True)]
-        assert_close([g[member] for g in gradients], reference(*pair), 2e-5)
+        assert_close(tuple(g[member] for g in gradients), reference(*pair), 2e-5)
 
 
 @pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
 def test_scan_equals_a_loop_over_descent_steps(formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3))
-    step = lambda f: lambda k, _: (k - 0.01 * jax.grad(member_losses(f), argnums=1)(images, k), None)  # noqa: E731
+    step = lambda f: lambda k, _: (k - 0.01 * jax.grad(loss_of(f), argnums=1)(images, k), None)  # noqa: E731
     scanned, _ = jax.jit(lambda k: lax.scan(step(formulation), k, length=3))(kernel)
     expected, once = kernel, jax.jit(step("xla"))
     for _ in range(3):
@@ -107,9 +106,10 @@ def test_scan_equals_a_loop_over_descent_steps(formulation):
 @pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
 def test_shard_map_with_a_shared_argument(formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3))
-    gradient = jax.grad(member_losses(formulation), argnums=(0, 1))
-    sharded = jax.shard_map(gradient, mesh=jax.make_mesh((1,), ("data",)), in_specs=(PartitionSpec("data"), PartitionSpec()),
-                            out_specs=(PartitionSpec("data"), PartitionSpec()))
+    gradient = jax.grad(loss_of(formulation), argnums=(0, 1))
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    specs = (PartitionSpec("data"), PartitionSpec())
+    sharded = jax.shard_map(gradient, mesh=mesh, in_specs=specs, out_specs=specs)
     assert_close(jax.jit(sharded)(images, kernel), gradient(images, kernel), 2e-5)
 
 
@@ -117,9 +117,10 @@ def test_gradients_hold_only_convolutions_that_xla_executes_fast_inside_loops():
     images, kernel = draw((2, 8, 8, 2), (3, 3, 2))
     loss = lambda k: jnp.sin(padded("canonical")(padded("canonical")(images, k), k)).sum()  # noqa: E731
     product = lambda k: jax.jvp(jax.grad(loss), (k,), (k,))  # noqa: E731
-    numbers = re.findall(r"stablehlo.convolution.*?dim_numbers = (\S+),", jax.jit(product).lower(kernel).as_text())
+    program = jax.jit(product).lower(kernel).as_text()
+    numbers = re.findall(r"stablehlo.convolution.*?dim_numbers = (.*?),\s*window", program)
     assert len(numbers) > 5
-    assert set(numbers) == {"[b,0,1,f]x[0,1,i,o]->[b,0,1,f]"} or set(numbers) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+    assert set(numbers) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
 
 
 @pytest.mark.parametrize(("case", "dtype", "primitive"), [
@@ -162,7 +163,7 @@ def test_unusual_convolutions_are_left_to_lax(name):
     kernel = jnp.ones((3, 4, 3, 3)) if name == "channels first" else kernel
     np.testing.assert_array_equal(convolution(images, kernel, (1, 1), ONE, **options),
                                   lax.conv_general_dilated(images, kernel, (1, 1), ONE, **options))
-    with pytest.raises(ValueError, match="formulation='patches' with images .* leave formulation=None"):
+    with pytest.raises(ValueError, match=r"formulation='patches' with images .* leave formulation=None"):
         convolution(images, kernel, (1, 1), ONE, **options, formulation="patches")
 
 
@@ -173,4 +174,4 @@ def test_unknown_formulation():
 
 def test_canonical_has_no_strides():
     with pytest.raises(ValueError, match=r"window_strides=\(2, 2\).*take 'patches'"):
-        convolution(*draw((2, 4, 4, 2), (3, 3, 2)), (2, 2), ONE, dimension_numbers=CHANNELS_LAST, formulation="canonical")
+        padded("canonical")(*draw((2, 4, 4, 2), (3, 3, 2)), window_strides=(2, 2))

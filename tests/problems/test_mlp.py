@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from sgd_diffusion.problems.mlp import MLP
 
 def initialize(model, shape=(5, 4, 4, 3)):
     images = jax.random.normal(jax.random.key(1), shape)
-    return model.init(jax.random.key(0), images, train=True)["params"], images
+    return jax.jit(partial(model.init, train=True))(jax.random.key(0), images)["params"], images
 
 
 def test_is_linear_relu_linear():
@@ -47,10 +49,10 @@ def test_init_pytorch():
 
 @pytest.mark.parametrize("features", [(), (5, 0)])
 def test_impossible_features(features):
-    with pytest.raises(ValueError, match="features=.*one positive size a layer"):
+    with pytest.raises(ValueError, match=r"features=.*one positive size a layer"):
         MLP(features)
 
 
 def test_unknown_initialization():
-    with pytest.raises(ValueError, match="initialization='zeros'.*paper"):
+    with pytest.raises(ValueError, match=r"initialization='zeros'.*paper"):
         MLP((3,), initialization="zeros")

@@ -1,9 +1,18 @@
+from functools import partial
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgd_diffusion.problems.resnet import ResNet
+from sgd_diffusion.problems.convolution import convolution
+from sgd_diffusion.problems.resnet import BasicBlock, BatchNorm, ResNet
+
+
+def initialize(model, images=None):
+    images = jnp.zeros((1, 4, 4, 3)) if images is None else images
+    return jax.jit(partial(model.init, train=False))(jax.random.key(0), images)
 
 
 def shapes(model, images_shape=(2, 32, 32, 3)):
@@ -41,7 +50,7 @@ def test_width_scales_the_channels():
 
 
 def test_init_paper():
-    params = ResNet(8, width=32).init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), train=False)["params"]
+    params = initialize(ResNet(8, width=32))["params"]
     kernel = params["stage3_block1"]["conv2"]["kernel"]
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * 128)), rtol=0.02)
     assert jnp.abs(kernel).max() > 3.5 * kernel.std()  # normal, not truncated at two standard deviations
@@ -52,8 +61,7 @@ def test_init_paper():
 
 
 def test_init_pytorch():
-    params = ResNet(8, width=32, initialization="pytorch").init(
-        jax.random.key(0), jnp.zeros((1, 4, 4, 3)), train=False)["params"]
+    params = initialize(ResNet(8, width=32, initialization="pytorch"))["params"]
     for weight, fan_in in [(params["stage3_block1"]["conv2"]["kernel"], 9 * 128), (params["stem"]["kernel"], 27),
                            (params["linear"]["kernel"], 128), (params["linear"]["bias"], 128)]:
         bound = 1 / np.sqrt(fan_in)
@@ -61,53 +69,60 @@ def test_init_pytorch():
     np.testing.assert_allclose(params["stage3_block1"]["conv2"]["kernel"].std(), 1 / np.sqrt(3 * 9 * 128), rtol=0.02)
 
 
-def residual_block_input(shortcut):
-    """Output of a network whose blocks contribute nothing (their last norm scale is 0), and the stem's output."""
-    model = ResNet(8, shortcut=shortcut, width=4)
-    images = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
-    variables = model.init(jax.random.key(0), images, train=False)
-    params = variables["params"]
-    params["stage1_block1"]["norm2"]["scale"] = jnp.zeros(4)
-    _, record = model.apply({**variables, "params": params}, images, train=False,
-                            capture_intermediates=True, mutable=["intermediates"])
-    outputs = record["intermediates"]
-    return outputs["stage1_block1"]["__call__"][0], jax.nn.relu(outputs["stem_norm"]["__call__"][0])
+def block(**options):
+    conv = partial(nn.Conv, use_bias=False, conv_general_dilated=convolution)
+    return BasicBlock(**{"features": 3, "stride": 1, "conv": conv, "norm": partial(BatchNorm, train=False),
+                         "shortcut": True, "normalized": True} | options)
 
 
 def test_identity_shortcut_adds_the_input():
-    output, stem = residual_block_input(shortcut=True)
-    np.testing.assert_allclose(output, stem)
+    model, x = block(), jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    variables = model.init(jax.random.key(1), x)
+    variables["params"]["norm2"]["scale"] = jnp.zeros(3)  # so that the block contributes nothing of its own
+    np.testing.assert_allclose(model.apply(variables, x), jax.nn.relu(x))
+    np.testing.assert_array_equal(block(shortcut=False).apply(variables, x), 0)
 
 
-def test_without_shortcut_nothing_is_added():
-    output, _ = residual_block_input(shortcut=False)
-    np.testing.assert_array_equal(output, 0)
+def test_strided_shortcut_is_a_normalised_1x1_of_every_second_pixel():
+    model, x = block(features=2, stride=2), jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    variables = model.init(jax.random.key(1), x)
+    variables["params"]["norm2"]["scale"] = jnp.zeros(2)
+    variables["batch_stats"]["shortcut_norm"]["mean"] = jnp.ones(2)
+    kernel = variables["params"]["shortcut"]["kernel"][0, 0]
+    expected = jax.nn.relu(x[:, ::2, ::2] @ kernel - 1)
+    np.testing.assert_allclose(model.apply(variables, x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_stride_two_pads_symmetrically_as_pytorch_does():
-    model = ResNet(8, width=1, norm=False, shortcut=False)
-    images = jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
-    variables = model.init(jax.random.key(0), images, train=False)
-    kernel = jnp.zeros((3, 3, 1, 2)).at[1, 1].set(1.0)  # the middle tap reads pixels 0 and 2 when one pixel is padded
-    variables["params"]["stage2_block1"]["conv1"]["kernel"] = kernel
-    _, record = model.apply(variables, images, train=False, capture_intermediates=True, mutable=["intermediates"])
-    outputs = record["intermediates"]
-    np.testing.assert_allclose(outputs["stage2_block1"]["conv1"]["__call__"][0][..., 0],
-                               outputs["stage1_block1"]["__call__"][0][:, ::2, ::2, 0], rtol=1e-6)
+    model = block(features=2, stride=2, normalized=False, shortcut=False)
+    x = jax.random.uniform(jax.random.key(0), (1, 4, 4, 2))
+    middle = jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))  # with one pixel of padding its tap meets pixels 0 and 2
+    output = model.apply({"params": {"conv1": {"kernel": middle}, "conv2": {"kernel": middle}}}, x)
+    np.testing.assert_allclose(output, x[:, ::2, ::2], rtol=1e-6)
 
 
-def test_batch_statistics_move_by_a_tenth_in_training_only():
-    model = ResNet(8, width=2)
-    images = jax.random.normal(jax.random.key(1), (16, 4, 4, 1))
-    variables = model.init(jax.random.key(0), images, train=False)
-    _, trained = model.apply(variables, images, train=True, mutable=["batch_stats", "intermediates"],
-                             capture_intermediates=lambda module, _: module.name == "stem")
-    stem = trained["intermediates"]["stem"]["__call__"][0]
-    new = trained["batch_stats"]["stem_norm"]
-    np.testing.assert_allclose(new["mean"], 0.1 * stem.mean((0, 1, 2)), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(new["var"], 0.9 + 0.1 * stem.var((0, 1, 2)), rtol=1e-4)
-    _, evaluated = model.apply(variables, images, train=False, mutable=["batch_stats"])
+def test_evaluation_leaves_the_running_statistics_alone():
+    model, images = ResNet(8, width=1), jnp.ones((2, 4, 4, 1))
+    variables = initialize(model, images)
+    _, evaluated = jax.jit(partial(model.apply, train=False, mutable=["batch_stats"]))(variables, images)
     jax.tree.map(np.testing.assert_array_equal, evaluated["batch_stats"], variables["batch_stats"])
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_batch_norm_is_flaxs_in_value_gradients_and_running_statistics(train):
+    x = 3 * jax.random.normal(jax.random.key(0), (8, 5, 5, 4)) + 2
+    flax_norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.arange(4), flax_norm.init(jax.random.key(0), x))
+
+    def evaluate(model, x, params):
+        y, new = model.apply({**variables, "params": params}, x, mutable=["batch_stats"])
+        return jnp.sin(y).sum(), (y, new)
+
+    gradients = partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
+    results = [jax.jit(gradients(partial(evaluate, model)))(x, variables["params"])
+               for model in (BatchNorm(train), flax_norm)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5), *results)
+    assert jax.tree.map(jnp.shape, BatchNorm(train).init(jax.random.key(0), x)) == jax.tree.map(jnp.shape, variables)
 
 
 @pytest.mark.parametrize("depth", [2, 13, 15, 18])
@@ -117,7 +132,7 @@ def test_impossible_depth(depth):
 
 
 def test_unknown_initialization():
-    with pytest.raises(ValueError, match="initialization='xavier'.*paper"):
+    with pytest.raises(ValueError, match=r"initialization='xavier'.*paper"):
         ResNet(14, initialization="xavier")
 
 
