@@ -40,7 +40,7 @@ def _heading(dataset):
 
 def _rows(dataset, table):
     """A table of windows for one learning rate, and what it says."""
-    ranges = [f"lags {int(low)}-{int(high)}" for low, high in zip(table.lag_min.values, table.lag_max.values)]
+    ranges = [f"lags {int(low)}-{int(high)}" for low, high in zip(table.lag_min.values, table.lag_max.values, strict=True)]
     lines = [f"learning rate {float(dataset.learning_rate):g}{_diverged(dataset)}",
              "     t_w  " + "".join(f"{name:>15}" for name in [*ranges, "tau_0", "loss"]) + f"{'test accuracy':>17}"]
     for window in range(dataset.sizes["window"]):
@@ -56,7 +56,8 @@ def _rows(dataset, table):
 
 
 def _diverged(dataset):
-    gone = [f"seed {int(seed)} at step {int(step)}" for seed, step in zip(dataset.seed, dataset.diverged_at) if step >= 0]
+    steps = zip(dataset.seed.values, dataset.diverged_at.values, strict=True)
+    gone = [f"seed {seed} at step {step}" for seed, step in steps if step >= 0]
     return f"   (diverged and left out from there on: {', '.join(gone)})" if gone else ""
 
 

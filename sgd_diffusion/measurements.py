@@ -60,7 +60,8 @@ def displacements() -> PathMeasurement:
 
 def series(*, probe: bool = False, gradient_samples: bool = False) -> PathMeasurement:
     """`loss(point)` and `gradient_norm(update)`; with a probe `probe_loss(point)`, with gradient samples
-    `gradient_sample(update, coordinate)`."""
+    `gradient_sample(update, coordinate)`.
+    """
     dims = {"loss": ("point",), "gradient_norm": ("update",)}
     if probe:
         dims["probe_loss"] = ("point",)

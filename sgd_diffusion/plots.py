@@ -48,9 +48,9 @@ def anomalous_diffusion(dataset, *, learning_rates=None, ranges=None):
 
     Left, the time-averaged MSD against the lag, a line for each window: the mean over seeds, over a band from the
     smallest to the largest seed, with the median onset tau_0 of superdiffusion as a circle and slopes 1 and 2 as
-    guides. Middle, the local exponents, mean over seeds, faint beyond half the window, with the fitted ranges shaded. Right, the exponents fitted on
-    these ranges against the waiting time: seeds as small dots, their mean with its standard error as a marker with a
-    bar.
+    guides. Middle, the local exponents, mean over seeds, faint beyond half the window, with the fitted ranges shaded.
+    Right, the exponents fitted on these ranges against the waiting time: seeds as small dots, their mean with its
+    standard error as a marker with a bar.
 
     Members that are NaN (they diverged) are left out, and the row's title counts them.
 

@@ -1,11 +1,13 @@
 """Labelled datasets in and out of run directories.
 
 A run directory holds `config.json` (what is run, with versions and device), `windows/window_NNNNN.nc` (one
-self-describing NetCDF-4 file per finished window) and `checkpoints/`. A window file appears under its name only when it
-is complete, and carries checksums, so a file that was cut short or damaged is known as such.
+self-describing NetCDF-4 file per finished window, with its SHA-256 beside it, as `sha256sum --check` reads it) and
+`checkpoints/`. A window file appears under its name only when it is complete, and one that was damaged later is known by
+its checksum.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -15,7 +17,6 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 
-import h5py
 import xarray as xr
 
 from sgd_diffusion import __version__
@@ -173,12 +174,10 @@ class RunDirectory:
         Raises:
           StorageError: if the disk is full or read-only; earlier windows stay as they are.
         """
-        # Checksums (fletcher32) need chunks, which scalars cannot have.
-        encoding = {name: {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
-                    for name, variable in dataset.variables.items() if variable.ndim and variable.dtype.kind in "fiub"}
-        content = dataset.to_netcdf(engine="h5netcdf", encoding=encoding)
+        path, content = self.window_path(index), bytes(dataset.to_netcdf(engine="h5netcdf"))
         try:
-            write_atomically(self.window_path(index), content)
+            write_atomically(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode())
+            write_atomically(path, content)
         except StorageError as error:
             raise StorageError(f"{error} The {index} windows finished before stay readable; free some space and continue "
                                "with resume (--resume).") from error
@@ -193,7 +192,7 @@ class RunDirectory:
         while (path := self.window_path(len(windows))).exists():
             try:
                 windows.append(_load_window(path))
-            except Exception as error:  # a damaged file surfaces as nearly anything from inside HDF5
+            except (OSError, ValueError, IndexError) as error:
                 warnings.warn(f"{path} is damaged ({error}); the {len(windows)} windows before it are used.",
                               DamagedResultsWarning, stacklevel=2)
                 return windows
@@ -204,10 +203,15 @@ class RunDirectory:
         return windows
 
 
+def _checksum_path(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".sha256")
+
+
 def _load_window(path: pathlib.Path) -> xr.Dataset:
-    with h5py.File(path, "r"):  # h5netcdf leaves a broken object behind if this fails inside it
-        pass
-    return xr.load_dataset(path, engine="h5netcdf")
+    content = path.read_bytes()
+    if _checksum_path(path).read_text().split()[0] != hashlib.sha256(content).hexdigest():
+        raise ValueError("its checksum is wrong")
+    return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
 
 
 def describe_differences(stored: dict, wanted: dict, prefix: str = "") -> str:

@@ -94,8 +94,11 @@ class Recording(NamedTuple):
     key: jax.Array | None = None
 
 
+MINIMAL = Recording()
+
+
 def record_window(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, rows,
-                  augmentation_key: jax.Array, start, *, recording: Recording = Recording(),
+                  augmentation_key: jax.Array, start, *, recording: Recording = MINIMAL,
                   report: Callable[[Any, Any], None] | None = None, report_every: int = 50) -> tuple[Carry, WindowRecord]:
     """T steps from `carry`, in one `lax.scan`.
 

@@ -21,7 +21,8 @@ def losses(problem, members_at_once=1, **plan):
     ensemble = Ensemble(problem, plan, measure_path=lambda record: {"loss": record.losses},
                         members_at_once=members_at_once)
     _, values = ensemble.window(ensemble.start(), 0)
-    return dict(zip(zip(*(axis.tolist() for axis in plan.members())), np.asarray(values["loss"])))
+    seeds, rates = plan.members()
+    return dict(zip(zip(seeds.tolist(), rates.tolist(), strict=True), np.asarray(values["loss"]), strict=True))
 
 
 def test_a_member_alone_and_in_any_company_is_the_same(regression):
@@ -103,7 +104,8 @@ def test_bad_arguments_are_refused_before_anything_is_compiled(regression):
     def make(members_at_once=1, **plan):
         Ensemble(regression, Plan(**plan), measure_path=lambda record: {}, members_at_once=members_at_once)
 
-    for words, arguments in [("'batch_size'=61", {"batch_size": 61}), ("'members_at_once'=0", {"batch_size": 5, "members_at_once": 0}),
+    for words, arguments in [("'batch_size'=61", {"batch_size": 61}),
+                             ("'members_at_once'=0", {"batch_size": 5, "members_at_once": 0}),
                              ("'gradient_samples'=50", {"batch_size": 5, "gradient_samples": 50}),
                              ("'sketch_dim'=1000", {"batch_size": 5, "sketch_dim": 1000})]:
         with pytest.raises(InputError, match=words):

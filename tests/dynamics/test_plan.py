@@ -28,7 +28,7 @@ def test_description_leaves_out_how_long_the_run_is():
     {"momentum": 1.0}, {"momentum": -0.1}, {"momentum": math.nan}, {"weight_decay": -1.0}, {"weight_decay": math.inf},
     {"sampling": "sorted"}, {"gradient_samples": -1}, {"sketch_dim": 0}])
 def test_each_bad_value_is_named(arguments):
-    (name, value), = arguments.items()
+    name, = arguments
     with pytest.raises(InputError) as refusal:
         Plan(**arguments)
     assert f"'{name}'=" in str(refusal.value) and "Expected" in str(refusal.value)

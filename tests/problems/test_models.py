@@ -26,5 +26,5 @@ def test_options_reach_the_network():
 
 @pytest.mark.parametrize("name", ["resnet", "resnet14-", "resnet14-wide", "ResNet14", "fc0", "vgg", "", "resnet15", "resnet2"])
 def test_other_names_are_refused(name):
-    with pytest.raises(InputError, match="depth|'model'="):
+    with pytest.raises(InputError, match=r"depth|'model'="):
         model(name)

@@ -48,7 +48,8 @@ def test_a_linear_classifier_on_digits(digits, loss):
     pixels = digits.train.images.astype(np.float64)
     x = ((pixels - pixels.mean()) / pixels.std())[:30].reshape(30, -1)
     layer, = params.values()
-    np.testing.assert_allclose(logits, x @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"]), rtol=1e-3, atol=1e-4)
+    kernel, bias = (np.asarray(layer[name], np.float64) for name in ("kernel", "bias"))
+    np.testing.assert_allclose(logits, x @ kernel + bias, rtol=1e-3, atol=1e-4)
     assert value == pytest.approx(float(objectives.LOSSES[loss](logits, batch.labels)), rel=1e-6)
     assert problem.probe.images.shape == (50, 8, 8, 1) and problem.num_examples == 1437
 
