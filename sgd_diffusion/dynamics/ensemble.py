@@ -101,7 +101,8 @@ class Ensemble:
 
     def __init__(self, problem: Problem, plan: Plan, *,
                  measure_path: Callable[[WindowRecord], dict[str, Any]],
-                 measure_state: Callable[..., dict[str, Any]] = lambda *_: {}, members_at_once: int | None = None, devices: Sequence[jax.Device] | None = None,
+                 measure_state: Callable[..., dict[str, Any]] = lambda *_: {},
+                 members_at_once: int | None = None, devices: Sequence[jax.Device] | None = None,
                  report: Callable[[Any, Any], None] | None = None):
         self.problem, self.plan, self.report = problem, plan, report
         self.measure_path, self.measure_state = measure_path, measure_state
@@ -122,7 +123,9 @@ class Ensemble:
         """One window of all members from `carry` at waiting time `start`: the carries after it, and the measurements."""
         if self._compiled is None:
             self.compile(carry)
-        return self._compiled(*self._arguments(carry, start))
+        arguments = self._arguments(carry, start)
+        # The carry of the window before lies spread over the devices; the program wants it where it was at the start.
+        return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
 
     def states(self, carry: Carry, waiting_time: int) -> dict[str, Any]:
         """What `measure_state` finds where the members stand after `waiting_time` updates; NaN for diverged ones."""
