@@ -15,9 +15,10 @@ import jax
 from experiments import command_line, summaries
 from experiments.progress import Progress
 from experiments.training import RunOptions, TrainingOptions
-from sgd_diffusion import measurements, plots, tables
+from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.scaling import standard_ranges
-from sgd_diffusion.dynamics.run import default_measurements, run_ensemble
+from sgd_diffusion.dynamics import measurements
+from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.results import save_figure, write_atomically
 
 
@@ -39,7 +40,7 @@ def experiment(options: Options) -> None:
     plan, ranges = options.plan(), standard_ranges(options.window)
     problem = options.problem()
     directory = options.directory or new_directory(options)
-    chosen = [*default_measurements(problem, plan), measurements.test_accuracy()]
+    chosen = [*measurements.default_measurements(problem, plan), measurements.test_accuracy()]
     if options.keep_step_gram:
         chosen.append(measurements.step_grams())
     print(f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x {len(plan.learning_rates)} "

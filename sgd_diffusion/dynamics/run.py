@@ -8,23 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 
-from sgd_diffusion import measurements as measurements_module
 from sgd_diffusion.dynamics.checkpoints import Checkpoints
 from sgd_diffusion.dynamics.ensemble import Ensemble
+from sgd_diffusion.dynamics.measurements import PathMeasurement, StateMeasurement, default_measurements
 from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.schema import Schema
 from sgd_diffusion.dynamics.sgd import Carry
-from sgd_diffusion.dynamics.window import WindowRecord
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.measurements import PathMeasurement, StateMeasurement
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, combine_windows, environment
 
 __all__ = ["Plan", "run_ensemble"]
-
-RESERVED = ("window", "seed", "learning_rate", "waiting_time", "diverged_at")
 
 
 def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | None = None, *,
@@ -39,7 +34,7 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
       plan: the members and how long they run.
       directory: where windows and checkpoints go, made if it does not exist; None keeps everything in memory.
       measurements: what is kept of each window; by default displacements and series (see
-        `sgd_diffusion.measurements`).
+        `sgd_diffusion.dynamics.measurements`).
       resume: continue the run that `directory` holds, if it holds one. The result is that of an uninterrupted run, bit
         for bit on CPU.
       members_at_once: members side by side on a device; None for the default of the backend (see `map_members`).
@@ -90,15 +85,6 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
     return combine_windows(windows)
 
 
-def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:
-    """Displacements, series, and what the plan and the problem ask for beyond them."""
-    chosen = [measurements_module.displacements(),
-              measurements_module.series(probe=problem.probe is not None, gradient_samples=plan.gradient_samples > 0)]
-    if plan.by_layer:
-        chosen.append(measurements_module.layer_displacements(problem))
-    return chosen
-
-
 def _continue(run: RunDirectory, checkpoints: Checkpoints, carry: Carry,
               num_windows: int) -> tuple[list[xr.Dataset], Carry]:
     """The sound windows of a run directory, and the carry after the last of them."""
@@ -110,62 +96,3 @@ def _continue(run: RunDirectory, checkpoints: Checkpoints, carry: Carry,
         warnings.warn(f"{run.path} has {len(windows)} sound windows, but its last sound checkpoint among them is the one "
                       f"after {finished}; the windows after that are computed again.", DamagedResultsWarning, stacklevel=3)
     return windows[:finished], carry
-
-
-class Schema:
-    """Names and dimensions of what a run measures.
-
-    Raises:
-      InputError: if two measurements use the same name, or give one dimension different coordinates.
-    """
-
-    def __init__(self, plan: Plan, measurements: Sequence[PathMeasurement | StateMeasurement]):
-        self.plan, self.measurements = plan, measurements
-        self.dims: dict[str, tuple[str, ...]] = {}
-        steps = np.arange(plan.window + 1)
-        self.coords: dict[str, Any] = {"lag": steps[1:], "point": steps, "update": steps[:-1]}
-        for measurement in measurements:
-            for name, dims in measurement.dims.items():
-                if name in self.dims or name in RESERVED:
-                    raise InputError(f"Parameter 'measurements' has two variables named {name!r}. Expected distinct names, "
-                                     f"other than {', '.join(RESERVED)}.")
-                self.dims[name] = tuple(dims)
-            for name, values in measurement.coords.items():
-                if list(self.coords.setdefault(name, values)) != list(values):
-                    raise InputError(f"Parameter 'measurements' gives dimension {name!r} two different coordinates. "
-                                     "Expected one, or dimensions of different names.")
-
-    def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
-        """All path measurements of a member's window."""
-        return self._collect(PathMeasurement, record)
-
-    def measure_state(self, problem: Problem, params, state, key) -> dict[str, jax.Array]:
-        """All measurements of the point at the end of a member's window."""
-        return self._collect(StateMeasurement, problem, params, state, key)
-
-    def label(self, index: int, values: dict[str, jax.Array], carry: Carry) -> xr.Dataset:
-        """Values with a leading axis of members as the dataset of a window."""
-        members = {"seed": list(self.plan.seeds), "learning_rate": list(self.plan.learning_rates)}
-        shape = tuple(map(len, members.values()))
-
-        def unstack(array):
-            array = np.asarray(array)
-            return array.reshape(shape + array.shape[1:])
-
-        variables = {name: (("window", *members, *self.dims[name]), unstack(array)[None]) for name, array in values.items()}
-        variables["diverged_at"] = (tuple(members), unstack(carry.diverged_at))
-        used = {dim for dims, _ in variables.values() for dim in dims}
-        coords = members | {name: values for name, values in self.coords.items() if name in used}
-        coords |= {"window": [index], "waiting_time": ("window", [index * self.plan.window])}
-        return xr.Dataset(variables, coords)
-
-    def _collect(self, kind, *arguments):
-        values = {}
-        for measurement in self.measurements:
-            if isinstance(measurement, kind):
-                found = measurement.function(*arguments)
-                if found.keys() != measurement.dims.keys():
-                    raise InputError(f"A measurement returned {sorted(found)}. Expected {sorted(measurement.dims)}, the "
-                                     "names in its 'dims'.")
-                values |= found
-        return values

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sgd_diffusion import measurements
+from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, load_run

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
+from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
@@ -97,3 +98,12 @@ def test_accuracy() -> StateMeasurement:
     """`test_accuracy()` of a classification problem, as a fraction."""
     return StateMeasurement(lambda problem, params, state, key: {"test_accuracy": accuracy(problem, params, state)},
                             {"test_accuracy": ()})
+
+
+def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:
+    """Displacements, series, and what the plan and the problem ask for beyond them."""
+    chosen = [displacements(),
+              series(probe=problem.probe is not None, gradient_samples=plan.gradient_samples > 0)]
+    if plan.by_layer:
+        chosen.append(layer_displacements(problem))
+    return chosen

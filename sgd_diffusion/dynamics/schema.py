@@ -1,0 +1,76 @@
+"""Names, dimensions and coordinates of what a run measures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from sgd_diffusion.dynamics.measurements import PathMeasurement, StateMeasurement
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.sgd import Carry
+from sgd_diffusion.dynamics.window import WindowRecord
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems.objectives import Problem
+
+RESERVED = ("window", "seed", "learning_rate", "waiting_time", "diverged_at")
+
+
+class Schema:
+    """The measurements of a run as one, and how their values become a labelled dataset.
+
+    Raises:
+      InputError: if two measurements use the same name, or give one dimension different coordinates.
+    """
+
+    def __init__(self, plan: Plan, measurements: Sequence[PathMeasurement | StateMeasurement]):
+        self.plan, self.measurements = plan, measurements
+        self.dims: dict[str, tuple[str, ...]] = {}
+        steps = np.arange(plan.window + 1)
+        self.coords: dict[str, Any] = {"lag": steps[1:], "point": steps, "update": steps[:-1]}
+        for measurement in measurements:
+            for name, dims in measurement.dims.items():
+                if name in self.dims or name in RESERVED:
+                    raise InputError(f"Parameter 'measurements' has two variables named {name!r}. Expected distinct names, "
+                                     f"other than {', '.join(RESERVED)}.")
+                self.dims[name] = tuple(dims)
+            for name, values in measurement.coords.items():
+                if list(self.coords.setdefault(name, values)) != list(values):
+                    raise InputError(f"Parameter 'measurements' gives dimension {name!r} two different coordinates. "
+                                     "Expected one, or dimensions of different names.")
+
+    def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
+        """All path measurements of a member's window."""
+        return self._collect(PathMeasurement, record)
+
+    def measure_state(self, problem: Problem, params, state, key) -> dict[str, jax.Array]:
+        """All measurements of the point at the end of a member's window."""
+        return self._collect(StateMeasurement, problem, params, state, key)
+
+    def label(self, index: int, values: dict[str, jax.Array], carry: Carry) -> xr.Dataset:
+        """Values with a leading axis of members as the dataset of a window."""
+        members = {"seed": list(self.plan.seeds), "learning_rate": list(self.plan.learning_rates)}
+        shape = tuple(map(len, members.values()))
+
+        def unstack(array):
+            array = np.asarray(array)
+            return array.reshape(shape + array.shape[1:])
+
+        variables = {name: (("window", *members, *self.dims[name]), unstack(array)[None]) for name, array in values.items()}
+        variables["diverged_at"] = (tuple(members), unstack(carry.diverged_at))
+        used = {dim for dims, _ in variables.values() for dim in dims}
+        coords = members | {name: values for name, values in self.coords.items() if name in used}
+        coords |= {"window": [index], "waiting_time": ("window", [index * self.plan.window])}
+        return xr.Dataset(variables, coords)
+
+    def _collect(self, kind, *arguments):
+        values = {}
+        for measurement in self.measurements:
+            if isinstance(measurement, kind):
+                found = measurement.function(*arguments)
+                if found.keys() != measurement.dims.keys():
+                    raise InputError(f"A measurement returned {sorted(found)}. Expected {sorted(measurement.dims)}, the "
+                                     "names in its 'dims'.")
+                values |= found
+        return values
