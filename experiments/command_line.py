@@ -83,7 +83,7 @@ def interruptibly(work: Callable[[], Any]) -> None:
         while thread.is_alive():
             thread.join(0.1)
     except KeyboardInterrupt:
-        print("\ninterrupted; the finished windows are kept, continue with --resume --directory DIR", file=sys.stderr)
+        print("\ninterrupted; finished windows are kept: continue with --resume --directory DIR", file=sys.stderr)
         sys.stdout.flush()
         os._exit(INTERRUPTED)
     if failures:

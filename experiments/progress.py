@@ -17,13 +17,18 @@ class Progress:
     def __init__(self, num_windows: int, window: int, num_members: int):
         self._per_window = window * num_members
         self._num_windows = num_windows
-        self._bar = tqdm(total=num_windows * self._per_window, unit=" steps", desc=f"window 1/{num_windows}",
-                         smoothing=0.05, mininterval=0.2, dynamic_ncols=True)
+        self._bar = tqdm(total=num_windows * self._per_window, unit=" steps", desc="compiling", smoothing=0.05,
+                         mininterval=0.2, dynamic_ncols=True)
         self._finished = 0
+        self._started = False
 
     def report(self, step, loss) -> None:
         """Take note of updates; made to be passed as `report`."""
         del step
+        if not self._started:
+            self._started = True
+            self._bar.unpause()  # the time of the compilation says nothing about the time left
+            self._describe()
         limit = (self._finished + 1) * self._per_window
         self._bar.update(min(self.REPORT_EVERY, limit - self._bar.n))
         self._bar.set_postfix_str(f"loss {float(loss):.3g}", refresh=False)
@@ -33,6 +38,9 @@ class Progress:
         del dataset
         self._finished = index + 1
         self._bar.update(self._finished * self._per_window - self._bar.n)
+        self._describe()
+
+    def _describe(self) -> None:
         self._bar.set_description(f"window {min(self._finished + 1, self._num_windows)}/{self._num_windows}")
 
     def close(self) -> None:

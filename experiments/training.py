@@ -30,7 +30,7 @@ class TrainingOptions:
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """One member for each seed and learning rate."""
-    learning_rates: tuple[float, ...] = (0.02, 0.05)
+    learning_rates: tuple[float, ...] = (0.02, 0.1)
     """Step sizes, constant in time."""
     num_windows: int = 5
     """Number of consecutive windows."""

@@ -16,21 +16,18 @@ INITIALIZATIONS = ("paper", "pytorch")
 class MLP(nn.Module):
     """Flatten, then linear layers with ReLU between them: no ReLU after the last.
 
-    Parameters
-    ----------
-    features : sequence of int
-        Units of every layer, the output included: (100, 100, 10) has two hidden layers and ten logits; (10,) is a
-        linear classifier.
-    bias : bool
-        Whether the layers have biases.
-    initialization : {"paper", "pytorch"}
-        "paper": hidden layers Kaiming normal, std sqrt(2 / fan_in), last layer N(0, 1e-3^2), biases 0, as in `ResNet`.
-        (The code of Chen et al. (2021) draws the hidden linear layers too from N(0, 1e-3^2), and the signal is lost.)
-        "pytorch": weights and biases uniform within +-1 / sqrt(fan_in), the defaults of PyTorch.
+    Called on images (batch, ...) and `train`, which changes nothing, it returns (batch, features[-1]).
 
-    Calling it on images (batch, ...) and `train`, which changes nothing, returns (batch, features[-1]).
-    Raises InputError on empty or non-positive features and on an unknown initialization.
+    Attributes:
+      features: units of every layer, the output included: (100, 100, 10) has two hidden layers and ten logits; (10,) is
+        a linear classifier.
+      bias: whether the layers have biases.
+      initialization: "paper": hidden layers Kaiming normal, std sqrt(2 / fan_in), last layer N(0, 1e-3^2), biases 0, as
+        in `ResNet`. (The code of Chen, Qu & Gong (2021) draws the hidden linear layers too from N(0, 1e-3^2), and the
+        signal is lost.) "pytorch": weights and biases uniform within +-1 / sqrt(fan_in), the defaults of PyTorch.
 
+    Raises:
+      InputError: for empty or non-positive features, or an unknown initialization.
     """
 
     features: Sequence[int]
@@ -40,8 +37,8 @@ class MLP(nn.Module):
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
         if len(self.features) == 0 or min(self.features) < 1:
-            raise InputError(f"features={self.features}: expected one positive size a layer, the output included, "
-                             "e.g. (100, 10)")
+            raise InputError(f"Parameter 'features'={self.features} is unusable. Expected one positive size a layer, the "
+                             "output included, such as (100, 10).")
         check_initialization(self.initialization)
         super().__post_init__()
 
@@ -61,7 +58,8 @@ class MLP(nn.Module):
 def check_initialization(initialization):
     """Raise InputError unless it is one of `INITIALIZATIONS`."""
     if initialization not in INITIALIZATIONS:
-        raise InputError(f"initialization={initialization!r}: expected one of {INITIALIZATIONS}")
+        raise InputError(f"Parameter 'initialization'={initialization!r} is unknown. Expected one of "
+                         f"{', '.join(INITIALIZATIONS)}.")
 
 
 def kernel_initializer(initialization, role):

@@ -21,35 +21,25 @@ class ResNet(nn.Module):
     channels and strides 1, 2, 2; global average pool over whatever map is left; linear layer with bias. All 3x3
     convolutions pad one pixel on each side, also those of stride 2 (as in PyTorch; "SAME" would pad right and bottom).
 
-    Parameters
-    ----------
-    depth : int
-        6n + 2 with n >= 1: 8, 14, 20, ..., 56, 110.
-    shortcut : bool
-        False removes the additions and the 1x1 convolutions; the ReLU after the addition stays.
-    norm : bool
-        False removes the batch norms of the blocks; those of the stem and of the 1x1 shortcuts stay.
-    width, num_classes : int
-        Channels of the first stage; number of logits.
-    initialization : {"paper", "pytorch"}
-        "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer N(0, 1e-3^2), bias 0; so does the code
-        of Chen et al. (2021). "pytorch": the defaults of PyTorch, which their text names: weights and linear bias
-        uniform within +-1 / sqrt(fan_in). Batch norms start at weight 1 and bias 0 in both.
-    convolution : callable
-        Called by every convolution in place of `lax.conv_general_dilated`, see problems/convolution.py.
+    Called on images (batch, height, width, channels) of at least 4 x 4 pixels and `train`, it returns logits (batch,
+    num_classes). With `train=True` batch norm uses the statistics of the batch and updates the running ones in the
+    collection "batch_stats", which must be mutable then.
 
-    Calling it on images (batch, height, width, channels) of at least 4 x 4 pixels and `train` returns logits
-    (batch, num_classes). With `train=True` batch norm uses the statistics of the batch and updates the running ones in
-    the collection "batch_stats", which must be mutable then.
+    Attributes:
+      depth: 6n + 2 with n >= 1: 8, 14, 20, ..., 56, 110.
+      shortcut: False removes the additions and the 1x1 convolutions; the ReLU after the addition stays.
+      norm: False removes the batch norms of the blocks; those of the stem and of the 1x1 shortcuts stay.
+      width: channels of the first stage.
+      num_classes: number of logits.
+      initialization: "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer N(0, 1e-3^2), bias 0; so
+        does the code of Chen, Qu & Gong (2021). "pytorch": the defaults of PyTorch, which their text names: weights and
+        linear bias uniform within +-1 / sqrt(fan_in). Batch norms start at weight 1 and bias 0 in both.
+      convolution: called by every convolution in place of `lax.conv_general_dilated`, see problems/convolution.py.
 
-    Raises InputError on a depth other than 6n + 2, an unknown initialization, or images that are no batch or too small:
-    4 x 4 is the smallest map that both strides halve (4, 2, 1); below it a stage would stride over nothing but padding.
-
-    References
-    ----------
-    He et al., Deep residual learning for image recognition, CVPR 2016, section 4.2. Chen et al., Anomalous diffusion
-    dynamics of learning in deep neural networks, 2021; their code, main.py and models/resnet.py.
-
+    Raises:
+      InputError: for a depth other than 6n + 2, an unknown initialization, or images that are no batch or too small:
+        4 x 4 is the smallest map that both strides halve (4, 2, 1); below it a stage would stride over nothing but
+        padding.
     """
 
     depth: int
@@ -64,8 +54,8 @@ class ResNet(nn.Module):
         """Check the arguments where they are given, not at the first call."""
         if self.depth < 8 or self.depth % 6 != 2:
             below = max(8, (self.depth - 2) // 6 * 6 + 2)
-            raise InputError(f"depth={self.depth}: a CIFAR ResNet has depth 6n + 2 with n >= 1; "
-                             f"the nearest are {below} and {below + 6}")
+            raise InputError(f"Parameter 'depth'={self.depth} is impossible. Expected 6n + 2 with n >= 1, for a CIFAR "
+                             f"ResNet; the nearest are {below} and {below + 6}.")
         check_initialization(self.initialization)
         super().__post_init__()
 
@@ -149,8 +139,9 @@ def _moved(running, batch):
 def _check_images(images):
     """Raise InputError unless images are a batch of maps that the strides of the three stages can halve."""
     if images.ndim != 4:
-        raise InputError(f"images of shape {images.shape}: expected (batch, height, width, channels); "
-                         "add the missing axis, e.g. images[..., None] for grey ones")
+        raise InputError(f"Parameter 'images' has shape {images.shape}. Expected (batch, height, width, channels): "
+                         "add the missing axis, images[..., None] for grey ones.")
     if min(images.shape[1:3]) < SMALLEST_IMAGE:
-        raise InputError(f"images of shape {images.shape}: height and width must be at least {SMALLEST_IMAGE}, so that "
-                         "each of the two strides can halve them; enlarge the images or use an MLP")
+        raise InputError(f"Parameter 'images' has shape {images.shape}. Expected height and width of at least "
+                         f"{SMALLEST_IMAGE}, so that each of the two strides can halve them: enlarge the images, or use "
+                         "a fully connected network.")

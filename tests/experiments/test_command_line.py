@@ -131,3 +131,12 @@ def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
     assert child.returncode == 130 and time.monotonic() - begin < 5
     assert "interrupted" in said and "Traceback" not in said
     assert load_run(tmp_path / "run").sizes["window"] >= 2
+
+
+@pytest.mark.slow
+def test_quick_runs_the_real_network_within_a_minute_or_so(tmp_path):
+    subprocess.run([sys.executable, "-W", "error", "-m", "experiments.anomalous_diffusion", "--quick", "--directory",
+                    str(tmp_path / "run")], cwd=CHECKOUT, check=True, timeout=240)
+    run = load_run(tmp_path / "run")
+    assert run.sizes["window"] == 4 and np.isfinite(run.msd).all()
+    assert (run.test_accuracy.isel(window=-1) > 0.8).all()

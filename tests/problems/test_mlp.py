@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.mlp import MLP
 
 
@@ -49,10 +50,10 @@ def test_init_pytorch():
 
 @pytest.mark.parametrize("features", [(), (5, 0)])
 def test_impossible_features(features):
-    with pytest.raises(ValueError, match=r"features=.*one positive size a layer"):
+    with pytest.raises(InputError, match=r"'features'=.*one positive size a layer"):
         MLP(features)
 
 
 def test_unknown_initialization():
-    with pytest.raises(ValueError, match=r"initialization='zeros'.*paper"):
+    with pytest.raises(InputError, match=r"'initialization'='zeros'.*paper"):
         MLP((3,), initialization="zeros")

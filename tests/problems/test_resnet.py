@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.convolution import convolution
 from sgd_diffusion.problems.resnet import BasicBlock, BatchNorm, ResNet
 
@@ -127,16 +128,16 @@ def test_batch_norm_is_flaxs_in_value_gradients_and_running_statistics(train):
 
 @pytest.mark.parametrize("depth", [2, 13, 15, 18])
 def test_impossible_depth(depth):
-    with pytest.raises(ValueError, match=rf"depth={depth}: .* 6n \+ 2 .* nearest"):
+    with pytest.raises(InputError, match=rf"'depth'={depth} .* 6n \+ 2 .* nearest"):
         ResNet(depth)
 
 
 def test_unknown_initialization():
-    with pytest.raises(ValueError, match=r"initialization='xavier'.*paper"):
+    with pytest.raises(InputError, match=r"'initialization'='xavier'.*paper"):
         ResNet(14, initialization="xavier")
 
 
 @pytest.mark.parametrize(("shape", "message"), [((2, 3, 8, 1), "at least 4"), ((8, 8, 1), "add the missing axis")])
 def test_impossible_images(shape, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         shapes(ResNet(8), shape)
