@@ -10,8 +10,6 @@ import dataclasses
 import datetime
 import pathlib
 
-import jax
-
 from experiments import command_line, summaries
 from experiments.progress import Progress
 from experiments.training import RunOptions, TrainingOptions
@@ -38,7 +36,7 @@ PRESETS = {
 def experiment(options: Options) -> None:
     """Train, measure, and leave results, figure and summary in the run directory."""
     plan, ranges = options.plan(), standard_ranges(options.window)
-    problem = options.problem()
+    devices, problem = options.devices(), options.problem()
     directory = options.directory or new_directory(options)
     chosen = [*measurements.default_measurements(problem, plan), measurements.test_accuracy()]
     if options.keep_step_gram:
@@ -48,7 +46,7 @@ def experiment(options: Options) -> None:
     with contextlib.closing(Progress(plan.num_windows, plan.window, plan.num_members)) as progress:
         dataset = run_ensemble(
             problem, plan, directory, measurements=chosen, resume=options.resume,
-            members_at_once=options.members_at_once, devices=jax.devices() if options.all_devices else None,
+            members_at_once=options.members_at_once, devices=devices,
             metadata={"experiment": "anomalous_diffusion", "options": command_line.options_as_json(options)},
             report=progress.report, on_window=progress.window)
     table = tables.exponents(dataset, ranges)

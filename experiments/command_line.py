@@ -1,5 +1,6 @@
 """What every experiment's command line does: options from presets, clear refusals, and Ctrl-C at any moment."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import jax
 import tyro
 
 from sgd_diffusion.errors import InputError, StorageError
@@ -29,10 +31,21 @@ def main(experiment: Callable[[Options], None], presets: Mapping[str, Options], 
     """
     try:
         options = parse(presets, description, sys.argv[1:])
+        use_cores_as_devices()
         interruptibly(lambda: experiment(options))
     except (InputError, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)
+
+
+def use_cores_as_devices() -> None:
+    """Give JAX one CPU device for each core, so that members of an ensemble can share a CPU as they share GPUs.
+
+    On two cores, two members of ResNet-14 side by side made 1.3 times as many steps a second as one after the other (see
+    experiments/benchmarks/results). It makes no difference to accelerators, or once JAX is in use.
+    """
+    with contextlib.suppress(RuntimeError):  # in use already
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
 def parse(presets: Mapping[str, Options], description: str, arguments: list[str]) -> Options:

@@ -4,9 +4,11 @@ import dataclasses
 import pathlib
 from typing import Annotated, Literal
 
+import jax
 import tyro
 
 from sgd_diffusion.dynamics.run import Plan
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems import datasets, models, objectives
 
 
@@ -57,8 +59,8 @@ class TrainingOptions:
     """Keep every step Gram matrix: 8 T^2 bytes a member and window."""
     members_at_once: int | None = None
     """Members side by side on a device; by default 1 on CPU, all on an accelerator."""
-    all_devices: bool = False
-    """Share the members among all devices of the machine."""
+    num_devices: int | None = None
+    """Devices that share the members; by default all there are. On CPU the cores count as devices."""
 
     def problem(self) -> objectives.Problem:
         """The problem: data, network and loss."""
@@ -66,6 +68,19 @@ class TrainingOptions:
         network = models.model(self.model, num_classes=data.num_classes, initialization=self.initialization)
         return objectives.classification(network, data, loss=self.loss, probe_size=self.probe_size,
                                          augment="standard" if self.augment == "standard" else None)
+
+    def devices(self) -> list[jax.Device]:
+        """The devices that share the members, no more than there are members.
+
+        Raises:
+          InputError: if there are fewer than asked for.
+        """
+        present = jax.devices()
+        wanted = len(present) if self.num_devices is None else self.num_devices
+        if not 1 <= wanted <= len(present):
+            raise InputError(f"Parameter 'num_devices'={wanted} is out of range. Expected 1 to {len(present)}, the devices "
+                             "of this machine.")
+        return present[:min(wanted, self.plan().num_members)]
 
     def plan(self) -> Plan:
         """The members and how long they run."""

@@ -11,6 +11,8 @@ import jax
 
 from sgd_diffusion.results import environment
 
+PAUSE = 0.3  # seconds before each run: the thread pools of the one before (OpenMP's spin for 0.2 s) come to rest
+
 
 def machine() -> dict:
     """Where a benchmark ran: processor, cores, load, device, versions."""
@@ -44,6 +46,7 @@ def seconds(candidates: Mapping[str, Callable[[], Any]], *, repeats: int) -> dic
 
 
 def _once(candidate) -> float:
+    time.sleep(PAUSE)
     begin = time.perf_counter()
     jax.block_until_ready(candidate())
     return time.perf_counter() - begin

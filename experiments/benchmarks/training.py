@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 from experiments.benchmarks import timing
+from experiments.command_line import use_cores_as_devices
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.dynamics.ensemble import map_members
 from sgd_diffusion.dynamics.sgd import sgd, sgd_step, start
@@ -38,7 +39,7 @@ class Options:
     """Images in a mini-batch."""
     members: tuple[int, ...] = (4, 16)
     """Sizes of the ensembles."""
-    steps: tuple[int, ...] = (20, 4)
+    steps: tuple[int, ...] = (40, 3)
     """Steps of a timed run, for each of the image sizes."""
     repeats: int = 5
     """Timed runs of each candidate."""
@@ -79,10 +80,8 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
     candidates, member_steps = {"step": alone, "scan": lambda: in_scan(problem.examples, carry)}, {"step": steps, "scan": steps}
     for members in options.members:
         stacked = jax.tree.map(lambda leaf, members=members: jnp.stack([leaf] * members), carry)
-        for mapping, at_once in {"map": 1, "map_by_4": 4, "vmap": members}.items():
-            if mapping == "map_by_4" and members <= 4:
-                continue
-            run = jax.jit(map_members(scan, members_at_once=at_once))
+        for mapping, (at_once, devices) in _mappings(members).items():
+            run = jax.jit(map_members(scan, members_at_once=at_once, devices=devices))
             name = f"{mapping}_{members}"
             candidates[name] = lambda run=run, stacked=stacked: run(problem.examples, stacked)
             member_steps[name] = steps * members
@@ -96,6 +95,16 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
             "member_steps_per_second": rates, "seconds": found,
             "scan_time_over_step_time": rates["step"] / rates["scan"],
             "speed_over_torch": fastest and {name: rate / fastest for name, rate in ours.items()}}
+
+
+def _mappings(members: int) -> dict:
+    """Members at once and devices of every way to run an ensemble of this size."""
+    mappings = {"map": (1, None), "vmap": (members, None)}
+    if members > 4:
+        mappings["map_by_4"] = (4, None)
+    if len(jax.devices()) > 1:
+        mappings[f"map_on_{len(jax.devices())}_devices"] = (1, jax.devices())
+    return mappings
 
 
 def _torch_candidates(data, steps):
@@ -137,4 +146,5 @@ def path_analysis(options: Options, trained: dict) -> dict:
 
 
 if __name__ == "__main__":
+    use_cores_as_devices()
     main(tyro.cli(Options, description=__doc__))

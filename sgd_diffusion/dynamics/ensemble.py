@@ -113,6 +113,7 @@ class Ensemble:
         self._start = jax.jit(map_members(self._start_member, members_at_once=1))
         self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
         self._states = jax.jit(map_members(self._states_of_member, members_at_once=1, devices=devices))
+        self._devices = jax.devices()[:1] if devices is None else list(devices)
         self._compiled = None
 
     def start(self) -> Carry:
@@ -133,19 +134,24 @@ class Ensemble:
         return self._states(shared, (*self._members(), carry))
 
     def compile(self, carry: Carry) -> int:
-        """Compile the window program; returns the bytes of device memory that it needs at its peak.
+        """Compile the window program; returns the bytes that it needs at its peak of the memory of a device.
 
         Raises:
           InputError: if that is more than there is.
         """
         self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
-        needed, available = _peak_bytes(self._compiled), _available_bytes()
+        needed, available = self._peak_bytes(), _available_bytes()
         if available is not None and needed > available:
             raise InputError(
                 f"A window needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are free. Run fewer "
                 "members at once, use a shorter window, or set 'sketch_dim' (a few thousand) to keep a random projection "
                 "of the increments in place of all of them.")
         return needed
+
+    def _peak_bytes(self) -> int:
+        stats = self._compiled.memory_analysis()  # of the program on one device
+        sharing = len(self._devices) if self._devices[0].platform == "cpu" else 1  # CPU devices have one memory
+        return sharing * (stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes)
 
     def _members(self):
         seeds, learning_rates = self.plan.members()
@@ -188,11 +194,6 @@ class Ensemble:
             if (getattr(self.plan, name) or 0) > size:
                 raise InputError(f"Parameter '{name}'={getattr(self.plan, name)} is out of range. Expected at most "
                                  f"{size}, the number of parameters.")
-
-
-def _peak_bytes(compiled) -> int:
-    stats = compiled.memory_analysis()
-    return stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
 
 
 def _available_bytes() -> int | None:
