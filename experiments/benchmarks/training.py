@@ -6,6 +6,7 @@ Run from the checkout: python -m experiments.benchmarks.training
 """
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import json
 from typing import Literal
@@ -49,7 +50,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Measure and print."""
-    report = {"machine": timing.machine(), "options": dataclasses.asdict(options), "training": {}}
+    report = {"machine": timing.machine(), "torch": _torch_version(), "options": dataclasses.asdict(options), "training": {}}
     for name, steps in zip(options.images, options.steps, strict=True):
         report["training"][name] = training(options, SHAPES[name], steps)
     report["path"] = path_analysis(options, report["training"])
@@ -107,9 +108,13 @@ def _mappings(members: int) -> dict:
     return mappings
 
 
+def _torch_version() -> str | None:
+    return importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
+
+
 def _torch_candidates(data, steps):
     """Eager PyTorch in both memory layouts, where it is installed."""
-    if importlib.util.find_spec("torch") is None:
+    if _torch_version() is None:
         return {}
     from experiments.benchmarks.torch_resnet import training_step
 

@@ -17,8 +17,6 @@ from sgd_diffusion.dynamics.window import Recording, WindowRecord, mask_diverged
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
-RECORDING_SEED = 0  # coordinates and projections are the same in all runs, so that runs can be compared
-
 
 class MemberKeys(NamedTuple):
     """Independent keys of a member: initialisation, data order, augmentation, measurements."""
@@ -38,8 +36,8 @@ def default_members_at_once(num_members: int) -> int:
     """How many members run side by side by default: one on CPU, all on an accelerator.
 
     On CPU a step of one member already fills the cores, and members one after the other (`lax.map`) were faster than
-    vmapped ones for every network measured (`python -m experiments.benchmarks.training`). Accelerators need the
-    parallel work.
+    vmapped ones for every network measured (`python -m experiments.benchmarks.training`). Accelerators are given the
+    parallel work that they are made for; there the choice has not been measured yet.
     """
     return 1 if jax.default_backend() == "cpu" else num_members
 
@@ -173,7 +171,7 @@ class Ensemble:
         problem = replace(self.problem, examples=examples, probe=probe)
         rows = batch_indices(keys.order, waiting_time, plan.window + 1, num_examples=problem.num_examples,
                              batch_size=plan.batch_size, sampling=plan.sampling)
-        recording = Recording(plan.gradient_samples, plan.by_layer, plan.sketch_dim, jax.random.key(RECORDING_SEED))
+        recording = Recording(plan.gradient_samples, plan.by_layer, plan.sketch_dim)
         carry, record = record_window(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation,
                                       waiting_time, recording=recording, report=self.report)
         return carry, self.measure_path(record)

@@ -77,7 +77,7 @@ def step_gram(weights) -> jax.Array:
 
 
 class Recording(NamedTuple):
-    """What to keep of a window beyond the series that cost nothing; static choices, but for the key.
+    """What to keep of a window beyond the series that cost nothing.
 
     Attributes:
       gradient_samples: number S of coordinates, drawn once from `key`, at which every mini-batch gradient is kept.
@@ -85,7 +85,8 @@ class Recording(NamedTuple):
       sketch_dim: if given, increments are replaced by a random projection to so many dimensions (see `sketch`), for
         models whose T x P increments do not fit; every squared displacement then has a relative standard error of at
         most sqrt(2 / sketch_dim), the same for all lags and windows in sign and size.
-      key: chooses coordinates and projection; the same for all members and windows of a run.
+      key: chooses coordinates and projection; None for `jax.random.key(0)`, so that they are the same for all members,
+        windows and runs, which can then be compared.
     """
 
     gradient_samples: int = 0
@@ -160,10 +161,14 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     )
 
 
+def _recording_key(recording: Recording) -> jax.Array:
+    return jax.random.key(0) if recording.key is None else recording.key
+
+
 def _draw_coordinates(recording: Recording, size: int) -> jax.Array:
     if not recording.gradient_samples:
         return jnp.zeros((0,), jnp.int32)
-    key = jax.random.fold_in(recording.key, 0)
+    key = jax.random.fold_in(_recording_key(recording), 0)
     return jax.random.choice(key, size, (recording.gradient_samples,), replace=False)
 
 
@@ -174,7 +179,7 @@ def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
     """
     if recording.sketch_dim is None:
         return lambda increment: increment
-    order_key, sign_key = jax.random.split(jax.random.fold_in(recording.key, 1))
+    order_key, sign_key = jax.random.split(jax.random.fold_in(_recording_key(recording), 1))
     padded = -(-size // recording.sketch_dim) * recording.sketch_dim
     order = jax.random.permutation(order_key, padded)
     signs = jax.random.rademacher(sign_key, (padded,), jnp.float32)

@@ -36,36 +36,30 @@ def convolution(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilati
                 feature_group_count=1, precision=None, *, formulation=None, **options):
     """Return `lax.conv_general_dilated` of the same arguments, executed in the form that is fast on this backend.
 
-    Parameters
-    ----------
-    lhs, rhs : arrays
-        Images (batch, height, width, channels) and kernel (kernel height, kernel width, channels, features). These
-        dimensions, no dilation and no groups are what the formulations know; all else goes to
+    Args:
+      lhs: images (batch, height, width, channels).
+      rhs: kernel (kernel height, kernel width, channels, features). Other layouts, dilation and groups are left to
         `lax.conv_general_dilated`.
-    window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, precision, **options
-        As in `lax.conv_general_dilated`.
-    formulation : {None, "xla", "canonical", "patches", "dense"}
-        None chooses: by shape on CPU, "xla" elsewhere. The backend is `jax.default_backend()` when the function is
-        traced; name the formulation to compile for another one, or where vmap over members with kernels of their own
-        would make XLA's grouped convolution ("patches" becomes a batched matrix product, "canonical" a loop).
+      window_strides: as in `lax.conv_general_dilated`, like all up to `precision`, and `options`.
+      formulation: one of `FORMULATIONS`. None chooses: by shape on CPU, "xla" elsewhere. The backend is
+        `jax.default_backend()` when the function is traced; name the formulation to compile for another one, or where
+        vmap over members with kernels of their own would make XLA's grouped convolution ("patches" becomes a batched
+        matrix product, "canonical" a loop).
 
-    Returns
-    -------
-    array (batch, output height, output width, features)
+    Returns:
+      (batch, output height, output width, features).
 
-    Raises
-    ------
-    InputError
-        On an unknown formulation, and on a named one that cannot do what is asked: all but "xla" need two spatial
-        dimensions, channels last, no dilation or groups; "canonical" needs stride 1.
-
+    Raises:
+      InputError: for an unknown formulation, and for a named one that cannot do what is asked: all but "xla" need two
+        spatial dimensions, channels last, no dilation or groups; "canonical" needs stride 1.
     """
     if formulation not in (None, *FORMULATIONS):
-        raise InputError(f"formulation={formulation!r}: expected None or one of {FORMULATIONS}")
+        raise InputError(f"Parameter 'formulation'={formulation!r} is unknown. Expected None or one of {FORMULATIONS}.")
     known = _is_plain(lhs, rhs, dimension_numbers, lhs_dilation, rhs_dilation, feature_group_count, options)
     if not known and formulation not in (None, "xla"):
-        raise InputError(f"formulation={formulation!r} with images {lhs.shape}, kernel {rhs.shape}: it needs NHWC "
-                         "images, an HWIO kernel, no dilation and no groups; leave formulation=None or take 'xla'")
+        raise InputError(f"Parameter 'formulation'={formulation!r} cannot convolve images {lhs.shape} with kernel "
+                         f"{rhs.shape} as asked. Expected NHWC images, an HWIO kernel, no dilation and no groups: leave "
+                         "formulation=None, or take 'xla'.")
     if known and formulation is None:
         formulation = _fastest(lhs, rhs, window_strides)
     if not known or formulation == "xla":
@@ -137,7 +131,8 @@ def _dense(images, kernel, strides, padding, precision):
 def _canonical(images, kernel, strides, padding, precision):
     """Bind the primitive below; stride 1 makes all three of its products convolutions without dilation."""
     if strides != (1, 1):
-        raise InputError(f"formulation='canonical' with window_strides={strides}: it needs (1, 1); take 'patches'")
+        raise InputError(f"Parameter 'window_strides'={strides} does not go with formulation='canonical'. Expected (1, 1): "
+                         "take 'patches'.")
     images, kernel = _varying_alike(images, kernel)
     return canonical_p.bind(images, kernel, padding=padding, precision=precision)
 

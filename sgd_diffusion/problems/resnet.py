@@ -106,8 +106,9 @@ class BatchNorm(nn.Module):
     """`flax.linen.BatchNorm` over all axes but the last, momentum 0.9, epsilon 1e-5: the same variables and values.
 
     Written as y = x a + b with a = scale / sqrt(var + epsilon) and b = bias - mean a, its gradient takes two sums over
-    the images where flax's (x - mean) a + bias takes three: 5 to 14 % of a ResNet-14 step on two CPU cores. The running
-    variance averages the biased variances of the batches, as in flax (in PyTorch the unbiased ones).
+    the images where flax's (x - mean) a + bias takes three. On two CPU cores that made a ResNet-14 step at 32 x 32
+    faster by 7 to 24 %; at 8 x 8 it lay between 10 % slower and 14 % faster (medians of four runs on a busy machine).
+    The running variance averages the biased variances of the batches, as in flax (in PyTorch the unbiased ones).
     """
 
     train: bool

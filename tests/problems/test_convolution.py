@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.convolution import convolution
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -163,15 +164,15 @@ def test_unusual_convolutions_are_left_to_lax(name):
     kernel = jnp.ones((3, 4, 3, 3)) if name == "channels first" else kernel
     np.testing.assert_array_equal(convolution(images, kernel, (1, 1), ONE, **options),
                                   lax.conv_general_dilated(images, kernel, (1, 1), ONE, **options))
-    with pytest.raises(ValueError, match=r"formulation='patches' with images .* leave formulation=None"):
+    with pytest.raises(InputError, match=r"'formulation'='patches' cannot convolve images .* leave formulation=None"):
         convolution(images, kernel, (1, 1), ONE, **options, formulation="patches")
 
 
 def test_unknown_formulation():
-    with pytest.raises(ValueError, match=r"formulation='winograd'.*canonical"):
+    with pytest.raises(InputError, match=r"'formulation'='winograd'.*canonical"):
         convolution(*draw((2, 4, 4, 2), (3, 3, 2)), (1, 1), ONE, formulation="winograd")
 
 
 def test_canonical_has_no_strides():
-    with pytest.raises(ValueError, match=r"window_strides=\(2, 2\).*take 'patches'"):
+    with pytest.raises(InputError, match=r"'window_strides'=\(2, 2\).*take 'patches'"):
         padded("canonical")(*draw((2, 4, 4, 2), (3, 3, 2)), window_strides=(2, 2))
