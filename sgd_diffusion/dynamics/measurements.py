@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.window import WindowRecord
+from sgd_diffusion.dynamics.window import WindowRecord, layer_name
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
 
@@ -80,7 +80,7 @@ def series(*, probe: bool = False, gradient_samples: bool = False) -> PathMeasur
 def layer_displacements(problem: Problem) -> PathMeasurement:
     """`layer_msd(layer, lag)`, which adds up to `msd` over layers; needs a plan with `by_layer=True`."""
     params, _ = jax.eval_shape(problem.init, jax.random.key(0))
-    layers = sorted({jax.tree_util.keystr(path[:1], simple=True) for path, _ in jax.tree.leaves_with_path(params)})
+    layers = sorted({layer_name(path) for path, _ in jax.tree.leaves_with_path(params)})
 
     def measure(record):
         with jax.enable_x64(True):

@@ -76,6 +76,11 @@ def step_gram(weights) -> jax.Array:
         return increment_gram(jax.tree.map(lambda leaf: jnp.diff(jnp.asarray(leaf), axis=0), weights))
 
 
+def layer_name(path) -> str:
+    """Name of the top-level layer that a leaf of params belongs to, from its path in the tree."""
+    return jax.tree_util.keystr(path[:1], simple=True)
+
+
 class Recording(NamedTuple):
     """What to keep of a window beyond the series that cost nothing.
 
@@ -196,7 +201,7 @@ def _grams(increments, diverged_at, *, by_layer: bool) -> tuple[jax.Array, dict[
     """Step Gram matrix, and its parts by top-level layer if asked for; NaN for a diverged member."""
     parts = {}
     for path, leaf in jax.tree.leaves_with_path(increments):
-        parts.setdefault(jax.tree_util.keystr(path[:1], simple=True) if by_layer else "", []).append(leaf)
+        parts.setdefault(layer_name(path) if by_layer else "", []).append(leaf)
     grams = {layer: increment_gram(leaves) for layer, leaves in parts.items()}
     with jax.enable_x64(True):
         grams = mask_diverged(grams, diverged_at)

@@ -150,17 +150,22 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
         test_examples=jax.tree.map(jnp.asarray, dataset.test),
         probe=Examples(train.images[:probe_size], train.labels[:probe_size]) if probe_size else None,
         augment=transform and (lambda key, batch: batch._replace(images=transform(key, batch.images))),
-        description={
-            "dataset": dataset.name,
-            "fingerprint": zlib.crc32(np.ascontiguousarray(dataset.train.images)),
-            "examples": {"train": len(dataset.train.labels), "test": len(dataset.test.labels),
-                         "shape": list(sample.shape[1:]), "classes": dataset.num_classes},
-            "model": _describe(model),
-            "loss": loss,
-            "augmentation": augment.__qualname__ if callable(augment) else augment,
-            "probe_size": probe_size,
-        },
+        description=_description(model, dataset, loss, augment, probe_size),
     )
+
+
+def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -> dict:
+    images = dataset.train.images
+    return {
+        "dataset": dataset.name,
+        "fingerprint": zlib.crc32(np.ascontiguousarray(images)),
+        "examples": {"train": len(images), "test": len(dataset.test.labels), "shape": list(images.shape[1:]),
+                     "classes": dataset.num_classes},
+        "model": _describe(model),
+        "loss": loss,
+        "augmentation": augment.__qualname__ if callable(augment) else augment,
+        "probe_size": probe_size,
+    }
 
 
 def _describe(module) -> str:
