@@ -66,7 +66,7 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
         stored = RunDirectory(known.directory).configuration("metadata")
         if stored is not None:
             default = _from_json(default, stored["options"])
-    return tyro.cli(type(default), args=arguments, default=default, description=description)
+    return tyro.cli(type(default), args=arguments, default=default, description=description, prog=_program())
 
 
 def options_as_json(options) -> dict:
@@ -111,6 +111,12 @@ class _Start:
     quick: bool = False
     directory: pathlib.Path | None = None
     resume: bool = False
+
+
+def _program() -> str | None:
+    """How this program was called, for its usage line, if as `python -m MODULE`."""
+    spec = sys.modules["__main__"].__spec__
+    return None if spec is None else f"python -m {spec.name}"
 
 
 def _from_json(default: Options, stored: Mapping[str, Any]) -> Options:

@@ -92,7 +92,7 @@ class RunOptions:
     """Where the results go."""
 
     preset: str = "default"
-    """Settings to start from; what is given beside it overrides them."""
+    """Settings to start from, default, quick or paper; what is given beside it overrides them."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Short for --preset quick."""
     directory: pathlib.Path | None = None
