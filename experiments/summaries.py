@@ -30,12 +30,16 @@ def _heading(dataset):
     options = json.loads(dataset.attrs["metadata"]).get("options", {})
     device = environment["device"]
     return [
-        f"{options.get('model', '')} on {problem['dataset']}, batch {plan['batch_size']}, {len(plan['seeds'])} seeds, "
-        f"{dataset.sizes['window']} windows of {plan['window']} updates; momentum {plan['momentum']:g}, weight decay "
+        f"{options.get('model', '')} on {problem['dataset']}, batch {plan['batch_size']}, "
+        f"{_count(len(plan['seeds']), 'seed')}, {_count(dataset.sizes['window'], 'window')} of {plan['window']} updates; momentum {plan['momentum']:g}, weight decay "
         f"{plan['weight_decay']:g}, loss {problem['loss']}; {device['platform']} ({device['kind']}), JAX "
         f"{environment['packages']['jax']}",
         "Exponents of the time-averaged MSD, least squares in ln-ln; mean and standard deviation over seeds.",
     ]
+
+
+def _count(number, noun):
+    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def _rows(dataset, table):
