@@ -134,15 +134,17 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
             return batch
         return problem.augment(jax.random.fold_in(augmentation_key, step), batch)
 
-    def losses_at(carry, batch):
-        """Mini-batch loss and probe loss, the latter with batch statistics: then it is a function of the point alone."""
-        batch_loss = None if batch is None else problem.loss(carry.params, carry.state, batch, True)[0]
-        return batch_loss, None if problem.probe is None else problem.loss(carry.params, carry.state, problem.probe, True)[0]
+    def loss_at(carry, batch):
+        # With batch statistics, not running averages: then the loss of the probe is a function of the point alone.
+        return problem.loss(carry.params, carry.state, batch, True)[0]
+
+    def probe_loss_at(carry):
+        return None if problem.probe is None else loss_at(carry, problem.probe)
 
     def advance(carry, inputs):
         offset, step_rows = inputs
         step = start + offset
-        _, probe_loss = losses_at(carry, None)
+        probe_loss = probe_loss_at(carry)
         carry, info = sgd_step(problem, optimizer, carry, batch_of(step_rows, step), learning_rate, step)
         if report is not None:
             jax.lax.cond(offset % report_every == 0, lambda: jax.debug.callback(report, step, info.loss), lambda: None)
@@ -153,12 +155,13 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     steps = rows.shape[0] - 1
     carry, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(
         advance, carry, (jnp.arange(steps, dtype=jnp.int32), rows[:-1]))
-    closing = mask_diverged(losses_at(carry, batch_of(rows[-1], start + steps)), carry.diverged_at)
+    closing = loss_at(carry, batch_of(rows[-1], start + steps)), probe_loss_at(carry)
+    closing_loss, closing_probe_loss = mask_diverged(closing, carry.diverged_at)
     total, by_layer = _grams(increments, carry.diverged_at, by_layer=recording.by_layer)
     return carry, WindowRecord(
         step_gram=total,
-        losses=jnp.append(losses, closing[0]),
-        probe_losses=None if probe_losses is None else jnp.append(probe_losses, closing[1]),
+        losses=jnp.append(losses, closing_loss),
+        probe_losses=None if probe_losses is None else jnp.append(probe_losses, closing_probe_loss),
         gradient_norms=norms,
         gradient_samples=samples,
         layer_grams=by_layer,
