@@ -20,13 +20,17 @@ All functions take one path; map ensembles with ``jax.vmap``. All can be jitted 
 (a member that diverged) gives NaN.
 """
 
-import contextlib
-
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.analysis.gram import (
+    checked_lags,
+    diagonal_means,
+    each_pair_once,
+    non_negative,
+    one_path,
+    own_precision,
+    upper_squared_displacements,
+)
 
 __all__ = [
     "displacement_from_start",
@@ -56,8 +60,8 @@ def squared_displacements(step_gram):
     >>> squared_displacements([[1.0, 1.0], [1.0, 1.0]]).tolist()      # two equal steps
     [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]
     """
-    with _one_path(step_gram) as gram:
-        upper = _upper_squared_displacements(gram)
+    with one_path(step_gram) as gram:
+        upper = upper_squared_displacements(gram)
         return upper + upper.T
 
 
@@ -80,9 +84,9 @@ def time_averaged_msd(step_gram, lags=None):
     >>> time_averaged_msd([[1.0, 1.0], [1.0, 1.0]]).tolist()          # constant velocity: lag squared
     [1.0, 4.0]
     """
-    with _one_path(step_gram) as gram:
-        msd = _diagonal_means(_upper_squared_displacements(gram))[1:]
-        return msd if lags is None else msd[_checked_lags(lags, len(gram)) - 1]
+    with one_path(step_gram) as gram:
+        msd = diagonal_means(upper_squared_displacements(gram))[1:]
+        return msd if lags is None else msd[checked_lags(lags, len(gram)) - 1]
 
 
 def displacement_from_start(step_gram):
@@ -100,8 +104,8 @@ def displacement_from_start(step_gram):
     Raises:
         InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
     """
-    with _one_path(step_gram) as gram:
-        return _non_negative(jnp.cumsum(_each_pair_once(gram).sum(axis=0)))
+    with one_path(step_gram) as gram:
+        return non_negative(jnp.cumsum(each_pair_once(gram).sum(axis=0)))
 
 
 def step_autocorrelation(step_gram):
@@ -119,8 +123,8 @@ def step_autocorrelation(step_gram):
     Raises:
         InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
     """
-    with _one_path(step_gram) as gram:
-        covariance = _diagonal_means(jnp.triu(gram))
+    with one_path(step_gram) as gram:
+        covariance = diagonal_means(jnp.triu(gram))
         return covariance / covariance[0]
 
 
@@ -138,62 +142,10 @@ def ergodicity_breaking(msds, *, axis=0):
     Returns:
         ``msds``'s shape without ``axis``; NaN where fewer than two paths are left or none has moved.
     """
-    with _own_precision("msds", msds) as msds:
+    with own_precision("msds", msds) as msds:
         present = ~jnp.isnan(msds)
         count = present.sum(axis=axis, keepdims=True)
         mean = jnp.where(present, msds, 0).sum(axis=axis, keepdims=True) / count
         deviation = jnp.where(present, msds / mean - 1, 0)
         breaking = (deviation**2).sum(axis=axis) / count.squeeze(axis)
         return jnp.where(count.squeeze(axis) > 1, breaking, jnp.nan)
-
-
-def _each_pair_once(step_gram):
-    """The upper triangle with its off-diagonal part doubled: the whole matrix's sum, every pair of steps once."""
-    return jnp.triu(step_gram) + jnp.triu(step_gram, 1)
-
-
-def _upper_squared_displacements(step_gram):
-    growth = jax.lax.cumsum(_each_pair_once(step_gram), axis=0, reverse=True)  # [i, j]: D[i, j+1] - D[i, j], j >= i
-    from_diagonal = jax.lax.cumsum(jnp.triu(growth), axis=1)
-    return jnp.triu(jnp.pad(_non_negative(from_diagonal), ((0, 1), (1, 0))), 1)
-
-
-def _diagonal_means(upper):
-    """Means along the diagonals 0..n-1 of an (n, n) matrix whose lower triangle is zero, (n,)."""
-    n = upper.shape[0]
-    # Read with rows of n+1, entry (i, j) of an n x n matrix lies in column j - i: diagonals become columns.
-    columns = jnp.pad(upper.ravel(), (0, n)).reshape(n, n + 1)[:, :n]
-    return columns.sum(axis=0) / (n - jnp.arange(n)).astype(upper.dtype)
-
-
-def _non_negative(squares):
-    return jnp.where(squares < 0, 0, squares)  # keeps NaN, and the gradient where a square is exactly 0
-
-
-def _checked_lags(lags, steps):
-    lags = np.asarray(lags)
-    if not np.issubdtype(lags.dtype, np.integer) or lags.ndim != 1 or np.any((lags < 1) | (lags > steps)):
-        raise InputError(f"lags is {lags}; expected a one-dimensional array of integers in 1..{steps}")
-    return lags
-
-
-@contextlib.contextmanager
-def _own_precision(name, value):
-    """A JAX array in the precision of ``value`` (8-byte numbers as float64, others as float32), where JAX keeps it."""
-    value = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
-        raise InputError(f"{name} has dtype {value.dtype}; expected real numbers")
-    double = value.dtype.itemsize >= 8
-    with jax.enable_x64(True) if double else contextlib.nullcontext():
-        yield jnp.asarray(value, jnp.float64 if double else jnp.float32)
-
-
-@contextlib.contextmanager
-def _one_path(step_gram):
-    with _own_precision("step_gram", step_gram) as gram:
-        if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.shape[0] == 0:
-            raise InputError(
-                f"step_gram has shape {gram.shape}; expected (T, T) with T >= 1, the inner products of the T steps "
-                "of one path; use jax.vmap for several paths"
-            )
-        yield gram
