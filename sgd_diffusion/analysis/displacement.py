@@ -16,13 +16,17 @@ float32 products: 1e-7 (Brownian, ballistic), 1e-5 (Ornstein-Uhlenbeck), 6e-5 (w
 steps a tenth as long). In float32 a squared displacement is known to a few 1e-4 |dw|^2, so that one percent of |dw|^2
 is known to a few percent; the rounding is in the products, and no summation recovers it.
 
-All functions take one path; map ensembles with ``jax.vmap``. All can be jitted and differentiated. A matrix with NaN
-(a member that diverged) gives NaN.
+All functions of a Gram matrix take one path; map ensembles with ``jax.vmap``. All can be jitted and differentiated. A
+matrix with NaN (a member that diverged) gives NaN.
 """
 
+import numbers
+
 import jax.numpy as jnp
+import numpy as np
 
 from sgd_diffusion.analysis.gram import (
+    checked_integer,
     checked_lags,
     diagonal_means,
     each_pair_once,
@@ -31,11 +35,14 @@ from sgd_diffusion.analysis.gram import (
     own_precision,
     upper_squared_displacements,
 )
+from sgd_diffusion.errors import InputError
 
 __all__ = [
     "displacement_from_start",
+    "effective_pairs",
     "ergodicity_breaking",
     "squared_displacements",
+    "step_angles",
     "step_autocorrelation",
     "time_averaged_msd",
 ]
@@ -69,7 +76,8 @@ def time_averaged_msd(step_gram, lags=None):
     """Time-averaged mean squared displacement (TAMSD) of a path.
 
     msd(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^2: all pairs of a lag weigh the same
-    (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). At lag T a single pair is left, so the last lags scatter most.
+    (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). At lag T a single pair is left, so the last lags scatter most;
+    :func:`effective_pairs` says how many independent pairs the overlapping ones are worth.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -89,23 +97,60 @@ def time_averaged_msd(step_gram, lags=None):
         return msd if lags is None else msd[checked_lags(lags, len(gram)) - 1]
 
 
-def displacement_from_start(step_gram):
-    """Squared displacement from the first point of the window, the MSD that is not averaged over time.
+def effective_pairs(steps, lags=None):
+    """Number of independent pairs that the overlapping pairs of a TAMSD are worth, for independent Gaussian steps.
 
-    |w_t - w_0|^2 for t = 1..T (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4, after Baity-Jesi et al. 2018): row 0 of
-    :func:`squared_displacements`, without the rest of it.
+    With K = T+1-lag pairs and n = lag, 1/effective = (4 n^2 K + 2 K + n - n^3) / (6 n K^2) where n <= K, and
+    1 + (K^3 - 4 n K^2 + 4 n - K) / (6 n^2 K) where n > K (Qian, Sheetz & Elson, Biophys. J. 60, 910, 1991): the mean
+    over all pairs of pairs of the squared correlation of their displacements. It falls from T at lag 1 by about
+    1.5 T / lag to 1 at lag T.
+
+    The relative standard error of the TAMSD is sqrt(2 / (d effective)) along d independent directions of equal strength,
+    and d = (tr C)^2 / tr(C^2) for steps of covariance C. Steps that are correlated in time have other numbers of pairs.
+
+    Args:
+        steps: T >= 1, the steps of the path.
+        lags: (L,) integers in 1..T; all of 1..T when None.
+
+    Returns:
+        (L,) float64 NumPy array, dimensionless, between 1 and T+1-lag.
+
+    Raises:
+        InputError: ``steps`` is not a positive integer; a lag is not an integer in 1..T.
+
+    >>> effective_pairs(1000, [1, 10, 100, 1000]).round(2).tolist()
+    [1000.0, 148.28, 13.9, 1.0]
+    """
+    if not isinstance(steps, numbers.Integral) or steps < 1:
+        raise InputError(f"steps is {steps}; expected a positive integer, the number of steps of the path")
+    n = (np.arange(1, steps + 1) if lags is None else checked_lags(lags, steps)).astype(np.float64)
+    pairs = steps + 1 - n
+    some_disjoint = (4 * n**2 * pairs + 2 * pairs + n - n**3) / (6 * n * pairs**2)
+    all_overlap = 1 + (pairs**3 - 4 * n * pairs**2 + 4 * n - pairs) / (6 * n**2 * pairs)
+    return 1 / np.where(n <= pairs, some_disjoint, all_overlap)
+
+
+def displacement_from_start(step_gram, *, waiting_time=0):
+    """Squared displacement from one point of the window on, the MSD that is not averaged over time.
+
+    |w_{t_w + lag} - w_{t_w}|^2 for lag = 1..T-t_w (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4, after Baity-Jesi et al.
+    2018): row t_w of :func:`squared_displacements`, without the rest of it. The two-time displacement; for many waiting
+    times at once see :func:`sgd_diffusion.analysis.aging.two_time_displacements`.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
+        waiting_time: t_w, an integer in 0..T-1 known before tracing, counted from the first point of the window.
 
     Returns:
-        (T,) squared weight units, never negative.
+        (T - t_w,) squared weight units, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``waiting_time`` is not an
+            integer in 0..T-1.
     """
     with one_path(step_gram) as gram:
-        return non_negative(jnp.cumsum(each_pair_once(gram).sum(axis=0)))
+        start = checked_integer("waiting_time", waiting_time, 0, len(gram) - 1, len(gram))
+        return non_negative(jnp.cumsum(each_pair_once(gram[start:, start:]).sum(axis=0)))
 
 
 def step_autocorrelation(step_gram):
@@ -126,6 +171,36 @@ def step_autocorrelation(step_gram):
     with one_path(step_gram) as gram:
         covariance = diagonal_means(jnp.triu(gram))
         return covariance / covariance[0]
+
+
+def step_angles(step_gram, separation=1):
+    """Angles between the steps of a path as vectors.
+
+    arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = ``separation``; 0 goes straight on, pi/2 is
+    what independent steps make in many dimensions, and pi turns back, as a walker does that bounces between the walls
+    of a valley (Xing et al., arXiv:1802.08770, with s = 1). An angle within e of 0 or pi needs e^2/2 of the cosine:
+    it is known to about 1e-8 from float64 and to a few 1e-4 from float32, and has no derivative at 0 and pi.
+
+    Args:
+        step_gram: (T, T), symmetric; only its upper triangle is read.
+        separation: s, an integer in 1..T-1 known before tracing.
+
+    Returns:
+        (T - s,) radians in [0, pi]; NaN where one of the two steps is zero.
+
+    Raises:
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``separation`` is not an integer
+            in 1..T-1, as none is for T = 1.
+
+    >>> step_angles([[1.0, 0.0], [0.0, 4.0]]).round(4).tolist()       # two steps at a right angle
+    [1.5708]
+    """
+    with one_path(step_gram) as gram:
+        apart = checked_integer("separation", separation, 1, len(gram) - 1, len(gram))
+        lengths = jnp.sqrt(jnp.diagonal(gram))
+        products = lengths[:-apart] * lengths[apart:]
+        cosines = jnp.where(products > 0, jnp.diagonal(gram, apart) / products, jnp.nan)
+        return jnp.arccos(jnp.clip(cosines, -1, 1))
 
 
 def ergodicity_breaking(msds, *, axis=0):

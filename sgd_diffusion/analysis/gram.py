@@ -4,6 +4,7 @@ Shared by the modules that derive something from a path; users find the public f
 """
 
 import contextlib
+import numbers
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,8 @@ import numpy as np
 
 from sgd_diffusion.errors import InputError
 
-__all__ = ["checked_lags", "diagonal_means", "each_pair_once", "non_negative", "one_path", "own_precision",
-           "upper_squared_displacements"]
+__all__ = ["by_start_and_lag", "checked_integer", "checked_lags", "diagonal_means", "each_pair_once", "non_negative",
+           "one_path", "own_precision", "upper_squared_displacements"]
 
 
 def each_pair_once(step_gram):
@@ -35,6 +36,15 @@ def diagonal_means(upper):
     return columns.sum(axis=0) / (n - jnp.arange(n)).astype(upper.dtype)
 
 
+def by_start_and_lag(upper):
+    """Entries of an (n, n) matrix by row and distance from the diagonal: [i, k] = upper[i, i+k], zero where i+k >= n.
+
+    The lower triangle has to be zero.
+    """
+    n = upper.shape[0]
+    return jnp.pad(upper.ravel(), (0, n)).reshape(n, n + 1)[:, :n]  # see diagonal_means
+
+
 def non_negative(squares):
     """Squares that rounding has pushed below zero, set to zero."""
     return jnp.where(squares < 0, 0, squares)  # keeps NaN, and the gradient where a square is exactly 0
@@ -46,6 +56,13 @@ def checked_lags(lags, steps):
     if not np.issubdtype(lags.dtype, np.integer) or lags.ndim != 1 or np.any((lags < 1) | (lags > steps)):
         raise InputError(f"lags is {lags}; expected a one-dimensional array of integers in 1..{steps}")
     return lags
+
+
+def checked_integer(name, value, low, high, steps):
+    """A time, lag or separation on a path of ``steps`` steps, if it is an integer in low..high."""
+    if not isinstance(value, numbers.Integral) or not low <= value <= high:
+        raise InputError(f"{name} is {value}; expected an integer in {low}..{high} for a path of {steps} steps")
+    return int(value)
 
 
 @contextlib.contextmanager

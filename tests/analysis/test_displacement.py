@@ -11,13 +11,15 @@ from scipy.spatial.distance import cdist
 
 from sgd_diffusion.analysis.displacement import (
     displacement_from_start,
+    effective_pairs,
     ergodicity_breaking,
     squared_displacements,
+    step_angles,
     step_autocorrelation,
     time_averaged_msd,
 )
 
-OF_A_PATH = [squared_displacements, time_averaged_msd, displacement_from_start, step_autocorrelation]
+OF_A_PATH = [squared_displacements, time_averaged_msd, displacement_from_start, step_autocorrelation, step_angles]
 
 
 def step_gram(weights):
@@ -47,6 +49,7 @@ def test_a_single_step():
     assert time_averaged_msd([[4.0]]).tolist() == [4.0]
     assert displacement_from_start([[4.0]]).tolist() == [4.0]
     assert step_autocorrelation([[4.0]]).tolist() == [1.0]
+    assert effective_pairs(1).tolist() == [1.0]
 
 
 def test_two_steps_at_a_right_angle():
@@ -81,12 +84,75 @@ def test_a_path_that_never_moves():
     assert not np.any(squared_displacements(gram))
     assert not np.any(time_averaged_msd(gram))
     assert np.all(np.isnan(step_autocorrelation(gram)))
+    assert not np.any(displacement_from_start(gram, waiting_time=2))
+    assert np.all(np.isnan(step_angles(gram)))
 
 
 @pytest.mark.parametrize("function", OF_A_PATH)
 def test_a_diverged_member_stays_nan(function):
     result = np.asarray(function(np.full((6, 6), np.nan)))
     assert np.all(np.isnan(result) | (np.eye(len(result)) == 1 if result.ndim == 2 else False))
+
+
+@pytest.mark.parametrize("turn", [0.0, 1e-3, 0.5, np.pi / 2, 3.0, np.pi])
+def test_steps_that_turn_by_a_constant_angle(turn):
+    heading = turn * np.arange(9)
+    steps = np.geomspace(1.0, 1e-6, 9)[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    for separation in (1, 2, 8):
+        expected = np.abs(np.angle(np.exp(1j * separation * turn)))
+        angles = np.asarray(step_angles(steps @ steps.T, separation))
+        assert angles.shape == (9 - separation,)
+        np.testing.assert_allclose(angles, expected, rtol=1e-7, atol=1e-7)  # the square root of rounding at 0 and pi
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_angles_of_parallel_steps_survive_rounding(dtype):
+    steps = np.random.default_rng(0).uniform(0.1, 10, size=50).astype(dtype)
+    sign = (-1.0) ** np.arange(50)
+    for step_lengths, angle in ((steps, 0.0), (steps * sign, np.pi)):
+        angles = np.asarray(step_angles(np.outer(step_lengths, step_lengths).astype(dtype)))
+        assert np.all((angles >= 0) & (angles <= np.float32(np.pi)))  # no NaN: a cosine beyond 1 is clipped
+        np.testing.assert_allclose(angles, angle, atol=1e-3 if dtype == np.float32 else 1e-7)
+
+
+def test_a_step_of_zero_has_no_angle():
+    steps = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+    np.testing.assert_allclose(step_angles(steps @ steps.T), [np.nan, np.nan, 0.0])
+    np.testing.assert_allclose(step_angles(steps @ steps.T, 2), [np.pi / 2, np.nan])
+
+
+# Independent pairs of a lag
+
+
+def mean_squared_correlation(steps, lag):
+    """Over all pairs of displacements of ``lag`` independent steps: which share max(lag - |i - j|, 0) of them."""
+    i = np.arange(steps + 1 - lag)
+    return np.mean((np.maximum(lag - np.abs(i[:, None] - i), 0) / lag) ** 2)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 10, 25])
+def test_effective_pairs_against_the_double_sum(steps):
+    expected = [1 / mean_squared_correlation(steps, lag) for lag in range(1, steps + 1)]
+    np.testing.assert_allclose(effective_pairs(steps), expected, rtol=1e-12)
+    np.testing.assert_allclose(effective_pairs(steps, lags=[steps, 1]), [1.0, steps], rtol=1e-12)
+
+
+def test_effective_pairs_are_the_scatter_of_the_msd():
+    steps, dim, lags = 40, 3, np.array([1, 5, 19, 20, 21, 22, 35, 40])
+    walks = np.random.default_rng(3).normal(size=(4000, steps + 1, dim)).cumsum(axis=1)
+    msds = np.stack([np.mean(np.sum((walks[:, lag:] - walks[:, :-lag]) ** 2, axis=-1), axis=-1) for lag in lags], axis=-1)
+    expected = 2 / (dim * effective_pairs(steps, lags))
+    # A relative variance over 4000 paths scatters by sqrt((2 + excess kurtosis) / 4000), and the excess kurtosis of a
+    # chi-squared variable of 3 degrees of freedom, the last lag, is 4: 0.039.
+    np.testing.assert_allclose(np.asarray(ergodicity_breaking(msds)), expected, rtol=5 * 0.039)
+
+
+@given(st.integers(1, 5000))
+@settings(deadline=None, max_examples=20)
+def test_effective_pairs_fall_from_all_steps_to_one(steps):
+    pairs = effective_pairs(steps)
+    assert np.all(np.diff(pairs) < 1e-9)
+    assert np.all((pairs >= 1 - 1e-9) & (pairs <= steps + 1 - np.arange(1, steps + 1) + 1e-9 * steps))
 
 
 # Against the weights themselves
@@ -161,6 +227,20 @@ def squared(vector):
 def assert_relative(actual, expected, tolerance):
     error = np.abs(np.asarray(actual, dtype=np.float64) / expected - 1)
     assert error.max() <= tolerance, f"worst relative error {error.max():.1e}"
+
+
+@given(st.integers(0, 2**31), st.sampled_from([2, 7]))
+@settings(deadline=None, max_examples=20)
+def test_two_time_displacements_and_angles_against_brute_force(seed, steps):
+    weights = random_walk(seed, steps=steps, dim=3)
+    gram, moves = step_gram(weights), np.diff(weights, axis=0)
+    for start in (0, 1, steps - 1):
+        expected = [squared(weights[end] - weights[start]) for end in range(start + 1, steps + 1)]
+        np.testing.assert_allclose(displacement_from_start(gram, waiting_time=start), expected, rtol=1e-9, atol=1e-12)
+    for separation in {1, steps - 1}:
+        first, second = moves[:-separation], moves[separation:]
+        cosines = np.sum(first * second, axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+        np.testing.assert_allclose(np.cos(step_angles(gram, separation)), cosines, rtol=1e-9, atol=1e-12)
 
 
 # Invariances
@@ -322,3 +402,24 @@ def test_rejects_what_is_not_one_path(function, gram, message):
 def test_rejects_lags_outside_the_window(lags):
     with pytest.raises(ValueError, match=r"lags is .*integers in 1..3"):
         time_averaged_msd(np.eye(3), lags=lags)
+    with pytest.raises(ValueError, match=r"lags is .*integers in 1..3"):
+        effective_pairs(3, lags=lags)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: displacement_from_start(np.eye(3), waiting_time=3), r"waiting_time is 3; .*in 0..2 for a path of 3 steps"),
+        (lambda: displacement_from_start(np.eye(3), waiting_time=-1), "waiting_time is -1"),
+        (lambda: displacement_from_start(np.eye(3), waiting_time=1.0), "waiting_time is 1.0"),
+        (lambda: jax.jit(displacement_from_start)(np.eye(3), waiting_time=1), "waiting_time is .*expected an integer"),
+        (lambda: step_angles(np.eye(3), 3), r"separation is 3; expected an integer in 1..2 for a path of 3 steps"),
+        (lambda: step_angles(np.eye(3), 0), "separation is 0"),
+        (lambda: step_angles([[4.0]]), r"separation is 1; .* for a path of 1 steps"),
+        (lambda: effective_pairs(0), "steps is 0; expected a positive integer"),
+        (lambda: effective_pairs(10.0), "steps is 10.0"),
+    ],
+)
+def test_rejects_times_outside_the_window(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
