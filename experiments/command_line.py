@@ -66,6 +66,7 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
         stored = RunDirectory(known.directory).configuration("metadata")
         if stored is not None:
             default = _from_json(default, stored["options"])
+    description = f"{description}\n\nPresets: {', '.join(presets)}."
     return tyro.cli(type(default), args=arguments, default=default, description=description, prog=_program())
 
 

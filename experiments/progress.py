@@ -1,5 +1,7 @@
 """A progress bar over the updates of all members: windows, steps per second, time left, current loss."""
 
+from collections.abc import Sequence
+
 from tqdm import tqdm
 
 
@@ -7,17 +9,15 @@ class Progress:
     """Counts updates from the reports of `run_ensemble`, which come every 50 updates of every member.
 
     Args:
-      num_windows: windows of the run.
-      window: updates in a window.
+      ends: updates of a member after which each window ends.
       num_members: members of the ensemble.
     """
 
     REPORT_EVERY = 50
 
-    def __init__(self, num_windows: int, window: int, num_members: int):
-        self._per_window = window * num_members
-        self._num_windows = num_windows
-        self._bar = tqdm(total=num_windows * self._per_window, unit=" steps", desc="compiling", smoothing=0.05,
+    def __init__(self, ends: Sequence[int], num_members: int):
+        self._ends = [end * num_members for end in ends]
+        self._bar = tqdm(total=self._ends[-1], unit=" steps", desc="compiling", smoothing=0.05,
                          mininterval=0.2, dynamic_ncols=True)
         self._finished = 0
         self._started = False
@@ -29,7 +29,7 @@ class Progress:
             self._started = True
             self._bar.unpause()  # the time of the compilation says nothing about the time left
             self._describe()
-        limit = (self._finished + 1) * self._per_window
+        limit = self._ends[min(self._finished, len(self._ends) - 1)]
         self._bar.update(min(self.REPORT_EVERY, limit - self._bar.n))
         self._bar.set_postfix_str(f"loss {float(loss):.3g}", refresh=False)
 
@@ -37,11 +37,11 @@ class Progress:
         """Take note of a finished window; made to be passed as `on_window`."""
         del dataset
         self._finished = index + 1
-        self._bar.update(self._finished * self._per_window - self._bar.n)
+        self._bar.update(self._ends[index] - self._bar.n)
         self._describe()
 
     def _describe(self) -> None:
-        self._bar.set_description(f"window {min(self._finished + 1, self._num_windows)}/{self._num_windows}")
+        self._bar.set_description(f"window {min(self._finished + 1, len(self._ends))}/{len(self._ends)}")
 
     def close(self) -> None:
         """Leave the bar as it is."""

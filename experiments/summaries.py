@@ -7,8 +7,23 @@ import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import EnsembleAverage, ensemble_average
 
+DRIFT_SUBTRACTED, SIGNS_FLIPPED = "drift subtracted", "signs flipped"
+COLUMNS = {"SGD": "SGD", DRIFT_SUBTRACTED: "no drift", "shuffled": "shuffled", "full-batch descent": "full batch"}
+CELL = 11
+LEGEND = """Exponents of the time-averaged MSD, least squares in ln-ln, mean ± standard deviation over seeds (one seed: ± its
+error from a block bootstrap over the window). No drift: steps less their mean. Shuffled: steps in random order. Both
+are 1 for independent steps, and 2 is what a smooth drift alone gives. tau_0, crossover: median lag."""
 PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Figs. 2-4; ResNets on CIFAR-10, learning rate 0.1): exponents 1.01 to 1.42 in the
 first regime and 0.60 to 0.88 in the second, tau_0 45 to 400 steps (single runs, slopes taken by hand, no error bars)."""
+PATH_COLUMNS = {"dimension": "D_f", "dimension_below": "D_f below", "dimension_above": "D_f above",
+                "self_affinity": "chi", "probe_exponent": "2H probe", "batch_exponent": "2H batch"}
+PATH_LEGEND = """Mean ± standard deviation over seeds (one seed: ± its error from a block bootstrap over the window). D_f: path
+dimension of one power law, and below and above a crossover where there is one; 1 straight on, 2 Brownian. chi:
+squared excursion ~ squared end-to-end distance^chi; 1 self-similar. 2H: mean squared loss ~ distance^2H; 2 on a
+smooth slope."""
+PAPER_PATHS = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 6; ResNet-14 on CIFAR-10, batch 1024): mean squared loss of
+mini-batches with exponent 1.8 at larger distances in the first regime, flat late; paths called self-affine (single run, no
+error bars)."""
 
 
 def anomalous_diffusion(dataset: xr.Dataset, table: xr.Dataset) -> str:
@@ -18,24 +33,23 @@ def anomalous_diffusion(dataset: xr.Dataset, table: xr.Dataset) -> str:
       dataset: of the run (`results.load_run`).
       table: its exponents (`tables.exponents`).
     """
-    lines = [*_heading(dataset), ""]
+    lines = [_what(dataset), LEGEND, ""]
     for rate in dataset.learning_rate.values:
         lines += [*_rows(dataset.sel(learning_rate=rate), table.sel(learning_rate=rate)), ""]
     return "\n".join([*lines, PAPER, ""])
 
 
-def _heading(dataset):
+def _what(dataset):
+    """What was trained and where, in a line."""
     configuration, environment = (json.loads(dataset.attrs[name]) for name in ("configuration", "environment"))
     problem, plan = configuration["problem"], configuration["plan"]
     options = json.loads(dataset.attrs["metadata"]).get("options", {})
     device = environment["device"]
-    return [
+    return (
         f"{options.get('model', '')} on {problem['dataset']}, batch {plan['batch_size']}, "
-        f"{_count(len(plan['seeds']), 'seed')}, {_count(dataset.sizes['window'], 'window')} of {plan['window']} updates; momentum {plan['momentum']:g}, weight decay "
-        f"{plan['weight_decay']:g}, loss {problem['loss']}; {device['platform']} ({device['kind']}), JAX "
-        f"{environment['packages']['jax']}",
-        "Exponents of the time-averaged MSD, least squares in ln-ln; mean and standard deviation over seeds.",
-    ]
+        f"{_count(len(plan['seeds']), 'seed')}, {_count(dataset.sizes['window'], 'window')} of {plan['window']} updates; "
+        f"momentum {plan['momentum']:g}, weight decay {plan['weight_decay']:g}, loss {problem['loss']}; "
+        f"{device['platform']} ({device['kind']}), JAX {environment['packages']['jax']}")
 
 
 def _count(number, noun):
@@ -45,18 +59,43 @@ def _count(number, noun):
 def _rows(dataset, table):
     """A table of windows for one learning rate, and what it says."""
     ranges = [f"lags {int(low)}-{int(high)}" for low, high in zip(table.lag_min.values, table.lag_max.values, strict=True)]
-    lines = [f"learning rate {float(dataset.learning_rate):g}{_diverged(dataset)}",
-             "     t_w  " + "".join(f"{name:>15}" for name in [*ranges, "tau_0", "loss"]) + f"{'test accuracy':>17}"]
+    motions = [motion for motion in table.motion.values if motion in COLUMNS]
+    block = CELL * len(motions)
+    lines = [
+        f"learning rate {float(dataset.learning_rate):g}{_diverged(dataset)}",
+        " " * 8 + "".join(f"{f'{name}:':^{block}}" for name in ranges),
+        "     t_w" + "".join(f"{COLUMNS[motion]:>{CELL}}" for motion in motions) * len(ranges)
+        + f"{'tau_0':>7}{'crossover':>11}{'loss':>8}{'accuracy':>10}"]
     for window in range(dataset.sizes["window"]):
         fits, here = table.isel(window=window), dataset.isel(window=window)
-        cells = [_spread(fits.exponent.isel(range=number).values) for number in range(len(ranges))]
-        cells += [_median(fits.onset.values), _spread(here.loss.mean("point").values, ".3f")]
-        cells.append(_spread(here.test_accuracy.values, ".3f"))
-        lines.append(f"{int(here.waiting_time):8d}  " + "".join(f"{cell:>15}" for cell in cells[:-1]) + f"{cells[-1]:>17}")
-    verdicts = [f"{label} window: " + ", ".join(
-        f"{_verdict(ensemble_average(table.exponent.isel(window=window, range=number).values))} on {name}"
-        for number, name in enumerate(ranges)) for label, window in (("first", 0), ("last", -1))]
-    return lines + [f"  {verdict}" for verdict in verdicts]
+        cells = [_exponent(fits.isel(range=number).sel(motion=motion)) for number in range(len(ranges)) for motion in motions]
+        lines.append(f"{int(here.waiting_time):8d}" + "".join(f"{cell:>{CELL}}" for cell in cells)
+                     + f"{_median(fits.onset.values):>7}{_crossover(fits):>11}"
+                     + f"{_mean(here.loss.mean('point').values):>8}{_mean(here.test_accuracy.values):>10}")
+    return lines + [f"  {verdict}" for verdict in _verdicts(table, ranges)]
+
+
+def _exponent(fit):
+    """Mean and standard deviation over seeds, or the value of a single seed with its own error."""
+    average: EnsembleAverage = ensemble_average(fit.exponent.values)
+    if average.count == 0:
+        return "-"
+    error = average.std if average.count > 1 else np.nanmax(fit.exponent_error.values)
+    return f"{average.mean:.2f}±{error:.2f}"
+
+
+def _verdicts(table, ranges):
+    """What the first and the last window say, and what holds for all of them."""
+    for label, window in (("first", 0), ("last", -1)):
+        said = [f"{_verdict(table.isel(window=window, range=number))} on {name}" for number, name in enumerate(ranges)]
+        yield f"{label} window: " + ", ".join(said)
+    if SIGNS_FLIPPED in table.motion:
+        flipped = table.exponent.sel(motion=SIGNS_FLIPPED).values
+        flipped = flipped[np.isfinite(flipped)]
+        if flipped.size:
+            yield f"signs flipped: {flipped.min():.2f} to {flipped.max():.2f} in all windows and ranges"
+    if "regime_boundary" in table:
+        yield f"first window that is one subdiffusive power law: t_w = {_median(table.regime_boundary.values)}"
 
 
 def _diverged(dataset):
@@ -72,19 +111,72 @@ def _spread(values, spec=".2f"):
     return f"{average.mean:{spec}}" + (f" ± {average.std:{spec}}" if average.count > 1 else "")
 
 
+def _mean(values):
+    average = ensemble_average(values)
+    return "-" if average.count == 0 else f"{average.mean:.3f}"
+
+
 def _median(values):
-    """The onset's median over seeds, in which a seed without one counts as one beyond the window."""
+    """The median over seeds, in which a seed without a value counts as one beyond the window."""
     present = np.where(np.isnan(values), np.inf, values)
     middle = np.median(present)
     return f"{middle:.0f}" if np.isfinite(middle) else "-"
 
 
-def _verdict(average):
-    """Super- or subdiffusive if the mean over seeds is more than two standard errors away from 1."""
+def _crossover(fits):
+    return _median(fits.crossover.values) if "crossover" in fits else "-"
+
+
+def _verdict(fits):
+    """Super- or subdiffusive where the exponent is more than two standard errors away from 1, and what the drift does."""
+    average = ensemble_average(fits.exponent.sel(motion="SGD").values)
     if average.count == 0:
         return "no member left"
-    if average.count == 1:
-        return f"exponent {average.mean:.2f} of a single seed"
-    if abs(average.mean - 1) <= 2 * average.standard_error:
+    error = average.standard_error if average.count > 1 else np.nanmax(fits.exponent_error.sel(motion="SGD").values)
+    if abs(average.mean - 1) <= 2 * error:
         return "not distinguishable from normal diffusion"
-    return "superdiffusive" if average.mean > 1 else "subdiffusive"
+    if average.mean < 1:
+        return "subdiffusive"
+    if DRIFT_SUBTRACTED in fits.motion:
+        without = ensemble_average(fits.exponent.sel(motion=DRIFT_SUBTRACTED).values).mean
+        return f"superdiffusive ({average.mean:.2f}; {without:.2f} without the mean drift)"
+    return "superdiffusive"
+
+
+def fractal_path(dataset: xr.Dataset, table: xr.Dataset) -> str:
+    """What a run of experiments.fractal_path measured.
+
+    Args:
+      dataset: of the run (`results.load_run`).
+      table: its scaling (`tables.fractal_path`).
+    """
+    columns = {name: title for name, title in PATH_COLUMNS.items() if name in table}
+    lines = [_what(dataset), PATH_LEGEND, ""]
+    for rate in dataset.learning_rate.values:
+        here = table.sel(learning_rate=rate)
+        lines += [f"learning rate {rate:g}{_diverged(dataset.sel(learning_rate=rate))}",
+                  "     t_w" + "".join(f"{title:>14}" for title in columns.values()) + f"{'noise floor':>14}  verdict on paths"]
+        for window in range(dataset.sizes["window"]):
+            row = here.isel(window=window)
+            cells = [_with_error(row[name].values, row[f"{name}_error"].values) for name in columns]
+            cells.append(_mean_short(row.noise_floor.values))
+            lines.append(f"{int(row.waiting_time):8d}" + "".join(f"{cell:>14}" for cell in cells) + f"  {_commonest(row)}")
+        lines.append("")
+    return "\n".join([*lines, PAPER_PATHS, ""])
+
+
+def _with_error(values, errors):
+    average = ensemble_average(values)
+    if average.count == 0:
+        return "-"
+    return f"{average.mean:.2f}±{average.std if average.count > 1 else np.nanmax(errors):.2f}"
+
+
+def _mean_short(values):
+    average = ensemble_average(values)
+    return "-" if average.count == 0 else f"{average.mean:.2g}"
+
+
+def _commonest(row):
+    verdicts, counts = np.unique(row.verdict.values[np.isfinite(row.self_affinity.values)], return_counts=True)
+    return ", ".join(f"{verdict} ({count})" for verdict, count in zip(verdicts, counts, strict=True))

@@ -1,13 +1,20 @@
-"""The options that experiments which train an ensemble share, and what the library makes of them."""
+"""What experiments that train an ensemble share: the options, what the library makes of them, and the training."""
 
+import contextlib
 import dataclasses
+import datetime
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import jax
 import tyro
+import xarray as xr
 
-from sgd_diffusion.dynamics.run import Plan
+from experiments import command_line
+from experiments.progress import Progress
+from sgd_diffusion.dynamics import measurements
+from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems import datasets, models, objectives
 
@@ -38,6 +45,8 @@ class TrainingOptions:
     """Number of consecutive windows."""
     window: int = 1000
     """Updates in a window."""
+    waiting_times: tuple[int, ...] | None = None
+    """Updates at which the windows begin, if they are not consecutive; what lies between is trained, not recorded."""
     batch_size: int = 32
     """Examples in a mini-batch."""
     momentum: float = 0.0
@@ -55,6 +64,9 @@ class TrainingOptions:
     """Keep the MSD of every top-level layer too."""
     sketch_dim: int | None = None
     """Random projection of the increments to so many dimensions, for models too large to hold them."""
+    full_batch_twin: bool = False
+    """Also descend from every window's start by full-batch gradient descent, the control for drift: costs examples /
+    batch_size times the training."""
     keep_step_gram: bool = False
     """Keep every step Gram matrix: 8 T^2 bytes a member and window."""
     members_at_once: int | None = None
@@ -92,10 +104,44 @@ class RunOptions:
     """Where the results go."""
 
     preset: str = "default"
-    """Settings to start from, default, quick or paper; what is given beside it overrides them."""
+    """Settings to start from, one of those named above; what is given beside it overrides them."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Short for --preset quick."""
     directory: pathlib.Path | None = None
     """Run directory; by default a new one below runs/."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run that the directory holds, with its options."""
+
+
+def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan], Sequence]) -> tuple[xr.Dataset, pathlib.Path]:
+    """Train what the options say under a progress bar.
+
+    Args:
+      options: `TrainingOptions` and `RunOptions` in one.
+      experiment: its name, stored with the results.
+      measure: gives the measurements for a problem and a plan; those of the options come in addition.
+
+    Returns:
+      The results and the run directory.
+    """
+    plan, devices, problem = options.plan(), options.devices(), options.problem()
+    directory = options.directory or _new_directory(options)
+    chosen = [*measure(problem, plan), measurements.test_accuracy()]
+    if options.keep_step_gram:
+        chosen.append(measurements.step_grams())
+    print(f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x {len(plan.learning_rates)} "
+          f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}", flush=True)
+    ends = [start + plan.window for start in plan.starts()]
+    with contextlib.closing(Progress(ends, plan.num_members)) as progress:
+        dataset = run_ensemble(
+            problem, plan, directory, measurements=chosen, resume=options.resume,
+            members_at_once=options.members_at_once, devices=devices,
+            metadata={"experiment": experiment, "options": command_line.options_as_json(options)},
+            report=progress.report, on_window=progress.window)
+    return dataset, directory
+
+
+def _new_directory(options) -> pathlib.Path:
+    """A directory below runs/ named after what is run and when."""
+    data = pathlib.Path(options.dataset).stem
+    return pathlib.Path("runs") / f"{data}-{options.model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

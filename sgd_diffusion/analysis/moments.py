@@ -186,10 +186,11 @@ def displacement_distribution(positions, lag, *, bins):
         displacements = positions[lag:] - positions[:-lag]
         largest = jnp.abs(displacements).max(axis=0)
         scaled = displacements / largest  # else float32 may lose the squares
-        scaled /= jnp.sqrt(jnp.mean(scaled**2, axis=0))
+        spread = jnp.sqrt(jnp.mean(scaled**2, axis=0))  # NaN for a coordinate with NaN, or one that never moves
+        scaled /= spread
         shares = jnp.mean(scaled[:, :, None] < edges, axis=0, dtype=scaled.dtype)
         density = jnp.diff(shares) / jnp.diff(edges)
-        return DisplacementDistribution(edges, jnp.where(largest[:, None] > 0, density, jnp.nan))
+        return DisplacementDistribution(edges, jnp.where(spread[:, None] > 0, density, jnp.nan))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems.objectives import Problem
 
 SAMPLINGS = ("epochs", "replacement")
 
@@ -48,3 +49,9 @@ def batch_indices(key: jax.Array, start, num_steps: int, *, num_examples: int, b
 
     orders = jax.lax.map(shuffle, epochs).reshape(-1, batch_size)  # one at a time: a permutation sorts num_examples keys
     return orders[steps - first * steps_per_epoch].astype(jnp.int32)
+
+
+def take_batch(problem: Problem, rows: jax.Array, key: jax.Array):
+    """The training examples in `rows` (B,), augmented with `key` if the problem has an augmentation."""
+    batch = jax.tree.map(lambda leaf: leaf[rows], problem.examples)
+    return batch if problem.augment is None else problem.augment(key, batch)

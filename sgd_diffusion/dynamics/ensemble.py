@@ -13,7 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, sgd, start
-from sgd_diffusion.dynamics.window import Recording, WindowRecord, mask_diverged, record_window
+from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -110,6 +110,7 @@ class Ensemble:
         # The members' start is made one by one: it is cheap, and so it cannot depend on how the windows are executed.
         self._start = jax.jit(map_members(self._start_member, members_at_once=1))
         self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
+        self._advance = jax.jit(map_members(self._advance_member, members_at_once=at_once, devices=devices))
         self._states = jax.jit(map_members(self._states_of_member, members_at_once=1, devices=devices))
         self._devices = jax.devices()[:1] if devices is None else list(devices)
         self._compiled = None
@@ -125,6 +126,13 @@ class Ensemble:
         arguments = self._arguments(carry, start)
         # The carry of the window before lies spread over the devices; the program wants it where it was at the start.
         return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
+
+    def advance(self, carry: Carry, start: int, stop: int) -> Carry:
+        """The carries of all members after the updates start, ..., stop - 1, of which nothing is recorded."""
+        for first in range(start, stop, self.plan.window):
+            shared = self.problem.examples, jnp.int32(first), jnp.int32(min(self.plan.window, stop - first))
+            carry = self._advance(shared, (*self._members(), carry))
+        return carry
 
     def states(self, carry: Carry, waiting_time: int) -> dict[str, Any]:
         """What `measure_state` finds where the members stand after `waiting_time` updates; NaN for diverged ones."""
@@ -171,10 +179,20 @@ class Ensemble:
         problem = replace(self.problem, examples=examples, probe=probe)
         rows = batch_indices(keys.order, waiting_time, plan.window + 1, num_examples=problem.num_examples,
                              batch_size=plan.batch_size, sampling=plan.sampling)
-        recording = Recording(plan.gradient_samples, plan.by_layer, plan.sketch_dim)
+        recording = Recording(plan.gradient_samples, plan.by_layer, plan.sketch_dim, plan.full_batch_twin)
         carry, record = record_window(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation,
                                       waiting_time, recording=recording, report=self.report)
         return carry, self.measure_path(record)
+
+    def _advance_member(self, shared, member):
+        examples, start, count = shared
+        seed, learning_rate, carry = member
+        keys = member_keys(seed)
+        problem = replace(self.problem, examples=examples)
+        rows = batch_indices(keys.order, start, self.plan.window, num_examples=problem.num_examples,
+                             batch_size=self.plan.batch_size, sampling=self.plan.sampling)
+        return advance(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation, start, count,
+                       report=self.report)
 
     def _states_of_member(self, shared, member):
         examples, probe, test_examples, waiting_time = shared

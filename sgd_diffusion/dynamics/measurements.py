@@ -5,49 +5,16 @@ A `PathMeasurement` sees the record of a window, on the device and inside the co
 ones here on equal terms.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
+from sgd_diffusion.analysis.lags import MIN_WINDOW
+from sgd_diffusion.dynamics.path_statistics import controls
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.window import WindowRecord, layer_name
+from sgd_diffusion.dynamics.schema import PathMeasurement, StateMeasurement
+from sgd_diffusion.dynamics.window import layer_name
 from sgd_diffusion.problems.objectives import Problem, accuracy
-
-
-@dataclass(frozen=True)
-class PathMeasurement:
-    """A function of a window.
-
-    Attributes:
-      function: pure function `WindowRecord -> {name: array}`, without member axes.
-      dims: names of the dimensions of each array. Three of them get coordinates from the run: `lag` (T values, 1..T),
-        `point` (T+1 values, 0..T, for quantities at w_t) and `update` (T values, 0..T-1, for quantities of a step).
-      coords: coordinates of further dimensions.
-    """
-
-    function: Callable[[WindowRecord], dict[str, jax.Array]]
-    dims: Mapping[str, tuple[str, ...]]
-    coords: Mapping[str, Sequence] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StateMeasurement:
-    """A function of the point at the end of a window.
-
-    Attributes:
-      function: pure function `(problem, params, state, key) -> {name: array}` of one member; the key is the member's
-        own and differs between windows.
-      dims: names of the dimensions of each array.
-      coords: coordinates of these dimensions.
-    """
-
-    function: Callable[[Problem, Any, Any, jax.Array], dict[str, jax.Array]]
-    dims: Mapping[str, tuple[str, ...]]
-    coords: Mapping[str, Sequence] = field(default_factory=dict)
 
 
 def displacements() -> PathMeasurement:
@@ -89,6 +56,14 @@ def layer_displacements(problem: Problem) -> PathMeasurement:
     return PathMeasurement(measure, {"layer_msd": ("layer", "lag")}, {"layer": layers})
 
 
+def twin_displacements() -> PathMeasurement:
+    """`twin_msd(lag)`, the `msd` of the full-batch twin of every window; needs a plan with `full_batch_twin=True`.
+
+    NaN for a member that has diverged, and for a window whose twin does.
+    """
+    return PathMeasurement(lambda record: {"twin_msd": time_averaged_msd(record.twin_gram)}, {"twin_msd": ("lag",)})
+
+
 def step_grams() -> PathMeasurement:
     """`step_gram(update, other_update)` itself: 8 T^2 bytes a member and window."""
     return PathMeasurement(lambda record: {"step_gram": record.step_gram}, {"step_gram": ("update", "other_update")})
@@ -101,9 +76,15 @@ def test_accuracy() -> StateMeasurement:
 
 
 def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:
-    """Displacements, series, and what the plan and the problem ask for beyond them."""
+    """Displacements with their controls (in windows of 10 updates and more), series, and what the plan and the problem
+    ask for beyond them.
+    """
     chosen = [displacements(),
               series(probe=problem.probe is not None, gradient_samples=plan.gradient_samples > 0)]
+    if plan.window >= MIN_WINDOW:
+        chosen.append(controls(plan.window))
     if plan.by_layer:
         chosen.append(layer_displacements(problem))
+    if plan.full_batch_twin:
+        chosen.append(twin_displacements())
     return chosen

@@ -1,7 +1,9 @@
 """A plan says which members an ensemble has and how long they run; it is checked in full before anything is traced."""
 
+import itertools
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -18,8 +20,10 @@ class Plan:
       seeds: each seed fixes the initialisation, the data order and the augmentation of its members, by keys of their
         own; members that share a seed differ in nothing but the learning rate.
       learning_rates: step sizes eta > 0, constant in time.
-      num_windows: number of consecutive windows.
+      num_windows: number of consecutive windows, or of `waiting_times` where these are given.
       window: updates T >= 2 in a window; window k covers the points t_w = k T to t_w + T.
+      waiting_times: numbers of updates t_w at which the windows begin, at least T apart, if they are not consecutive; what
+        lies between them is trained and not recorded.
       batch_size: examples in a mini-batch.
       momentum: heavy-ball coefficient in [0, 1).
       weight_decay: coefficient of the weights added to the gradient, >= 0.
@@ -27,6 +31,8 @@ class Plan:
       gradient_samples: number of fixed coordinates at which every mini-batch gradient is recorded.
       by_layer: also keep the path statistics of every top-level layer.
       sketch_dim: dimension of the random projection of the increments for models too large to hold them, or None.
+      full_batch_twin: also descend from the start of every window by full-batch gradient descent, the control for drift
+        (see `gradient_descent`); costs about num_examples / batch_size times as much as the training.
 
     Raises:
       InputError: for anything outside these ranges.
@@ -43,6 +49,8 @@ class Plan:
     gradient_samples: int = 0
     by_layer: bool = False
     sketch_dim: int | None = None
+    full_batch_twin: bool = False
+    waiting_times: tuple[int, ...] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "seeds", tuple(_integer("seeds", seed, 0, 2**32 - 1) for seed in self.seeds))
@@ -58,6 +66,8 @@ class Plan:
                                  "values: each stands for a member of the ensemble.")
         _integer("num_windows", self.num_windows, 1)
         _integer("window", self.window, 2)
+        if self.waiting_times is not None:
+            self._check_waiting_times()
         _integer("batch_size", self.batch_size, 1)
         _integer("gradient_samples", self.gradient_samples, 0)
         _number("momentum", self.momentum, lambda x: 0 <= x < 1, "0 <= momentum < 1")
@@ -69,14 +79,18 @@ class Plan:
             if self.by_layer:
                 raise InputError(f"Parameters 'sketch_dim'={self.sketch_dim} and 'by_layer'=True were given together. "
                                  "Expected one of them: a sketch mixes the layers.")
-        if self.num_windows * self.window >= 2**31:
-            raise InputError(f"Parameters 'num_windows'={self.num_windows} and 'window'={self.window} make "
-                             f"{self.num_windows * self.window} updates. Expected fewer than 2^31, the range of a step.")
+        if self.starts()[-1] + self.window >= 2**31:
+            raise InputError(f"The last of 'num_windows'={self.num_windows} windows of 'window'={self.window} updates ends "
+                             f"after {self.starts()[-1] + self.window}. Expected fewer than 2^31, the range of a step.")
 
     @property
     def num_members(self) -> int:
         """Number of members, seeds times learning rates."""
         return len(self.seeds) * len(self.learning_rates)
+
+    def starts(self) -> Sequence[int]:
+        """Number of updates made before each window, its waiting time t_w."""
+        return range(0, self.num_windows * self.window, self.window) if self.waiting_times is None else self.waiting_times
 
     def members(self) -> tuple[np.ndarray, np.ndarray]:
         """Seed and learning rate of every member, (M,) uint32 and (M,) float32; learning rates vary fastest."""
@@ -87,7 +101,18 @@ class Plan:
         """All that fixes the results of a window, as JSON-like values; the number of windows does not."""
         values = asdict(self)
         del values["num_windows"]
+        for name in ("full_batch_twin", "waiting_times"):
+            if not values[name]:
+                del values[name]  # so that runs from before there was this option can be continued
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def _check_waiting_times(self):
+        times = tuple(_integer("waiting_times", time, 0) for time in self.waiting_times)
+        if not times or any(later - earlier < self.window for earlier, later in itertools.pairwise(times)):
+            raise InputError(f"Parameter 'waiting_times'={times} is empty or not increasing by 'window'={self.window} or "
+                             "more. Expected the numbers of updates at which the windows begin, without overlap.")
+        object.__setattr__(self, "waiting_times", times)
+        object.__setattr__(self, "num_windows", len(times))
 
 
 def _integer(name: str, value, low: int, high: float = math.inf) -> int:

@@ -12,9 +12,9 @@ import xarray as xr
 
 from sgd_diffusion.dynamics.checkpoints import Checkpoints
 from sgd_diffusion.dynamics.ensemble import Ensemble
-from sgd_diffusion.dynamics.measurements import PathMeasurement, StateMeasurement, default_measurements
+from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.schema import Schema
+from sgd_diffusion.dynamics.schema import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, combine_windows, environment
@@ -66,6 +66,7 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
     carry = ensemble.start()
     ensemble.compile(carry)
 
+    starts = plan.starts()
     with contextlib.ExitStack() as stack:
         windows, checkpoints = [], None
         if run is not None:
@@ -74,8 +75,9 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
             windows, carry = _continue(run, checkpoints, carry, plan.num_windows)
         for index in range(plan.num_windows):
             if index == len(windows):
-                carry, values = ensemble.window(carry, index * plan.window)
-                values |= ensemble.states(carry, (index + 1) * plan.window)
+                carry = ensemble.advance(carry, 0 if index == 0 else starts[index - 1] + plan.window, starts[index])
+                carry, values = ensemble.window(carry, starts[index])
+                values |= ensemble.states(carry, starts[index] + plan.window)
                 windows.append(schema.label(index, values, carry).assign_attrs(attributes))
                 if run is not None:
                     run.save_window(index, windows[index])

@@ -1,13 +1,13 @@
 """Names, dimensions and coordinates of what a run measures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion.dynamics.measurements import PathMeasurement, StateMeasurement
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.window import WindowRecord
@@ -15,6 +15,38 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
 RESERVED = ("window", "seed", "learning_rate", "waiting_time", "diverged_at")
+
+
+@dataclass(frozen=True)
+class PathMeasurement:
+    """A function of a window.
+
+    Attributes:
+      function: pure function `WindowRecord -> {name: array}`, without member axes.
+      dims: names of the dimensions of each array. Three of them get coordinates from the run: `lag` (T values, 1..T),
+        `point` (T+1 values, 0..T, for quantities at w_t) and `update` (T values, 0..T-1, for quantities of a step).
+      coords: coordinates of further dimensions.
+    """
+
+    function: Callable[[WindowRecord], dict[str, jax.Array]]
+    dims: Mapping[str, tuple[str, ...]]
+    coords: Mapping[str, Sequence] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StateMeasurement:
+    """A function of the point at the end of a window.
+
+    Attributes:
+      function: pure function `(problem, params, state, key) -> {name: array}` of one member; the key is the member's
+        own and differs between windows.
+      dims: names of the dimensions of each array.
+      coords: coordinates of these dimensions.
+    """
+
+    function: Callable[[Problem, Any, Any, jax.Array], dict[str, jax.Array]]
+    dims: Mapping[str, tuple[str, ...]]
+    coords: Mapping[str, Sequence] = field(default_factory=dict)
 
 
 class Schema:
@@ -61,7 +93,7 @@ class Schema:
         variables["diverged_at"] = (tuple(members), unstack(carry.diverged_at))
         used = {dim for dims, _ in variables.values() for dim in dims}
         coords = members | {name: values for name, values in self.coords.items() if name in used}
-        coords |= {"window": [index], "waiting_time": ("window", [index * self.plan.window])}
+        coords |= {"window": [index], "waiting_time": ("window", [self.plan.starts()[index]])}
         return xr.Dataset(variables, coords)
 
     def _collect(self, kind, *arguments):

@@ -44,14 +44,26 @@ def start(problem: Problem, optimizer: optax.GradientTransformation, key: jax.Ar
     return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))
 
 
+def loss_and_gradient(problem: Problem, params, state, batch) -> tuple[jax.Array, Any, Any]:
+    """Mean loss of a batch in training mode, its gradient, and the state that the evaluation leaves."""
+    (loss, (state, _)), gradient = jax.value_and_grad(problem.loss, has_aux=True)(params, state, batch, True)
+    return loss, gradient, state
+
+
 def sgd_step(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, batch, learning_rate,
              step) -> tuple[Carry, StepInfo]:
-    """One update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch.
+    """One update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch; see `update` for a member that diverges."""
+    loss, gradient, state = loss_and_gradient(problem, carry.params, carry.state, batch)
+    return update(optimizer, carry, loss, gradient, state, learning_rate, step)
+
+
+def update(optimizer: optax.GradientTransformation, carry: Carry, loss, gradient, state, learning_rate,
+           step) -> tuple[Carry, StepInfo]:
+    """One update w_{t+1} = w_t - learning_rate * buf_t by a gradient, wherever that comes from.
 
     The update is made only if loss, gradient and new weights are finite; otherwise the member stays where it is for
     good and `diverged_at` is `step`.
     """
-    (loss, (state, _)), gradient = jax.value_and_grad(problem.loss, has_aux=True)(carry.params, carry.state, batch, True)
     direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
     params = jax.tree.map(lambda w, d: w + (learning_rate * d).astype(w.dtype), carry.params, direction)
     alive = (carry.diverged_at == ALIVE) & _all_finite((loss, gradient, params))

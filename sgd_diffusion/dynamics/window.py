@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sgd_diffusion.dynamics.batches import take_batch
+from sgd_diffusion.dynamics.gradient_descent import descend
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry, sgd_step
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
@@ -29,6 +31,8 @@ class WindowRecord(NamedTuple):
       gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
       gradient_samples: (T, S) the mini-batch gradient at S fixed coordinates; S = 0 unless asked for.
       layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it; empty unless asked for.
+      twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without gradient noise (see
+        `gradient_descent`), or None unless asked for; NaN also where the twin alone diverged.
       diverged_at: () int32, the absolute step at which the member diverged, or -1.
     """
 
@@ -38,6 +42,7 @@ class WindowRecord(NamedTuple):
     gradient_norms: jax.Array
     gradient_samples: jax.Array
     layer_grams: dict[str, jax.Array]
+    twin_gram: jax.Array | None
     diverged_at: jax.Array
 
 
@@ -87,9 +92,11 @@ class Recording(NamedTuple):
     Attributes:
       gradient_samples: number S of coordinates, drawn once from `key`, at which every mini-batch gradient is kept.
       by_layer: also keep the Gram matrix of every top-level layer.
-      sketch_dim: if given, increments are replaced by a random projection to so many dimensions (see `sketch`), for
+      sketch_dim: if given, increments are replaced by a random projection to so many dimensions (a count sketch), for
         models whose T x P increments do not fit; every squared displacement then has a relative standard error of at
         most sqrt(2 / sketch_dim), the same for all lags and windows in sign and size.
+      full_batch_twin: also descend by the full-batch gradient from where the window starts, and keep the Gram matrix of
+        that path; costs about num_examples / batch_size times as much as the window itself.
       key: chooses coordinates and projection; None for `jax.random.key(0)`, so that they are the same for all members,
         windows and runs, which can then be compared.
     """
@@ -97,10 +104,39 @@ class Recording(NamedTuple):
     gradient_samples: int = 0
     by_layer: bool = False
     sketch_dim: int | None = None
+    full_batch_twin: bool = False
     key: jax.Array | None = None
 
 
 MINIMAL = Recording()
+
+
+def advance(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, rows,
+            augmentation_key: jax.Array, start, count, *, report: Callable[[Any, Any], None] | None = None,
+            report_every: int = 50) -> Carry:
+    """The carry after `count` <= T steps of which nothing is recorded; the same steps as those of `record_window`.
+
+    Args:
+      rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
+      count: () number of steps, may be traced.
+
+    The other arguments are those of `record_window`.
+    """
+    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every)
+    return jax.lax.fori_loop(0, count, lambda offset, carry: update(carry, offset, rows[offset])[0], carry)
+
+
+def _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every):
+    """The update of a member at an offset from `start`, with reports, as a function of (carry, offset, rows)."""
+    def update(carry, offset, rows):
+        step = start + offset
+        batch = take_batch(problem, rows, jax.random.fold_in(augmentation_key, step))
+        carry, info = sgd_step(problem, optimizer, carry, batch, learning_rate, step)
+        if report is not None:
+            jax.lax.cond(offset % report_every == 0, lambda: jax.debug.callback(report, step, info.loss), lambda: None)
+        return carry, info
+
+    return update
 
 
 def record_window(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, rows,
@@ -128,11 +164,7 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     coordinates = _draw_coordinates(recording, size)
     keep = _projection(recording, size)
 
-    def batch_of(step_rows, step):
-        batch = jax.tree.map(lambda leaf: leaf[step_rows], problem.examples)
-        if problem.augment is None:
-            return batch
-        return problem.augment(jax.random.fold_in(augmentation_key, step), batch)
+    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every)
 
     def loss_at(carry, batch):
         # With batch statistics, not running averages: then the loss of the probe is a function of the point alone.
@@ -141,31 +173,38 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     def probe_loss_at(carry):
         return None if problem.probe is None else loss_at(carry, problem.probe)
 
-    def advance(carry, inputs):
-        offset, step_rows = inputs
-        step = start + offset
+    def record(carry, inputs):
         probe_loss = probe_loss_at(carry)
-        carry, info = sgd_step(problem, optimizer, carry, batch_of(step_rows, step), learning_rate, step)
-        if report is not None:
-            jax.lax.cond(offset % report_every == 0, lambda: jax.debug.callback(report, step, info.loss), lambda: None)
+        carry, info = update(carry, *inputs)
         gradient = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(info.gradient)])
         series = (info.loss, probe_loss, optax.tree.norm(info.gradient), gradient[coordinates])
         return carry, (keep(info.increment), mask_diverged(series, carry.diverged_at))
 
-    steps = rows.shape[0] - 1
-    carry, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(
-        advance, carry, (jnp.arange(steps, dtype=jnp.int32), rows[:-1]))
-    closing = loss_at(carry, batch_of(rows[-1], start + steps)), probe_loss_at(carry)
-    closing_loss, closing_probe_loss = mask_diverged(closing, carry.diverged_at)
-    total, by_layer = _grams(increments, carry.diverged_at, by_layer=recording.by_layer)
-    return carry, WindowRecord(
+    def twin_gram():
+        increments, diverged_at = descend(problem, optimizer, carry, learning_rate, start + offsets,
+                                          batch_size=rows.shape[1], augmentation_key=augmentation_key, keep=keep)
+        return _grams(increments, diverged_at, by_layer=False)[0]
+
+    offsets = jnp.arange(rows.shape[0] - 1, dtype=jnp.int32)
+    end, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(record, carry, (offsets, rows[:-1]))
+    last_batch = take_batch(problem, rows[-1], jax.random.fold_in(augmentation_key, start + offsets.size))
+    closing = loss_at(end, last_batch), probe_loss_at(end)
+    closing_loss, closing_probe_loss = mask_diverged(closing, end.diverged_at)
+    total, by_layer = _grams(increments, end.diverged_at, by_layer=recording.by_layer)
+    twin = None
+    if recording.full_batch_twin:
+        # A branch on its own, entered when `total` is there: where members run one after the other, the increments of
+        # the twin get the memory of those of SGD, and a diverged member, whose `total` is NaN, costs nothing.
+        twin = jax.lax.cond(end.diverged_at == ALIVE, twin_gram, lambda: total)
+    return end, WindowRecord(
         step_gram=total,
         losses=jnp.append(losses, closing_loss),
         probe_losses=None if probe_losses is None else jnp.append(probe_losses, closing_probe_loss),
         gradient_norms=norms,
         gradient_samples=samples,
         layer_grams=by_layer,
-        diverged_at=carry.diverged_at,
+        twin_gram=twin,
+        diverged_at=end.diverged_at,
     )
 
 

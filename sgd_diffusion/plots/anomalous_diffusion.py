@@ -1,64 +1,46 @@
-"""Every figure as a function: labelled dataset in, matplotlib Figure out.
+"""How the walk spreads: mean squared displacements, local exponents, exponents against waiting time."""
 
-Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colours, 200 dots per inch unless ``savefig``
-is told otherwise. No pyplot state and no global settings are touched, and matplotlib is imported when a figure is asked
-for.
-"""
+import itertools
 
 import numpy as np
 
 from sgd_diffusion import tables
 from sgd_diffusion.analysis.ensembles import ensemble_average
-from sgd_diffusion.analysis.scaling import local_exponent, standard_ranges
+from sgd_diffusion.analysis.lags import STANDARD_STRIDE, standard_ranges
+from sgd_diffusion.analysis.scaling import local_exponent
+from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, waiting_time_colors
 
 __all__ = ["anomalous_diffusion"]
 
-STYLE = {
-    "font.size": 7,
-    "axes.labelsize": 7.5,
-    "axes.titlesize": 7.5,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 0.9,
-    "lines.solid_capstyle": "round",
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.minor.size": 1.5,
-    "ytick.minor.size": 1.5,
-    "legend.frameon": False,
-    "legend.fontsize": 7,
-    "legend.handlelength": 1.2,
-    "legend.handletextpad": 0.4,
-    "legend.borderaxespad": 0.2,
+CONTROL_STYLES = {
+    "drift subtracted": {"marker": "v", "linestyle": "--", "linewidth": 0.5},
+    "shuffled": {"marker": "x", "linestyle": "none"},
+    "full-batch descent": {"marker": "^", "linestyle": ":", "linewidth": 0.5},
 }
-WIDTH = 7.1  # inches, 180 mm
-GUIDE = {"color": "0.45", "linewidth": 0.7}
-NOTE = {"color": "0.35", "fontsize": 6.5}
 ONSET = {"linestyle": "none", "marker": "o", "markersize": 2.8, "markerfacecolor": "white", "markeredgewidth": 0.7}
-RANGE_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]  # Okabe and Ito
 
 
-def anomalous_diffusion(dataset, *, learning_rates=None, ranges=None):
+def anomalous_diffusion(dataset, *, curve="msd", learning_rates=None, ranges=None):
     """How the walk spreads: one row of three panels for each learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 2).
 
     Left, the time-averaged MSD against the lag, a line for each window: the mean over seeds, over a band from the
     smallest to the largest seed, with the median onset tau_0 of superdiffusion as a circle and slopes 1 and 2 as
-    guides. Middle, the local exponents, mean over seeds, faint beyond half the window, with the fitted ranges shaded.
-    Right, the exponents fitted on these ranges against the waiting time: seeds as small dots, their mean with its
-    standard error as a marker with a bar.
+    guides. Middle, the local exponents, mean over seeds over a band of one standard error, faint beyond half the window,
+    with the fitted ranges shaded. Right, the exponents fitted on these ranges against the waiting time: seeds as small
+    dots, their mean as a marker with a bar of one standard error, and open markers for the same fits to the controls that
+    the dataset has. Standard errors are over seeds; with a single seed they are of the bootstrap over its window, where
+    the dataset has one.
 
     Members that are NaN (they diverged) are left out, and the row's title counts them.
 
     Args:
         dataset: with ``msd`` (window, seed, learning_rate, lag) in any order of dimensions, and the coordinates
-            ``waiting_time`` (window), ``learning_rate`` and ``lag`` (1..T).
+            ``waiting_time`` (window), ``learning_rate`` and ``lag`` (1..T); controls and replicates are those of
+            :func:`~sgd_diffusion.dynamics.path_statistics.controls`.
+        curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time, which has neither
+            controls nor replicates.
         learning_rates: which of the dataset's, all of them when None.
-        ranges: {name: (smallest lag, largest lag)}; :func:`~sgd_diffusion.analysis.scaling.standard_ranges` when None.
+        ranges: {name: (smallest lag, largest lag)}; :func:`~sgd_diffusion.analysis.lags.standard_ranges` when None.
 
     Returns:
         A :class:`matplotlib.figure.Figure`; write it with ``figure.savefig(path)``.
@@ -72,13 +54,15 @@ def anomalous_diffusion(dataset, *, learning_rates=None, ranges=None):
 
     if learning_rates is not None:
         dataset = dataset.sel(learning_rate=list(learning_rates))
+    if curve != "msd":
+        dataset = dataset[[curve]].rename({curve: "msd"}).drop_vars("fit_lag", errors="ignore")
     ranges = standard_ranges(dataset.sizes["lag"]) if ranges is None else ranges
     table = tables.exponents(dataset, ranges)
     rows = dataset.sizes["learning_rate"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.35 + 1.75 * rows), dpi=200, layout="constrained")
         axes = figure.subplots(rows, 3, squeeze=False, sharex="col", sharey="col")
-        colors = _waiting_time_colors(dataset["waiting_time"].values)
+        colors = waiting_time_colors(dataset["waiting_time"].values)
         for row, axis_row in enumerate(axes):
             curves, fits = dataset.isel(learning_rate=row), table.isel(learning_rate=row)
             if np.any(curves["msd"] > 0):
@@ -134,15 +118,20 @@ def _slope_guides(axis, lags, highest):
 def _local_exponent_panel(axis, curves, ranges, colors):
     from matplotlib.lines import Line2D
 
-    msd = curves["msd"].transpose("window", "seed", "lag").values
-    # An even stride compares lags of one parity: under bouncing of period two, odd and even lags differ.
-    lags, exponent = local_exponent(curves["lag"].values, msd, stride=min(20, max(2, msd.shape[-1] // 20 * 2)))
-    few_pairs = lags > curves["lag"].values[-1] / 2
-    for mean, waiting_time in zip(ensemble_average(exponent, axis=1).mean, curves["waiting_time"].values, strict=True):
-        color = colors.to_rgba(waiting_time)
-        axis.plot(lags[~few_pairs], mean[~few_pairs], color=color)
+    local = _local_exponents(curves)
+    few_pairs = local.lags > curves["lag"].values[-1] / 2
+    average = ensemble_average(local.exponent, axis=1)
+    error = average.standard_error
+    if local.exponent.shape[1] == 1 and local.error is not None:
+        error = local.error[:, 0]
+    for window, waiting_time in enumerate(curves["waiting_time"].values):
+        color, mean = colors.to_rgba(waiting_time), average.mean[window]
+        axis.plot(local.lags[~few_pairs], mean[~few_pairs], color=color)
+        inside = ~few_pairs & np.isfinite(error[window])
+        band = mean[inside] + np.array([[-1], [1]]) * error[window][inside]
+        axis.fill_between(local.lags[inside], *band, color=color, alpha=0.2, linewidth=0)
         # add_artist, unlike plot, leaves the limits alone: noise at the last lags must not set the scale
-        axis.add_artist(Line2D(lags[few_pairs], mean[few_pairs], color=color, linewidth=0.5, alpha=0.5))
+        axis.add_artist(Line2D(local.lags[few_pairs], mean[few_pairs], color=color, linewidth=0.5, alpha=0.5))
     for index, (low, high) in enumerate(ranges.values()):
         color, _ = RANGE_STYLES[index % len(RANGE_STYLES)]
         axis.axvspan(low, high, color=color, alpha=0.08, linewidth=0)
@@ -151,23 +140,52 @@ def _local_exponent_panel(axis, curves, ranges, colors):
     axis.axhline(1, linestyle="--", **GUIDE)
 
 
+def _local_exponents(curves):
+    """Local exponents (window, seed, lag) at the lags of the fits, with errors where there are replicates."""
+    msd = curves["msd"].transpose("window", "seed", "lag")
+    if "fit_lag" in curves.coords:
+        msd = msd.sel(lag=curves["fit_lag"].values)
+        stride = STANDARD_STRIDE
+    else:  # an even stride compares lags of one parity: under bouncing of period two, odd and even lags differ
+        stride = min(20, max(2, msd.shape[-1] // 20 * 2))
+    replicates = curves.get("msd_replicates")
+    if replicates is not None:
+        replicates = replicates.transpose("window", "seed", "replicate", "fit_lag").values
+    return local_exponent(msd["lag"].values, msd.values, min(stride, msd.shape[-1] - 1), replicates)
+
+
 def _exponent_panel(axis, fits, ranges):
     waiting_times = fits["waiting_time"].values
     gap = np.diff(waiting_times).min() if len(waiting_times) > 1 else 1.0
+    shown = [motion for motion in CONTROL_STYLES if motion in fits["motion"]]
     for index, name in enumerate(ranges):
         color, marker = RANGE_STYLES[index % len(RANGE_STYLES)]
-        exponents = fits["exponent"].sel(range=name).transpose("window", "seed").values
+        on_range = fits.sel(range=name)
         x = waiting_times + 0.16 * gap * (index - (len(ranges) - 1) / 2)  # side by side
-        seeds = np.broadcast_to(x[:, None], exponents.shape)
-        if exponents.shape[1] > 1:
-            axis.plot(seeds.ravel(), exponents.ravel(), ".", color=color, markersize=3, alpha=0.4, markeredgewidth=0)
-        average = ensemble_average(exponents, axis=1)
+        center, error, seeds = _seeds(on_range.sel(motion="SGD"))
+        if seeds.shape[1] > 1:
+            style = {"color": color, "markersize": 3, "alpha": 0.4, "markeredgewidth": 0}
+            axis.plot(np.broadcast_to(x[:, None], seeds.shape).ravel(), seeds.ravel(), ".", **style)
         style = {"color": color, "marker": marker, "markersize": 3, "elinewidth": 0.7, "linewidth": 0.5}
-        axis.errorbar(x, average.mean, average.standard_error, label=f"{name} lags", **style)
+        axis.errorbar(x, center, error, label=f"{name} lags", **style)
+        for motion in shown:
+            center, _, _ = _seeds(on_range.sel(motion=motion))
+            style = {"color": color, "markersize": 3.2, "markerfacecolor": "white", "markeredgewidth": 0.6}
+            axis.plot(x, center, **style, **CONTROL_STYLES[motion])
+    for motion in shown:
+        axis.plot([], [], color="0.35", markersize=3.2, markerfacecolor="white", markeredgewidth=0.6, label=motion,
+                  **CONTROL_STYLES[motion])
     axis.axhline(1, linestyle="--", **GUIDE)
     if len(waiting_times) <= 5:
         axis.set_xticks(waiting_times)
     axis.set_xlim(waiting_times[0] - 0.7 * gap, waiting_times[-1] + 0.7 * gap)
+
+
+def _seeds(fits):
+    """Mean over seeds with its standard error, or of a single seed with its own, and the seeds (window, seed)."""
+    values, errors = (fits[name].transpose("window", "seed").values for name in ("exponent", "exponent_error"))
+    average = ensemble_average(values, axis=1)
+    return average.mean, average.standard_error if values.shape[1] > 1 else errors[:, 0], values
 
 
 def _finish_axes(axes, longest_lag):
@@ -185,19 +203,19 @@ def _finish_axes(axes, longest_lag):
     for axis in axes[0, 1:]:  # no closer than this, or noise about 1 would fill the panel
         low, high = axis.get_ylim()
         axis.set_ylim(min(low, 0.75), max(high, 1.25))
-    filled = [axis for axis in axes[:, 2] if axis.get_legend_handles_labels()[0]]
-    for axis in filled[:1]:
-        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, columnspacing=0.8)
+    for axis in axes[:, 2]:
+        handles, labels = axis.get_legend_handles_labels()
+        if handles:
+            controls = [label in CONTROL_STYLES for label in labels]
+            on_top = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "columnspacing": 0.8}
+            axis.add_artist(axis.legend(*_chosen(handles, labels, np.logical_not(controls)), **on_top))
+            if any(controls):
+                axis.legend(*_chosen(handles, labels, controls), loc="upper right", fontsize=NOTE["fontsize"])
+            break
 
 
-def _waiting_time_colors(waiting_times):
-    """Colours of the windows; viridis without its last tenth, which is too light for thin lines."""
-    import matplotlib as mpl
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
-
-    shades = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
-    return ScalarMappable(Normalize(waiting_times.min(), max(waiting_times.max(), waiting_times.min() + 1)), shades)
+def _chosen(handles, labels, chosen):
+    return list(itertools.compress(handles, chosen)), list(itertools.compress(labels, chosen))
 
 
 def _row_title(curves):

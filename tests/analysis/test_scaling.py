@@ -1,8 +1,8 @@
-"""Power laws: exact ones, the independent least squares of SciPy, invariances, and curves that have none."""
+"""Power laws: exact ones, the independent least squares of SciPy, invariances, replicates, and curves that have none."""
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -10,7 +10,8 @@ from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.scaling import (
     fit_power_law,
     local_exponent,
-    standard_ranges,
+    normal_diffusion_crossing,
+    regime_boundary,
     superdiffusion_onset,
 )
 
@@ -51,6 +52,48 @@ def test_local_exponent_of_many_curves():
     np.testing.assert_array_equal(exponent[1, 1], local_exponent(LAGS, msd[1, 1]).exponent)
     assert np.all(np.isnan(exponent[1, 0]))
     assert np.flatnonzero(np.isnan(exponent[0, 1])).tolist() == [480, 500]  # the two strides that touch the zero
+
+
+def test_standard_error_of_a_local_exponent():
+    curve, noise = 3 * LAGS**0.8, 0.05
+    replicates = curve * np.exp(noise * np.random.default_rng(2).normal(size=(2, 400, 1000)))
+    local = local_exponent(LAGS, np.stack([curve, 2 * curve]), replicates=replicates)
+    expected = noise * np.sqrt(2) / np.log(LAGS[20:] / LAGS[:-20])  # of a difference of two independent numbers
+    # A standard deviation of 400 has a relative error of 1/sqrt(798) = 3.5 %, over 980 lags at most 4.5 times that.
+    np.testing.assert_allclose(local.error, np.stack([expected, expected]), rtol=4.5 * 0.035)
+    lags, exponent = local  # unpacks as it does without replicates
+    np.testing.assert_allclose(lags, np.sqrt(LAGS[:-20] * LAGS[20:]))
+    np.testing.assert_allclose(exponent, 0.8)
+    assert local_exponent(LAGS, curve).error is None
+
+
+# Crossing of normal diffusion
+
+
+def test_crossing_is_interpolated_in_the_logarithm():
+    exponent = 0.5 + 0.2 * np.log(LAGS)
+    np.testing.assert_allclose(normal_diffusion_crossing(LAGS, exponent), np.exp(2.5), rtol=1e-12)
+    # that of a curve with this logarithmic derivative, through its local exponents
+    msd = np.exp(0.5 * np.log(LAGS) + 0.1 * np.log(LAGS) ** 2)
+    np.testing.assert_allclose(normal_diffusion_crossing(*local_exponent(LAGS, msd, 1)), np.exp(2.5), rtol=1e-9)
+
+
+def test_crossings_of_many_curves():
+    exponents = [
+        [0.5, 0.8, 1.0, 1.2, 1.5],  # exactly 1 at a lag
+        [0.5, 1.5, 0.5, 1.5, 0.5],  # the first of two
+        [1.5, 1.2, 0.5, 0.5, 1.5],  # begins above
+        [1.5, 1.2, 1.1, 1.5, 1.5],  # never below
+        [1.5, 1.2, 0.8, 0.5, 0.2],  # falls only
+        [0.8, 0.8, 0.8, 0.8, 0.8 - 1e-9],  # level
+        [0.5, np.nan, 1.5, 0.5, 1.5],  # not across a gap
+        [np.nan] * 5,
+    ]
+    lags = [1, 2, 4, 8, 16]
+    expected = [4, np.sqrt(2), 8 * np.sqrt(2), np.nan, np.nan, np.nan, 8 * np.sqrt(2), np.nan]
+    np.testing.assert_allclose(normal_diffusion_crossing(lags, exponents), expected)
+    np.testing.assert_allclose(normal_diffusion_crossing(lags, np.reshape(exponents[:6], (2, 3, 5))).ravel(), expected[:6])
+    assert np.isnan(normal_diffusion_crossing([3], [0.7]))
 
 
 # Fits
@@ -98,9 +141,10 @@ def test_fit_of_many_curves():
     for bad, index in zip((np.nan, 0.0, -1.0, np.inf), np.ndindex(2, 2), strict=True):
         msd[*index, 100] = bad
     fits = fit_power_law(LAGS, msd, x_min=101)
-    assert all(field.shape == (2, 3) for field in fits)
-    for field, single in zip(fits, fit_power_law(LAGS, msd[1, 2], x_min=101), strict=True):
+    assert all(field.shape == (2, 3) for field in fits[:-1])
+    for field, single in zip(fits[:-1], fit_power_law(LAGS, msd[1, 2], x_min=101)[:-1], strict=True):
         np.testing.assert_allclose(field[1, 2], single)
+    assert fits.error_source == "residuals"
     for field in (fits.exponent, fits.exponent_error, fits.prefactor, fits.rmse):
         assert np.isnan(field).tolist() == [[True, True, False], [True, True, False]]
     assert np.all(np.isfinite(fit_power_law(LAGS, msd, x_min=102).exponent))  # bad values outside do not matter
@@ -116,6 +160,52 @@ def test_units_move_the_prefactor_only(shift, y_unit, x_unit, seed):
     np.testing.assert_allclose(other.exponent_error, fit.exponent_error, rtol=1e-9)
     np.testing.assert_allclose(other.prefactor * x_unit**other.exponent, fit.prefactor * y_unit, rtol=1e-8)
     np.testing.assert_allclose(other.rmse, fit.rmse, rtol=1e-9)
+
+
+# Errors from replicates
+
+
+def test_error_from_replicates_covers_correlated_residuals():
+    # Residuals that walk from lag to lag, as those of an MSD do: ln y = 1.3 ln x + noise, noise = W e with W a sum.
+    x = np.geomspace(10, 1000, 40)
+    walk = 0.01 * np.tril(np.ones((40, 40)))
+    replicates = x**1.3 * np.exp(np.random.default_rng(3).normal(size=(1000, 40)) @ walk.T)
+    fit = fit_power_law(x, replicates[0], num_points=40, replicates=replicates)
+    slope = np.log(x) - np.log(x).mean()
+    exact = np.linalg.norm(slope @ walk) / (slope @ slope)  # the slope is linear in e
+    assert abs(fit.exponent_error / exact - 1) < 4 / np.sqrt(2 * 999)  # 4 standard errors of a standard deviation
+    assert fit.error_source == "replicates"
+    textbook = fit_power_law(x, replicates[0], num_points=40)
+    assert textbook.exponent == fit.exponent
+    assert textbook.exponent_error < fit.exponent_error / 2
+
+
+def test_replicates_that_are_nan_are_left_out():
+    curves = noisy_power_law(curves=(2,))
+    replicates = noisy_power_law(curves=(2, 30), seed=1)
+    replicates[0, :20, 500] = np.nan
+    replicates[1, :21, 500] = np.nan
+    replicates[1, :, 99] = 0.0  # outside the range
+    fit = fit_power_law(LAGS, curves, x_min=101, num_points=1000, replicates=replicates)
+    exponents = fit_power_law(LAGS, replicates[0, 20:], x_min=101, num_points=1000).exponent
+    np.testing.assert_allclose(fit.exponent_error, [np.std(exponents, ddof=1), np.nan], rtol=1e-9)  # nine are too few
+    assert np.all(np.isfinite(fit.exponent))
+    curves[0, 500] = np.nan  # a curve without an exponent has no error either
+    assert np.isnan(fit_power_law(LAGS, curves, x_min=101, num_points=1000, replicates=replicates).exponent_error[0])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(-3, 3), st.floats(1e-6, 1e6), st.floats(1e-3, 1e3), st.integers(0, 100))
+def test_units_leave_errors_from_replicates_alone(shift, y_unit, x_unit, seed):
+    x = np.arange(1, 60)
+    replicates = np.exp(np.random.default_rng(seed).normal(size=(12, 59)))
+    fit = fit_power_law(x, replicates[0], replicates=replicates)
+    change = y_unit * x**shift
+    other = fit_power_law(x_unit * x, change * replicates[0], replicates=change * replicates)
+    np.testing.assert_allclose(other.exponent_error, fit.exponent_error, rtol=1e-8)
+    same = np.broadcast_to(replicates[0], (12, 59))
+    assert fit_power_law(x, replicates[0], replicates=same).exponent_error < 1e-14
+    assert np.all(local_exponent(x, replicates[0], replicates=same).error < 1e-14)
 
 
 # Onset of superdiffusion
@@ -142,8 +232,9 @@ def test_onset_fit_is_the_least_squares_fit():
     lag, fit = superdiffusion_onset(LAGS, msd)
     assert lag == 1
     direct = fit_power_law(LAGS, msd, num_points=200)
-    for field, expected in zip(fit, direct, strict=True):
+    for field, expected in zip(fit[:-1], direct[:-1], strict=True):
         np.testing.assert_allclose(field, expected, rtol=1e-10)
+    assert fit.error_source == "residuals"
 
 
 def test_a_tighter_bound_moves_the_onset_out():
@@ -169,20 +260,29 @@ def test_a_trivial_tail_is_no_onset():
     assert np.isnan(superdiffusion_onset(LAGS, crossover(500, 0.1, 3.0)).lag)
 
 
-# Ranges
+# Regime boundary
 
 
-def test_standard_ranges():
-    assert standard_ranges(1000) == {"short": (10, 100), "long": (100, 500)}
-    assert standard_ranges(10_000) == {"short": (10, 100), "long": (100, 5000)}
-    assert standard_ranges(100) == {"short": (1, 10), "long": (10, 50)}
+def test_regime_boundary_is_the_first_subdiffusive_power_law():
+    laws = {"super": LAGS**1.4, "sub": LAGS**0.7, "bent": crossover(60, 0.2, 1.2), "nan": np.full(1000, np.nan)}
+    runs = [
+        ["super", "bent", "sub", "super", "sub"],
+        ["nan", "super", "nan", "nan", "sub"],
+        ["super", "super", "bent", "nan", "bent"],
+        ["sub", "super", "super", "super", "super"],
+    ]
+    msd = np.stack([[laws[name] for name in run] for run in runs])
+    waiting_times = [0, 1000, 2000, 3000, 5000]
+    np.testing.assert_array_equal(regime_boundary(waiting_times, LAGS, msd), [2000, 5000, np.nan, 0])
+    np.testing.assert_array_equal(regime_boundary(waiting_times, LAGS, msd.reshape(2, 2, 5, 1000))[1], [np.nan, 0])
 
 
-@given(st.integers(10, 5000))
-def test_every_standard_range_can_be_fitted(steps):
-    for low, high in standard_ranges(steps).values():
-        assert 1 <= low < high <= steps / 2
-        assert fit_power_law(np.arange(1, steps + 1), np.ones(steps), x_min=low, x_max=high).num_points >= 3
+def test_regime_boundary_on_a_range_and_by_a_bound():
+    msd = np.stack([crossover(60, 0.2, 1.2), crossover(60, 0.8, 0.85)])
+    assert regime_boundary([0, 10], LAGS, msd) == 10
+    assert regime_boundary([0, 10], LAGS, msd, x_max=60) == 0  # subdiffusive there
+    assert np.isnan(regime_boundary([0, 10], LAGS, msd, max_rmse=1e-3))
+    assert regime_boundary([0, 10], LAGS, msd, max_rmse=1.0) == 0  # an exponent of 0.64 from end to end
 
 
 # Averages over members
@@ -213,8 +313,14 @@ def test_ensemble_average():
         (lambda: fit_power_law([1, 2, 3], [1.0, 2.0]), r"y has shape \(2,\); expected \(..., 3\)"),
         (lambda: fit_power_law(LAGS, LAGS, x_min=999), r"2 points .*x_min = 999.*at least 3: widen the range"),
         (lambda: fit_power_law(LAGS, LAGS, x_min=2000), r"0 points .*from 1 to 1000"),
+        (lambda: fit_power_law([1, 2, 3], np.ones((2, 3)), replicates=np.ones((5, 3))), r"\(5, 3\); expected \(2, B, 3\)"),
+        (lambda: local_exponent([1, 2], [1.0, 2.0], 1, replicates=[1.0, 2.0]), r"replicates has shape \(2,\)"),
+        (lambda: fit_power_law([1, 2, 3], np.ones(3), replicates=np.ones((0, 3))), r"at least 1 replicates"),
+        (lambda: normal_diffusion_crossing([1, 2], [0.5]), r"exponent has shape \(1,\); expected \(..., 2\)"),
+        (lambda: regime_boundary([0, 1], LAGS, np.ones((3, 1000))), r"waiting_times has shape \(2,\) with msd \(3, 1000\)"),
+        (lambda: regime_boundary([1, 0], LAGS, np.ones((2, 1000))), r"expected \(W,\) increasing"),
+        (lambda: regime_boundary(0, LAGS, LAGS), r"waiting_times has shape \(\)"),
         (lambda: superdiffusion_onset(LAGS[:9], LAGS[:9]), r"lags runs from 1 to 9.*longer window"),
-        (lambda: standard_ranges(9), "window_length is 9; expected at least 10"),
     ],
 )
 def test_errors_say_what_was_expected(call, message):

@@ -66,13 +66,14 @@ def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
         import numpy as np
         sys.path.insert(0, sys.argv[1])
         from conftest import two_layer_regression
+        from sgd_diffusion.dynamics.measurements import displacements, series
         from sgd_diffusion.dynamics.run import Plan, run_ensemble
-        problem = two_layer_regression(probe=True)
+        problem, kept = two_layer_regression(probe=True), [displacements(), series(probe=True)]
         assert len(jax.devices()) == 3
         for members in (5, 6):
             plan = Plan(seeds=range(members), learning_rates=(0.05,), window=10, num_windows=3, batch_size=10)
-            one = run_ensemble(problem, plan)
-            many = run_ensemble(problem, plan, sys.argv[2] + str(members), devices=jax.devices())
+            one = run_ensemble(problem, plan, measurements=kept)
+            many = run_ensemble(problem, plan, sys.argv[2] + str(members), measurements=kept, devices=jax.devices())
             assert one.equals(many), abs(one.msd - many.msd).max()
     """)
     tests = str(__import__("pathlib").Path(__file__).parents[1])
@@ -127,3 +128,15 @@ def test_the_memory_estimate_holds_the_increments(regression):
     size = sum(leaf.size for leaf in jax.tree.leaves(carry.params))
     needed = ensemble.compile(carry)
     assert 300 * size * 4 + 300**2 * 8 <= needed < 20 * (300 * size * 4 + 300**2 * 8)
+
+
+def test_members_one_after_the_other_hold_one_set_of_increments_at_a_time(make_regression):
+    """The twin's T P increments take the place of those of SGD; its work space is a small part of them."""
+    problem = make_regression(inputs=50, hidden=100)
+
+    def needed(full_batch_twin):
+        ensemble = Ensemble(problem, Plan(window=100, batch_size=10, full_batch_twin=full_batch_twin), members_at_once=1,
+                            measure_path=lambda record: {"g": record.step_gram, "twin": record.twin_gram})
+        return ensemble.compile(ensemble.start())
+
+    assert needed(True) < needed(False) + 0.5 * 100 * 50 * 100 * 4

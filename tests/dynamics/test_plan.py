@@ -20,13 +20,28 @@ def test_description_leaves_out_how_long_the_run_is():
     assert Plan(momentum=0.5).description() != Plan().description()
 
 
+def test_runs_from_before_the_full_batch_twin_are_described_as_they_were():
+    assert "full_batch_twin" not in Plan().description()
+    twin = Plan(full_batch_twin=True)
+    assert twin.description() == Plan().description() | {"full_batch_twin": True}
+    assert Plan(**twin.description()) == twin
+
+
+def test_windows_begin_where_they_are_told_or_one_after_the_other():
+    assert list(Plan(num_windows=3, window=20).starts()) == [0, 20, 40]
+    plan = Plan(window=20, waiting_times=(5, 100))
+    assert (list(plan.starts()), plan.num_windows) == ([5, 100], 2)
+    assert Plan(**plan.description()) == plan and plan.description()["waiting_times"] == [5, 100]
+
+
 @pytest.mark.parametrize("arguments", [
     {"seeds": ()}, {"seeds": (1, 1)}, {"seeds": (-1,)}, {"seeds": (0.5,)}, {"seeds": (2**32,)},
     {"learning_rates": ()}, {"learning_rates": (0.1, 0.1)}, {"learning_rates": (0.0,)}, {"learning_rates": (-0.1,)},
     {"learning_rates": (math.nan,)}, {"learning_rates": (math.inf,)}, {"learning_rates": (0.1, 0.1 + 1e-12)},
     {"learning_rates": ("fast",)}, {"num_windows": 0}, {"window": 1}, {"window": 2.5}, {"batch_size": 0},
     {"momentum": 1.0}, {"momentum": -0.1}, {"momentum": math.nan}, {"weight_decay": -1.0}, {"weight_decay": math.inf},
-    {"sampling": "sorted"}, {"gradient_samples": -1}, {"sketch_dim": 0}])
+    {"sampling": "sorted"}, {"gradient_samples": -1}, {"sketch_dim": 0}, {"waiting_times": ()}, {"waiting_times": (-1,)},
+    {"waiting_times": (0, 999)}, {"waiting_times": (2000, 0)}, {"waiting_times": (0.5,)}])
 def test_each_bad_value_is_named(arguments):
     name, = arguments
     with pytest.raises(InputError) as refusal:

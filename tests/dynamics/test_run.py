@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -50,7 +51,8 @@ def copied(finished, tmp_path):
 
 
 def test_the_result_is_labelled(uninterrupted):
-    assert dict(uninterrupted.sizes) == {"window": 4, "seed": 2, "learning_rate": 2, "lag": 30, "point": 31, "update": 30}
+    sizes = {"window": 4, "seed": 2, "learning_rate": 2, "lag": 30, "point": 31, "update": 30}
+    assert sizes.items() <= dict(uninterrupted.sizes).items()
     assert uninterrupted.waiting_time.values.tolist() == [0, 30, 60, 90]
     assert uninterrupted.seed.values.tolist() == [0, 7] and uninterrupted.learning_rate.values.tolist() == [0.02, 0.1]
     assert uninterrupted.lag.values.tolist() == list(range(1, 31))
@@ -68,6 +70,30 @@ def test_labels_are_on_the_right_members(problem, uninterrupted):
         member = uninterrupted.sel(seed=[seed], learning_rate=[rate]).isel(window=slice(2))
         # up to rounding: the compiler removes the loop over members when there is one
         xr.testing.assert_allclose(alone, member, rtol=1e-5, atol=1e-9)
+
+
+def test_windows_apart_are_those_of_the_consecutive_run(problem, uninterrupted, tmp_path):
+    plan = dataclasses.replace(PLAN, waiting_times=(0, 90))
+    reports = []
+    apart = run_ensemble(problem, plan, tmp_path / "run", report=lambda step, loss: reports.append(int(step)))
+    xr.testing.assert_equal(apart.drop_vars("window"), uninterrupted.isel(window=[0, 3]).drop_vars("window"))
+    assert apart.waiting_time.values.tolist() == [0, 90] and {0, 30, 60, 90} == set(reports)
+    with pytest.raises(InputError, match="waiting_times"):
+        run_ensemble(problem, dataclasses.replace(PLAN, waiting_times=(0, 60)), tmp_path / "run", resume=True)
+    xr.testing.assert_equal(run_ensemble(problem, plan, tmp_path / "run", resume=True), apart)
+
+
+def test_an_interruption_between_windows_apart_changes_nothing(problem, tmp_path):
+    plan = dataclasses.replace(PLAN, waiting_times=(10, 75))
+
+    def interrupt(index, window):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_ensemble(problem, plan, tmp_path / "run", on_window=interrupt)
+    assert load_run(tmp_path / "run").sizes["window"] == 1
+    resumed = run_ensemble(problem, plan, tmp_path / "run", resume=True)
+    xr.testing.assert_equal(resumed, run_ensemble(problem, plan))
 
 
 def test_disk_and_memory_agree(finished, uninterrupted):
@@ -302,6 +328,25 @@ def test_measurements_by_layer_add_up(problem):
     assert found.layer.values.tolist() == ["hidden", "output"]
     np.testing.assert_allclose(found.layer_msd.sum("layer"), found.msd, rtol=1e-9)
     assert found.gradient_sample.sizes["coordinate"] == 4
+
+
+def test_full_batch_twins_stand_beside_the_paths(problem, uninterrupted, tmp_path):
+    """Of members one after the other, resumed after a window, and side by side; all else is as it was without twins."""
+    plan = Plan(**{**PLAN.description(), "learning_rates": (0.1, 1e20), "num_windows": 2, "full_batch_twin": True})
+    run_ensemble(problem, Plan(**{**plan.description(), "num_windows": 1}), tmp_path / "run")
+    found = run_ensemble(problem, plan, tmp_path / "run", resume=True)
+    xr.testing.assert_allclose(found, run_ensemble(problem, plan, members_at_once=4), rtol=1e-4)
+    healthy, gone = (found.isel(learning_rate=index) for index in (0, 1))
+    xr.testing.assert_equal(healthy.drop_vars("twin_msd"), uninterrupted.isel(learning_rate=1, window=slice(2)))
+    assert healthy.twin_msd.dims == healthy.msd.dims and healthy.twin_msd.dtype == np.float64
+    assert (healthy.twin_msd.sel(lag=1) < 0.9 * healthy.msd.sel(lag=1)).all()  # no gradient noise
+    assert np.isnan(gone.twin_msd).all()
+
+
+def test_a_run_without_twins_is_not_continued_with_them(problem, copied):
+    plan = Plan(**{**PLAN.description(), "full_batch_twin": True})
+    with pytest.raises(StorageError, match=r"plan\.full_batch_twin is None there and True here"):
+        run_ensemble(problem, plan, copied, resume=True)
 
 
 @pytest.mark.parametrize(("chosen", "words"), [

@@ -1,0 +1,61 @@
+"""Is the path of SGD fractal, and is the loss along it rough (Fig. 6 of Chen, Qu & Gong, arXiv:2009.10588)?
+
+Trains every seed with every learning rate, window by window, and measures squared end-to-end distances of fragments
+against their contour length (path dimension), transverse excursions (self-affinity), and squared loss differences
+against distance: of a fixed probe, which show the landscape, and of mini-batches, which show their noise too.
+Run from the checkout: python -m experiments.fractal_path
+"""
+
+import dataclasses
+
+from experiments import command_line, summaries
+from experiments.training import RunOptions, TrainingOptions, train
+from sgd_diffusion import plots, tables
+from sgd_diffusion.dynamics import path_statistics
+from sgd_diffusion.dynamics.measurements import default_measurements
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.results import save_figure, write_atomically
+
+MIN_WINDOW = 100  # fewer steps have no two decades of contour length
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(RunOptions, TrainingOptions):
+    """Options of the experiment."""
+
+    probe_size: int = 256
+    """Training examples on which the loss of every visited point is evaluated; 0 for mini-batch losses alone."""
+
+
+PRESETS = {
+    "default": Options(learning_rates=(0.02,)),
+    "quick": Options(seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, probe_size=64),
+    "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=24, window=1000,
+                     batch_size=1024, probe_size=1024),
+}
+
+
+def measure(problem, plan):
+    """Measurements of the experiment."""
+    return [*default_measurements(problem, plan), path_statistics.shape(plan.window),
+            path_statistics.roughness(plan.window, probe=problem.probe is not None)]
+
+
+def experiment(options: Options) -> None:
+    """Train, measure, and leave results, a figure for each learning rate and a summary in the run directory."""
+    if options.window < MIN_WINDOW:
+        raise InputError(f"Parameter 'window'={options.window} is too small. Expected at least {MIN_WINDOW} updates for "
+                         "power laws in the contour length.")
+    dataset, directory = train(options, "fractal_path", measure)
+    table = tables.fractal_path(dataset)
+    text = summaries.fractal_path(dataset, table)
+    write_atomically(directory / "scaling.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
+    write_atomically(directory / "summary.txt", text.encode())
+    for rate in options.learning_rates:
+        save_figure(plots.fractal_path(dataset, rate), directory / f"fractal_path_{rate:g}.png")
+    print(text)
+    print(f"results, figures and this summary: {directory}")
+
+
+if __name__ == "__main__":
+    command_line.main(experiment, PRESETS, __doc__)

@@ -1,0 +1,94 @@
+"""Where the slope alone leads: full-batch gradient descent from the point at which a window of SGD starts.
+
+An exponent of the MSD above 1 can be a smooth drift along the slope, which alone gives 2. The control is the twin of a
+window: it starts where the window starts and makes as many updates with the same learning rate, momentum and weight
+decay, but without gradient noise. It starts with the momentum buffer too, whose noise is forgotten within some
+1 / (1 - momentum) updates. Its end is thrown away; the next window has a twin of its own.
+
+The full-batch loss is the mean of the training-mode losses of a fixed partition, consecutive batches of the size that
+SGD uses, each weighted by its examples (the last one has fewer where they do not divide). For a loss that is a mean
+over examples this is the loss of all of them at once. With batch norm it is not: every batch is normalised by its own
+statistics, as in training, and the partition belongs to the objective. Memory does not grow with the data.
+
+Augmentation makes the loss random; SGD descends its expectation on average. The twin draws the augmentation of every
+example once and keeps it in all its steps and in all windows of a member. For the same cost that is closer to the
+expectation than no augmentation at all: at a given point it is unbiased, with an error that falls as one over the root
+of the number of examples, while the images as they are make another objective however many there are. On digits, its
+gradient was 1.1 (ResNet-14 after 2000 updates) to 5 times (three-layer MLP at the start) nearer to the expected one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sgd_diffusion.dynamics.batches import take_batch
+from sgd_diffusion.dynamics.sgd import Carry, loss_and_gradient, update
+from sgd_diffusion.problems.objectives import Problem
+
+# What is folded into a member's augmentation key for its twins: no update has this number (see `Plan`).
+TWIN = 2**31
+
+
+def full_batch_gradient(problem: Problem, params, state, *, batch_size: int, augmentation_key: jax.Array):
+    """Loss and gradient of all training examples at a point.
+
+    Args:
+      problem: what is optimised.
+      params: the point w.
+      state: the problem's state, which every batch finds as it is given here.
+      batch_size: examples in a batch of the partition; 1 to all of them.
+      augmentation_key: key of the augmentation; the number of the batch is folded in.
+
+    Returns:
+      The loss () and its gradient, like params: sum over batches b of B_b / N times those of batch b.
+    """
+    count = problem.num_examples
+    others = (count - 1) // batch_size  # full batches before the last one, which has 1 to batch_size examples
+
+    def share(number, rows):
+        batch = take_batch(problem, rows, jax.random.fold_in(augmentation_key, number))
+        loss, gradient, _ = loss_and_gradient(problem, params, state, batch)
+        return jax.tree.map(lambda value: value * (rows.size / count), (loss, gradient))
+
+    def add(total, batch):
+        return jax.tree.map(jnp.add, total, share(*batch)), None
+
+    rows = jnp.arange(count)
+    last = share(others, rows[others * batch_size:])
+    return jax.lax.scan(add, last, (jnp.arange(others), rows[:others * batch_size].reshape(others, batch_size)))[0]
+
+
+def descend(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, steps: jax.Array, *,
+            batch_size: int, augmentation_key: jax.Array,
+            keep: Callable[[Any], Any] = lambda increment: increment) -> tuple[Any, jax.Array]:
+    """T updates w_{t+1} = w_t - learning_rate * buf_t by the full-batch gradient, in one `lax.scan`.
+
+    Each costs as much as num_examples / batch_size updates of SGD. The problem's state stays as it is in `carry`;
+    training-mode losses do not read batch-norm averages.
+
+    Args:
+      problem: what is optimised.
+      optimizer: as returned by `sgd`.
+      carry: where the member stands.
+      learning_rate: () step size, may be traced.
+      steps: (T,) int32 numbers of the updates.
+      batch_size: see `full_batch_gradient`.
+      augmentation_key: key of the member's augmentation; its steps are left alone.
+      keep: what is kept of an increment.
+
+    Returns:
+      `keep(w_{t+1} - w_t)` of every update, stacked along a leading axis of T, and () int32, the update that could not
+      be made, or -1. From a divergence on, increments are zero.
+    """
+    key = jax.random.fold_in(augmentation_key, TWIN)
+
+    def advance(carry, step):
+        loss, gradient = full_batch_gradient(problem, carry.params, carry.state, batch_size=batch_size, augmentation_key=key)
+        carry, info = update(optimizer, carry, loss, gradient, carry.state, learning_rate, step)
+        return carry, keep(info.increment)
+
+    carry, increments = jax.lax.scan(advance, carry, steps)
+    return increments, carry.diverged_at

@@ -1,0 +1,172 @@
+"""What is kept of the path of a window beyond its MSD: resampled curves, surrogates, shape, and roughness of the loss.
+
+Fits are left to whoever reads the results; kept are the curves, binned where they are long, with replicates from a block
+bootstrap over the window in the dimension `replicate`, from which any fit gets its error. Resampling and surrogates use
+fixed keys, the same for all members and windows.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgd_diffusion.analysis import paths, surrogates
+from sgd_diffusion.analysis.displacement import squared_displacements, time_averaged_msd
+from sgd_diffusion.analysis.lags import standard_lags
+from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag
+from sgd_diffusion.analysis.roughness import loss_by_contour, loss_by_distance
+from sgd_diffusion.dynamics.schema import PathMeasurement
+
+NUM_REPLICATES = 100  # the standard deviation over replicates is then known to 7 %
+NUM_DRAWS = 10
+NUM_FRAGMENTS = 50  # as many as Chen, Qu & Gong show
+NUM_PAIRS = 2000
+# Bins of distances and contour lengths, ten a decade, alike for all windows and members, which can then be averaged.
+EDGES = 10 ** (np.arange(-60, 41) / 10)
+CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
+
+
+def controls(window: int) -> PathMeasurement:
+    """What an exponent of the MSD is read beside: its replicates, and the surrogates of the path.
+
+    On the lags of `standard_lags`, in the dimension `fit_lag`: `msd_replicates(replicate, fit_lag)`;
+    `drift_subtracted_msd(fit_lag)`, corrected for the bridge, and `drift_subtracted_msd_replicates`;
+    `shuffled_msd(draw, fit_lag)` and `sign_flipped_msd(draw, fit_lag)` of 10 random surrogates each.
+    """
+    lags = standard_lags(window)
+
+    def measure(record):
+        gram = record.step_gram
+        bootstrap_key, shuffle_key, sign_key = jax.random.split(jax.random.key(0), 3)
+        with jax.enable_x64(gram.dtype == jnp.float64):
+            drift_subtracted = by_lag(surrogates.drift_subtracted(gram), lags)
+            factor = surrogates.bridge_factor(window, lags)
+            factor = jnp.asarray(np.where(factor > 0, factor, np.nan), gram.dtype)
+
+            def draws(key, surrogate):
+                keys = jax.random.split(key, NUM_DRAWS)  # one at a time: each takes several (T, T) matrices
+                return jax.lax.map(lambda key: time_averaged_msd(surrogate(key, gram), lags), keys)
+
+            of_sgd, of_drift_subtracted = _replicates(bootstrap_key, by_lag(gram, lags), drift_subtracted)
+            return {
+                "msd_replicates": of_sgd,
+                "drift_subtracted_msd": average(drift_subtracted) / factor,
+                "drift_subtracted_msd_replicates": of_drift_subtracted / factor,
+                "shuffled_msd": draws(shuffle_key, surrogates.shuffled_steps),
+                "sign_flipped_msd": draws(sign_key, surrogates.sign_flipped_steps),
+            }
+
+    resampled, drawn = ("replicate", "fit_lag"), ("draw", "fit_lag")
+    return PathMeasurement(measure, {
+        "msd_replicates": resampled, "drift_subtracted_msd": ("fit_lag",), "drift_subtracted_msd_replicates": resampled,
+        "shuffled_msd": drawn, "sign_flipped_msd": drawn}, {"fit_lag": lags})
+
+
+def shape(window: int) -> PathMeasurement:
+    """How crooked, how wide and in how many directions the path is.
+
+    In bins of contour length (`contour_bin`): `contour_length`, `squared_end_to_end` with replicates, and `fragments`, how
+    many there are. By `fragment_length`: `squared_end_to_end_by_length` and `squared_excursion_by_length` with replicates.
+    Of single fragments of T/10 steps (`fragment`): `fragment_squared_end_to_end`, `fragment_squared_excursion`, and over
+    all of these fragments `excursion_slope` with its error. `explained_variance_ratio(component)` of 10 principal
+    components, and the `scores(point, score)` of the first 3.
+    """
+    lengths = standard_lags(window)
+    lengths = lengths[(lengths >= 2) & (lengths <= window // 2)]
+    length = max(2, window // 10)
+    shown = np.linspace(0, window - length, min(NUM_FRAGMENTS, window - length + 1)).astype(int)
+    components = min(10, window)
+
+    def measure(record):
+        gram = record.step_gram
+        key = jax.random.key(0)
+        with jax.enable_x64(gram.dtype == jnp.float64):
+            end_to_end = paths.end_to_end(gram, bins=EDGES)
+            by_length = paths.excursions_by_length(gram, lengths)
+            fragments = paths.transverse_excursions(gram, length)
+            slope = paths.excursion_slope(key, fragments, num_resamples=NUM_REPLICATES)
+            principal = paths.principal_components(gram, components)
+            return {
+                "contour_length": end_to_end.x,
+                "fragments": end_to_end.counts.sum(axis=0),
+                **_with_replicates(key, squared_end_to_end=end_to_end,
+                                   squared_end_to_end_by_length=by_length.squared_end_to_end,
+                                   squared_excursion_by_length=by_length.squared_excursion),
+                "fragment_squared_end_to_end": fragments.squared_end_to_end[shown],
+                "fragment_squared_excursion": fragments.squared_excursion[shown],
+                "excursion_slope": slope.slope,
+                "excursion_slope_error": slope.slope_error,
+                "explained_variance_ratio": principal.explained_variance_ratio,
+                "scores": principal.scores[:, :3],
+            }
+
+    return PathMeasurement(measure, {
+        "contour_length": ("contour_bin",), "fragments": ("contour_bin",),
+        **_dims_with_replicates("contour_bin", "squared_end_to_end"),
+        **_dims_with_replicates("fragment_length", "squared_end_to_end_by_length", "squared_excursion_by_length"),
+        "fragment_squared_end_to_end": ("fragment",), "fragment_squared_excursion": ("fragment",),
+        "excursion_slope": (), "excursion_slope_error": (),
+        "explained_variance_ratio": ("component",), "scores": ("point", "score"),
+    }, {"contour_bin": CENTRES, "fragment_length": lengths, "fragment": shown, "component": np.arange(1, components + 1)})
+
+
+def roughness(window: int, *, probe: bool) -> PathMeasurement:
+    """How much losses differ between points of the path.
+
+    In bins of distance (`distance_bin`): `distance`, `batch_msl` of mini-batch losses with replicates, and `pairs`, how many
+    there are; in bins of contour length, `batch_msl_by_contour`. With a probe the same as `probe_msl` and
+    `probe_msl_by_contour`. Of single pairs (`pair`), at random with lags at equal ratios: `pair_distance`,
+    `pair_contour_length` and `pair_batch_difference`, `pair_probe_difference`, squared.
+    """
+    kinds = ("batch", "probe") if probe else ("batch",)
+    first, second = _random_pairs(window)
+
+    def measure(record):
+        gram = record.step_gram
+        key = jax.random.key(0)
+        with jax.enable_x64(gram.dtype == jnp.float64):
+            contour = paths.contour_length(gram)
+            series = dict(zip(kinds, (record.losses, record.probe_losses), strict=False))
+            series = {kind: losses.astype(gram.dtype) for kind, losses in series.items()}
+            by_distance = {f"{kind}_msl": loss_by_distance(gram, losses, bins=EDGES) for kind, losses in series.items()}
+            values = {"pair_distance": jnp.sqrt(squared_displacements(gram)[first, second]),
+                      "pair_contour_length": contour[second] - contour[first],
+                      "distance": by_distance["batch_msl"].x,
+                      "pairs": by_distance["batch_msl"].counts.sum(axis=0),
+                      **_with_replicates(key, **by_distance)}
+            for kind, losses in series.items():
+                values[f"{kind}_msl_by_contour"] = average(loss_by_contour(gram, losses, bins=EDGES))
+                values[f"pair_{kind}_difference"] = (losses[second] - losses[first]) ** 2
+            return values
+
+    dims = {"pair_distance": ("pair",), "pair_contour_length": ("pair",), "distance": ("distance_bin",),
+            "pairs": ("distance_bin",)}
+    for kind in kinds:
+        dims |= _dims_with_replicates("distance_bin", f"{kind}_msl")
+        dims |= {f"{kind}_msl_by_contour": ("contour_bin",), f"pair_{kind}_difference": ("pair",)}
+    return PathMeasurement(measure, dims, {"distance_bin": CENTRES, "contour_bin": CENTRES})
+
+
+def _replicates(key, *curves: PairAverages):
+    """Replicates of several curves of one path with the same weights, which are costly to compile."""
+    joined = PairAverages(*(jnp.concatenate(fields, axis=-1) for fields in zip(*curves, strict=True)))
+    blocks = min(NUM_BLOCKS, len(joined.sums))
+    replicates = block_bootstrap(key, joined, num_resamples=NUM_REPLICATES, num_blocks=blocks)
+    return jnp.split(replicates, np.cumsum([curve.sums.shape[1] for curve in curves])[:-1], axis=1)
+
+
+def _with_replicates(key, **curves: PairAverages):
+    values = {name: average(pairs) for name, pairs in curves.items()}
+    names = [f"{name}_replicates" for name in curves]
+    return values | dict(zip(names, _replicates(key, *curves.values()), strict=True))
+
+
+def _dims_with_replicates(dim, *names):
+    return {name: (dim,) for name in names} | {f"{name}_replicates": ("replicate", dim) for name in names}
+
+
+def _random_pairs(window):
+    """First and second points of pairs with lags at equal ratios, always the same ones."""
+    random = np.random.default_rng(0)
+    lags = np.exp(random.uniform(0, np.log(window), NUM_PAIRS)).astype(int)
+    first = random.integers(0, window + 1 - lags)
+    return first, first + lags

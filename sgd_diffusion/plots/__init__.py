@@ -1,0 +1,9 @@
+"""Every figure as a function: labelled dataset in, matplotlib Figure out.
+
+No pyplot state and no global settings are touched, and matplotlib is imported when a figure is asked for.
+"""
+
+from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
+from sgd_diffusion.plots.fractal_path import fractal_path
+
+__all__ = ["anomalous_diffusion", "fractal_path"]

@@ -1,0 +1,47 @@
+"""How all figures look.
+
+Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colours, 200 dots per inch unless ``savefig``
+is told otherwise.
+"""
+
+import numpy as np
+
+__all__ = ["GUIDE", "NOTE", "RANGE_STYLES", "STYLE", "WIDTH", "waiting_time_colors"]
+
+STYLE = {
+    "font.size": 7,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 0.9,
+    "lines.solid_capstyle": "round",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "legend.handlelength": 1.2,
+    "legend.handletextpad": 0.4,
+    "legend.borderaxespad": 0.2,
+}
+WIDTH = 7.1  # inches, 180 mm
+GUIDE = {"color": "0.45", "linewidth": 0.7}
+NOTE = {"color": "0.35", "fontsize": 6.5}
+RANGE_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]  # Okabe and Ito
+
+
+def waiting_time_colors(waiting_times):
+    """Colours of the windows by their waiting time: viridis without its last tenth, which is too light for thin lines."""
+    import matplotlib as mpl
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    shades = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
+    return ScalarMappable(Normalize(waiting_times.min(), max(waiting_times.max(), waiting_times.min() + 1)), shades)

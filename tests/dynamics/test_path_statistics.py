@@ -1,0 +1,106 @@
+"""What a window keeps of its path: the same numbers as the analysis gives, for every member, and NaN for a diverged one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgd_diffusion.analysis import displacement, paths, roughness, surrogates
+from sgd_diffusion.analysis.lags import standard_lags
+from sgd_diffusion.dynamics import path_statistics
+from sgd_diffusion.dynamics.measurements import step_grams
+from sgd_diffusion.dynamics.run import Plan, run_ensemble
+from sgd_diffusion.dynamics.window import WindowRecord, step_gram
+
+STEPS = 80
+
+
+@pytest.fixture(scope="module")
+def record():
+    random = np.random.default_rng(0)
+    weights = 0.1 * random.normal(size=(STEPS + 1, 6)).cumsum(axis=0) + 0.02 * np.arange(STEPS + 1)[:, None]
+    losses = jnp.asarray(random.normal(size=STEPS + 1), jnp.float32)
+    return WindowRecord(step_gram(weights), losses, (losses**2), jnp.ones(STEPS), jnp.zeros((STEPS, 0)), {}, None,
+                        jnp.int32(-1))
+
+
+@pytest.fixture(scope="module")
+def measured(record):
+    """All three, under jit, of the record and of one that is lost, side by side."""
+    parts = [path_statistics.controls(STEPS), path_statistics.shape(STEPS), path_statistics.roughness(STEPS, probe=True)]
+
+    def measure(record):
+        values = {}
+        for part in parts:
+            found = part.function(record)
+            assert found.keys() == part.dims.keys()
+            for name, value in found.items():
+                assert value.ndim == len(part.dims[name])
+                for dim, size in zip(part.dims[name], value.shape, strict=True):
+                    assert dim not in part.coords or len(part.coords[dim]) == size
+            values |= found
+        return values
+
+    with jax.enable_x64(True):
+        lost = jax.tree.map(lambda leaf: leaf * jnp.nan if leaf.dtype.kind == "f" else leaf, record)
+        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), record, lost)
+        return jax.tree.map(np.asarray, jax.jit(jax.vmap(measure))(both))
+
+
+def test_controls_are_the_surrogates(measured, record):
+    gram, lags = np.asarray(record.step_gram), standard_lags(STEPS)
+    np.testing.assert_allclose(measured["drift_subtracted_msd"][0], surrogates.drift_subtracted_msd(gram, lags), rtol=1e-9)
+    raw = np.asarray(displacement.time_averaged_msd(gram, lags))
+    for name, expected in (("shuffled_msd", np.asarray(surrogates.shuffled_msd(gram, lags))),
+                           ("sign_flipped_msd", lags * np.diagonal(gram).mean())):
+        draws = measured[name][0]
+        assert len(np.unique(draws[:, 20])) == path_statistics.NUM_DRAWS
+        error = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
+        short = lags < STEPS / 4
+        assert np.all(np.abs(draws.mean(axis=0) - expected)[short] < 5 * error[short] + 1e-12)
+    replicates = measured["msd_replicates"][0]
+    short = lags < STEPS / 4
+    assert np.all(np.abs(replicates.mean(axis=0) / raw - 1)[short] < 0.1) and np.all(replicates.std(axis=0)[short] > 0)
+
+
+def test_shape_is_that_of_the_path(measured, record):
+    gram = np.asarray(record.step_gram)
+    for name, value in (("explained_variance_ratio", paths.principal_components(gram, 10).explained_variance_ratio),
+                        ("scores", paths.principal_components(gram, 3).scores)):
+        np.testing.assert_allclose(measured[name][0], value, rtol=1e-6, atol=1e-9)
+    assert measured["fragments"][0].sum() == STEPS * (STEPS + 1) / 2
+    lengths = standard_lags(STEPS)
+    lengths = lengths[(lengths >= 2) & (lengths <= STEPS // 2)]
+    np.testing.assert_allclose(measured["squared_end_to_end_by_length"][0], displacement.time_averaged_msd(gram, lengths),
+                               rtol=1e-9)
+    excursions = [np.asarray(paths.transverse_excursions(gram, int(n)).squared_excursion).mean() for n in lengths]
+    np.testing.assert_allclose(measured["squared_excursion_by_length"][0], excursions, rtol=1e-9)
+    assert np.isfinite(measured["excursion_slope_error"][0])
+
+
+def test_roughness_is_that_of_the_losses(measured, record):
+    gram, losses = np.asarray(record.step_gram), np.asarray(record.losses, np.float64)
+    for kind, values in (("batch", losses), ("probe", np.asarray(record.probe_losses, np.float64))):
+        expected = roughness.mean_squared_loss(gram, values, bins=path_statistics.EDGES)
+        np.testing.assert_allclose(measured[f"{kind}_msl"][0], expected.msl, rtol=1e-9)
+        np.testing.assert_allclose(measured["pairs"][0], expected.counts)
+    distances, contour = measured["pair_distance"][0], measured["pair_contour_length"][0]
+    assert np.all(distances <= contour * (1 + 1e-9)) and len(distances) == path_statistics.NUM_PAIRS
+    assert np.all(measured["pair_batch_difference"][0] >= 0)
+
+
+def test_a_diverged_member_has_nothing_but_nan(measured):
+    for name, values in measured.items():
+        assert np.isnan(values[1]).all(), name
+        assert np.isfinite(values[0]).any(), name
+
+
+def test_the_statistics_of_a_run_are_those_of_its_gram_matrices(make_regression):
+    problem, plan = make_regression(probe=True), Plan(seeds=(0, 1), learning_rates=(0.05,), num_windows=2, window=40,
+                                                      batch_size=10)
+    chosen = [path_statistics.shape(40), path_statistics.roughness(40, probe=True), step_grams()]
+    run = run_ensemble(problem, plan, measurements=chosen)
+    gram = run.step_gram.isel(window=1, seed=1, learning_rate=0).values
+    ratios = run.explained_variance_ratio.isel(window=1, seed=1, learning_rate=0)
+    np.testing.assert_allclose(ratios, paths.principal_components(gram, 10).explained_variance_ratio, rtol=1e-6, atol=1e-12)
+    assert run.fragments.sel(seed=0, window=0, learning_rate=0.05).sum() == 40 * 41 / 2
