@@ -1,9 +1,14 @@
-"""Problems that compile in a blink, shared by the tests."""
+"""Problems that compile in a blink and the measurements of a run, shared by the tests."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+import xarray as xr
 
+from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
+from sgd_diffusion.dynamics import path_statistics
+from sgd_diffusion.dynamics.window import WindowRecord, step_gram
 from sgd_diffusion.problems.objectives import Problem
 
 
@@ -39,3 +44,40 @@ def make_regression():
 def regression():
     """A `two_layer_regression` with its defaults."""
     return two_layer_regression()
+
+
+@pytest.fixture(scope="session")
+def measured_run():
+    """Two windows of two seeds: Brownian motion along a steep slope, then confined, with what a run measures of them.
+
+    Seed 1 diverges in the second window.
+    """
+    steps, random = 200, np.random.default_rng(0)
+    walk = random.normal(size=(steps + 1, 100)).cumsum(axis=0)
+    drift = 4.0 * np.arange(steps + 1)[:, None] * np.eye(1, 100)
+    confined = random.normal(size=(steps + 1, 100))
+    for time in range(1, steps + 1):
+        confined[time] += 0.8 * confined[time - 1]
+    parts = [path_statistics.controls(steps), path_statistics.shape(steps), path_statistics.roughness(steps, probe=True)]
+    dims = {name: dims for part in parts for name, dims in part.dims.items()}
+    dims |= {"msd": ("lag",), "displacement_from_start": ("lag",), "loss": ("point",), "probe_loss": ("point",)}
+
+    @jax.jit
+    def measure(gram, probe_losses, losses):
+        record = WindowRecord(gram, losses, probe_losses, losses[1:], jnp.zeros((steps, 0)), {}, None, jnp.int32(-1))
+        found = {name: value for part in parts for name, value in part.function(record).items()}
+        return found | {"msd": time_averaged_msd(gram), "displacement_from_start": displacement_from_start(gram),
+                        "loss": losses, "probe_loss": probe_losses}
+
+    values = []
+    with jax.enable_x64(True):
+        for path in (walk + drift, walk[::-1] + drift, confined, np.nan * confined):
+            probe = path[:, 0]
+            found = measure(step_gram(path), probe, probe + random.normal(size=steps + 1))
+            values.append(jax.tree.map(np.asarray, found))
+    stacked = {name: np.reshape([value[name] for value in values], (2, 2, 1, *np.shape(values[0][name]))) for name in dims}
+    coords = {name: coord for part in parts for name, coord in part.coords.items()}
+    return xr.Dataset(
+        {name: (("window", "seed", "learning_rate", *dims[name]), value) for name, value in stacked.items()},
+        coords=coords | {"seed": [0, 1], "learning_rate": [0.1], "waiting_time": ("window", [0, steps]),
+                         "lag": np.arange(1, steps + 1), "point": np.arange(steps + 1)})

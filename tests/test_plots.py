@@ -67,7 +67,7 @@ def test_lines_are_the_means_over_seeds():
     mean = dataset.msd.mean("seed").isel(learning_rate=0)
     for line, expected in zip(lines_over_lags(msd, 100), mean.values, strict=True):
         np.testing.assert_allclose(line.get_ydata(), expected)
-    table = exponents(dataset).exponent.isel(learning_rate=0)
+    table = exponents(dataset).exponent.sel(motion="SGD").isel(learning_rate=0)
     for container, name in zip(fitted.containers, ("short", "long"), strict=True):
         line, _, (bars,) = container.lines
         np.testing.assert_allclose(line.get_ydata(), table.sel(range=name).mean("seed"))
@@ -121,3 +121,42 @@ def test_nothing_global_is_touched():
     assert dict(mpl.rcParams) == before
     assert figure.dpi == 200
     assert figure.canvas.manager is None  # no pyplot window
+
+
+def test_controls_and_bands_are_drawn(measured_run):
+    figure = plots.anomalous_diffusion(measured_run)
+    png(figure)
+    _, local, fitted = figure.axes
+    assert {"drift subtracted", "shuffled"} <= set(texts(figure))
+    table = exponents(measured_run).exponent.sel(motion="drift subtracted", range="long").isel(learning_rate=0)
+    expected = table.mean("seed").values
+    assert any(np.array_equal(line.get_ydata(), expected) for line in fitted.lines if len(line.get_ydata()) == 2)
+    one_seed = plots.anomalous_diffusion(measured_run.sel(seed=[0]))
+    assert len(local.collections) == len(one_seed.axes[1].collections)  # bands: over seeds, or from the bootstrap
+
+
+def test_the_msd_that_is_not_averaged(measured_run):
+    figure = plots.anomalous_diffusion(measured_run, curve="displacement_from_start")
+    expected = measured_run.displacement_from_start.isel(learning_rate=0, window=0).mean("seed")
+    np.testing.assert_allclose(lines_over_lags(figure.axes[0], 200)[0].get_ydata(), expected)
+    assert "drift subtracted" not in texts(figure)
+    png(figure)
+
+
+@pytest.mark.parametrize("change", [
+    lambda run: run, lambda run: run.isel(window=[0]), lambda run: run.sel(seed=[1]),
+    lambda run: run.drop_vars([name for name in run if "probe" in name])])
+def test_fractal_paths_can_be_drawn(measured_run, change):
+    figure = plots.fractal_path(change(measured_run))
+    png(figure)
+    assert len(figure.axes) == 6
+    for axis in figure.axes:
+        assert axis.get_xlabel() and axis.get_ylabel()
+
+
+def test_fractal_paths_that_nobody_walked(measured_run):
+    figure = plots.fractal_path(measured_run * np.nan, learning_rate=0.1)
+    png(figure)
+    assert texts(figure).count("no member moved, or all diverged") == 6
+    with pytest.raises(KeyError):
+        plots.fractal_path(measured_run, learning_rate=0.3)

@@ -78,7 +78,7 @@ def test_windows_apart_are_those_of_the_consecutive_run(problem, uninterrupted, 
     apart = run_ensemble(problem, plan, tmp_path / "run", report=lambda step, loss: reports.append(int(step)))
     xr.testing.assert_equal(apart.drop_vars("window"), uninterrupted.isel(window=[0, 3]).drop_vars("window"))
     assert apart.waiting_time.values.tolist() == [0, 90] and {0, 30, 60, 90} == set(reports)
-    with pytest.raises(InputError, match="waiting_times"):
+    with pytest.raises(StorageError, match="waiting_times"):
         run_ensemble(problem, dataclasses.replace(PLAN, waiting_times=(0, 60)), tmp_path / "run", resume=True)
     xr.testing.assert_equal(run_ensemble(problem, plan, tmp_path / "run", resume=True), apart)
 

@@ -1,0 +1,122 @@
+"""What the analysis of a window costs: each part, all of it, several members at once, and the same curves from peers.
+
+Prints JSON. The window has T = 1000 steps; its Gram matrix is that of a random walk, whose values do not matter. Peers get
+the positions, and so do we where we are compared: Gram matrix and TAMSD together. NumPy's loop over lags, and tidynamics,
+trackpy and andi_datasets where they are installed, take turns with ours on the machine.
+Run from the checkout: python -m experiments.benchmarks.paths
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import importlib.util
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments.benchmarks import timing
+from sgd_diffusion.analysis.displacement import displacement_from_start, step_autocorrelation, time_averaged_msd
+from sgd_diffusion.dynamics import path_statistics
+from sgd_diffusion.dynamics.window import WindowRecord, step_gram
+
+PEERS = ("tidynamics", "trackpy", "andi_datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    window: int = 1000
+    """Steps T of the window."""
+    members: int = 2
+    """Members that are analysed at once, vmapped."""
+    dim: int = 2000
+    """Parameters of the path on which peers are compared."""
+    repeats: int = 5
+    """Timed runs of each candidate."""
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    report = {"machine": timing.machine(), "options": dataclasses.asdict(options),
+              "peers": {peer: importlib.metadata.version(peer) for peer in PEERS if importlib.util.find_spec(peer)},
+              "window": window_analysis(options), "tamsd_from_positions": against_peers(options)}
+    report["load_after"] = timing.machine()["load"]
+    print(json.dumps(report, indent=2))
+
+
+def window_analysis(options: Options) -> dict:
+    """Seconds of each part of a window's analysis for one member, and of all of it for one and for several."""
+    window = options.window
+    losses = jnp.linspace(1.0, 0.0, window + 1)
+    parts = {
+        "displacements": lambda record: (time_averaged_msd(record.step_gram), displacement_from_start(record.step_gram),
+                                         step_autocorrelation(record.step_gram)),
+        "controls": path_statistics.controls(window).function,
+        "shape": path_statistics.shape(window).function,
+        "roughness": path_statistics.roughness(window, probe=True).function,
+    }
+    parts["everything"] = lambda record, parts=dict(parts): [part(record) for part in parts.values()]
+    with jax.enable_x64(True):
+        walk = jax.random.normal(jax.random.key(0), (window + 1, window)).cumsum(axis=0)
+        record = WindowRecord(step_gram(walk), losses, losses, losses[1:], jnp.zeros((window, 0)), {}, None, jnp.int32(-1))
+        several = jax.tree.map(lambda leaf: jnp.stack([leaf] * options.members), record)
+        candidates = {name: functools.partial(jax.jit(part), record) for name, part in parts.items()}
+        together = f"everything, {options.members} members vmapped"
+        candidates[together] = functools.partial(jax.jit(jax.vmap(parts["everything"])), several)
+        found = timing.seconds(candidates, repeats=options.repeats)
+    found[together]["median per member"] = found[together]["median"] / options.members
+    return found
+
+
+def against_peers(options: Options) -> dict:
+    """Seconds for the TAMSD at all lags from the positions, speed over each peer, and by how much values differ."""
+    positions = np.random.default_rng(0).normal(size=(options.window + 1, options.dim)).cumsum(axis=0)
+    lags = np.arange(1, options.window + 1)
+
+    @jax.jit
+    def ours(positions):
+        return time_averaged_msd(step_gram(positions))
+
+    def numpy_loop():
+        return np.array([((positions[lag:] - positions[:-lag]) ** 2).sum(axis=1).mean() for lag in lags])
+
+    with jax.enable_x64(True):
+        on_device = jnp.asarray(positions)
+        candidates = {"sgd_diffusion": lambda: ours(on_device), "numpy": numpy_loop, **_peers(positions, lags)}
+        found = timing.seconds(candidates, repeats=options.repeats)
+        values = {name: np.asarray(candidate())[: len(lags) - 1] for name, candidate in candidates.items()}
+    reference = values.pop("numpy")
+    mine = found["sgd_diffusion"]["median"]
+    return {"parameters": options.dim, "seconds": found,
+            "speed_over": {name: times["median"] / mine for name, times in found.items() if name != "sgd_diffusion"},
+            "largest_relative_difference_from_numpy": {name: float(np.abs(value / reference - 1).max())
+                                                       for name, value in values.items()}}
+
+
+def _peers(positions, lags):
+    """The TAMSD of the installed peers as functions without arguments."""
+    found = {}
+    if importlib.util.find_spec("tidynamics"):
+        import tidynamics
+
+        found["tidynamics"] = lambda: tidynamics.msd(positions)[1:]
+    if importlib.util.find_spec("trackpy"):
+        import pandas
+        import trackpy
+
+        names = [f"x{index}" for index in range(positions.shape[1])]
+        table = pandas.DataFrame(positions, columns=names).assign(frame=np.arange(len(positions)))
+        found["trackpy"] = lambda: trackpy.motion.msd(table, 1, 1, max_lagtime=len(lags), pos_columns=names)["msd"].values
+    if importlib.util.find_spec("andi_datasets"):
+        from andi_datasets.analysis import msd_analysis
+
+        found["andi_datasets"] = lambda: msd_analysis().tamsd(positions[None], lags)[:, 0]
+    return found
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

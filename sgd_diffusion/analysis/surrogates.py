@@ -1,0 +1,194 @@
+"""Surrogates of a path: what its MSD would be without its drift, or without the order of its steps.
+
+A smooth drift alone gives the MSD an exponent of 2. An exponent above 1 (the superdiffusion of Chen, Qu & Gong,
+arXiv:2009.10588) therefore says nothing about jumps or correlations of the noise before it is held against what is
+left once the drift, or the order, has been taken away:
+
+======================== ================================================ =================================
+surrogate                keeps                                            destroys
+======================== ================================================ =================================
+``drift_subtracted``     the order and all correlations of the deviations the mean step, and with it w_T - w_0
+                         from the mean step
+``shuffled_steps``       the steps themselves: their lengths, the angles  their order: correlations in time,
+                         between them, their mean, hence w_T - w_0        ageing, relaxation
+``sign_flipped_steps``   step lengths, in their order                     mean drift and all correlations
+======================== ================================================ =================================
+
+Superdiffusion that ``drift_subtracted`` removes was a straight motion at the scale of the window; what
+``shuffled_steps`` keeps of it needs no correlations beyond that mean step; ``sign_flipped_steps`` has exponent 1 at
+lags << T, however the step lengths change over the window.
+
+A path enters as its step Gram matrix and a surrogate is one again, as a JAX array in the precision of the input (see
+:mod:`sgd_diffusion.analysis.displacement`), so that any statistic of a path can be taken of it. All functions take one
+path and can be jitted; ``jax.vmap`` maps them over paths, or over keys for many surrogates of one path. A matrix with
+NaN (a member that diverged) gives NaN.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgd_diffusion.analysis.displacement import time_averaged_msd
+from sgd_diffusion.analysis.gram import checked_lags, non_negative, one_path
+
+__all__ = [
+    "bridge_factor",
+    "drift_subtracted",
+    "drift_subtracted_msd",
+    "shuffled_msd",
+    "shuffled_steps",
+    "sign_flipped_steps",
+]
+
+
+def drift_subtracted(step_gram):
+    """Step Gram matrix of the path with its mean step taken off every step.
+
+    J G J with J = I - 1/T, the matrix of the steps dw_u - (w_T - w_0)/T. The path returns to its start, which bends
+    its MSD down: see :func:`drift_subtracted_msd`.
+
+    Args:
+        step_gram: (T, T), symmetric.
+
+    Returns:
+        (T, T), symmetric, its rows summing to zero up to rounding; zero for T = 1.
+
+    Raises:
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+
+    >>> drift_subtracted([[9.0, 3.0], [3.0, 1.0]]).tolist()           # steps 3 and 1 about their mean 2
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    with one_path(step_gram) as gram:
+        for _ in range(2):  # the second pass takes off what rounding left in the row sums: it adds up over long lags
+            with_mean = gram.mean(axis=0)  # <dw_u, mean dw>
+            gram = gram - (with_mean[:, None] + with_mean) + with_mean.mean()
+        return gram
+
+
+def shuffled_steps(key, step_gram):
+    """Step Gram matrix of the path with its steps in random order.
+
+    G[p_u, p_v] for a permutation p of the steps, all T! of them equally likely. :func:`shuffled_msd` is the average of
+    the TAMSD over all permutations.
+
+    Args:
+        key: PRNG key.
+        step_gram: (T, T), symmetric.
+
+    Returns:
+        (T, T), symmetric, the entries of G.
+
+    Raises:
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+    """
+    with one_path(step_gram) as gram:
+        order = jax.random.permutation(key, len(gram))
+        return gram[order][:, order]
+
+
+def sign_flipped_steps(key, step_gram):
+    """Step Gram matrix of the path with every step turned round, or not, at random.
+
+    s_u s_v G[u, v] with independent signs s_u, +1 or -1 with probability 1/2 each. Averaged over signs only the diagonal
+    is left: the TAMSD of a walk whose independent steps have the lengths of these, in their order.
+
+    Args:
+        key: PRNG key.
+        step_gram: (T, T), symmetric.
+
+    Returns:
+        (T, T), symmetric, with the diagonal of G.
+
+    Raises:
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+    """
+    with one_path(step_gram) as gram:
+        heads = jax.random.bernoulli(key, np.float32(0.5), (len(gram),))  # float32: the same draws in every precision
+        signs = jnp.where(heads, 1, -1).astype(gram.dtype)
+        return signs[:, None] * signs * gram
+
+
+def bridge_factor(steps, lags):
+    """What the return of a drift-subtracted path to its start makes of its MSD, if its steps come in random order.
+
+    (T - lag)/(T - 1). With e_u = dw_u - mean dw and s^2 = (1/T) sum_u |e_u|^2, the e_u sum to zero, so that over all
+    permutations <e_u, e_v> averages -s^2/(T - 1) for u != v, and the TAMSD exactly
+    lag s^2 - lag (lag - 1) s^2/(T - 1) = s^2 lag (T - lag)/(T - 1). (In continuous time, the Brownian bridge.)
+
+    Args:
+        steps: T >= 1.
+        lags: (L,) integers in 1..T.
+
+    Returns:
+        (L,) float64 NumPy, 1 at lag 1 and 0 at lag T; 0 for T = 1, where both are the same lag.
+
+    Raises:
+        InputError: a lag is not an integer in 1..T.
+
+    >>> bridge_factor(5, [1, 3, 5]).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    return (steps - checked_lags(lags, steps)) / max(steps - 1, 1)
+
+
+def drift_subtracted_msd(step_gram, lags=None):
+    """TAMSD without the mean drift, corrected for the return to the start that subtracting it enforces.
+
+    The TAMSD of :func:`drift_subtracted` over :func:`bridge_factor`. For exchangeable steps, whose joint distribution
+    does not depend on their order, the correction is exact in expectation: Brownian motion with any constant drift gets
+    its s^2 lag and its exponent of 1 back, with s^2 smaller by (1 - 1/T) than without subtraction.
+
+    For correlated steps it is an approximation, good for lag << T. A persistent path loses displacement of its own with
+    the mean step: fractional Brownian motion with exponent 1.5 over T = 1000 keeps 1.42 on lags 10-100 and 1.25 on
+    lags 100-500, and a constant velocity leaves no motion at all. A confined path had no drift to lose: what is taken off
+    is the noise of its two ends, it is divided all the same, and its plateau turns up as (1 + lag^2/T^2) T/(T - lag).
+
+    Args:
+        step_gram: (T, T), symmetric.
+        lags: (L,) integers in 1..T, known before tracing; all of 1..T when None.
+
+    Returns:
+        (L,) squared weight units, never negative; NaN at lag T, where the path is back at its start (0/0).
+
+    Raises:
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
+    """
+    with one_path(step_gram) as gram:
+        lags = _lags_or_all(lags, len(gram))
+        factor = bridge_factor(len(gram), lags)
+        return time_averaged_msd(drift_subtracted(gram), lags) / np.where(factor > 0, factor, np.nan).astype(gram.dtype)
+
+
+def shuffled_msd(step_gram, lags=None):
+    """TAMSD of the path with its steps in random order, averaged over all T! orders.
+
+    lag a + lag (lag - 1) b, where a is the mean of the diagonal of G and b that of its other entries: exact, no shuffle
+    is drawn. Lag 1 and lag T are those of the path itself. A shuffle keeps the mean step, so that b > 0 and the exponent
+    goes to 2 at long lags where there is a mean drift; without one it is 1. Every motion that ends far from its start
+    counts as drift here, also persistent noise over a single window. One that ends near its start (confined) has
+    b = -a/(T - 1), so that the :func:`bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
+
+    Args:
+        step_gram: (T, T), symmetric; only its upper triangle is read.
+        lags: (L,) integers in 1..T, known before tracing; all of 1..T when None.
+
+    Returns:
+        (L,) squared weight units, never negative.
+
+    Raises:
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
+
+    >>> shuffled_msd([[1.0, -1.0], [-1.0, 1.0]]).tolist()             # there and back, in either order
+    [1.0, 0.0]
+    """
+    with one_path(step_gram) as gram:
+        steps = len(gram)
+        lags = _lags_or_all(lags, steps).astype(gram.dtype)
+        diagonal = jnp.diagonal(gram).mean()
+        off_diagonal = jnp.triu(gram, 1).sum() / max(steps * (steps - 1) / 2, 1)
+        return non_negative(lags * diagonal + lags * (lags - 1) * off_diagonal)
+
+
+def _lags_or_all(lags, steps):
+    return np.arange(1, steps + 1) if lags is None else checked_lags(lags, steps)

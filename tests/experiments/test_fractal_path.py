@@ -1,0 +1,45 @@
+"""The path experiment from the command line: what it leaves behind, and what it refuses."""
+
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments import command_line, fractal_path
+from sgd_diffusion.results import load_run
+
+TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "100",
+        "--batch-size", "16", "--probe-size", "20"]
+
+
+def call(monkeypatch, *arguments):
+    """Exit code of the command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["fractal_path", *map(str, arguments)])
+    try:
+        command_line.main(fractal_path.experiment, fractal_path.PRESETS, fractal_path.__doc__)
+    except SystemExit as exit:
+        return exit.code
+    return 0
+
+
+def test_a_run_leaves_results_figures_and_summary(monkeypatch, capsys, tmp_path):
+    directory = tmp_path / "run"
+    assert call(monkeypatch, *TINY, "--directory", directory) == 0
+    out = capsys.readouterr().out
+    assert {"config.json", "scaling.nc", "summary.txt", "fractal_path_0.05.png"} <= {p.name for p in directory.iterdir()}
+    summary = (directory / "summary.txt").read_text()
+    assert summary in out and "learning rate 0.05" in summary and len(summary.splitlines()) < 40
+    run = load_run(directory)
+    assert np.isfinite(run.msd).all() and (run.fragments.sum("contour_bin") == 100 * 101 / 2).all()
+    with xr.open_dataset(directory / "scaling.nc", engine="h5netcdf") as table:
+        assert table.probe_exponent.dims == ("window", "seed", "learning_rate") and "configuration" in table.attrs
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(["--window", "99"], "'window'=99"), (["--probe-size", "-1"], "probe_size")])
+def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *TINY, *arguments) == 2
+    said = capsys.readouterr()
+    assert words in said.err and "Traceback" not in said.err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,45 @@
+"""The self-test: that it can fail, and, in its long form, that it passes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import self_test
+from experiments.self_test import Check, Laboratory, Options
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("estimate", "error", "allowance", "passed"), [
+    (1.29, 0.1, 0.0, True), (1.31, 0.1, 0.0, False), (0.69, 0.1, 0.0, False), (1.31, 0.1, 0.02, True), (np.nan, 0.1, 1, False)])
+def test_a_check_passes_within_three_errors_and_the_allowance(estimate, error, allowance, passed):
+    assert Check("estimator", "process", 1.0, estimate, error, allowance).passed is passed
+
+
+def test_a_wrong_estimator_fails(monkeypatch, capsys):
+    def wrong_groups(lab):
+        yield self_test.check("estimator", "process", 2.0, [1.0, 1.1, 0.9])
+
+    monkeypatch.setattr(self_test, "GROUPS", (wrong_groups,))
+    assert not self_test.self_test(Options(quick=True))
+    assert "FAIL" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["self_test"])
+    with pytest.raises(SystemExit) as end:
+        self_test.main()
+    assert end.value.code == self_test.FAILED
+
+
+def test_losses_of_known_roughness():
+    lab = Laboratory(Options(num_paths=3, dim=20))
+    results = list(self_test.loss_checks(lab))
+    assert len(results) == 6 and all(result.passed for result in results), results
+
+
+@pytest.mark.slow
+def test_all_estimators_find_the_truth():
+    done = subprocess.run([sys.executable, "-W", "error", "-m", "experiments.self_test"], cwd=CHECKOUT, capture_output=True,
+                          text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
