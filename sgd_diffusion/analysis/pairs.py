@@ -115,9 +115,10 @@ def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
     blocks. Unlike drawing blocks with replacement it leaves no bin without pairs. The shape of the weights is
     (n - 2)/n for n blocks, which makes the variance of a mean over independent blocks unbiased.
 
-    What is seen is the scatter between stretches of the window. Scatter on longer times than a block is missed. Measured
-    on fractional Brownian motion (dim 2000, T = 1000, 10 blocks), the standard deviation of the exponent over replicates
-    against its true scatter over independent paths: see ``fit_power_law``.
+    What is seen is the scatter between stretches of the window; scatter on longer times than a block is missed, so that
+    errors come out too small, the more the longer the memory and the lags;
+    :func:`~sgd_diffusion.analysis.scaling.fit_power_law` says by how much for exponents. The spread over seeds has no
+    such limit.
 
     Args:
         key: PRNG key.

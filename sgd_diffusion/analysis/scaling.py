@@ -174,8 +174,12 @@ def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
 
     ``exponent_error`` is the standard deviation of the replicates' exponents. Without replicates it is the textbook
     standard error of a slope, sqrt(SSR / (n - 2) / Sxx), as if the residuals were independent: for an MSD a lower
-    bound. On lags 100..500 of Brownian paths (T = 1000, dim 200) the exponent scatters by 0.040 from path to path; the
-    textbook error is 0.002, that of a block bootstrap 0.026. ``error_source`` says which of the two it is.
+    bound. ``error_source`` says which of the two it is.
+
+    How good it is, measured on T = 1000 steps: on lags 1..100 of fractional Brownian motion (dim 2000, 200 paths) the
+    error of a block bootstrap over the window was 0.84, 0.82, 0.83 and 0.80 of the scatter from path to path for
+    H = 0.2, 0.35, 0.5 and 0.65, but 0.66 for H = 0.8, whose memory is longer than the blocks. On lags 100..500 of
+    Brownian motion (dim 200) the exponent scatters by 0.040; the block bootstrap says 0.026, the textbook 0.002.
 
     Args:
         x: (L,) positive and increasing.

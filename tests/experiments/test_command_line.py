@@ -16,23 +16,13 @@ TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05"
         "--batch-size", "16"]
 
 
-def call(monkeypatch, *arguments):
-    """Exit code of the command line, in this process."""
-    monkeypatch.setattr(sys, "argv", ["anomalous_diffusion", *map(str, arguments)])
-    try:
-        command_line.main(anomalous_diffusion.experiment, anomalous_diffusion.PRESETS, anomalous_diffusion.__doc__)
-    except SystemExit as exit:
-        return exit.code
-    return 0
-
-
 def parse(*arguments):
     return command_line.parse(anomalous_diffusion.PRESETS, "", list(arguments))
 
 
-def test_a_run_leaves_results_figure_and_summary(monkeypatch, capsys, tmp_path):
+def test_a_run_leaves_results_figure_and_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(monkeypatch, *TINY, "--directory", directory) == 0
+    assert call(anomalous_diffusion, *TINY, "--directory", directory) == 0
     out = capsys.readouterr().out
     assert {"config.json", "exponents.nc", "summary.txt", "anomalous_diffusion.png"} <= {p.name for p in directory.iterdir()}
     assert (directory / "anomalous_diffusion.png").read_bytes().startswith(b"\x89PNG")
@@ -43,20 +33,32 @@ def test_a_run_leaves_results_figure_and_summary(monkeypatch, capsys, tmp_path):
     assert ((0 <= run.test_accuracy) & (run.test_accuracy <= 1)).all()
 
 
-def test_resume_takes_the_options_of_the_run(monkeypatch, capsys, tmp_path):
+def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(monkeypatch, *TINY, "--directory", directory) == 0
-    assert call(monkeypatch, *TINY, "--directory", directory) == 2
+    assert call(anomalous_diffusion, *TINY, "--seeds", 0, "--waiting-times", 0, 50, "--full-batch-twin", "--not-averaged",
+                "--directory", directory) == 0
+    assert (directory / "not_averaged.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr().out
+    assert "full batch" in said and "no drift" in said and "shuffled" in said and "signs flipped" in said
+    run = load_run(directory)
+    assert run.waiting_time.values.tolist() == [0, 50] and np.isfinite(run.twin_msd).all()
+    assert (run.twin_msd.sel(lag=10) < run.msd.sel(lag=10)).all()  # without noise, less far
+
+
+def test_resume_takes_the_options_of_the_run(call, capsys, tmp_path):
+    directory = tmp_path / "run"
+    assert call(anomalous_diffusion, *TINY, "--directory", directory) == 0
+    assert call(anomalous_diffusion, *TINY, "--directory", directory) == 2
     assert "holds this run already" in capsys.readouterr().err
-    assert call(monkeypatch, "--resume", "--directory", directory, "--num-windows", 3) == 0
+    assert call(anomalous_diffusion, "--resume", "--directory", directory, "--num-windows", 3) == 0
     assert load_run(directory).sizes["window"] == 3
-    assert call(monkeypatch, "--resume", "--directory", directory, "--momentum", 0.9) == 2
+    assert call(anomalous_diffusion, "--resume", "--directory", directory, "--momentum", 0.9) == 2
     assert "plan.momentum is 0.0 there and 0.9 here" in capsys.readouterr().err
 
 
-def test_a_diverged_member_is_named_in_the_summary(monkeypatch, capsys, tmp_path):
+def test_a_diverged_member_is_named_in_the_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(monkeypatch, *TINY, "--learning-rates", "0.05", "1e30", "--directory", directory) == 0
+    assert call(anomalous_diffusion, *TINY, "--learning-rates", "0.05", "1e30", "--directory", directory) == 0
     assert "learning rate 1e+30   (diverged and left out from there on: seed 0 at step" in capsys.readouterr().out
     run = load_run(directory)
     assert np.isnan(run.msd.sel(learning_rate=1e30)).all() and np.isfinite(run.msd.sel(learning_rate=0.05)).all()
@@ -67,6 +69,8 @@ def test_presets_are_defaults_that_options_override():
     assert (paper.dataset, paper.model, paper.batch_size, paper.learning_rates, paper.num_windows, paper.window) == (
         "cifar10", "resnet14", 1024, (0.1,), 24, 1000)
     assert parse("--preset", "paper", "--seeds", "4", "5").seeds == (4, 5)
+    assert parse("--preset", "paper-long-run").plan().starts() == (0, 23_000, 230_000)
+    assert parse("--preset", "paper-long-windows").window == 10_000
     assert parse("--quick").window < parse().window and parse("--quick", "--window", "77").window == 77
 
 
@@ -89,31 +93,31 @@ def test_presets_are_defaults_that_options_override():
     (["--nonsense"], "nonsense"),
     (["--seeds", "one"], "one"),
 ])
-def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, words):
+def test_bad_input_is_one_message_and_exit_code_2(call, monkeypatch, capsys, tmp_path, arguments, words):
     monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, *TINY, *arguments) == 2
+    assert call(anomalous_diffusion, *TINY, *arguments) == 2
     said = capsys.readouterr()
     assert words in said.err and "Traceback" not in said.err
     assert not list(tmp_path.iterdir())  # nothing was written
 
 
-def test_images_too_small_for_the_network_are_refused(monkeypatch, capsys, tmp_path):
+def test_images_too_small_for_the_network_are_refused(call, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     images = np.zeros((8, 3, 3), np.uint8)
     np.savez("small.npz", train_images=images, train_labels=np.arange(8), test_images=images, test_labels=np.arange(8))
-    assert call(monkeypatch, "--dataset", "small.npz", "--batch-size", "4", "--model", "resnet14") == 2
+    assert call(anomalous_diffusion, "--dataset", "small.npz", "--batch-size", "4", "--model", "resnet14") == 2
     assert "(2, 3, 3, 1)" in capsys.readouterr().err and list(tmp_path.iterdir()) == [tmp_path / "small.npz"]
 
 
-def test_an_unprepared_data_set_fails_within_seconds(monkeypatch, capsys, tmp_path):
+def test_an_unprepared_data_set_fails_within_seconds(call, capsys, tmp_path):
     begin = time.monotonic()
-    assert call(monkeypatch, "--dataset", "cifar10", "--data-dir", tmp_path) == 2
+    assert call(anomalous_diffusion, "--dataset", "cifar10", "--data-dir", tmp_path) == 2
     assert str(tmp_path) in capsys.readouterr().err and time.monotonic() - begin < 20
 
 
-def test_an_unwritable_directory_is_refused(monkeypatch, capsys, tmp_path):
+def test_an_unwritable_directory_is_refused(call, capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    assert call(monkeypatch, *TINY, "--directory", tmp_path / "file" / "run") == 2
+    assert call(anomalous_diffusion, *TINY, "--directory", tmp_path / "file" / "run") == 2
     assert "Cannot" in capsys.readouterr().err
 
 

@@ -1,31 +1,20 @@
 """The path experiment from the command line: what it leaves behind, and what it refuses."""
 
-import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import command_line, fractal_path
+from experiments import fractal_path
 from sgd_diffusion.results import load_run
 
 TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "100",
         "--batch-size", "16", "--probe-size", "20"]
 
 
-def call(monkeypatch, *arguments):
-    """Exit code of the command line, in this process."""
-    monkeypatch.setattr(sys, "argv", ["fractal_path", *map(str, arguments)])
-    try:
-        command_line.main(fractal_path.experiment, fractal_path.PRESETS, fractal_path.__doc__)
-    except SystemExit as exit:
-        return exit.code
-    return 0
-
-
-def test_a_run_leaves_results_figures_and_summary(monkeypatch, capsys, tmp_path):
+def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(monkeypatch, *TINY, "--directory", directory) == 0
+    assert call(fractal_path, *TINY, "--directory", directory) == 0
     out = capsys.readouterr().out
     assert {"config.json", "scaling.nc", "summary.txt", "fractal_path_0.05.png"} <= {p.name for p in directory.iterdir()}
     summary = (directory / "summary.txt").read_text()
@@ -37,9 +26,9 @@ def test_a_run_leaves_results_figures_and_summary(monkeypatch, capsys, tmp_path)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [(["--window", "99"], "'window'=99"), (["--probe-size", "-1"], "probe_size")])
-def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, words):
+def test_bad_input_is_one_message_and_exit_code_2(call, monkeypatch, capsys, tmp_path, arguments, words):
     monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, *TINY, *arguments) == 2
+    assert call(fractal_path, *TINY, *arguments) == 2
     said = capsys.readouterr()
     assert words in said.err and "Traceback" not in said.err
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,21 @@
+"""The command lines of experiments, called in this process."""
+
+import sys
+
+import pytest
+
+from experiments import command_line
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """`call(experiment, *arguments)`: the exit code of an experiment's command line."""
+    def run(experiment, *arguments):
+        monkeypatch.setattr(sys, "argv", [experiment.__name__, *map(str, arguments)])
+        try:
+            command_line.main(experiment.experiment, experiment.PRESETS, experiment.__doc__)
+        except SystemExit as exit:
+            return exit.code
+        return 0
+
+    return run
