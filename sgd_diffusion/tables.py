@@ -154,7 +154,8 @@ def fractal_path(dataset):
 
         - ``dimension`` of a single power law, ``dimension_below`` and ``dimension_above`` of two that meet at the contour
           length ``crossover`` (``crossover_low``, ``crossover_high``), with errors
-          (:func:`~sgd_diffusion.analysis.paths.path_dimension` on contour lengths up to half that of the window);
+          (:func:`~sgd_diffusion.analysis.paths.path_dimension` on contour lengths from 10 mean steps, or T/20 if that is
+          less, to half that of the window);
         - ``self_affinity``, chi of squared excursion ~ squared end-to-end distance^chi, its error and ``verdict``
           (:func:`~sgd_diffusion.analysis.paths.self_affinity` on lengths from 10 to T/2);
         - ``noise_floor`` of mini-batch losses with its error (:func:`~sgd_diffusion.analysis.roughness.batch_noise_floor`);
@@ -189,10 +190,12 @@ def _path_row(path, floor):
 def _dimension_of(path):
     names = ("dimension", "dimension_error", "dimension_below", "dimension_below_error", "dimension_above",
              "dimension_above_error", "crossover", "crossover_low", "crossover_high", "x_min", "x_max")
-    contour = path["contour_length"].values
+    contour, steps = path["contour_length"].values, path.sizes["point"] - 1
+    whole = np.nanmax(contour, initial=0)
+    shortest = min(10, steps / 20)  # in mean steps: a single step is straight, R = s, however the path winds
     try:
-        fit = paths.path_dimension(contour, path["squared_end_to_end"].values, x_max=np.nanmax(contour, initial=0) / 2,
-                                   replicates=path["squared_end_to_end_replicates"].values)
+        fit = paths.path_dimension(contour, path["squared_end_to_end"].values, x_min=shortest * whole / steps,
+                                   x_max=whole / 2, replicates=path["squared_end_to_end_replicates"].values)
     except InputError:  # a window too short for so many bins
         return dict.fromkeys(names, np.nan)
     return {name: getattr(fit, name) for name in names}

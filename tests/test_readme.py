@@ -1,27 +1,41 @@
 """The README's library examples run as they stand."""
 
+import contextlib
+import io
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_there_are_examples():
-    assert len(EXAMPLES) == 2
+@pytest.fixture(scope="module")
+def outputs():
+    """What each example prints, run in order in one session, as a reader would."""
+    printed, session = [], {}
+    for example in EXAMPLES:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile(example, "README.md", "exec"), session)
+        printed.append(out.getvalue())
+    return printed
+
+
+def test_examples_are_short_and_print_something(outputs):
+    assert len(outputs) == 3
     assert all(len([line for line in example.splitlines() if line.strip()]) <= 12 for example in EXAMPLES)
+    assert all(output.strip() for output in outputs)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["trajectory", "ensemble"])
-def test_example_runs(example, capsys):
-    exec(compile(example, "README.md", "exec"), {})
-    assert capsys.readouterr().out.strip()
-
-
-def test_the_exponent_of_the_example_is_that_of_brownian_motion(capsys):
-    exec(compile(EXAMPLES[0], "README.md", "exec"), {})
-    exponent = float(re.match(r"exponent ([\d.]+)", capsys.readouterr().out)[1])
+def test_the_exponents_of_the_examples_are_those_of_brownian_motion(outputs):
+    found = [float(number) for output in outputs[:2] for number in re.findall(r"(?:exponent|drift) ([\d.]+)", output)]
+    assert len(found) == 3
     # the exponent of one path of 500 dimensions and 1000 steps on lags 1-100 scatters by about 0.01
-    assert exponent == pytest.approx(1, abs=0.03)
+    assert found == pytest.approx([1, 1, 1], abs=0.03)
+
+
+def test_the_share_of_the_first_component_is_that_of_brownian_motion(outputs):
+    share = float(re.search(r"PC 1: ([\d.]+)", outputs[1])[1])
+    assert share == pytest.approx(6 / np.pi**2, abs=0.1)  # scatters by 0.7 / sqrt(500) = 0.03

@@ -4,6 +4,7 @@ import numpy as np
 
 from sgd_diffusion import tables
 from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.analysis.roughness import MIN_PAIRS
 from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, waiting_time_colors
 
 __all__ = ["fractal_path"]
@@ -18,7 +19,7 @@ def fractal_path(dataset, learning_rate=None):
     Upper row: (a) the first window's path of the first seed in its first two principal components; (b) squared
     end-to-end distance of fragments against their contour length, a line for each window (mean over seeds in bins), dots
     for single fragments of the first and the last window, and the power laws fitted to the first seed's first window;
-    (c) path dimension against waiting time, below and above the crossover where there is one.
+    (c) path dimension against waiting time, of one power law, and below and above the crossover where most seeds have one.
     Lower row: (d) squared transverse excursion against squared end-to-end distance, lengths of fragments along each line,
     dots for single fragments of T/10 steps; (e) mean squared loss against distance, of the probe (solid) and of
     mini-batches (dotted, first and last window) with their noise floor (horizontal), dots for single pairs;
@@ -75,7 +76,9 @@ def _path_panel(figure, axis, run):
     axis.plot(x, y, color="0.7", linewidth=0.4, zorder=1)
     points = axis.scatter(x, y, c=path["point"].values, s=1.2, cmap="cividis", linewidths=0, rasterized=True, zorder=2)
     axis.plot(x[0], y[0], "o", color="black", markersize=3, zorder=3)
-    axis.annotate("start", (x[0], y[0]), (3, 3), textcoords="offset points", **NOTE)
+    side = 1 if x[0] < 0 else -1  # towards the middle
+    axis.annotate("start", (x[0], y[0]), (4 * side, 0), textcoords="offset points", va="center",
+                  ha="left" if side > 0 else "right", **NOTE)
     axis.set(xlabel=f"PC 1 ({share[0]:.0f} % of variance)", ylabel=f"PC 2 ({share[1]:.0f} %)")
     bar = figure.colorbar(points, cax=axis.inset_axes([1.04, 0, 0.035, 1]))
     bar.set_label("step of the first window")
@@ -105,11 +108,10 @@ def _fitted_sides(fit):
 
 
 def _dimension_panel(axis, table):
-    two = np.isfinite(table["crossover"])
-    for side, label, (color, marker) in (("below", "below crossover", RANGE_STYLES[0]),
-                                         ("above", "above", RANGE_STYLES[1])):
-        _by_waiting_time(axis, table, f"dimension_{side}", label, color, marker)
-    _by_waiting_time(axis, table.where(~two), "dimension", "no crossover", RANGE_STYLES[2][0], RANGE_STYLES[2][1])
+    _by_waiting_time(axis, table, "dimension", "one power law", *RANGE_STYLES[2])
+    usual = np.isfinite(table["crossover"]).mean("seed") > 0.5
+    for side, label, (color, marker) in (("below", "below crossover", RANGE_STYLES[0]), ("above", "above", RANGE_STYLES[1])):
+        _by_waiting_time(axis, table.where(usual), f"dimension_{side}", label, color, marker)
     for value in (1, 2):
         axis.axhline(value, linestyle="--", **GUIDE)
     low, high = axis.get_ylim()
@@ -150,9 +152,10 @@ def _loss_panel(axis, run, table, colors):
         floor = 0.0 if kind == "probe" else float(fit["noise_floor"])
         x, y = _line(first["distance"].values, first[f"{kind}_msl"].values - floor, exponent, low, high)
         axis.plot(x, y + floor, **FITTED)
-        axis.annotate(f"2H = {exponent:.2f}", (np.sqrt(low * high), 2.5 * y[len(y) // 2]), ha="right", **NOTE)
+        axis.annotate(f"2H = {exponent:.2f}", (0.7 * np.sqrt(low * high), 4 * y[len(y) // 2]), ha="right", **NOTE)
     axis.set(xscale="log", yscale="log", xlabel="distance $d$", ylabel=f"mean squared loss ({kind})")
-    axis.set_ylim(bottom=1e-8 * axis.get_ylim()[1])
+    lowest = np.nanmin(run[f"{kind}_msl"].where(run["pairs"] >= MIN_PAIRS))
+    axis.set_ylim(bottom=max(0.3 * lowest, 1e-10 * axis.get_ylim()[1]))
     _guides(axis, {2: r"$\propto d^2$"})
 
 
@@ -162,7 +165,8 @@ def _hurst_panel(axis, table):
         if f"{kind}_exponent" in table:
             _by_waiting_time(axis, table, f"{kind}_exponent", label, color, marker)
     axis.axhline(2, linestyle="--", **GUIDE)
-    axis.annotate("smooth slope", (0.02, 2), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", **NOTE)
+    axis.annotate("smooth slope", (0.99, 2), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+                  ha="right", **NOTE)
     low, high = axis.get_ylim()
     axis.set_ylim(max(0, min(low, 0.8)), max(high, 2.4))
     axis.set(xlabel=r"waiting time $t_w$ (steps)", ylabel="exponent 2H of the loss")
