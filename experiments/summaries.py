@@ -15,12 +15,15 @@ error from a block bootstrap over the window). No drift: steps less their mean. 
 are 1 for independent steps, and 2 is what a smooth drift alone gives. tau_0, crossover: median lag."""
 PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Figs. 2-4; ResNets on CIFAR-10, learning rate 0.1): exponents 1.01 to 1.42 in the
 first regime and 0.60 to 0.88 in the second, tau_0 45 to 400 steps (single runs, slopes taken by hand, no error bars)."""
-PATH_COLUMNS = {"dimension": "D_f", "dimension_below": "D_f below", "dimension_above": "D_f above",
-                "self_affinity": "chi", "probe_exponent": "2H probe", "batch_exponent": "2H batch"}
+PATH_COLUMNS = [("dimension", "SGD", "D_f"), ("dimension", DRIFT_SUBTRACTED, "no drift"), ("dimension", "shuffled", "shuffled"),
+                ("dimension_below", "SGD", "below"), ("dimension_above", "SGD", "above"), ("self_affinity", "SGD", "chi"),
+                ("self_affinity", DRIFT_SUBTRACTED, "no drift"), ("self_affinity", "shuffled", "shuffled"),
+                ("probe_exponent", None, "2H probe"), ("batch_exponent", None, "2H batch")]
 PATH_LEGEND = """Mean ± standard deviation over seeds (one seed: ± its error from a block bootstrap over the window). D_f: path
-dimension of one power law, and below and above a crossover where there is one; 1 straight on, 2 Brownian. chi:
-squared excursion ~ squared end-to-end distance^chi; 1 self-similar. 2H: mean squared loss ~ distance^2H; 2 on a
-smooth slope."""
+dimension of one power law, of SGD and its surrogates (steps less their mean, steps in random order), and below and
+above a crossover where there is one; 1 straight on, 2 Brownian. chi: squared excursion ~ squared end-to-end
+distance^chi; 1 self-similar. 2H: mean squared loss ~ distance^2H, of mini-batches above the floor that their noise
+makes; 2 on a smooth slope."""
 PAPER_PATHS = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 6; ResNet-14 on CIFAR-10, batch 1024): mean squared loss of
 mini-batches with exponent 1.8 at larger distances in the first regime, flat late; paths called self-affine (single run, no
 error bars)."""
@@ -150,26 +153,28 @@ def fractal_path(dataset: xr.Dataset, table: xr.Dataset) -> str:
       dataset: of the run (`results.load_run`).
       table: its scaling (`tables.fractal_path`).
     """
-    columns = {name: title for name, title in PATH_COLUMNS.items() if name in table}
+    columns = [column for column in PATH_COLUMNS if column[0] in table]
     lines = [_what(dataset), PATH_LEGEND, ""]
     for rate in dataset.learning_rate.values:
         here = table.sel(learning_rate=rate)
         lines += [f"learning rate {rate:g}{_diverged(dataset.sel(learning_rate=rate))}",
-                  "     t_w" + "".join(f"{title:>14}" for title in columns.values()) + f"{'noise floor':>14}  verdict on paths"]
+                  "     t_w" + "".join(f"{title:>{CELL}}" for _, _, title in columns) + f"{'floor':>9}"]
         for window in range(dataset.sizes["window"]):
             row = here.isel(window=window)
-            cells = [_with_error(row[name].values, row[f"{name}_error"].values) for name in columns]
-            cells.append(_mean_short(row.noise_floor.values))
-            lines.append(f"{int(row.waiting_time):8d}" + "".join(f"{cell:>14}" for cell in cells) + f"  {_commonest(row)}")
-        lines.append("")
+            cells = [_with_error(row, name, motion) for name, motion, _ in columns]
+            lines.append(f"{int(row.waiting_time):8d}" + "".join(f"{cell:>{CELL}}" for cell in cells)
+                         + f"{_mean_short(row.noise_floor.values):>9}")
+        lines += [f"  {label} window: {_commonest(here.sel(motion='SGD').isel(window=window))}"
+                  for label, window in (("first", 0), ("last", -1))] + [""]
     return "\n".join([*lines, PAPER_PATHS, ""])
 
 
-def _with_error(values, errors):
-    average = ensemble_average(values)
+def _with_error(row, name, motion):
+    value, error = (row[key] if motion is None else row[key].sel(motion=motion) for key in (name, f"{name}_error"))
+    average = ensemble_average(value.values)
     if average.count == 0:
         return "-"
-    return f"{average.mean:.2f}±{average.std if average.count > 1 else np.nanmax(errors):.2f}"
+    return f"{average.mean:.2f}±{average.std if average.count > 1 else np.nanmax(error.values):.2f}"
 
 
 def _mean_short(values):
@@ -179,4 +184,5 @@ def _mean_short(values):
 
 def _commonest(row):
     verdicts, counts = np.unique(row.verdict.values[np.isfinite(row.self_affinity.values)], return_counts=True)
-    return ", ".join(f"{verdict} ({count})" for verdict, count in zip(verdicts, counts, strict=True))
+    found = ", ".join(f"{verdict} ({count})" for verdict, count in zip(verdicts, counts, strict=True))
+    return found or "no member left"

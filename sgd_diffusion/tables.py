@@ -150,7 +150,8 @@ def fractal_path(dataset):
             ``probe_loss``.
 
     Returns:
-        Dataset with dimensions (window, seed, learning_rate), NaN for members without a path, and
+        Dataset with dimensions (window, seed, learning_rate), NaN for members without a path, and, with ``motion`` in
+        front, for SGD and its surrogates,
 
         - ``dimension`` of a single power law, ``dimension_below`` and ``dimension_above`` of two that meet at the contour
           length ``crossover`` (``crossover_low``, ``crossover_high``), with errors
@@ -158,6 +159,9 @@ def fractal_path(dataset):
           less, to half that of the window);
         - ``self_affinity``, chi of squared excursion ~ squared end-to-end distance^chi, its error and ``verdict``
           (:func:`~sgd_diffusion.analysis.paths.self_affinity` on lengths from 10 to T/2);
+
+        and of the losses
+
         - ``noise_floor`` of mini-batch losses with its error (:func:`~sgd_diffusion.analysis.roughness.batch_noise_floor`);
         - ``probe_exponent`` (with a probe) and ``batch_exponent``, the latter above the noise floor: 2H, with errors
           and the fitted distances ``probe_exponent_min``, ``probe_exponent_max`` and so on
@@ -168,15 +172,22 @@ def fractal_path(dataset):
     floor = roughness.batch_noise_floor(*(dataset[name].transpose(*dims, "point").values
                                           for name in ("loss", "probe_loss") if name in dataset))
     table = members.assign(noise_floor=(dims, floor.floor), noise_floor_error=(dims, floor.standard_error))
-    rows = [_path_row(dataset.isel(dict(zip(dims, index, strict=True))), floor.floor[index])
-            for index in np.ndindex(*(dataset.sizes[dim] for dim in dims))]
-    shape = tuple(dataset.sizes[dim] for dim in dims)
-    return table.assign({name: (dims, np.reshape([row[name] for row in rows], shape)) for name in rows[0]})
+    sizes = {dim: dataset.sizes[dim] for dim in dims}
+    shapes = _rows(dataset, {"motion": dataset.sizes["motion"]} | sizes,
+                   lambda path, index: _dimension_of(path) | _self_affinity_of(path))
+    losses = _rows(dataset, sizes, lambda path, index: _hurst_of(path, floor.floor[index]))
+    return table.assign(shapes | losses).assign_coords(motion=dataset["motion"])
 
 
-def _path_row(path, floor):
-    """The numbers of one member's window."""
-    row = _dimension_of(path) | _self_affinity_of(path)
+def _rows(dataset, sizes, row):
+    """Numbers {name: (dims, array)} from `row(part of the dataset, its indices)` for all combinations of indices."""
+    found = [row(dataset.isel(dict(zip(sizes, index, strict=True))), index) for index in np.ndindex(*sizes.values())]
+    return {name: (tuple(sizes), np.reshape([numbers[name] for numbers in found], tuple(sizes.values())))
+            for name in found[0]}
+
+
+def _hurst_of(path, floor):
+    row = {}
     for kind, below in (("probe", 0.0), ("batch", floor)):
         if f"{kind}_msl" in path:
             fit = roughness.hurst_exponent(

@@ -89,7 +89,9 @@ def test_the_regime_changes_where_the_first_window_is_subdiffusive(measured_run,
 
 def test_fractal_path_of_a_walk_down_a_slope(measured_run):
     table = fractal_path(measured_run).isel(learning_rate=0)
-    assert dict(table.sizes) == {"window": 2, "seed": 2}
+    assert dict(table.sizes) == {"motion": 3, "window": 2, "seed": 2}
+    shuffled, table = table.sel(motion="shuffled"), table.sel(motion="SGD")
+    assert 0.8 < shuffled.dimension.isel(window=0, seed=0) < 2.5
     first = table.isel(window=0, seed=0)
     assert 1 < first.dimension < 2 and first.dimension_error > 0
     assert 0.5 < first.self_affinity < 1.2 and str(first.verdict.values) in ("self-affine", "self-similar", "undecided")

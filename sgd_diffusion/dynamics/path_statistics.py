@@ -20,6 +20,8 @@ NUM_REPLICATES = 100  # the standard deviation over replicates is then known to 
 NUM_DRAWS = 10
 NUM_FRAGMENTS = 50  # as many as Chen, Qu & Gong show
 NUM_PAIRS = 2000
+MOTIONS = ["SGD", "drift subtracted", "shuffled"]
+DRIFT_SUBTRACTED = 1  # among them
 # Bins of distances and contour lengths, ten a decade, alike for all windows and members, which can then be averaged.
 EDGES = 10 ** (np.arange(-60, 41) / 10)
 CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
@@ -62,12 +64,15 @@ def controls(window: int) -> PathMeasurement:
 
 
 def shape(window: int) -> PathMeasurement:
-    """How crooked, how wide and in how many directions the path is.
+    """How crooked, how wide and in how many directions the path is, beside two of its surrogates.
 
-    In bins of contour length (`contour_bin`): `contour_length`, `squared_end_to_end` with replicates, and `fragments`, how
-    many there are. By `fragment_length`: `squared_end_to_end_by_length` and `squared_excursion_by_length` with replicates.
-    Of single fragments of T/10 steps (`fragment`): `fragment_squared_end_to_end`, `fragment_squared_excursion`, and over
-    all of these fragments `excursion_slope` with its error. `explained_variance_ratio(component)` of 10 principal
+    For each `motion`, of SGD, drift subtracted and shuffled (see `analysis.surrogates`; one shuffle): in bins of contour
+    length (`contour_bin`) `contour_length`, `squared_end_to_end` with replicates, and `fragments`, how many there are; by
+    `fragment_length` `squared_end_to_end_by_length` and `squared_excursion_by_length` with replicates. End-to-end distances
+    without the drift are corrected for the bridge, as those of steps in random order.
+
+    Of SGD alone, single fragments of T/10 steps (`fragment`): `fragment_squared_end_to_end`, `fragment_squared_excursion`,
+    and over all of these fragments `excursion_slope` with its error; `explained_variance_ratio(component)` of 10 principal
     components, and the `scores(point, score)` of the first 3.
     """
     lengths = standard_lags(window)
@@ -76,21 +81,28 @@ def shape(window: int) -> PathMeasurement:
     shown = np.linspace(0, window - length, min(NUM_FRAGMENTS, window - length + 1)).astype(int)
     components = min(10, window)
 
+    def of_motion(key, gram):
+        end_to_end, by_length = paths.end_to_end(gram, bins=EDGES), paths.excursions_by_length(gram, lengths)
+        curves = _with_replicates(key, squared_end_to_end=end_to_end,
+                                  squared_end_to_end_by_length=by_length.squared_end_to_end,
+                                  squared_excursion_by_length=by_length.squared_excursion)
+        share = end_to_end.x / paths.contour_length(gram)[-1]  # of the whole length
+        return curves | {"contour_length": end_to_end.x, "fragments": end_to_end.counts.sum(axis=0)}, share
+
     def measure(record):
         gram = record.step_gram
-        key = jax.random.key(0)
+        bootstrap_key, shuffle_key = jax.random.split(jax.random.key(0))
         with jax.enable_x64(gram.dtype == jnp.float64):
-            end_to_end = paths.end_to_end(gram, bins=EDGES)
-            by_length = paths.excursions_by_length(gram, lengths)
+            motions = [gram, surrogates.drift_subtracted(gram), surrogates.shuffled_steps(shuffle_key, gram)]
+            curves, share = jax.lax.map(lambda motion: of_motion(bootstrap_key, motion), jnp.stack(motions))
+            for name, bridge in (("squared_end_to_end", 1 - share[DRIFT_SUBTRACTED]),
+                                 ("squared_end_to_end_by_length", surrogates.bridge_factor(window, lengths))):
+                for curve in (name, f"{name}_replicates"):
+                    curves[curve] = curves[curve].at[DRIFT_SUBTRACTED].divide(jnp.asarray(bridge, gram.dtype))
             fragments = paths.transverse_excursions(gram, length)
-            slope = paths.excursion_slope(key, fragments, num_resamples=NUM_REPLICATES)
+            slope = paths.excursion_slope(bootstrap_key, fragments, num_resamples=NUM_REPLICATES)
             principal = paths.principal_components(gram, components)
-            return {
-                "contour_length": end_to_end.x,
-                "fragments": end_to_end.counts.sum(axis=0),
-                **_with_replicates(key, squared_end_to_end=end_to_end,
-                                   squared_end_to_end_by_length=by_length.squared_end_to_end,
-                                   squared_excursion_by_length=by_length.squared_excursion),
+            return curves | {
                 "fragment_squared_end_to_end": fragments.squared_end_to_end[shown],
                 "fragment_squared_excursion": fragments.squared_excursion[shown],
                 "excursion_slope": slope.slope,
@@ -99,14 +111,16 @@ def shape(window: int) -> PathMeasurement:
                 "scores": principal.scores[:, :3],
             }
 
-    return PathMeasurement(measure, {
+    of_motions = {
         "contour_length": ("contour_bin",), "fragments": ("contour_bin",),
         **_dims_with_replicates("contour_bin", "squared_end_to_end"),
-        **_dims_with_replicates("fragment_length", "squared_end_to_end_by_length", "squared_excursion_by_length"),
+        **_dims_with_replicates("fragment_length", "squared_end_to_end_by_length", "squared_excursion_by_length")}
+    return PathMeasurement(measure, {name: ("motion", *dims) for name, dims in of_motions.items()} | {
         "fragment_squared_end_to_end": ("fragment",), "fragment_squared_excursion": ("fragment",),
         "excursion_slope": (), "excursion_slope_error": (),
         "explained_variance_ratio": ("component",), "scores": ("point", "score"),
-    }, {"contour_bin": CENTRES, "fragment_length": lengths, "fragment": shown, "component": np.arange(1, components + 1)})
+    }, {"motion": MOTIONS, "contour_bin": CENTRES, "fragment_length": lengths, "fragment": shown,
+        "component": np.arange(1, components + 1)})
 
 
 def roughness(window: int, *, probe: bool) -> PathMeasurement:

@@ -8,15 +8,19 @@ from sgd_diffusion import tables
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.lags import STANDARD_STRIDE, standard_ranges
 from sgd_diffusion.analysis.scaling import local_exponent
-from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, waiting_time_colors
+from sgd_diffusion.plots.style import (
+    CONTROL_MARKER,
+    CONTROL_STYLES,
+    GUIDE,
+    NOTE,
+    RANGE_STYLES,
+    STYLE,
+    WIDTH,
+    waiting_time_colors,
+)
 
 __all__ = ["anomalous_diffusion"]
 
-CONTROL_STYLES = {
-    "drift subtracted": {"marker": "v", "linestyle": "--", "linewidth": 0.5},
-    "shuffled": {"marker": "x", "linestyle": "none"},
-    "full-batch descent": {"marker": "^", "linestyle": ":", "linewidth": 0.5},
-}
 ONSET = {"linestyle": "none", "marker": "o", "markersize": 2.8, "markerfacecolor": "white", "markeredgewidth": 0.7}
 
 
@@ -170,11 +174,9 @@ def _exponent_panel(axis, fits, ranges):
         axis.errorbar(x, center, error, label=f"{name} lags", **style)
         for motion in shown:
             center, _, _ = _seeds(on_range.sel(motion=motion))
-            style = {"color": color, "markersize": 3.2, "markerfacecolor": "white", "markeredgewidth": 0.6}
-            axis.plot(x, center, **style, **CONTROL_STYLES[motion])
+            axis.plot(x, center, color=color, **CONTROL_MARKER, **CONTROL_STYLES[motion])
     for motion in shown:
-        axis.plot([], [], color="0.35", markersize=3.2, markerfacecolor="white", markeredgewidth=0.6, label=motion,
-                  **CONTROL_STYLES[motion])
+        axis.plot([], [], color="0.35", label=motion, **CONTROL_MARKER, **CONTROL_STYLES[motion])
     axis.axhline(1, linestyle="--", **GUIDE)
     if len(waiting_times) <= 5:
         axis.set_xticks(waiting_times)

@@ -5,7 +5,16 @@ import numpy as np
 from sgd_diffusion import tables
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.roughness import MIN_PAIRS
-from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, waiting_time_colors
+from sgd_diffusion.plots.style import (
+    CONTROL_MARKER,
+    CONTROL_STYLES,
+    GUIDE,
+    NOTE,
+    RANGE_STYLES,
+    STYLE,
+    WIDTH,
+    waiting_time_colors,
+)
 
 __all__ = ["fractal_path"]
 
@@ -19,7 +28,8 @@ def fractal_path(dataset, learning_rate=None):
     Upper row: (a) the first window's path of the first seed in its first two principal components; (b) squared
     end-to-end distance of fragments against their contour length, a line for each window (mean over seeds in bins), dots
     for single fragments of the first and the last window, and the power laws fitted to the first seed's first window;
-    (c) path dimension against waiting time, of one power law, and below and above the crossover where most seeds have one.
+    (c) path dimension against waiting time, of one power law, and below and above the crossover where most seeds have one,
+    and of the path's surrogates (one power law, in grey).
     Lower row: (d) squared transverse excursion against squared end-to-end distance, lengths of fragments along each line,
     dots for single fragments of T/10 steps; (e) mean squared loss against distance, of the probe (solid) and of
     mini-batches (dotted, first and last window) with their noise floor (horizontal), dots for single pairs;
@@ -42,17 +52,18 @@ def fractal_path(dataset, learning_rate=None):
     rates = dataset["learning_rate"].values
     run = dataset.sel(learning_rate=[rates[0] if learning_rate is None else learning_rate])
     table = tables.fractal_path(run).isel(learning_rate=0)
-    run = run.isel(learning_rate=0)
+    run = run.isel(learning_rate=0).sel(motion="SGD")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.1), dpi=200, layout="constrained")
         axes = figure.subplots(2, 3)
-        if not np.any(np.isfinite(table["self_affinity"])):
+        sgd = table.sel(motion="SGD")
+        if not np.any(np.isfinite(sgd["self_affinity"])):
             for axis in axes.flat:
                 axis.text(0.5, 0.5, "no member moved, or all diverged", transform=axis.transAxes, ha="center", **NOTE)
             return figure
         colors = waiting_time_colors(run["waiting_time"].values)
         _path_panel(figure, axes[0, 0], run)
-        _end_to_end_panel(axes[0, 1], run, table, colors)
+        _end_to_end_panel(axes[0, 1], run, sgd, colors)
         _dimension_panel(axes[0, 2], table)
         _excursion_panel(axes[1, 0], run, colors)
         _loss_panel(axes[1, 1], run, table, colors)
@@ -108,6 +119,11 @@ def _fitted_sides(fit):
 
 
 def _dimension_panel(axis, table):
+    for motion, style in CONTROL_STYLES.items():
+        if motion in table["motion"]:
+            control = ensemble_average(table["dimension"].sel(motion=motion).transpose("window", "seed").values, axis=1).mean
+            axis.plot(table["waiting_time"].values, control, label=motion, color="0.55", **CONTROL_MARKER, **style)
+    table = table.sel(motion="SGD")
     _by_waiting_time(axis, table, "dimension", "one power law", *RANGE_STYLES[2])
     usual = np.isfinite(table["crossover"]).mean("seed") > 0.5
     for side, label, (color, marker) in (("below", "below crossover", RANGE_STYLES[0]), ("above", "above", RANGE_STYLES[1])):

@@ -6,7 +6,7 @@ is told otherwise.
 
 import numpy as np
 
-__all__ = ["GUIDE", "NOTE", "RANGE_STYLES", "STYLE", "WIDTH", "waiting_time_colors"]
+__all__ = ["CONTROL_MARKER", "CONTROL_STYLES", "GUIDE", "NOTE", "RANGE_STYLES", "STYLE", "WIDTH", "waiting_time_colors"]
 
 STYLE = {
     "font.size": 7,
@@ -34,6 +34,12 @@ STYLE = {
 WIDTH = 7.1  # inches, 180 mm
 GUIDE = {"color": "0.45", "linewidth": 0.7}
 NOTE = {"color": "0.35", "fontsize": 6.5}
+CONTROL_STYLES = {
+    "drift subtracted": {"marker": "v", "linestyle": "--", "linewidth": 0.5},
+    "shuffled": {"marker": "x", "linestyle": "none"},
+    "full-batch descent": {"marker": "^", "linestyle": ":", "linewidth": 0.5},
+}
+CONTROL_MARKER = {"markersize": 3.2, "markerfacecolor": "white", "markeredgewidth": 0.6}
 RANGE_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]  # Okabe and Ito
 
 

@@ -68,13 +68,17 @@ def test_shape_is_that_of_the_path(measured, record):
     for name, value in (("explained_variance_ratio", paths.principal_components(gram, 10).explained_variance_ratio),
                         ("scores", paths.principal_components(gram, 3).scores)):
         np.testing.assert_allclose(measured[name][0], value, rtol=1e-6, atol=1e-9)
-    assert measured["fragments"][0].sum() == STEPS * (STEPS + 1) / 2
+    assert np.all(measured["fragments"][0].sum(axis=1) == STEPS * (STEPS + 1) / 2)
     lengths = standard_lags(STEPS)
     lengths = lengths[(lengths >= 2) & (lengths <= STEPS // 2)]
-    np.testing.assert_allclose(measured["squared_end_to_end_by_length"][0], displacement.time_averaged_msd(gram, lengths),
+    np.testing.assert_allclose(measured["squared_end_to_end_by_length"][0, 0], displacement.time_averaged_msd(gram, lengths),
                                rtol=1e-9)
     excursions = [np.asarray(paths.transverse_excursions(gram, int(n)).squared_excursion).mean() for n in lengths]
-    np.testing.assert_allclose(measured["squared_excursion_by_length"][0], excursions, rtol=1e-9)
+    np.testing.assert_allclose(measured["squared_excursion_by_length"][0, 0], excursions, rtol=1e-9)
+    without_drift = surrogates.drift_subtracted_msd(gram, lengths)
+    np.testing.assert_allclose(measured["squared_end_to_end_by_length"][0, 1], without_drift, rtol=1e-9)
+    whole = np.sqrt(np.diagonal(gram)).sum()  # a shuffle keeps the whole length
+    assert np.nanmax(measured["contour_length"][0, 2]) <= whole * (1 + 1e-9)
     assert np.isfinite(measured["excursion_slope_error"][0])
 
 
@@ -103,4 +107,4 @@ def test_the_statistics_of_a_run_are_those_of_its_gram_matrices(make_regression)
     gram = run.step_gram.isel(window=1, seed=1, learning_rate=0).values
     ratios = run.explained_variance_ratio.isel(window=1, seed=1, learning_rate=0)
     np.testing.assert_allclose(ratios, paths.principal_components(gram, 10).explained_variance_ratio, rtol=1e-6, atol=1e-12)
-    assert run.fragments.sel(seed=0, window=0, learning_rate=0.05).sum() == 40 * 41 / 2
+    assert run.fragments.sel(seed=0, window=0, learning_rate=0.05, motion="SGD").sum() == 40 * 41 / 2

@@ -21,6 +21,7 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     assert summary in out and "learning rate 0.05" in summary and len(summary.splitlines()) < 40
     run = load_run(directory)
     assert np.isfinite(run.msd).all() and (run.fragments.sum("contour_bin") == 100 * 101 / 2).all()
+    assert run.motion.values.tolist() == ["SGD", "drift subtracted", "shuffled"]
     with xr.open_dataset(directory / "scaling.nc", engine="h5netcdf") as table:
         assert table.probe_exponent.dims == ("window", "seed", "learning_rate") and "configuration" in table.attrs
 
