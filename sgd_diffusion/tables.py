@@ -56,7 +56,7 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
     longest = int(dataset["lag"].values[-1])
     ranges = standard_ranges(longest) if ranges is None else dict(ranges)
     curves = msd.dims[:-1]
-    found = {motion: fits for motion, fits in _all_fits(dataset, curves, ranges)}
+    found = dict(_all_fits(dataset, curves, ranges))
     onset = scaling.superdiffusion_onset(dataset["lag"].values, msd.values, max_rmse=max_rmse)
     lags, on_fit_lags = _at_fit_lags(dataset, "msd", curves)
     local = scaling.local_exponent(lags, on_fit_lags, stride=min(STANDARD_STRIDE, len(lags) - 1))
