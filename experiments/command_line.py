@@ -32,7 +32,8 @@ def main(experiment: Callable[[Options], None], presets: Mapping[str, Options], 
     try:
         options = parse(presets, description, sys.argv[1:])
         use_cores_as_devices()
-        interruptibly(lambda: experiment(options))
+        interruptibly(lambda: experiment(options),
+                      hint="; finished windows are kept: continue with --resume --directory DIR")
     except (InputError, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)
@@ -77,8 +78,8 @@ def options_as_json(options) -> dict:
     return {name: plain(value) for name, value in dataclasses.asdict(options).items() if name not in ("resume", "directory")}
 
 
-def interruptibly(work: Callable[[], Any]) -> None:
-    """Do the work in a thread of its own, so that Ctrl-C ends the program at once.
+def interruptibly(work: Callable[[], Any], *, hint: str = "") -> None:
+    """Do the work in a thread of its own, so that Ctrl-C ends the program at once, with a hint how to go on.
 
     A compiled program holds the interpreter's main thread until it returns, minutes later perhaps. Ending the process
     without ado is safe: a run directory survives a kill at any moment.
@@ -97,7 +98,7 @@ def interruptibly(work: Callable[[], Any]) -> None:
         while thread.is_alive():
             thread.join(0.1)
     except KeyboardInterrupt:
-        print("\ninterrupted; finished windows are kept: continue with --resume --directory DIR", file=sys.stderr)
+        print(f"\ninterrupted{hint}", file=sys.stderr)
         sys.stdout.flush()
         os._exit(INTERRUPTED)
     if failures:
