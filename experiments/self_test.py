@@ -308,9 +308,12 @@ def end_to_end(gram):
 def self_affinity(all_grams):
     """Self-affinity chi of each path, over lengths of 10 to 200 steps."""
     lengths = np.unique(np.rint(np.geomspace(10, 200, 12)).astype(int))
-    found = each(lambda gram: paths.excursions_by_length(gram, lengths), all_grams)
-    ends, excursions = (average.sums.sum(axis=1) / average.counts.sum(axis=1) for average in found)
-    return (scaling.fit_power_law(lengths, excursions).exponent / scaling.fit_power_law(lengths, ends).exponent)
+    def curves(gram):
+        found = paths.excursions_by_length(gram, lengths)
+        return [(pairs.average(curve), pairs.block_bootstrap(jax.random.key(0), curve)) for curve in found]
+
+    (ends, *end_replicates), (excursions, *excursion_replicates) = each(curves, all_grams)
+    return paths.self_affinity(lengths, ends, excursions, replicates=[*end_replicates, *excursion_replicates]).exponent
 
 
 def loss_checks(lab: Laboratory) -> Iterator[Check]:

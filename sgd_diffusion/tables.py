@@ -11,7 +11,7 @@ from sgd_diffusion.errors import InputError
 __all__ = ["exponents", "fractal_path"]
 
 SGD = "SGD"
-# The motions whose exponents stand side by side: variable, whether it has random draws, and where its errors come from.
+# The motions whose exponents stand beside those of SGD, and the variables that hold their MSD.
 CONTROLS = {
     "drift subtracted": "drift_subtracted_msd",
     "shuffled": "shuffled_msd",

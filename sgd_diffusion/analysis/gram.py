@@ -31,9 +31,7 @@ def upper_squared_displacements(step_gram):
 def diagonal_means(upper):
     """Means along the diagonals 0..n-1 of an (n, n) matrix whose lower triangle is zero, (n,)."""
     n = upper.shape[0]
-    # Read with rows of n+1, entry (i, j) of an n x n matrix lies in column j - i: diagonals become columns.
-    columns = jnp.pad(upper.ravel(), (0, n)).reshape(n, n + 1)[:, :n]
-    return columns.sum(axis=0) / (n - jnp.arange(n)).astype(upper.dtype)
+    return by_start_and_lag(upper).sum(axis=0) / (n - jnp.arange(n)).astype(upper.dtype)
 
 
 def by_start_and_lag(upper):
@@ -42,7 +40,8 @@ def by_start_and_lag(upper):
     The lower triangle has to be zero.
     """
     n = upper.shape[0]
-    return jnp.pad(upper.ravel(), (0, n)).reshape(n, n + 1)[:, :n]  # see diagonal_means
+    # Read with rows of n+1, entry (i, j) of an n x n matrix lies in column j - i: diagonals become columns.
+    return jnp.pad(upper.ravel(), (0, n)).reshape(n, n + 1)[:, :n]
 
 
 def non_negative(squares):
