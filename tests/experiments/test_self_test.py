@@ -19,6 +19,15 @@ def test_a_check_passes_within_three_errors_and_the_allowance(estimate, error, a
     assert Check("estimator", "process", 1.0, estimate, error, allowance).passed is passed
 
 
+def test_an_error_from_few_paths_covers_as_much_as_three_sigma():
+    """Student's t: of sound estimates from N = 5 paths as many pass as of normal ones within three sigma."""
+    rng = np.random.default_rng(0)
+    checks = [self_test.check("estimator", "process", 0.0, values) for values in rng.normal(size=(20_000, 5))]
+    failed = sum(not check.passed for check in checks)
+    expected = 20_000 * 0.0027
+    assert abs(failed - expected) < 4 * np.sqrt(expected)
+
+
 def test_a_wrong_estimator_fails(monkeypatch, capsys):
     def wrong_groups(lab):
         yield self_test.check("estimator", "process", 2.0, [1.0, 1.1, 0.9])
