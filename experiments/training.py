@@ -59,7 +59,12 @@ class TrainingOptions:
     probe_size: int = 0
     """Training examples on which the loss of every visited point is evaluated."""
     gradient_samples: int = 0
-    """Coordinates at which every mini-batch gradient is kept."""
+    """Coordinates at which every mini-batch gradient is kept; every layer gives some of them."""
+    gradient_layers: tuple[str, ...] | None = None
+    """Top-level layers that give these coordinates; by default all."""
+    frozen_passes: int = 0
+    """Passes over the training examples at the weights where every window ends, in which all mini-batch gradients are kept
+    at these coordinates; each costs as much as an epoch."""
     by_layer: bool = False
     """Keep the MSD of every top-level layer too."""
     sketch_dim: int | None = None

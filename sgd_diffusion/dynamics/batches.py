@@ -1,5 +1,8 @@
 """Which examples each step sees: a pure function of (key, step), so that a run can start anywhere in its own history."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -55,3 +58,37 @@ def take_batch(problem: Problem, rows: jax.Array, key: jax.Array):
     """The training examples in `rows` (B,), augmented with `key` if the problem has an augmentation."""
     batch = jax.tree.map(lambda leaf: leaf[rows], problem.examples)
     return batch if problem.augment is None else problem.augment(key, batch)
+
+
+def mean_over_batches(problem: Problem, function: Callable[[Any], Any], rows: jax.Array, *, batch_size: int,
+                      augmentation_key: jax.Array, keep: Callable[[Any], Any] = lambda value: None) -> tuple[Any, Any]:
+    """Mean of a function of the batches into which some examples are cut, one batch after the other in one `lax.scan`.
+
+    Args:
+      problem: has the examples.
+      function: `batch -> pytree of arrays`.
+      rows: (N,) rows of the examples; batch b takes those from b * batch_size on.
+      batch_size: examples in a batch; the last one has fewer where they do not divide N.
+      augmentation_key: key of the augmentation; the number of the batch is folded in.
+      keep: what is kept of the value of a batch, as arrays; nothing unless given.
+
+    Returns:
+      The sum over batches b of B_b / N times the value of batch b, and what is kept of the N // batch_size full batches,
+      stacked along a leading axis.
+    """
+    others = (rows.size - 1) // batch_size  # full batches before the last one, which has 1 to batch_size examples
+
+    def evaluate(number, own):
+        value = function(take_batch(problem, own, jax.random.fold_in(augmentation_key, number)))
+        return jax.tree.map(lambda leaf: leaf * (own.size / rows.size), value), keep(value)
+
+    def add(total, batch):
+        share, kept = evaluate(*batch)
+        return jax.tree.map(jnp.add, total, share), kept
+
+    last, kept_of_last = evaluate(others, rows[others * batch_size:])
+    before = rows[:others * batch_size].reshape(others, batch_size)
+    mean, kept = jax.lax.scan(add, last, (jnp.arange(others), before))
+    if rows.size % batch_size == 0:
+        kept = jax.tree.map(lambda values, value: jnp.concatenate([values, value[None]]), kept, kept_of_last)
+    return mean, kept

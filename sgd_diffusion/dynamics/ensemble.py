@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from sgd_diffusion.dynamics.batches import batch_indices
+from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, sgd, start
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
@@ -94,7 +95,8 @@ class Ensemble:
       report: host function `report(step, loss)` called from running windows, or None.
 
     Raises:
-      InputError: for a batch larger than the data, or more gradient samples than parameters.
+      InputError: for a batch larger than the data, gradient samples that the layers cannot give (see
+        `draw_coordinates`), or a projection to more dimensions than there are parameters.
     """
 
     def __init__(self, problem: Problem, plan: Plan, *,
@@ -107,6 +109,7 @@ class Ensemble:
         self.optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
         at_once = default_members_at_once(plan.num_members) if members_at_once is None else members_at_once
         self._check()
+        self._coordinates = draw_coordinates(problem, plan.gradient_samples, layers=plan.gradient_layers).indices
         # The members' start is made one by one: it is cheap, and so it cannot depend on how the windows are executed.
         self._start = jax.jit(map_members(self._start_member, members_at_once=1))
         self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
@@ -179,7 +182,7 @@ class Ensemble:
         problem = replace(self.problem, examples=examples, probe=probe)
         rows = batch_indices(keys.order, waiting_time, plan.window + 1, num_examples=problem.num_examples,
                              batch_size=plan.batch_size, sampling=plan.sampling)
-        recording = Recording(plan.gradient_samples, plan.by_layer, plan.sketch_dim, plan.full_batch_twin)
+        recording = Recording(self._coordinates, plan.by_layer, plan.sketch_dim, plan.full_batch_twin)
         carry, record = record_window(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation,
                                       waiting_time, recording=recording, report=self.report)
         return carry, self.measure_path(record)
@@ -206,10 +209,9 @@ class Ensemble:
                       batch_size=self.plan.batch_size, sampling=self.plan.sampling)
         params, _ = jax.eval_shape(self.problem.init, jax.random.key(0))
         size = sum(leaf.size for leaf in jax.tree.leaves(params))
-        for name in ("gradient_samples", "sketch_dim"):
-            if (getattr(self.plan, name) or 0) > size:
-                raise InputError(f"Parameter '{name}'={getattr(self.plan, name)} is out of range. Expected at most "
-                                 f"{size}, the number of parameters.")
+        if (self.plan.sketch_dim or 0) > size:
+            raise InputError(f"Parameter 'sketch_dim'={self.plan.sketch_dim} is out of range. Expected at most {size}, the "
+                             "number of parameters.")
 
 
 def _available_bytes() -> int | None:

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgd_diffusion.dynamics.batches import take_batch
+from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.sgd import Carry, loss_and_gradient, update
 from sgd_diffusion.problems.objectives import Problem
 
@@ -45,20 +45,11 @@ def full_batch_gradient(problem: Problem, params, state, *, batch_size: int, aug
     Returns:
       The loss () and its gradient, like params: sum over batches b of B_b / N times those of batch b.
     """
-    count = problem.num_examples
-    others = (count - 1) // batch_size  # full batches before the last one, which has 1 to batch_size examples
+    def evaluate(batch):
+        return loss_and_gradient(problem, params, state, batch)[:2]
 
-    def share(number, rows):
-        batch = take_batch(problem, rows, jax.random.fold_in(augmentation_key, number))
-        loss, gradient, _ = loss_and_gradient(problem, params, state, batch)
-        return jax.tree.map(lambda value: value * (rows.size / count), (loss, gradient))
-
-    def add(total, batch):
-        return jax.tree.map(jnp.add, total, share(*batch)), None
-
-    rows = jnp.arange(count)
-    last = share(others, rows[others * batch_size:])
-    return jax.lax.scan(add, last, (jnp.arange(others), rows[:others * batch_size].reshape(others, batch_size)))[0]
+    return mean_over_batches(problem, evaluate, jnp.arange(problem.num_examples), batch_size=batch_size,
+                             augmentation_key=augmentation_key)[0]
 
 
 def descend(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, steps: jax.Array, *,

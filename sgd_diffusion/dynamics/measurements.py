@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.analysis.lags import MIN_WINDOW
+from sgd_diffusion.dynamics.frozen_gradients import frozen_gradients
+from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
 from sgd_diffusion.dynamics.path_statistics import controls
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.schema import PathMeasurement, StateMeasurement
@@ -26,22 +28,25 @@ def displacements() -> PathMeasurement:
     return PathMeasurement(measure, {"msd": ("lag",), "displacement_from_start": ("lag",)})
 
 
-def series(*, probe: bool = False, gradient_samples: bool = False) -> PathMeasurement:
-    """`loss(point)` and `gradient_norm(update)`; with a probe `probe_loss(point)`, with gradient samples
-    `gradient_sample(update, coordinate)`.
-    """
+def series(*, probe: bool = False) -> PathMeasurement:
+    """`loss(point)` and `gradient_norm(update)`; with a probe `probe_loss(point)`."""
     dims = {"loss": ("point",), "gradient_norm": ("update",)}
     if probe:
         dims["probe_loss"] = ("point",)
-    if gradient_samples:
-        dims["gradient_sample"] = ("update", "coordinate")
 
     def measure(record):
-        values = {"loss": record.losses, "gradient_norm": record.gradient_norms, "probe_loss": record.probe_losses,
-                  "gradient_sample": record.gradient_samples}
+        values = {"loss": record.losses, "gradient_norm": record.gradient_norms, "probe_loss": record.probe_losses}
         return {name: values[name] for name in dims}
 
     return PathMeasurement(measure, dims)
+
+
+def gradient_samples(coordinates: GradientCoordinates) -> PathMeasurement:
+    """`gradient_sample(update, coordinate)`, every mini-batch gradient at the coordinates that the plan asks for, with
+    `coordinate_layer` and `coordinate_weight` (see `gradient_coordinates`).
+    """
+    return PathMeasurement(lambda record: {"gradient_sample": record.gradient_samples},
+                           {"gradient_sample": ("update", "coordinate")}, coordinates.labels())
 
 
 def layer_displacements(problem: Problem) -> PathMeasurement:
@@ -79,12 +84,16 @@ def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement |
     """Displacements with their controls (in windows of 10 updates and more), series, and what the plan and the problem
     ask for beyond them.
     """
-    chosen = [displacements(),
-              series(probe=problem.probe is not None, gradient_samples=plan.gradient_samples > 0)]
+    chosen = [displacements(), series(probe=problem.probe is not None)]
     if plan.window >= MIN_WINDOW:
         chosen.append(controls(plan.window))
     if plan.by_layer:
         chosen.append(layer_displacements(problem))
     if plan.full_batch_twin:
         chosen.append(twin_displacements())
+    if plan.gradient_samples:
+        coordinates = draw_coordinates(problem, plan.gradient_samples, layers=plan.gradient_layers)
+        chosen.append(gradient_samples(coordinates))
+        if plan.frozen_passes:
+            chosen.append(frozen_gradients(coordinates, num_passes=plan.frozen_passes, batch_size=plan.batch_size))
     return chosen

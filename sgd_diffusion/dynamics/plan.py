@@ -28,7 +28,11 @@ class Plan:
       momentum: heavy-ball coefficient in [0, 1).
       weight_decay: coefficient of the weights added to the gradient, >= 0.
       sampling: "epochs" (reshuffled, without replacement, full batches only) or "replacement".
-      gradient_samples: number of fixed coordinates at which every mini-batch gradient is recorded.
+      gradient_samples: number of fixed coordinates at which every mini-batch gradient is recorded, shared out among the
+        layers (see `gradient_coordinates`).
+      gradient_layers: top-level layers from which these coordinates are drawn, or None for all.
+      frozen_passes: passes over the training examples at the weights where every window ends, in each of which all
+        mini-batch gradients are recorded at these coordinates (see `frozen_gradients`); each costs as much as an epoch.
       by_layer: also keep the path statistics of every top-level layer.
       sketch_dim: dimension of the random projection of the increments for models too large to hold them, or None.
       full_batch_twin: also descend from the start of every window by full-batch gradient descent, the control for drift
@@ -51,6 +55,8 @@ class Plan:
     sketch_dim: int | None = None
     full_batch_twin: bool = False
     waiting_times: tuple[int, ...] | None = None
+    gradient_layers: tuple[str, ...] | None = None
+    frozen_passes: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "seeds", tuple(_integer("seeds", seed, 0, 2**32 - 1) for seed in self.seeds))
@@ -69,7 +75,7 @@ class Plan:
         if self.waiting_times is not None:
             self._check_waiting_times()
         _integer("batch_size", self.batch_size, 1)
-        _integer("gradient_samples", self.gradient_samples, 0)
+        self._check_gradients()
         _number("momentum", self.momentum, lambda x: 0 <= x < 1, "0 <= momentum < 1")
         _number("weight_decay", self.weight_decay, lambda x: 0 <= x < math.inf, "a finite coefficient >= 0")
         if self.sampling not in SAMPLINGS:
@@ -101,10 +107,24 @@ class Plan:
         """All that fixes the results of a window, as JSON-like values; the number of windows does not."""
         values = asdict(self)
         del values["num_windows"]
-        for name in ("full_batch_twin", "waiting_times"):
+        for name in ("full_batch_twin", "waiting_times", "gradient_layers", "frozen_passes"):
             if not values[name]:
                 del values[name]  # so that runs from before there was this option can be continued
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def _check_gradients(self):
+        _integer("gradient_samples", self.gradient_samples, 0)
+        _integer("frozen_passes", self.frozen_passes, 0)
+        if self.gradient_layers is not None:
+            layers = self.gradient_layers
+            if isinstance(layers, str) or not layers or len(set(layers)) < len(layers):
+                raise InputError(f"Parameter 'gradient_layers'={layers!r} is no sequence of names, empty, or has duplicates. "
+                                 "Expected the names of one or more layers, or None for all.")
+            object.__setattr__(self, "gradient_layers", tuple(layers))
+        for name in ("gradient_layers", "frozen_passes"):
+            if getattr(self, name) and not self.gradient_samples:
+                raise InputError(f"Parameter '{name}'={getattr(self, name)} was given with 'gradient_samples'=0. Expected "
+                                 "'gradient_samples' > 0, the number of coordinates at which gradients are kept.")
 
     def _check_waiting_times(self):
         times = tuple(_integer("waiting_times", time, 0) for time in self.waiting_times)

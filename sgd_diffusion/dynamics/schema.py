@@ -25,7 +25,8 @@ class PathMeasurement:
       function: pure function `WindowRecord -> {name: array}`, without member axes.
       dims: names of the dimensions of each array. Three of them get coordinates from the run: `lag` (T values, 1..T),
         `point` (T+1 values, 0..T, for quantities at w_t) and `update` (T values, 0..T-1, for quantities of a step).
-      coords: coordinates of further dimensions.
+      coords: coordinates of further dimensions, and further coordinates along any dimension as pairs (dimension,
+        values), such as {"layer": ["hidden", "output"], "parameters": ("layer", [42, 7])}.
     """
 
     function: Callable[[WindowRecord], dict[str, jax.Array]]
@@ -41,7 +42,7 @@ class StateMeasurement:
       function: pure function `(problem, params, state, key) -> {name: array}` of one member; the key is the member's
         own and differs between windows.
       dims: names of the dimensions of each array.
-      coords: coordinates of these dimensions.
+      coords: coordinates of these dimensions and along them, as in `PathMeasurement`.
     """
 
     function: Callable[[Problem, Any, Any, jax.Array], dict[str, jax.Array]]
@@ -53,24 +54,30 @@ class Schema:
     """The measurements of a run as one, and how their values become a labelled dataset.
 
     Raises:
-      InputError: if two measurements use the same name, or give one dimension different coordinates.
+      InputError: if two measurements use the same name, give different coordinates of one name, or coordinates along no
+        dimension of theirs.
     """
 
     def __init__(self, plan: Plan, measurements: Sequence[PathMeasurement | StateMeasurement]):
         self.plan, self.measurements = plan, measurements
-        self.dims: dict[str, tuple[str, ...]] = {}
         steps = np.arange(plan.window + 1)
-        self.coords: dict[str, Any] = {"lag": steps[1:], "point": steps, "update": steps[:-1]}
+        self.coords: dict[str, tuple[str, Sequence]] = {
+            "lag": ("lag", steps[1:]), "point": ("point", steps), "update": ("update", steps[:-1])}
         for measurement in measurements:
-            for name, dims in measurement.dims.items():
-                if name in self.dims or name in RESERVED:
-                    raise InputError(f"Parameter 'measurements' has two variables named {name!r}. Expected distinct names, "
-                                     f"other than {', '.join(RESERVED)}.")
-                self.dims[name] = tuple(dims)
-            for name, values in measurement.coords.items():
-                if list(self.coords.setdefault(name, values)) != list(values):
-                    raise InputError(f"Parameter 'measurements' gives dimension {name!r} two different coordinates. "
-                                     "Expected one, or dimensions of different names.")
+            for name, (dim, values) in _labelled(measurement).items():
+                stored_dim, stored = self.coords.setdefault(name, (dim, values))
+                if stored_dim != dim or list(stored) != list(values):
+                    raise InputError(f"Parameter 'measurements' gives two different coordinates {name!r}. Expected one, or "
+                                     "different names.")
+        # Coordinates along a dimension are variables like the others, with names of their own.
+        variables = [(name, (dim,)) for name, (dim, _) in self.coords.items() if name != dim]
+        variables += [variable for measurement in measurements for variable in measurement.dims.items()]
+        self.dims: dict[str, tuple[str, ...]] = {}
+        for name, dims in variables:
+            if name in self.dims or name in RESERVED:
+                raise InputError(f"Parameter 'measurements' has two variables named {name!r}. Expected distinct names, "
+                                 f"other than {', '.join(RESERVED)}.")
+            self.dims[name] = tuple(dims)
 
     def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
         """All path measurements of a member's window."""
@@ -92,7 +99,7 @@ class Schema:
         variables = {name: (("window", *members, *self.dims[name]), unstack(array)[None]) for name, array in values.items()}
         variables["diverged_at"] = (tuple(members), unstack(carry.diverged_at))
         used = {dim for dims, _ in variables.values() for dim in dims}
-        coords = members | {name: values for name, values in self.coords.items() if name in used}
+        coords = members | {name: coord for name, coord in self.coords.items() if coord[0] in used}
         coords |= {"window": [index], "waiting_time": ("window", [self.plan.starts()[index]])}
         return xr.Dataset(variables, coords)
 
@@ -106,3 +113,14 @@ class Schema:
                                      "names in its 'dims'.")
                 values |= found
         return values
+
+
+def _labelled(measurement: PathMeasurement | StateMeasurement) -> dict[str, tuple[str, Sequence]]:
+    """The coordinates of a measurement as pairs (dimension, values)."""
+    dims = {dim for dims in measurement.dims.values() for dim in dims}
+    pairs = {name: (name, values) if name in dims else values for name, values in measurement.coords.items()}
+    for name, pair in pairs.items():
+        if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] in dims):
+            raise InputError(f"Parameter 'measurements' has a coordinate {name!r} along no dimension. Expected the name of "
+                             f"one of {', '.join(sorted(dims))}, or a pair (dimension, values).")
+    return pairs

@@ -1,10 +1,11 @@
 """T steps of a member under `lax.scan`, and what remains of them: the step Gram matrix and a few series."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from sgd_diffusion.dynamics.batches import take_batch
@@ -29,7 +30,7 @@ class WindowRecord(NamedTuple):
         that the next window starts with.
       probe_losses: (T+1,) loss at w_t on the problem's fixed probe, or None without a probe.
       gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
-      gradient_samples: (T, S) the mini-batch gradient at S fixed coordinates; S = 0 unless asked for.
+      gradient_samples: (T, S) the mini-batch gradient at S coordinates; S = 0 unless asked for.
       layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it; empty unless asked for.
       twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without gradient noise (see
         `gradient_descent`), or None unless asked for; NaN also where the twin alone diverged.
@@ -86,22 +87,28 @@ def layer_name(path) -> str:
     return jax.tree_util.keystr(path[:1], simple=True)
 
 
+def flatten(tree) -> jax.Array:
+    """The entries of a pytree like params, leaf by leaf in the order of `jax.tree.leaves`, (P,)."""
+    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+
+
 class Recording(NamedTuple):
     """What to keep of a window beyond the series that cost nothing.
 
     Attributes:
-      gradient_samples: number S of coordinates, drawn once from `key`, at which every mini-batch gradient is kept.
+      gradient_coordinates: (S,) positions in the flattened gradient (see `flatten`) at which every mini-batch gradient is
+        kept, for example those of `gradient_coordinates.draw_coordinates`.
       by_layer: also keep the Gram matrix of every top-level layer.
       sketch_dim: if given, increments are replaced by a random projection to so many dimensions (a count sketch), for
         models whose T x P increments do not fit; every squared displacement then has a relative standard error of at
         most sqrt(2 / sketch_dim), the same for all lags and windows in sign and size.
       full_batch_twin: also descend by the full-batch gradient from where the window starts, and keep the Gram matrix of
         that path; costs about num_examples / batch_size times as much as the window itself.
-      key: chooses coordinates and projection; None for `jax.random.key(0)`, so that they are the same for all members,
-        windows and runs, which can then be compared.
+      key: chooses the projection; None for `jax.random.key(0)`, so that it is the same for all members, windows and
+        runs, which can then be compared.
     """
 
-    gradient_samples: int = 0
+    gradient_coordinates: Sequence[int] | np.ndarray = ()
     by_layer: bool = False
     sketch_dim: int | None = None
     full_batch_twin: bool = False
@@ -159,9 +166,12 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     Returns:
       The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient norms and samples are
       NaN; the Gram matrices are NaN in its window and in all later ones, since no statistic of them is one of SGD.
+
+    Raises:
+      InputError: for gradient coordinates that the gradient does not have.
     """
     size = sum(leaf.size for leaf in jax.tree.leaves(carry.params))
-    coordinates = _draw_coordinates(recording, size)
+    coordinates = _checked_coordinates(recording, size)
     keep = _projection(recording, size)
 
     update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every)
@@ -176,8 +186,7 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     def record(carry, inputs):
         probe_loss = probe_loss_at(carry)
         carry, info = update(carry, *inputs)
-        gradient = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(info.gradient)])
-        series = (info.loss, probe_loss, optax.tree.norm(info.gradient), gradient[coordinates])
+        series = (info.loss, probe_loss, optax.tree.norm(info.gradient), flatten(info.gradient)[coordinates])
         return carry, (keep(info.increment), mask_diverged(series, carry.diverged_at))
 
     def twin_gram():
@@ -208,15 +217,12 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     )
 
 
-def _recording_key(recording: Recording) -> jax.Array:
-    return jax.random.key(0) if recording.key is None else recording.key
-
-
-def _draw_coordinates(recording: Recording, size: int) -> jax.Array:
-    if not recording.gradient_samples:
-        return jnp.zeros((0,), jnp.int32)
-    key = jax.random.fold_in(_recording_key(recording), 0)
-    return jax.random.choice(key, size, (recording.gradient_samples,), replace=False)
+def _checked_coordinates(recording: Recording, size: int) -> np.ndarray:
+    coordinates = np.asarray(recording.gradient_coordinates, np.int32)
+    if coordinates.size and not 0 <= coordinates.min() <= coordinates.max() < size:
+        raise InputError(f"Parameter 'gradient_coordinates' has values from {coordinates.min()} to {coordinates.max()}. "
+                         f"Expected positions in the flattened gradient, 0 to {size - 1}.")
+    return coordinates
 
 
 def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
@@ -226,14 +232,14 @@ def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
     """
     if recording.sketch_dim is None:
         return lambda increment: increment
-    order_key, sign_key = jax.random.split(jax.random.fold_in(_recording_key(recording), 1))
+    key = jax.random.key(0) if recording.key is None else recording.key
+    order_key, sign_key = jax.random.split(jax.random.fold_in(key, 1))
     padded = -(-size // recording.sketch_dim) * recording.sketch_dim
     order = jax.random.permutation(order_key, padded)
     signs = jax.random.rademacher(sign_key, (padded,), jnp.float32)
 
     def project(increment):
-        flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(increment)])
-        flat = jnp.pad(flat, (0, padded - size)) * signs
+        flat = jnp.pad(flatten(increment), (0, padded - size)) * signs
         return flat[order].reshape(-1, recording.sketch_dim).sum(axis=0)
 
     return project

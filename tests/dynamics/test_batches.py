@@ -1,13 +1,15 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgd_diffusion.dynamics.batches import batch_indices
+from sgd_diffusion.dynamics.batches import batch_indices, mean_over_batches
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems.objectives import Problem
 
 KEY = jax.random.key(3)
 
@@ -51,6 +53,20 @@ def test_keys_give_independent_orders_and_jit_agrees():
     plain = batch_indices(KEY, 7, 6, **options)
     assert not np.array_equal(plain, batch_indices(jax.random.key(4), 7, 6, **options))
     np.testing.assert_array_equal(jax.jit(lambda key, start: batch_indices(key, start, 6, **options))(KEY, 7), plain)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 5, 12, 20])
+def test_a_mean_over_batches_weighs_them_by_their_examples(batch_size):
+    """Some of the examples, in an order of their own: the last batch is full, smaller, or the only one."""
+    problem = Problem(init=None, loss=None, examples=jnp.arange(30.0))
+    rows = jax.random.permutation(KEY, 30)[:12]
+    mean, kept = jax.jit(lambda rows: mean_over_batches(
+        problem, lambda batch: {"mean": batch.mean(), "size": jnp.float32(batch.size)}, rows, batch_size=batch_size,
+        augmentation_key=KEY, keep=lambda value: value["mean"]))(rows)
+    parts = [np.asarray(rows)[first:first + batch_size] for first in range(0, 12, batch_size)]
+    np.testing.assert_allclose(mean["mean"], np.mean(rows), rtol=1e-6)
+    np.testing.assert_allclose(mean["size"], sum(len(part) ** 2 for part in parts) / 12, rtol=1e-6)
+    np.testing.assert_allclose(kept, [np.mean(part) for part in parts if len(part) == batch_size], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("options", "words"), [

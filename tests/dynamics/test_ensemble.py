@@ -109,6 +109,7 @@ def test_bad_arguments_are_refused_before_anything_is_compiled(regression):
     for words, arguments in [("'batch_size'=61", {"batch_size": 61}),
                              ("'members_at_once'=0", {"batch_size": 5, "members_at_once": 0}),
                              ("'gradient_samples'=50", {"batch_size": 5, "gradient_samples": 50}),
+                             ("'gradient_layers'=", {"batch_size": 5, "gradient_samples": 5, "gradient_layers": ("stem",)}),
                              ("'sketch_dim'=1000", {"batch_size": 5, "sketch_dim": 1000})]:
         with pytest.raises(InputError, match=words):
             make(**arguments)

@@ -114,7 +114,7 @@ def test_with_all_examples_in_a_batch_sgd_is_its_own_twin(regression, options):
 
 def test_sgd_is_bit_for_bit_the_same_with_and_without_twin(make_regression):
     problem = make_regression(probe=True, augment=jitter)
-    recording = Recording(gradient_samples=5, by_layer=True)
+    recording = Recording(gradient_coordinates=[0, 3, 17, 40, 48], by_layer=True)
     _, plain_carry, plain = record(problem, recording, batch_size=7)
     _, carry, window = record(problem, recording._replace(full_batch_twin=True), batch_size=7)
     assert plain.twin_gram is None and window.twin_gram.shape == (12, 12) and window.twin_gram.dtype == np.float64

@@ -27,6 +27,13 @@ def test_runs_from_before_the_full_batch_twin_are_described_as_they_were():
     assert Plan(**twin.description()) == twin
 
 
+def test_options_of_gradients_are_described_where_they_are_set():
+    assert not {"gradient_layers", "frozen_passes"} & Plan(gradient_samples=5).description().keys()
+    plan = Plan(gradient_samples=5, gradient_layers=["stem"], frozen_passes=2)
+    assert plan.description() == Plan(gradient_samples=5).description() | {"gradient_layers": ["stem"], "frozen_passes": 2}
+    assert Plan(**plan.description()) == plan
+
+
 def test_windows_begin_where_they_are_told_or_one_after_the_other():
     assert list(Plan(num_windows=3, window=20).starts()) == [0, 20, 40]
     plan = Plan(window=20, waiting_times=(5, 100))
@@ -40,7 +47,9 @@ def test_windows_begin_where_they_are_told_or_one_after_the_other():
     {"learning_rates": (math.nan,)}, {"learning_rates": (math.inf,)}, {"learning_rates": (0.1, 0.1 + 1e-12)},
     {"learning_rates": ("fast",)}, {"num_windows": 0}, {"window": 1}, {"window": 2.5}, {"batch_size": 0},
     {"momentum": 1.0}, {"momentum": -0.1}, {"momentum": math.nan}, {"weight_decay": -1.0}, {"weight_decay": math.inf},
-    {"sampling": "sorted"}, {"gradient_samples": -1}, {"sketch_dim": 0}, {"waiting_times": ()}, {"waiting_times": (-1,)},
+    {"sampling": "sorted"}, {"gradient_samples": -1}, {"frozen_passes": -1}, {"frozen_passes": 1.5},
+    {"gradient_layers": ()}, {"gradient_layers": "stem"}, {"gradient_layers": ("stem", "stem")},
+    {"sketch_dim": 0}, {"waiting_times": ()}, {"waiting_times": (-1,)},
     {"waiting_times": (0, 999)}, {"waiting_times": (2000, 0)}, {"waiting_times": (0.5,)}])
 def test_each_bad_value_is_named(arguments):
     name, = arguments
@@ -49,7 +58,9 @@ def test_each_bad_value_is_named(arguments):
     assert f"'{name}'=" in str(refusal.value) and "Expected" in str(refusal.value)
 
 
-@pytest.mark.parametrize("arguments", [{"sketch_dim": 4, "by_layer": True}, {"num_windows": 10**6, "window": 10**6}])
+@pytest.mark.parametrize("arguments", [
+    {"sketch_dim": 4, "by_layer": True}, {"num_windows": 10**6, "window": 10**6}, {"gradient_samples": 0, "frozen_passes": 1},
+    {"gradient_samples": 0, "gradient_layers": ("stem",)}])
 def test_each_bad_combination_is_named(arguments):
     with pytest.raises(InputError) as refusal:
         Plan(**arguments)

@@ -324,6 +324,17 @@ def test_measurements_of_ones_own(problem):
     assert found.step_gram.shape == (1, 1, 1, 9, 9) and found.step_gram.dtype == np.float64
 
 
+def test_measurements_give_coordinates_along_their_dimensions(problem, tmp_path):
+    """Any dimension, also those that the run labels itself; in memory and on disk."""
+    own = measurements.PathMeasurement(
+        lambda record: {"ends": record.losses[::9], "loss": record.losses}, {"ends": ("end",), "loss": ("point",)},
+        {"end": ["first", "last"], "number": ("end", [0, 9]), "parity": ("point", np.arange(10) % 2)})
+    found = run_ensemble(problem, Plan(window=9, batch_size=10, num_windows=2), tmp_path / "run", measurements=[own])
+    assert found.ends.sel(end="last").number == 9 and found.number.dims == ("end",)
+    np.testing.assert_array_equal(found.loss.isel(point=found.parity == 1), found.loss.isel(point=slice(1, None, 2)))
+    xr.testing.assert_identical(load_run(tmp_path / "run"), found)
+
+
 def test_measurements_by_layer_add_up(problem):
     found = run_ensemble(problem, Plan(window=9, batch_size=10, by_layer=True, gradient_samples=4))
     assert found.layer.values.tolist() == ["hidden", "output"]
@@ -355,6 +366,14 @@ def test_a_run_without_twins_is_not_continued_with_them(problem, copied):
     ([measurements.PathMeasurement(lambda record: {"a": record.losses}, {"a": ("lag2",)}, {"lag2": [1]}),
       measurements.PathMeasurement(lambda record: {"b": record.losses}, {"b": ("lag2",)}, {"lag2": [2]})], "lag2"),
     ([measurements.PathMeasurement(lambda record: {"b": record.losses}, {"a": ("point",)})], "returned"),
+    ([measurements.PathMeasurement(lambda record: {}, {"a": ("side",)}, {"size": ("side", [1, 2])}),
+      measurements.PathMeasurement(lambda record: {}, {"b": ("side",)}, {"size": ("side", [1, 3])})], "different.*'size'"),
+    ([measurements.PathMeasurement(lambda record: {}, {"a": ("side",)}, {"size": ("side", [1, 2])}),
+      measurements.PathMeasurement(lambda record: {}, {"b": ("point",)}, {"size": ("point", [1, 2])})], "different.*'size'"),
+    ([measurements.PathMeasurement(lambda record: {}, {"a": ("side",)}, {"loss": ("side", [1, 2])}),
+      measurements.series()], "two variables named 'loss'"),
+    ([measurements.PathMeasurement(lambda record: {}, {"a": ("side",)}, {"waiting_time": ("side", [1])})], "waiting_time"),
+    ([measurements.PathMeasurement(lambda record: {}, {"a": ("side",)}, {"sied": [1, 2]})], "'sied' along no dimension"),
 ])
 def test_measurements_that_clash_are_refused(problem, chosen, words):
     with pytest.raises(InputError, match=words):
