@@ -1,0 +1,71 @@
+"""What an estimator says of a sample: the estimate, its standard error, and why there is none where there is none.
+
+Shared by the modules that estimate one number from a sample; users meet :class:`Estimate` and :class:`Status` there.
+"""
+
+import contextlib
+import enum
+import math
+import numbers
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sgd_diffusion.analysis.gram import own_precision
+from sgd_diffusion.errors import InputError
+
+__all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "sample_of"]
+
+MIN_POINTS = 20  # the standard deviation of 20 is itself known to 16 percent; no tail is seen in fewer
+
+
+class Status(enum.IntEnum):
+    """Whether there is an estimate, and if not, why not."""
+
+    OK = 0
+    NOT_FINITE = 1  # a value is NaN or infinite, as in a member that diverged
+    CONSTANT = 2  # the values that decide are all alike
+    NOT_POSITIVE = 3  # logarithm of a zero: a value is zero, or fewer are positive than the estimator takes
+    OUT_OF_RANGE = 4  # the equation for the estimate has no solution in its range
+    AT_BOUND = 5  # the estimate lay outside its range and has been set to the bound; the only one but OK with a number
+
+
+class Estimate(NamedTuple):
+    """One number for each sample; every array has the leading shape (...) of the samples."""
+
+    value: jax.Array  # NaN unless status is OK or AT_BOUND
+    error: jax.Array  # its standard error; NaN where value is
+    num_points: jax.Array  # how many values of the sample entered, integers
+    status: jax.Array  # of Status, integers
+
+
+@contextlib.contextmanager
+def sample_of(name, values, axis=-1):
+    """Samples (..., n) with n >= 20 as a JAX array in their own precision, with ``axis`` moved to the end."""
+    with own_precision(name, values) as values:
+        if not -values.ndim <= axis < values.ndim or values.shape[axis] < MIN_POINTS:
+            raise InputError(
+                f"{name} has shape {values.shape}; expected at least {MIN_POINTS} values along axis {axis}: "
+                "take a longer sample"
+            )
+        yield jnp.moveaxis(values, axis, -1)
+
+
+def in_blocks(values, block_size):
+    """Consecutive blocks (..., K, m) of (..., n), of the integer part of sqrt(n) when None; the rest is left out."""
+    n = values.shape[-1]
+    size = math.isqrt(n) if block_size is None else block_size
+    if not isinstance(size, numbers.Integral) or not 2 <= size <= n // 2:
+        raise InputError(f"block_size is {size}; expected an integer in 2..{n // 2}, at least two blocks of the {n} values")
+    return values[..., : n // size * size].reshape(*values.shape[:-1], n // size, size)
+
+
+def flagged(value, error, num_points, *reasons):
+    """An :class:`Estimate` whose status is that of the first of the ``reasons``, pairs (where, Status), that holds."""
+    status = jnp.full(value.shape, int(Status.OK), jnp.int32)
+    for where, reason in reversed(reasons):
+        status = jnp.where(where, int(reason), status)
+    known = (status == Status.OK) | (status == Status.AT_BOUND)
+    num_points = jnp.broadcast_to(jnp.asarray(num_points, jnp.int32), value.shape)
+    return Estimate(jnp.where(known, value, jnp.nan), jnp.where(known, error, jnp.nan), num_points, status)

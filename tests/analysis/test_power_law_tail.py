@@ -1,0 +1,148 @@
+"""Power-law tails above a threshold: planted ones, a search written out, Hill's estimator, ties, and no fit."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.analysis.power_law_tail import fit_power_law_tail, goodness_of_fit
+from sgd_diffusion.analysis.tails import hill
+from sgd_diffusion.errors import InputError
+
+seeds = st.integers(0, 2**31)
+
+
+def planted(seed=0, *, alpha=2.5, size=(1000,), in_tail=0.4):
+    """Uniform on [0, 1], and a power law above 1."""
+    random = np.random.default_rng(seed)
+    return np.where(random.random(size) < in_tail, 1 + random.pareto(alpha, size), random.random(size))
+
+
+def search(x):
+    """Distance, exponent and number of points above every possible threshold, by their definition."""
+    found = {}
+    for x_min in np.unique(x[x > 0]):
+        tail = np.sort(x[x >= x_min])
+        if len(tail) >= 20 and tail[-1] > x_min:
+            alpha = (len(tail) - 1) / np.log(tail / x_min).sum()
+            distance = stats.ks_1samp(tail, stats.pareto(alpha, scale=x_min).cdf, method="asymp").statistic
+            found[x_min] = distance, alpha, len(tail)
+    return found
+
+
+# Fits
+
+
+@given(seeds, st.sampled_from(["planted", "t", "ties"]))
+@settings(deadline=None, max_examples=20)
+def test_search_written_out(seed, law):
+    x = {"planted": planted(seed, size=80), "t": stats.t(3).rvs(80, random_state=seed),
+         "ties": np.floor(4 * planted(seed, alpha=1.0, size=80))}[law]
+    fit = fit_power_law_tail(x, num_candidates=10_000)  # leaves every number of tail points from 20 to 80
+    found = search(abs(x))
+    distance, alpha, num_points = found[min(found, key=lambda x_min: abs(x_min - fit.x_min))]
+    np.testing.assert_allclose(distance, min(found.values())[0], rtol=1e-9)  # of tied values two may be as near
+    np.testing.assert_allclose([fit.distance, fit.alpha], [distance, alpha], rtol=1e-9)
+    assert fit.num_points == num_points
+    np.testing.assert_allclose(fit.error, alpha / np.sqrt(num_points - 1), rtol=1e-9)
+    np.testing.assert_allclose(fit.alpha, hill(x, num_points - 1).value, rtol=1e-9)
+    fewer = fit_power_law_tail(x, num_candidates=20)
+    assert fewer.distance >= fit.distance - 1e-12
+
+
+def test_planted_tails_are_found():
+    fit = fit_power_law_tail(planted(size=(300, 2000)))
+    # The choice of x_min makes the scatter larger than the error, here by 1.3; twice that and a bias as large
+    assert np.mean(abs(fit.alpha - 2.5) < 3 * fit.error) > 0.9
+    assert abs(fit.alpha.mean() - 2.5) < fit.alpha.std() / 3
+    assert np.mean(abs(np.log(fit.x_min)) < 0.25) > 0.8  # near 1
+    assert np.all(fit.status == Status.OK)
+
+
+def test_one_sided_tails():
+    x = np.concatenate([planted(1), -planted(2, alpha=1.2)])
+    right, left = fit_power_law_tail(x, side="right"), fit_power_law_tail(x, side="left")
+    assert abs(right.alpha - 2.5) < 3 * right.error
+    assert abs(left.alpha - 1.2) < 3 * left.error
+    for field, expected in zip(fit_power_law_tail(-x, side="left"), right, strict=True):
+        np.testing.assert_array_equal(field, expected)
+
+
+@given(seeds, st.integers(-20, 20))
+@settings(deadline=None, max_examples=20)
+def test_scale_and_order_do_not_matter(seed, power):
+    x = planted(seed, size=300)
+    fit, other = fit_power_law_tail(x), fit_power_law_tail(2.0**power * np.random.default_rng(seed).permutation(x))
+    np.testing.assert_allclose(other.alpha, fit.alpha, rtol=1e-9)
+    np.testing.assert_allclose(other.x_min, 2.0**power * fit.x_min, rtol=1e-9)
+    np.testing.assert_allclose(other.distance, fit.distance, rtol=1e-9)
+
+
+# Goodness of fit
+
+
+def test_p_values_of_power_laws_reject_as_often_as_they_say():
+    repeats = 200
+    samples, keys = planted(6, size=(repeats, 300)), jax.random.split(jax.random.key(0), repeats)
+    goodness = [goodness_of_fit(key, x, num_draws=39, num_candidates=50) for key, x in zip(keys, samples, strict=True)]
+    p_value = np.array([each.p_value for each in goodness])
+    for level, stated in ((0.1, 0.083), (0.25, 0.197)):  # with the shares that the docstring states, of 600 samples
+        share, error = np.mean(p_value <= level), np.sqrt(level * (1 - level) / repeats)
+        assert share < level + 3 * error  # a valid test
+        assert abs(share - stated) < 3 * error * np.sqrt(1 + repeats / 600)
+
+
+def test_other_laws_are_rejected():
+    x = np.random.default_rng(0).uniform(1, 2, size=(3, 2000))  # a bounded tail
+    goodness = goodness_of_fit(jax.random.key(0), x, num_draws=49, num_candidates=20)
+    discrete = goodness_of_fit(jax.random.key(0), np.random.default_rng(0).geometric(0.3, 500), num_draws=49)
+    for result in (goodness, discrete):
+        np.testing.assert_allclose(result.error, np.sqrt(result.p_value * (1 - result.p_value) / 50))
+    assert np.all(goodness.p_value < 0.1) and discrete.p_value == 1 / 50
+
+
+def test_a_member_has_the_same_p_value_alone():
+    x, key = planted(5, size=(3, 300)), jax.random.key(3)
+    together = goodness_of_fit(key, x, num_draws=20)
+    alone = goodness_of_fit(key, x[1], num_draws=20)
+    assert together.p_value[1] == alone.p_value
+    assert len(set(together.p_value)) > 1
+    other = goodness_of_fit(jax.random.key(4), x, num_draws=20)
+    assert np.any(other.p_value != together.p_value)
+    for field, expected in zip(together.fit, fit_power_law_tail(x), strict=True):
+        np.testing.assert_array_equal(field, expected)
+
+
+# No fit
+
+
+def test_bad_samples_have_no_fit_and_leave_the_others_alone():
+    good = planted(size=100)
+    nan, infinite, few, two_values = good.copy(), good.copy(), np.zeros(100), np.ones(100)
+    nan[99], infinite[3], few[:19], two_values[:20] = np.nan, np.inf, good[:19] + 1, 2
+    values = np.stack([good, nan, infinite, np.full(100, 0.1), np.zeros(100), few, two_values]).reshape(7, 1, 100)
+    goodness = goodness_of_fit(jax.random.key(0), values, num_draws=5)
+    fit = goodness.fit
+    expected = [Status.OK, Status.NOT_FINITE, Status.NOT_FINITE, Status.CONSTANT, *[Status.NOT_POSITIVE] * 2, Status.OK]
+    assert fit.status.ravel().tolist() == expected
+    known = (np.array(expected) == Status.OK)[:, None]
+    for field in (fit.alpha, fit.error, fit.x_min, fit.distance, goodness.p_value, goodness.error):
+        np.testing.assert_array_equal(np.isfinite(field), known)
+    np.testing.assert_array_equal(fit.num_points > 0, known)
+    assert fit.num_points[6] == 100  # 20 twos alone have no slope
+    np.testing.assert_allclose(fit.alpha[0, 0], fit_power_law_tail(good).alpha, rtol=1e-12)
+
+
+def test_arguments_out_of_range_are_refused():
+    x, key = planted(), jax.random.key(0)
+    with pytest.raises(InputError, match=r"samples has shape \(3, 19\); expected \(..., n\) with n >= 20"):
+        fit_power_law_tail(np.ones((3, 19)))
+    with pytest.raises(InputError, match="side is 'up'; expected 'both'"):
+        goodness_of_fit(key, x, side="up")
+    with pytest.raises(InputError, match="num_candidates is 0; expected a positive integer"):
+        fit_power_law_tail(x, num_candidates=0)
+    with pytest.raises(InputError, match="num_draws is 0; expected a positive integer"):
+        goodness_of_fit(key, x, num_draws=0)
