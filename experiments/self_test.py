@@ -1,4 +1,4 @@
-"""What to trust: every estimator of a path on reference processes whose truth is known.
+"""What to trust: every estimator of a path, and of tails, on reference processes and laws whose truth is known.
 
 Prints for each estimator and process the truth, the mean estimate over independent paths with its standard error, and
 whether they agree: within Student's t quantile that covers as much as three standard errors of a normal law, since the
@@ -21,7 +21,22 @@ import tyro
 from scipy import stats
 
 from experiments.command_line import interruptibly
-from sgd_diffusion.analysis import aging, displacement, moments, pairs, paths, processes, roughness, scaling, surrogates
+from sgd_diffusion.analysis import (
+    aging,
+    displacement,
+    fluctuations,
+    moments,
+    pairs,
+    paths,
+    power_law_tail,
+    processes,
+    roughness,
+    scaling,
+    stability_index,
+    surrogates,
+    tails,
+)
+from sgd_diffusion.analysis.stable import fits, law, quick_fits
 from sgd_diffusion.dynamics.window import step_gram
 
 STEPS = 1000
@@ -368,7 +383,35 @@ def mean_exponent(x, y):
     return fit(y), math.sqrt((len(y) - 1) * np.var(left))
 
 
-GROUPS = (exponent_checks, ensemble_checks, local_checks, step_checks, shape_checks, loss_checks)
+def tail_checks(lab: Laboratory) -> Iterator[Check]:
+    """Indices of heavy tails, and what tells samples of a law from a series."""
+    for alpha in (0.8, 1.5, 1.9):
+        samples = np.asarray(law.sample(lab.key(), alpha, shape=(lab.num_paths, 5000)))
+        process = f"alpha-stable, {alpha}"
+        fit = fits.fit(samples)
+        yield check("stability, maximum likelihood", process, alpha, fit.alpha)
+        yield Check("its stated error / scatter", process, 1, np.median(fit.alpha_error) / np.std(fit.alpha, ddof=1),
+                    1 / math.sqrt(2 * (lab.num_paths - 1)), 0.3)
+        yield check("stability, quantiles", process, alpha, [quick_fits.quantiles(row).alpha for row in samples])
+        yield check("stability, characteristic function", process, alpha,
+                    [quick_fits.characteristic_function(row).alpha for row in samples])
+        yield check("stability, Mohammadi", process, alpha, stability_index.mohammadi(samples).value, allowance=0.02)
+    skewed = np.asarray(law.sample(lab.key(), 1.2, -0.5, shape=(lab.num_paths, 5000)))
+    yield check("skewness, maximum likelihood", "alpha-stable, 1.2", -0.5, fits.fit(skewed, symmetric=False).beta)
+    pareto = np.exp(np.random.default_rng(lab.num_paths).exponential(1 / 1.5, (lab.num_paths, 5000)))
+    yield check("tail index, Hill", "Pareto, 1.5", 1.5, tails.hill(pareto, 500).value, allowance=0.01)
+    yield check("tail index, Clauset", "Pareto, 1.5", 1.5,
+                [power_law_tail.fit_power_law_tail(row).alpha for row in pareto], allowance=0.02)
+    with jax.enable_x64(True):
+        series = jax.vmap(lambda key: processes.ornstein_uhlenbeck(key, 9999, 1, relaxation_time=10))(lab.keys())[..., 0]
+    correlation = math.exp(-1 / 10)
+    yield check("effective sample size / size", "autoregressive", (1 - correlation) / (1 + correlation),
+                np.asarray(fluctuations.effective_sample_size(series, block_size=500).value) / 10_000, allowance=0.02)
+    yield check("excess kurtosis", "normal", 0, fluctuations.excess_kurtosis(np.random.default_rng(lab.num_paths).normal(
+        size=(lab.num_paths, 5000))).value, allowance=0.01)
+
+
+GROUPS = (exponent_checks, ensemble_checks, local_checks, step_checks, shape_checks, loss_checks, tail_checks)
 
 
 def self_test(options: Options) -> bool:

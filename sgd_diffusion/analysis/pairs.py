@@ -17,7 +17,7 @@ import numpy as np
 from sgd_diffusion.analysis.gram import by_start_and_lag, checked_lags, one_path, own_precision, upper_squared_displacements
 from sgd_diffusion.errors import InputError
 
-__all__ = ["PairAverages", "average", "block_bootstrap", "by_lag", "in_bins"]
+__all__ = ["PairAverages", "average", "block_bootstrap", "block_weights", "by_lag", "in_bins"]
 
 NUM_BLOCKS = 10
 
@@ -107,6 +107,20 @@ def average(pairs):
         return sums.sum(axis=0) / pairs.counts.sum(axis=0)
 
 
+def block_weights(key, points, *, num_resamples, num_blocks=NUM_BLOCKS):
+    """Random weights (B, points) of consecutive points that stand for a resampling in blocks, see :func:`block_bootstrap`.
+
+    Single precision throughout: the same blocks and weights for every curve, in and out of 64-bit mode.
+    """
+    if not 3 <= num_blocks <= points:
+        raise InputError(f"num_blocks is {num_blocks}; expected 3..{points}, at most the {points} points of the path")
+    offset_key, weight_key = jax.random.split(key)
+    offsets = jax.random.randint(offset_key, (num_resamples, 1), 0, points, jnp.int32)
+    blocks = (jnp.arange(points, dtype=jnp.int32) + offsets) % points * num_blocks // points
+    shape = (num_blocks - 2) / num_blocks
+    return jnp.take_along_axis(jax.random.gamma(weight_key, shape, (num_resamples, num_blocks), jnp.float32), blocks, axis=1)
+
+
 def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
     """Replicates of :func:`average` under resampling of the window in blocks.
 
@@ -132,15 +146,7 @@ def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
     Raises:
         InputError: fewer than 3 blocks, or fewer points than blocks.
     """
-    points = len(pairs.sums)
-    if not 3 <= num_blocks <= points:
-        raise InputError(f"num_blocks is {num_blocks}; expected 3..{points}, at most the {points} points of the path")
-    offset_key, weight_key = jax.random.split(key)
-    offsets = jax.random.randint(offset_key, (num_resamples, 1), 0, points, jnp.int32)
-    blocks = (jnp.arange(points, dtype=jnp.int32) + offsets) % points * num_blocks // points
-    # Single precision throughout: the same blocks and weights for every curve, in and out of 64-bit mode.
-    weights = jax.random.gamma(weight_key, (num_blocks - 2) / num_blocks, (num_resamples, num_blocks), jnp.float32)
-    weights = jnp.take_along_axis(weights, blocks, axis=1)
+    weights = block_weights(key, len(pairs.sums), num_resamples=num_resamples, num_blocks=num_blocks)
     with own_precision("pairs", pairs.sums) as sums:
 
         def weighted(array):

@@ -1,0 +1,113 @@
+"""What the alpha-stable law costs: exact density, fits one by one and many, resampling, and the same fits by peers.
+
+Prints JSON. Ours and pylevy's (levy-stable, where it is installed) maximum likelihood fit the same 5000 samples in turns.
+SciPy's takes a minute for 100 samples and is timed once on these. Errors beside the seconds say how far each estimate of
+alpha is from the truth. For times on one core: taskset -c 0 python -m experiments.benchmarks.stable
+Run from the checkout: python -m experiments.benchmarks.stable
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from scipy import stats
+
+from experiments.benchmarks import timing
+from sgd_diffusion.analysis.stable import fits, interpolated, law
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    points: int = 5000
+    """Samples of a fit."""
+    fits: int = 100
+    """Fits of one call."""
+    alpha: float = 1.5
+    """Stability of the samples."""
+    scipy_points: int = 100
+    """Samples of SciPy's fit; 0 to leave it out."""
+    repeats: int = 5
+    """Timed runs of each candidate."""
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    report = {"machine": timing.machine(), "options": dataclasses.asdict(options), "tables": tables(),
+              "ours": ours(options), "same_samples": against_peers(options)}
+    report["load_after"] = timing.machine()["load"]
+    print(json.dumps(report, indent=2))
+
+
+def tables() -> dict:
+    """Seconds for the tables of the density, which a process makes once."""
+    found = {}
+    for name, symmetric in (("symmetric", True), ("all beta", False)):
+        begin = time.perf_counter()
+        interpolated.table(symmetric)
+        found[name] = time.perf_counter() - begin
+    return found
+
+
+def ours(options: Options) -> dict:
+    """Seconds of the parts of ours."""
+    key = jax.random.key(0)
+    many = np.asarray(law.sample(key, options.alpha, shape=(options.fits, options.points)))
+    single, found = many[0], fits.fit(many[0])
+    with jax.enable_x64(True):
+        vmapped = jax.jit(jax.vmap(fits.fit))
+        on_device = jnp.asarray(many)
+        candidates = {
+            "exact log density": functools.partial(law.logpdf, single, options.alpha),
+            "fit": functools.partial(fits.fit, single),
+            "fit, free beta": functools.partial(fits.fit, single, symmetric=False),
+            "50 bootstrap replicates": functools.partial(fits.block_bootstrap, key, single, found),
+            f"{options.fits} fits": functools.partial(fits.fit, many),
+            f"{options.fits} fits, jax.vmap": functools.partial(vmapped, on_device),
+        }
+        return timing.seconds(candidates, repeats=options.repeats)
+
+
+def against_peers(options: Options) -> dict:
+    """Seconds and estimates for the same samples, and the ratio of the seconds."""
+    samples = np.asarray(law.sample(jax.random.key(1), options.alpha, shape=(options.points,)))
+    candidates = {"sgd_diffusion": functools.partial(fits.fit, samples)}
+    estimates = {"sgd_diffusion": float(fits.fit(samples).alpha)}
+    found = {}
+    if importlib.util.find_spec("levy"):
+        import levy
+
+        candidates["pylevy"] = lambda: levy.fit(samples, beta=0.0)
+        estimates["pylevy"] = float(candidates["pylevy"]().params.alpha)
+        found["pylevy"] = {"version": importlib.metadata.version("levy-stable")}
+    seconds = timing.seconds(candidates, repeats=options.repeats)
+    for name, times in seconds.items():
+        found.setdefault(name, {}).update(seconds=times, alpha=estimates[name], error=estimates[name] - options.alpha,
+                                          ratio=times["median"] / seconds["sgd_diffusion"]["median"])
+    if options.scipy_points:
+        found["scipy"] = _scipy(samples[:options.scipy_points])
+    return found
+
+
+def _scipy(samples) -> dict:
+    """SciPy's fit, once, beside ours of the same few samples."""
+    law_of_scipy = type(stats.levy_stable)()  # an own one: the parameterization is state of the object
+    law_of_scipy.parameterization = "S0"
+    begin = time.perf_counter()
+    alpha = law_of_scipy.fit(samples, f1=0.0)[0]
+    seconds = time.perf_counter() - begin
+    mine = timing.seconds({"ours": functools.partial(fits.fit, samples)}, repeats=3)["ours"]["median"]
+    return {"points": len(samples), "seconds": seconds, "alpha": float(alpha), "ours": mine, "ratio": seconds / mine,
+            "alpha_of_ours": float(fits.fit(samples).alpha)}
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

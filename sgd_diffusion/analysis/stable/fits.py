@@ -1,0 +1,234 @@
+"""Maximum likelihood fits of the alpha-stable law, in milliseconds, with their errors.
+
+Samples are standardised by median and quartiles, the search starts from their quantiles, and the density comes from a
+table (:mod:`~sgd_diffusion.analysis.stable.interpolated`, made at the first fit of a process in 2 s, for free beta in 15 s).
+Everything runs on the device in float64 and can be jitted and mapped over windows, layers and members with ``jax.vmap``, or
+given with leading axes, which are fitted one after the other.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgd_diffusion.analysis.likelihood import Status, maximize
+from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
+from sgd_diffusion.analysis.stable import interpolated
+from sgd_diffusion.analysis.stable.law import MIN_ALPHA
+from sgd_diffusion.errors import InputError
+
+__all__ = ["MIN_POINTS", "StableFit", "StableReplicates", "block_bootstrap", "fit", "log_density"]
+
+MIN_POINTS = 20
+NAMES = ("alpha", "beta", "location", "scale")
+
+
+class StableFit(NamedTuple):
+    """An alpha-stable law in Nolan's S0 parameterization fitted to samples; (...) are the leading axes of the samples.
+
+    Errors are standard errors from the observed information. They hold for independent samples; see
+    :func:`block_bootstrap` for others. NaN for parameters that are pinned, or estimated on a bound.
+    """
+
+    alpha: jax.Array  # (...)
+    alpha_error: jax.Array
+    beta: jax.Array
+    beta_error: jax.Array
+    location: jax.Array  # in the units of the samples
+    location_error: jax.Array
+    scale: jax.Array  # in the units of the samples
+    scale_error: jax.Array
+    log_likelihood: jax.Array  # (...)
+    status: jax.Array  # (...) int32, a likelihood.Status
+
+
+class StableReplicates(NamedTuple):
+    """The estimates of :class:`StableFit` for resampled data, (..., B)."""
+
+    alpha: jax.Array
+    beta: jax.Array
+    location: jax.Array
+    scale: jax.Array
+
+
+def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
+    """Alpha-stable law of the largest likelihood.
+
+    Measured for alpha between 0.7 and 1.95 with 5000 points: the bias is below a tenth of the scatter, and errors agree
+    with the scatter within 5 %. Near alpha = 2 the likelihood knows alpha - 2 better than any square root law says, and
+    half of the estimates from normal samples lie on the bound.
+
+    Args:
+        x: (..., n) samples, n >= 20.
+        symmetric: whether beta is pinned to 0.
+        alpha: () value that the parameter is pinned to, if given; so for the others.
+        beta: likewise, with ``symmetric=False``.
+        location: likewise, S0.
+        scale: likewise.
+
+    Returns:
+        :class:`StableFit`. Its status is CONVERGED; AT_BOUND where alpha is 2 (or its least value 0.3) or beta +-1;
+        NOT_CONVERGED; or UNUSABLE_DATA with all else NaN, where x is not finite or the middle half of it is one value.
+
+    Raises:
+        InputError: fewer than 20 samples; pinned values out of range; beta given for a symmetric law.
+
+    >>> samples = np.random.default_rng(0).standard_cauchy(2000)
+    >>> found = fit(samples)
+    >>> abs(float(found.alpha) - 1) < 3 * float(found.alpha_error), Status(int(found.status)).name
+    (True, 'CONVERGED')
+    """
+    pinned = _pinned(symmetric, alpha, beta, location, scale)
+    x = _samples(x)
+    with jax.enable_x64(True):
+        rows = jnp.asarray(x, jnp.float64).reshape(-1, x.shape[-1])
+        found = _fit_rows(rows, pinned, symmetric)
+        return jax.tree.map(lambda field: field.reshape(x.shape[:-1]), found)
+
+
+def block_bootstrap(key, x, found, *, times=None, num_times=None, num_resamples=50, num_blocks=NUM_BLOCKS, symmetric=True,
+                    alpha=None, beta=None, location=None, scale=None):
+    """The fit repeated on data resampled in blocks of time, for errors and intervals that dependence does not narrow.
+
+    Every replicate gives the blocks random weights (:func:`~sgd_diffusion.analysis.pairs.block_bootstrap`) and goes on
+    from the estimate. The standard deviation of the replicates is the standard error, their quantiles are an interval.
+
+    Args:
+        key: PRNG key.
+        x: (n,) samples; use ``jax.vmap`` for more.
+        found: their :class:`StableFit`.
+        times: (n,) integers in 0..num_times-1, the time of each sample; its place in x if None.
+        num_times: number of times, known before tracing; n if None.
+        num_resamples: B.
+        num_blocks: blocks of consecutive times, at least 3.
+
+    The others are those of :func:`fit`, and have to be the same.
+
+    Returns:
+        :class:`StableReplicates`, (B,); NaN where the fit is.
+
+    Raises:
+        InputError: as :func:`fit`; fewer than 3 blocks, or more than times.
+    """
+    pinned = _pinned(symmetric, alpha, beta, location, scale)
+    x = _samples(x)
+    num_times = x.shape[-1] if num_times is None else num_times
+    weights = block_weights(key, num_times, num_resamples=num_resamples, num_blocks=num_blocks)
+    weights = weights if times is None else weights[:, times]
+    with jax.enable_x64(True):
+        return _replicates(jnp.asarray(x, jnp.float64), found, weights.astype(jnp.float64), pinned, symmetric)
+
+
+def log_density(x, found, *, symmetric=True):
+    """Logarithm of the density of a fitted law at samples (n,), as the fit saw it: from the table."""
+    with jax.enable_x64(True):
+        z = (jnp.asarray(x, jnp.float64) - found.location) / found.scale
+        return interpolated.log_density(z, found.alpha, found.beta, symmetric=symmetric) - jnp.log(found.scale)
+
+
+def _samples(x):
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if x.ndim == 0 or x.shape[-1] < MIN_POINTS:
+        raise InputError(f"x has shape {x.shape}; expected (..., n) with n >= {MIN_POINTS} samples")
+    return x
+
+
+def _pinned(symmetric, alpha, beta, location, scale):
+    """Values of pinned parameters by name."""
+    if symmetric and beta is not None:
+        raise InputError(f"beta is {beta} for a symmetric law; expected symmetric=False with it")
+    pinned = {"alpha": alpha, "beta": 0.0 if symmetric else beta, "location": location, "scale": scale}
+    pinned = {name: value for name, value in pinned.items() if value is not None}
+    accepted = {"alpha": (lambda a: MIN_ALPHA <= a <= 2, f"a number in {MIN_ALPHA}..2"),
+                "beta": (lambda b: -1 <= b <= 1, "a number in -1..1"),
+                "location": (np.isfinite, "a finite number"), "scale": (lambda c: 0 < c < np.inf, "a positive number")}
+    if len(pinned) == len(NAMES):
+        raise InputError("all parameters are pinned; expected one or more that are left to fit")
+    for name, value in pinned.items():
+        accept, expected = accepted[name]
+        if not accept(value):
+            raise InputError(f"{name} is {value}; expected {expected}")
+    return {name: float(value) for name, value in pinned.items()}
+
+
+class _Standardised(NamedTuple):
+    """Samples in units in which every search is alike, and where it starts."""
+
+    z: jax.Array  # (n,) samples less the median, by half the distance of the quartiles
+    median: jax.Array
+    spread: jax.Array  # that half distance
+    start: tuple  # alpha, beta, location, ln scale
+    usable: jax.Array  # bool
+
+
+def _standardised(x):
+    lowest, low, middle, high, highest = jnp.quantile(x, jnp.array([0.05, 0.25, 0.5, 0.75, 0.95]))
+    usable = jnp.isfinite(x).all() & (high > low)
+    spread = jnp.where(usable, (high - low) / 2, 1.0)
+    z = jnp.where(usable, (x - middle) / spread, jnp.linspace(-1, 1, x.size))
+    # In the symmetric law alpha times the logarithm is 1.7 to 1.9, and scale/spread is 0.9 to 1.05 for alpha > 0.7.
+    alpha = 1.85 / jnp.log((highest - lowest) / (high - low))
+    beta = (highest + lowest - 2 * middle) / (highest - lowest)
+    return _Standardised(z, middle, spread, (jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0.0, 0.0), usable)
+
+
+def _search(data, start, pinned, symmetric, weights=None):
+    """Maximum over those of (alpha, beta, location, ln scale) in standardised units that are not pinned.
+
+    Returns all parameters (4,), their standard errors, NaN where there are none, the log likelihood and the status.
+    """
+    start = dict(zip(NAMES, start, strict=True)) | pinned
+    if "location" in pinned:
+        start["location"] = (pinned["location"] - data.median) / data.spread
+    if "scale" in pinned:
+        start["scale"] = jnp.log(pinned["scale"] / data.spread)
+    start = jnp.stack([jnp.asarray(value, jnp.float64) for value in start.values()])
+    free = np.array([name not in pinned for name in NAMES])
+
+    def log_density(parameters, z):
+        alpha, beta, location, log_scale = start.at[free].set(parameters)
+        scaled = (z - location) * jnp.exp(-log_scale)
+        return interpolated.log_density(scaled, alpha, beta, symmetric=symmetric) - log_scale
+
+    lower, upper = np.array([(MIN_ALPHA, 2), (-1, 1), (-np.inf, np.inf), (-np.inf, np.inf)])[free].T
+    found = maximize(log_density, data.z, start[free], lower, upper, weights=weights)
+    errors = jnp.full(len(NAMES), jnp.nan).at[free].set(jnp.sqrt(jnp.diagonal(found.covariance)))
+    return start.at[free].set(found.parameters), errors, found.log_likelihood, found.status
+
+
+def _in_units(parameters, data):
+    """Parameters as fields of a fit: location and scale in the units of the samples, NaN if those were unusable."""
+    alpha, beta, location, log_scale = parameters
+    beta = jnp.where(alpha >= 2, 0.0, beta)  # the normal law has none
+    values = alpha, beta, data.median + data.spread * location, data.spread * jnp.exp(log_scale)
+    return [jnp.where(data.usable, value, jnp.nan) for value in values]
+
+
+def _fit_row(x, pinned, symmetric):
+    data = _standardised(x)
+    parameters, errors, log_likelihood, status = _search(data, data.start, pinned, symmetric)
+    alpha, beta, location, scale = _in_units(parameters, data)
+    errors = jnp.where(data.usable, errors * jnp.stack([1, 1, data.spread, scale]), jnp.nan)
+    log_likelihood = jnp.where(data.usable, log_likelihood - x.size * jnp.log(data.spread), jnp.nan)
+    status = jnp.where(data.usable, status, Status.UNUSABLE_DATA)
+    return StableFit(alpha, errors[0], beta, errors[1], location, errors[2], scale, errors[3], log_likelihood, status)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _fit_rows(rows, pinned, symmetric):
+    # One after the other: on CPU a group under vmap waits for the slowest search, and on an accelerator x is vmapped.
+    return jax.lax.map(lambda x: _fit_row(x, pinned, symmetric), rows)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _replicates(x, found, weights, pinned, symmetric):
+    data = _standardised(x)
+    location, scale = (found.location - data.median) / data.spread, found.scale / data.spread
+    start = [jnp.where(data.usable, value, 0.0) for value in (found.alpha, found.beta, location, jnp.log(scale))]
+
+    def replicate(weights):
+        return _search(data, start, pinned, symmetric, weights / weights.mean())[0]
+
+    return StableReplicates(*_in_units(jax.lax.map(replicate, weights).T, data))

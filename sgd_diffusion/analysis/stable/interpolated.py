@@ -1,0 +1,141 @@
+"""The density of the standard alpha-stable law from a table, for fits that evaluate it a hundred times at the same points.
+
+With v = (z - shift)/width, shift and width those of the law's core, the table has
+
+    (1 + v^2)^((1 + alpha)/2) p(z),    above alpha = 1.95 (1 + v^2)^((1 + alpha)/2) (p(z) - p_2(z))/(2 - alpha),
+
+with the normal density p_2 of alpha = 2. Both are smooth in all parameters and constant far out, where the first is the
+amplitude of the tail; ln p is not smooth: it turns sharply where the tail leaves the bulk, more so the closer alpha is to
+2 or |beta| to 1. They are polynomials in alpha and beta (Chebyshev) and splines of degree 5 in w = 3 asinh(asinh(v)/3),
+which covers |v| < 10^18. For given parameters what is left is a spline in w.
+
+The table is made from :mod:`~sgd_diffusion.analysis.stable.law` at first use in a process, the symmetric one in a second,
+that of all beta in ten.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.polynomial import chebyshev
+from scipy import special
+
+from sgd_diffusion.analysis.stable import law
+
+__all__ = ["log_density", "table"]
+
+SPACING, REACH = 0.1, 100  # of the nodes in w, and their number from 0 to the end
+DEGREE = 5
+NORMAL_FROM = 1.95  # alpha from which the table has the difference from the normal density
+# Ranges of alpha, and the degree of the polynomials. The last is extrapolated to 2, where the difference is lost.
+RANGES = np.array([(law.MIN_ALPHA, 0.5), (0.5, 0.9), (0.9, NORMAL_FROM), (NORMAL_FROM, 1.999)])
+ALPHA_DEGREES = (12, 16, 26, 8)
+BETA_DEGREE = 16
+LEAST = 1e-12  # of the heavy tail: the light one of |beta| = 1 is not known below
+
+
+def log_density(z, alpha, beta, *, symmetric):
+    """Logarithm of the density of S0 with scale 1 at z (n,), for scalar parameters; beta is not looked at if symmetric.
+
+    Differentiable in everything, with arguments in range and float64. Against the law itself ln p is right to 1e-5 for
+    |beta| <= 0.9 and alpha >= 0.5.
+    """
+    beta = 0.0 if symmetric else beta
+    shift, width = _core(alpha, beta)
+    v = (z - shift) / width
+    position = 3 / SPACING * jnp.arcsinh(jnp.arcsinh(v) / 3)
+    amplitude = _spline(_coefficients(alpha, beta, symmetric), abs(position) if symmetric else position + REACH)
+    power = (1 + alpha) / 2 * jnp.log1p(v**2)
+    near_normal = alpha > NORMAL_FROM
+    share = jnp.where(near_normal, 2 - alpha + LEAST, 1.0)
+    normal = jnp.where(near_normal, jnp.exp(jnp.where(near_normal, power, 0) - z**2 / 4) / (2 * math.sqrt(math.pi)), 0)
+    return jnp.log(jnp.maximum(share * amplitude + normal, share * LEAST)) - power
+
+
+def _core(alpha, beta, xp=jnp, gammaln=jax.lax.lgamma):
+    """Shift and width of the core: for small alpha zeta, and what a parabola at the top of the symmetric law has."""
+    return -beta * xp.sin(xp.pi / 2 * alpha), xp.exp((gammaln(1 / alpha) - gammaln(3 / alpha)) / 2)
+
+
+def _spline(coefficients, position):
+    """Uniform B-spline at positions in units of its nodes; constant beyond the last."""
+    intervals = coefficients.shape[0] - DEGREE - 1
+    position = jnp.clip(position, 0, intervals)
+    first = jnp.minimum(jnp.floor(position), intervals - 1)
+    windows = jnp.stack([coefficients[k:k + intervals] for k in range(DEGREE + 1)], axis=1)
+    polynomials = (windows @ _basis())[first.astype(jnp.int32)]
+    t, value = position - first, 0
+    for power in range(DEGREE, -1, -1):
+        value = value * t + polynomials[:, power]
+    return value
+
+
+@functools.cache
+def _basis():
+    """Coefficients of t^k, 0 <= t <= 1, in the B-splines that are not zero between two nodes, (spline, k)."""
+    t, zero = np.polynomial.Polynomial([0, 1]), np.polynomial.Polynomial([0])
+    splines = [zero + 1]
+    for degree in range(1, DEGREE + 1):  # de Boor's recursion
+        before, after = [zero, *splines], [*splines, zero]
+        splines = [((t + degree - j) * before[j] + (1 + j - t) * after[j]) / degree for j in range(degree + 1)]
+    return np.stack([spline.coef for spline in splines])
+
+
+def _coefficients(alpha, beta, symmetric):
+    """Coefficients of the spline in w for given parameters, (number of nodes + 5,)."""
+    which = jnp.searchsorted(RANGES[1:, 0], alpha, side="right")
+    low, high = jnp.asarray(RANGES)[which]
+    polynomials = jnp.asarray(table(symmetric))[which]
+    in_alpha = _chebyshev((2 * alpha - low - high) / (high - low), polynomials.shape[0])
+    return _chebyshev(beta, polynomials.shape[1]) @ jnp.tensordot(in_alpha, polynomials, 1)
+
+
+def _chebyshev(t, count):
+    """The first Chebyshev polynomials at t, (count,)."""
+    values = jnp.stack([jnp.ones_like(t), t])
+    while len(values) < count:  # T_(m+k) = 2 T_m T_k - T_(m-k), for k = 1..m at once
+        values = jnp.concatenate([values, 2 * values[-1] * values[1:] - values[-2::-1]])
+    return values[:count]
+
+
+@functools.cache
+def table(symmetric):
+    """Coefficients of the splines, (range of alpha, degree in alpha + 1, degree in beta + 1, nodes + 5), zero-padded."""
+    w = SPACING * np.arange(0 if symmetric else -REACH, REACH + 1)
+    betas = np.zeros(1) if symmetric else chebyshev.chebpts1(BETA_DEGREE + 1)
+    points = [chebyshev.chebpts1(degree + 1) for degree in ALPHA_DEGREES]
+    alphas = [(low + high) / 2 + (high - low) / 2 * t for (low, high), t in zip(RANGES, points, strict=True)]
+    half = _tabulated(np.sinh(3 * np.sinh(w / 3)), np.concatenate(alphas)[:, None, None], betas[len(betas) // 2:, None])
+    values = np.concatenate([half[:, :0:-1, ::-1], half], axis=1)  # -beta is the mirror image
+    coefficients = _spline_coefficients(_in_polynomials(values, betas, axis=1))
+    parts = np.split(coefficients, np.cumsum([len(t) for t in points])[:-1])
+    return np.stack([np.pad(_in_polynomials(part, t, axis=0), ((0, max(ALPHA_DEGREES) + 1 - len(t)), (0, 0), (0, 0)))
+                     for part, t in zip(parts, points, strict=True)])
+
+
+def _in_polynomials(values, points, axis):
+    """Coefficients of Chebyshev polynomials through values at as many points along an axis."""
+    inverse = np.linalg.inv(chebyshev.chebvander(points, len(points) - 1))
+    return np.moveaxis(np.tensordot(inverse, values, (1, axis)), 0, axis)
+
+
+def _tabulated(v, alpha, beta):
+    """What the table has at scaled positions v."""
+    shift, width = _core(alpha, beta, np, special.gammaln)
+    z, power = width * v + shift, (1 + alpha) / 2 * np.log1p(v**2)
+    with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        density = np.exp(np.asarray(law.logpdf(z, alpha, beta)) + power)
+    normal = np.exp(power - z**2 / 4) / (2 * math.sqrt(math.pi))
+    return np.where(alpha < NORMAL_FROM, density, (density - normal) / (2 - alpha))
+
+
+def _spline_coefficients(values):
+    """Coefficients of the spline of degree 5 through values at its nodes (..., N), mirrored at both ends, (..., N + 5)."""
+    nodes = values.shape[-1]
+    mirrored = np.concatenate([values, values[..., -2:0:-1]], axis=-1)  # one period
+    at_nodes = np.zeros(mirrored.shape[-1])
+    at_nodes[[-2, -1, 0, 1, 2]] = np.array([1, 26, 66, 26, 1]) / 120
+    coefficients = np.fft.ifft(np.fft.fft(mirrored) / np.fft.fft(at_nodes)).real
+    return np.take(coefficients, np.arange(-2, nodes + 3), axis=-1, mode="wrap")
