@@ -81,3 +81,34 @@ def measured_run():
         {name: (("window", "seed", "learning_rate", *dims[name]), value) for name, value in stacked.items()},
         coords=coords | {"seed": [0, 1], "learning_rate": [0.1], "waiting_time": ("window", [0, steps]),
                          "lag": np.arange(1, steps + 1), "point": np.arange(steps + 1)})
+
+
+@pytest.fixture(scope="session")
+def gradient_run():
+    """Gradients of two windows of two seeds: normal in the first window of seed 0, Cauchy otherwise.
+
+    Layer "a" has four coordinates for 4 parameters each, "b" five for 20 each, a hundred times smaller, and "c" one that is
+    always zero. The noise at frozen weights is normal, about a gradient that is not zero. Seed 1 diverges in
+    the second window.
+    """
+    steps, random = 200, np.random.default_rng(0)
+    scales = np.array([1.0] * 4 + [0.01] * 5 + [0.0])
+    shape = (2, 2, 1, steps, 10)
+    gradients = scales * random.standard_cauchy(size=shape)
+    gradients[0, 0] = scales * random.normal(size=shape[2:])
+    full = scales * random.normal(size=(2, 2, 1, 2, 10))
+    frozen = full[..., None, :] + scales * random.normal(size=(2, 2, 1, 2, 30, 10))
+    times = np.arange(2)[:, None, None, None] * steps + np.arange(steps + 1)
+    losses = np.exp(-times / 100) * (1 + 0.1 * random.normal(size=(2, 2, 1, steps + 1)))
+    for values in (gradients, full, frozen, losses):
+        values[1, 1] = np.nan
+    members = ("window", "seed", "learning_rate")
+    return xr.Dataset(
+        {"gradient_sample": ((*members, "update", "coordinate"), gradients.astype(np.float32)),
+         "full_gradient": ((*members, "frozen_pass", "coordinate"), full.astype(np.float32)),
+         "frozen_gradient": ((*members, "frozen_pass", "frozen_batch", "coordinate"), frozen.astype(np.float32)),
+         "loss": ((*members, "point"), losses.astype(np.float32))},
+        coords={"seed": [0, 1], "learning_rate": [0.1], "waiting_time": ("window", [0, steps]),
+                "update": np.arange(steps), "point": np.arange(steps + 1), "coordinate": np.arange(10),
+                "coordinate_layer": ("coordinate", ["a"] * 4 + ["b"] * 5 + ["c"]),
+                "coordinate_weight": ("coordinate", [4.0] * 4 + [20.0] * 5 + [1.0])})

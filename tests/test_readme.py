@@ -24,7 +24,7 @@ def outputs():
 
 
 def test_examples_are_short_and_print_something(outputs):
-    assert len(outputs) == 3
+    assert len(outputs) == 4
     assert all(len([line for line in example.splitlines() if line.strip()]) <= 12 for example in EXAMPLES)
     assert all(output.strip() for output in outputs)
 
@@ -39,3 +39,9 @@ def test_the_exponents_of_the_examples_are_those_of_brownian_motion(outputs):
 def test_the_share_of_the_first_component_is_that_of_brownian_motion(outputs):
     share = float(re.search(r"PC 1: ([\d.]+)", outputs[1])[1])
     assert share == pytest.approx(6 / np.pi**2, abs=0.1)  # scatters by 0.7 / sqrt(500) = 0.03
+
+
+def test_the_stable_law_of_the_example_is_found_again(outputs):
+    alpha, error, scale, scale_error = map(float, re.findall(r"[\d.]+\d", outputs[2].splitlines()[0]))
+    assert abs(alpha - 1.7) < 3 * error < 0.1 and abs(scale - 0.01) < 3 * scale_error < 0.001
+    assert float(outputs[2].rpartition(": ")[2]) < 1e-6

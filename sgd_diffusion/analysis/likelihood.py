@@ -11,9 +11,8 @@ __all__ = ["Maximum", "Status", "maximize"]
 
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 20
-# Squared distance left to the maximum, in standard errors, at which the search ends.
 TOLERANCE = 1e-8
-ACCEPTED = 1e-4  # the same, where rounding ends it before
+ACCEPTED = 1e-4  # tolerance where rounding ends the search before
 ROUNDING = 1e-14  # of the log likelihood
 DIFFERENCE = 1e-4  # of parameters, for second derivatives
 RIDGE = 1e-10  # of the diagonal: two parameters that the data cannot tell apart
@@ -38,12 +37,11 @@ class Maximum(NamedTuple):
     iterations: jax.Array  # () int32
 
 
-def maximize(log_density: Callable, x, start, lower, upper, *, weights=None) -> Maximum:
+def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tolerance=TOLERANCE) -> Maximum:
     """Parameters that maximise sum of weights * log_density(parameters, x), within bounds.
 
     Every step solves with the scores' own scatter in place of the Hessian (Berndt, Hall, Hall & Hausman, Ann. Econ. Soc.
-    Meas. 3, 653, 1974), which is positive and needs first derivatives alone, and is halved until the likelihood grows. It
-    ends 1e-4 standard errors from the maximum.
+    Meas. 3, 653, 1974), which is positive and needs first derivatives alone, and is halved until the likelihood grows.
 
     Args:
       log_density: ``(parameters (K,), x (n,)) -> (n,)``, smooth, for parameters of order 1.
@@ -52,6 +50,7 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None) -> 
       lower: (K,) bounds, or -inf.
       upper: (K,) bounds, or inf.
       weights: (n,) of the data, with mean 1; all 1 if None.
+      tolerance: squared distance left to the maximum, in standard errors, at which the search ends.
     """
     weights = jnp.ones_like(x) if weights is None else weights
     lower, upper = jnp.asarray(lower), jnp.asarray(upper)
@@ -101,7 +100,7 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None) -> 
         return jnp.where(stuck, parameters, moved(length)), slope @ direction, iterations + 1, stuck
 
     def unfinished(state):
-        return (state[1] > TOLERANCE) & (state[2] < MAX_ITERATIONS) & ~state[3]
+        return (state[1] > tolerance) & (state[2] < MAX_ITERATIONS) & ~state[3]
 
     start = jnp.clip(start, lower, upper)
     begin = start, jnp.asarray(jnp.inf, x.dtype), 0, False
@@ -118,7 +117,7 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None) -> 
     information = _restricted(-(curvature + curvature.T) / 2, moves)
     covariance = jnp.where(moves & moves[:, None], jnp.linalg.inv(information), jnp.nan)
     converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.CONVERGED)
-    status = jnp.where(left <= ACCEPTED, converged, Status.NOT_CONVERGED)
+    status = jnp.where(left <= max(tolerance, ACCEPTED), converged, Status.NOT_CONVERGED)
     return Maximum(parameters, total(parameters), covariance, status.astype(jnp.int32), iterations)
 
 

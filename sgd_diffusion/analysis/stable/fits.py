@@ -22,6 +22,7 @@ from sgd_diffusion.errors import InputError
 __all__ = ["MIN_POINTS", "StableFit", "StableReplicates", "block_bootstrap", "fit", "log_density"]
 
 MIN_POINTS = 20
+REPLICATE_TOLERANCE = 1e-3  # a replicate is off its maximum by 3 % of the scatter between replicates
 NAMES = ("alpha", "beta", "location", "scale")
 
 
@@ -56,9 +57,8 @@ class StableReplicates(NamedTuple):
 def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
     """Alpha-stable law of the largest likelihood.
 
-    Measured for alpha between 0.7 and 1.95 with 5000 points: the bias is below a tenth of the scatter, and errors agree
-    with the scatter within 5 %. Near alpha = 2 the likelihood knows alpha - 2 better than any square root law says, and
-    half of the estimates from normal samples lie on the bound.
+    Of 200 samples of 5000 with alpha between 0.7 and 1.95 the bias was below its own error, and stated errors were the
+    scatter within theirs (5 %). Five of six normal samples have their largest likelihood at alpha = 2.
 
     Args:
         x: (..., n) samples, n >= 20.
@@ -167,14 +167,15 @@ def _standardised(x):
     lowest, low, middle, high, highest = jnp.quantile(x, jnp.array([0.05, 0.25, 0.5, 0.75, 0.95]))
     usable = jnp.isfinite(x).all() & (high > low)
     spread = jnp.where(usable, (high - low) / 2, 1.0)
-    z = jnp.where(usable, (x - middle) / spread, jnp.linspace(-1, 1, x.size))
+    stand_in = jnp.tan(jnp.pi / 2 * jnp.linspace(-0.99, 0.99, x.size))  # a Cauchy law, quick to fit
+    z = jnp.where(usable, (x - middle) / spread, stand_in)
     # In the symmetric law alpha times the logarithm is 1.7 to 1.9, and scale/spread is 0.9 to 1.05 for alpha > 0.7.
     alpha = 1.85 / jnp.log((highest - lowest) / (high - low))
     beta = (highest + lowest - 2 * middle) / (highest - lowest)
     return _Standardised(z, middle, spread, (jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0.0, 0.0), usable)
 
 
-def _search(data, start, pinned, symmetric, weights=None):
+def _search(data, start, pinned, symmetric, **options):
     """Maximum over those of (alpha, beta, location, ln scale) in standardised units that are not pinned.
 
     Returns all parameters (4,), their standard errors, NaN where there are none, the log likelihood and the status.
@@ -193,7 +194,7 @@ def _search(data, start, pinned, symmetric, weights=None):
         return interpolated.log_density(scaled, alpha, beta, symmetric=symmetric) - log_scale
 
     lower, upper = np.array([(MIN_ALPHA, 2), (-1, 1), (-np.inf, np.inf), (-np.inf, np.inf)])[free].T
-    found = maximize(log_density, data.z, start[free], lower, upper, weights=weights)
+    found = maximize(log_density, data.z, start[free], lower, upper, **options)
     errors = jnp.full(len(NAMES), jnp.nan).at[free].set(jnp.sqrt(jnp.diagonal(found.covariance)))
     return start.at[free].set(found.parameters), errors, found.log_likelihood, found.status
 
@@ -229,6 +230,6 @@ def _replicates(x, found, weights, pinned, symmetric):
     start = [jnp.where(data.usable, value, 0.0) for value in (found.alpha, found.beta, location, jnp.log(scale))]
 
     def replicate(weights):
-        return _search(data, start, pinned, symmetric, weights / weights.mean())[0]
+        return _search(data, start, pinned, symmetric, weights=weights / weights.mean(), tolerance=REPLICATE_TOLERANCE)[0]
 
     return StableReplicates(*_in_units(jax.lax.map(replicate, weights).T, data))

@@ -1,4 +1,4 @@
-"""Tables: labels, values and missing members."""
+"""The table of exponents: labels, values and missing members."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import xarray as xr
 
 from sgd_diffusion.analysis.lags import standard_lags
 from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law, superdiffusion_onset
-from sgd_diffusion.tables import exponents, fractal_path
+from sgd_diffusion.tables import exponents
 
 LAGS = np.arange(1, 201)
 
@@ -85,22 +85,3 @@ def test_the_regime_changes_where_the_first_window_is_subdiffusive(measured_run,
     assert exponents(measured_run, max_rmse=0.5).regime_boundary.isel(learning_rate=0).values.tolist()[0] == 200
     boundary = exponents(dataset, max_rmse=0.5).regime_boundary
     assert boundary.dims == ("seed", "learning_rate") and np.isnan(boundary.sel(seed=2)).all()
-
-
-def test_fractal_path_of_a_walk_down_a_slope(measured_run):
-    table = fractal_path(measured_run).isel(learning_rate=0)
-    assert dict(table.sizes) == {"motion": 3, "window": 2, "seed": 2}
-    shuffled, table = table.sel(motion="shuffled"), table.sel(motion="SGD")
-    assert 0.8 < shuffled.dimension.isel(window=0, seed=0) < 2.5
-    first = table.isel(window=0, seed=0)
-    assert 1 < first.dimension < 2 and first.dimension_error > 0
-    assert 0.5 < first.self_affinity < 1.2 and str(first.verdict.values) in ("self-affine", "self-similar", "undecided")
-    assert abs(first.noise_floor - 2) < 4 * first.noise_floor_error
-    assert first.probe_exponent > 1.5  # the loss is a coordinate: a slope
-    lost = table.isel(window=1, seed=1)
-    assert all(np.isnan(lost[name]) for name in table if name != "verdict") and str(lost.verdict.values) == "undecided"
-
-
-def test_fractal_path_without_a_probe(measured_run):
-    table = fractal_path(measured_run.drop_vars([name for name in measured_run if "probe" in name]))
-    assert "batch_exponent" in table and "probe_exponent" not in table

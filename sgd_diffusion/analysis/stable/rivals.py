@@ -1,0 +1,223 @@
+"""Laws that compete with the alpha-stable one, fitted by maximum likelihood: normal, Student's t and exponential power.
+
+All take one sample (n,) and can be jitted and mapped with ``jax.vmap``; arithmetic is float64 whatever the precision of the
+samples. Shape and scale are searched for in samples standardised by their median and quartiles.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy import special
+
+from sgd_diffusion.analysis.likelihood import Status, maximize
+from sgd_diffusion.errors import InputError
+
+__all__ = [
+    "RivalFit",
+    "exponential_power_log_density",
+    "fit_exponential_power",
+    "fit_normal",
+    "fit_student_t",
+    "normal_log_density",
+    "student_t_log_density",
+]
+
+MIN_POINTS = 20
+DEGREES_OF_FREEDOM = (0.2, 1e4)  # bounds; at the upper one it is the normal law
+POWERS = (0.2, 20.0)  # bounds; at the upper one it is nearly uniform
+FIRST_POWERS = np.array([0.3, 0.6, 1.0, 2.0, 5.0])  # of which the likeliest is where the search starts
+# Half width, in half distances of the quartiles, at which the cusp of |x| is rounded off in that search.
+ROUNDED = 1e-3
+
+
+class RivalFit(NamedTuple):
+    """A law fitted by maximum likelihood, with standard errors for independent samples (NaN on a bound)."""
+
+    shape: jax.Array  # (): degrees of freedom of Student's t, power of the exponential power law; NaN of the normal law
+    shape_error: jax.Array
+    location: jax.Array  # in the units of the samples
+    location_error: jax.Array
+    scale: jax.Array  # in the units of the samples
+    scale_error: jax.Array
+    log_likelihood: jax.Array
+    status: jax.Array  # int32, a likelihood.Status
+
+
+def fit_normal(x):
+    """Normal law of the largest likelihood: mean and standard deviation, with n in the denominator.
+
+    Args:
+        x: (n,) samples, n >= 20.
+
+    Returns:
+        :class:`RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status UNUSABLE_DATA with NaN for all else where x
+        is constant or not finite.
+
+    Raises:
+        InputError: x is not one sample of at least 20.
+    """
+    with jax.enable_x64(True):
+        x = _sample(x)
+        location, scale = x.mean(), x.std()
+        errors = scale / np.sqrt(x.size), scale / np.sqrt(2 * x.size)
+        log_likelihood = -x.size * (jnp.log(scale) + np.log(2 * np.pi) / 2 + 0.5)
+        usable = jnp.isfinite(x).all() & (x.max() > x.min())
+        return _rival(usable, Status.CONVERGED, jnp.nan, jnp.nan, location, errors[0], scale, errors[1], log_likelihood)
+
+
+def fit_student_t(x):
+    """Student's t law of the largest likelihood.
+
+    p(x) ~ (1 + z^2 / nu)^(-(nu + 1)/2) with z = (x - location)/scale and 0.2 <= nu <= 10^4, the search being in 1/nu. A
+    sample with lighter tails than the normal law has nu = 10^4 and status AT_BOUND.
+
+    Args:
+        x: (n,) samples, n >= 20.
+
+    Returns:
+        :class:`RivalFit`, errors from the observed information; status UNUSABLE_DATA with NaN for all else where the middle
+        half of x is one value or x is not finite.
+
+    Raises:
+        InputError: x is not one sample of at least 20.
+    """
+    with jax.enable_x64(True):
+        return _student_t(_sample(x))
+
+
+def fit_exponential_power(x):
+    """Exponential power law (generalised normal law) of the largest likelihood.
+
+    p(x) ~ exp(-|z|^power) with z = (x - location)/scale and 0.2 <= power <= 20: 1 is Laplace's law, 2 the normal law of
+    standard deviation scale/sqrt(2). For power < 1 the likelihood has a spike at every sample; |z| is rounded off at a
+    thousandth of half the distance of the quartiles, so that the location is that of the whole.
+
+    Args:
+        x: (n,) samples, n >= 20.
+
+    Returns:
+        :class:`RivalFit`, errors from the Fisher information of the fitted law, NaN for the location where power <= 1/2;
+        status UNUSABLE_DATA with NaN for all else where the middle half of x is one value or x is not finite.
+
+    Raises:
+        InputError: x is not one sample of at least 20.
+    """
+    with jax.enable_x64(True):
+        return _exponential_power(_sample(x))
+
+
+def normal_log_density(x, found):
+    """Logarithm of the density of a fitted normal law at x, float64 of its shape."""
+    return _log_density(lambda shape, z: -(z**2) / 2 - np.log(2 * np.pi) / 2, x, found)
+
+
+def student_t_log_density(x, found):
+    """Logarithm of the density of a fitted Student's t law at x, float64 of its shape."""
+    return _log_density(_log_student_t, x, found)
+
+
+def exponential_power_log_density(x, found):
+    """Logarithm of the density of a fitted exponential power law at x, float64 of its shape."""
+    return _log_density(_log_exponential_power, x, found)
+
+
+def _sample(x):
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if x.ndim != 1 or x.size < MIN_POINTS:
+        raise InputError(f"x has shape {x.shape}; expected (n,) with n >= {MIN_POINTS} samples; use jax.vmap for several")
+    return jnp.asarray(x, jnp.float64)
+
+
+def _rival(usable, status, *values):
+    values = (jnp.where(usable, value, jnp.nan) for value in values)
+    return RivalFit(*values, jnp.where(usable, status, Status.UNUSABLE_DATA).astype(jnp.int32))
+
+
+def _log_density(standard, x, found):
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    with jax.enable_x64(True):
+        z = (jnp.asarray(x, jnp.float64) - found.location) / found.scale
+        return standard(found.shape, z) - jnp.log(found.scale)
+
+
+def _log_student_t(nu, z):
+    norm = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - jnp.log(np.pi * nu) / 2
+    return norm - (nu + 1) / 2 * jnp.log1p(z**2 / nu)
+
+
+def _log_exponential_power(power, z):
+    return jnp.log(power / 2) - special.gammaln(1 / power) - abs(z) ** power
+
+
+def _maximum(log_standard, start, x, lowest, highest):
+    """Largest likelihood over (shape, location, ln scale), from ``start(standardised x)``, the first shape and ln scale.
+
+    Returns whether x is usable, the status, the errors of the search, and shape, location and scale in the units of x.
+    """
+    low, middle, high = jnp.quantile(x, jnp.array([0.25, 0.5, 0.75]))
+    unit = (high - low) / 2
+    usable = jnp.isfinite(x).all() & (unit > 0)
+    unit = jnp.where(usable, unit, 1.0)
+    z = jnp.where(usable, (x - middle) / unit, jnp.linspace(-1, 1, x.size))
+
+    def log_density(parameters, z):
+        shape, location, log_scale = parameters
+        return log_standard(shape, z - location, jnp.exp(log_scale)) - log_scale
+
+    shape, log_scale = start(z)
+    bounds = np.array([(lowest, highest), (-np.inf, np.inf), (-np.inf, np.inf)])
+    found = maximize(log_density, z, jnp.stack([shape, 0.0, log_scale]), bounds[:, 0], bounds[:, 1])
+    shape, location, log_scale = found.parameters
+    scale = unit * jnp.exp(log_scale)
+    errors = jnp.sqrt(jnp.diagonal(found.covariance)) * jnp.stack([1, unit, scale])
+    return usable, found.status, errors, shape, middle + unit * location, scale
+
+
+@jax.jit
+def _student_t(x):
+    def log_standard(inverse, distance, scale):
+        return _log_student_t(1 / inverse, distance / scale)
+
+    least, most = DEGREES_OF_FREEDOM
+    usable, status, errors, inverse, location, scale = _maximum(log_standard, lambda z: (0.25, 0.0), x, 1 / most, 1 / least)
+    log_likelihood = (_log_student_t(1 / inverse, (x - location) / scale) - jnp.log(scale)).sum()
+    return _rival(usable, status, 1 / inverse, errors[0] / inverse**2, location, errors[1], scale, errors[2], log_likelihood)
+
+
+@jax.jit
+def _exponential_power(x):
+    def log_standard(power, distance, scale):
+        return _log_exponential_power(power, jnp.sqrt(distance**2 + ROUNDED**2) / scale)
+
+    def start(z):  # for each power the best scale is known, at which the mean of |z|^power is 1/power
+        log_scales = jnp.log((abs(z[:, None]) ** FIRST_POWERS).mean(axis=0) * FIRST_POWERS) / FIRST_POWERS
+        likelihoods = _log_exponential_power(FIRST_POWERS, FIRST_POWERS ** (-1 / FIRST_POWERS)) - log_scales
+        best = likelihoods == likelihoods.max()  # JAX lowers argmax outside this 64-bit context
+        return FIRST_POWERS @ best / best.sum(), log_scales @ best / best.sum()
+
+    usable, status, _, power, location, scale = _maximum(log_standard, start, x, *POWERS)
+    log_likelihood = (_log_exponential_power(power, (x - location) / scale) - jnp.log(scale)).sum()
+    errors = _exponential_power_errors(power) / np.sqrt(x.size) * jnp.stack([1, scale, scale])
+    return _rival(usable, status, power, errors[0], location, errors[1], scale, errors[2], log_likelihood)
+
+
+def _exponential_power_errors(power):
+    """Square roots of the inverse Fisher information of one sample about power, location and ln scale at scale 1, (3,).
+
+    |z|^power has the gamma law of parameter 1/power; the scores of power and ln scale are linear in it and in its product
+    with its logarithm.
+    """
+    a = 1 / power
+    first, second = special.digamma(a + 1), special.digamma(a + 2)
+    of_power = a**3 * ((a + 1) * (special.polygamma(1, a + 2) + second**2) - a * first**2)
+    mixed = -a * ((a + 1) * second - a * first)
+    left = power * of_power - mixed**2
+    of_location = power**2 * jnp.exp(special.gammaln(jnp.where(power > 0.5, 2 - a, 1)) - special.gammaln(a))
+    inside = (power > POWERS[0]) & (power < POWERS[1])
+    return jnp.stack([
+        jnp.where(inside, jnp.sqrt(power / left), jnp.nan),
+        jnp.where(power > 0.5, 1 / jnp.sqrt(of_location), jnp.nan),
+        jnp.where(inside, jnp.sqrt(of_power / left), jnp.sqrt(a)),
+    ])

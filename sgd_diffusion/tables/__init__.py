@@ -1,0 +1,7 @@
+"""Every table as a function: labelled dataset in, labelled dataset out."""
+
+from sgd_diffusion.tables.exponents import exponents
+from sgd_diffusion.tables.fractal_path import fractal_path
+from sgd_diffusion.tables.gradient_tails import gradient_tails
+
+__all__ = ["exponents", "fractal_path", "gradient_tails"]
