@@ -174,8 +174,9 @@ def test_unusable_data_give_no_number():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"x": np.arange(19.0)}, "shape"), ({"alpha": 0.2}, "alpha is 0.2"), ({"scale": -1.0}, "scale"), ({"beta": 0.1}, "symmetric"),
-    ({"beta": 1.5, "symmetric": False}, "beta is 1.5"), ({"location": np.nan}, "location")])
+    ({"x": np.arange(19.0)}, "shape"), ({"alpha": 0.2}, "alpha is 0.2"), ({"scale": -1.0}, "scale"),
+    ({"beta": 0.1}, "symmetric"), ({"beta": 1.5, "symmetric": False}, "beta is 1.5"), ({"location": np.nan}, "location"),
+    ({"alpha": 1, "location": 0, "scale": 1}, "all parameters")])
 def test_wrong_arguments(arguments, message):
     with pytest.raises(InputError, match=message):
         fits.fit(**({"x": np.arange(100.0)} | arguments))
