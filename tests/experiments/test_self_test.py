@@ -30,7 +30,7 @@ def test_an_error_from_few_paths_covers_as_much_as_three_sigma():
 
 def test_a_wrong_estimator_fails(monkeypatch, capsys):
     def wrong_groups(lab):
-        yield self_test.check("estimator", "process", 2.0, [1.0, 1.1, 0.9])
+        yield self_test.check("estimator", "process", 2.0, [1.0, 1.1, 0.9, 1.05, 0.95])
 
     monkeypatch.setattr(self_test, "GROUPS", (wrong_groups,))
     assert not self_test.self_test(Options(quick=True))
