@@ -12,7 +12,7 @@ import dataclasses
 from experiments import command_line, summaries
 from experiments.training import RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
-from sgd_diffusion.analysis.stable.fits import MIN_POINTS
+from sgd_diffusion.analysis.estimates import MIN_POINTS
 from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.results import save_figure, write_atomically

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sgd_diffusion.analysis.gram import own_precision
 from sgd_diffusion.errors import InputError
 
-__all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "sample_of"]
+__all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "one_sample", "sample_of"]
 
 MIN_POINTS = 20  # the standard deviation of 20 is itself known to 16 percent; no tail is seen in fewer
 
@@ -50,6 +51,14 @@ def sample_of(name, values, axis=-1):
                 "take a longer sample"
             )
         yield jnp.moveaxis(values, axis, -1)
+
+
+def one_sample(x):
+    """One sample (n,) with n >= 20 in float64, for laws that are fitted to it; to be called with 64-bit mode on."""
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if x.ndim != 1 or x.size < MIN_POINTS:
+        raise InputError(f"x has shape {x.shape}; expected (n,) with n >= {MIN_POINTS} samples; use jax.vmap for several")
+    return jnp.asarray(x, jnp.float64)
 
 
 def in_blocks(values, block_size):

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from scipy import interpolate
 
+from sgd_diffusion.analysis.estimates import one_sample
 from sgd_diffusion.analysis.likelihood import Status
 from sgd_diffusion.analysis.stable import law
-from sgd_diffusion.errors import InputError
 
-__all__ = ["MIN_POINTS", "QuickFit", "characteristic_function", "from_quantiles", "quantiles"]
+__all__ = ["QuickFit", "characteristic_function", "from_quantiles", "quantiles"]
 
-MIN_POINTS = 20
 PROBABILITIES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 # Grid of the table, denser at the ends of beta, where light tails appear. The law itself is asked at fewer points: between
 # them are polynomials in alpha and splines in arcsin(beta).
@@ -127,11 +126,8 @@ def from_quantiles(values, *, symmetric=True):
 
 
 def _fit(function, x, symmetric):
-    x = x if isinstance(x, jax.Array) else np.asarray(x)
-    if x.ndim != 1 or x.shape[0] < MIN_POINTS:
-        raise InputError(f"x has shape {x.shape}; expected (n,) with n >= {MIN_POINTS} samples; use jax.vmap for several")
     with jax.enable_x64(True):
-        return _usable_fit(function, jnp.asarray(x, jnp.float64), symmetric)
+        return _usable_fit(function, one_sample(x), symmetric)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))

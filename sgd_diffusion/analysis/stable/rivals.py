@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
 
+from sgd_diffusion.analysis.estimates import one_sample
 from sgd_diffusion.analysis.likelihood import Status, maximize
-from sgd_diffusion.errors import InputError
 
 __all__ = [
     "RivalFit",
@@ -24,7 +24,6 @@ __all__ = [
     "student_t_log_density",
 ]
 
-MIN_POINTS = 20
 DEGREES_OF_FREEDOM = (0.2, 1e4)  # bounds; at the upper one it is the normal law
 POWERS = (0.2, 20.0)  # bounds; at the upper one it is nearly uniform
 FIRST_POWERS = np.array([0.3, 0.6, 1.0, 2.0, 5.0])  # of which the likeliest is where the search starts
@@ -59,7 +58,7 @@ def fit_normal(x):
         InputError: x is not one sample of at least 20.
     """
     with jax.enable_x64(True):
-        x = _sample(x)
+        x = one_sample(x)
         location, scale = x.mean(), x.std()
         errors = scale / np.sqrt(x.size), scale / np.sqrt(2 * x.size)
         log_likelihood = -x.size * (jnp.log(scale) + np.log(2 * np.pi) / 2 + 0.5)
@@ -84,7 +83,7 @@ def fit_student_t(x):
         InputError: x is not one sample of at least 20.
     """
     with jax.enable_x64(True):
-        return _student_t(_sample(x))
+        return _student_t(one_sample(x))
 
 
 def fit_exponential_power(x):
@@ -105,7 +104,7 @@ def fit_exponential_power(x):
         InputError: x is not one sample of at least 20.
     """
     with jax.enable_x64(True):
-        return _exponential_power(_sample(x))
+        return _exponential_power(one_sample(x))
 
 
 def normal_log_density(x, found):
@@ -121,13 +120,6 @@ def student_t_log_density(x, found):
 def exponential_power_log_density(x, found):
     """Logarithm of the density of a fitted exponential power law at x, float64 of its shape."""
     return _log_density(_log_exponential_power, x, found)
-
-
-def _sample(x):
-    x = x if isinstance(x, jax.Array) else np.asarray(x)
-    if x.ndim != 1 or x.size < MIN_POINTS:
-        raise InputError(f"x has shape {x.shape}; expected (n,) with n >= {MIN_POINTS} samples; use jax.vmap for several")
-    return jnp.asarray(x, jnp.float64)
 
 
 def _rival(usable, status, *values):
