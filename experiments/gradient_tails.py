@@ -33,7 +33,7 @@ class Options(RunOptions, TrainingOptions):
 PRESETS = {
     "default": Options(learning_rates=(0.02,), gradient_samples=500, frozen_passes=4),
     "quick": Options(model="resnet8", seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, gradient_samples=100,
-                     frozen_passes=1, num_entries=2000, num_resamples=20),
+                     frozen_passes=1, num_entries=1000, num_resamples=10),
     "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=24, window=1000,
                      batch_size=1024, gradient_samples=500, frozen_passes=1),
 }

@@ -1,5 +1,8 @@
 """Problems that compile in a blink and the measurements of a run, shared by the tests."""
 
+import os
+import tempfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,23 @@ from sgd_diffusion.analysis.displacement import displacement_from_start, time_av
 from sgd_diffusion.dynamics import path_statistics
 from sgd_diffusion.dynamics.window import WindowRecord, step_gram
 from sgd_diffusion.problems.objectives import Problem
+
+
+def pytest_configure(config):
+    """Let processes that a worker starts, and its own tests, compile a program once."""
+    config.compiled = tempfile.TemporaryDirectory()
+    cache = {"jax_compilation_cache_dir": config.compiled.name, "jax_persistent_cache_min_compile_time_secs": 0.1,
+             "jax_persistent_cache_min_entry_size_bytes": -1}
+    for name, value in cache.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    # Every core has a worker; splitting a program among them to generate its code takes a fifth more time.
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel_codegen_split_count=1"
+
+
+def pytest_unconfigure(config):
+    """Leave nothing behind."""
+    config.compiled.cleanup()
 
 
 def two_layer_regression(num_examples=60, inputs=5, hidden=7, *, probe=False, augment=None, seed=0):

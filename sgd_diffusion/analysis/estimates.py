@@ -1,6 +1,6 @@
 """What an estimator says of a sample: the estimate, its standard error, and why there is none where there is none.
 
-Shared by the modules that estimate one number from a sample; users meet :class:`Estimate` and :class:`Status` there.
+Shared by the modules that estimate a number or fit a law; users meet :class:`Estimate` and :class:`Status` there.
 """
 
 import contextlib
@@ -16,20 +16,21 @@ import numpy as np
 from sgd_diffusion.analysis.gram import own_precision
 from sgd_diffusion.errors import InputError
 
-__all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "one_sample", "sample_of"]
+__all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "one_sample", "sample_of", "spread_status"]
 
 MIN_POINTS = 20  # the standard deviation of 20 is itself known to 16 percent; no tail is seen in fewer
 
 
 class Status(enum.IntEnum):
-    """Whether there is an estimate, and if not, why not."""
+    """Whether there is an estimate, and if not, why not; as an integer it goes through jit and vmap."""
 
     OK = 0
     NOT_FINITE = 1  # a value is NaN or infinite, as in a member that diverged
     CONSTANT = 2  # the values that decide are all alike
     NOT_POSITIVE = 3  # logarithm of a zero: a value is zero, or fewer are positive than the estimator takes
     OUT_OF_RANGE = 4  # the equation for the estimate has no solution in its range
-    AT_BOUND = 5  # the estimate lay outside its range and has been set to the bound; the only one but OK with a number
+    AT_BOUND = 5  # a number on the bound of its range, of which there is no standard error if it was searched for
+    NOT_CONVERGED = 6  # numbers where a search has ended before its maximum
 
 
 class Estimate(NamedTuple):
@@ -59,6 +60,17 @@ def one_sample(x):
     if x.ndim != 1 or x.size < MIN_POINTS:
         raise InputError(f"x has shape {x.shape}; expected (n,) with n >= {MIN_POINTS} samples; use jax.vmap for several")
     return jnp.asarray(x, jnp.float64)
+
+
+def spread_status(ordered):
+    """Whether a law of location and scale can be fitted to samples (n,) in ascending order.
+
+    CONSTANT where more than half of them are one value, on which the likelihood of a heavy-tailed law grows without
+    bound, and then NOT_FINITE, or OK.
+    """
+    half = ordered.size // 2
+    spread = (ordered[half:] > ordered[:ordered.size - half]).all()
+    return jnp.where(jnp.isfinite(ordered).all(), jnp.where(spread, Status.OK, Status.CONSTANT), Status.NOT_FINITE)
 
 
 def in_blocks(values, block_size):

@@ -1,13 +1,14 @@
 """Maximum likelihood on the device: one search for any density with a few bounded parameters."""
 
-import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Maximum", "Status", "maximize"]
+from sgd_diffusion.analysis.estimates import Status, spread_status
+
+__all__ = ["Maximum", "Standardised", "maximize", "movable", "standardised"]
 
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 20
@@ -18,13 +19,27 @@ DIFFERENCE = 1e-4  # of parameters, for second derivatives
 RIDGE = 1e-10  # of the diagonal: two parameters that the data cannot tell apart
 
 
-class Status(enum.IntEnum):
-    """How a fit has ended; as an integer it goes through jit and vmap."""
+class Standardised(NamedTuple):
+    """Samples in units in which every search is alike."""
 
-    CONVERGED = 0
-    AT_BOUND = 1  # the maximum lies on the bound of a parameter, which then has no standard error
-    NOT_CONVERGED = 2
-    UNUSABLE_DATA = 3  # too few, constant, or not finite: every estimate is NaN
+    z: jax.Array  # (n,) samples less their median, by half the distance of their quartiles
+    median: jax.Array
+    spread: jax.Array  # that half distance
+    status: jax.Array  # OK, or that of samples that cannot be used, for which z is a stand-in
+
+    @property
+    def usable(self):
+        """Whether z is the samples."""
+        return self.status == Status.OK
+
+
+def standardised(x) -> Standardised:
+    """Samples (n,) in the units of their own quartiles; a Cauchy sample, quick to fit, in place of unusable ones."""
+    status = spread_status(jnp.sort(x))
+    low, median, high = jnp.quantile(x, jnp.array([0.25, 0.5, 0.75]))
+    spread = jnp.where(status == Status.OK, (high - low) / 2, 1)
+    stand_in = jnp.tan(jnp.pi / 2 * jnp.linspace(-0.99, 0.99, x.size))
+    return Standardised(jnp.where(status == Status.OK, (x - median) / spread, stand_in), median, spread, status)
 
 
 class Maximum(NamedTuple):
@@ -33,7 +48,7 @@ class Maximum(NamedTuple):
     parameters: jax.Array  # (K,)
     log_likelihood: jax.Array  # ()
     covariance: jax.Array  # (K, K), inverse of the observed information; NaN for parameters at a bound
-    status: jax.Array  # () int32, a Status
+    status: jax.Array  # () int32, a Status: OK, AT_BOUND or NOT_CONVERGED
     iterations: jax.Array  # () int32
 
 
@@ -65,10 +80,6 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
         values, found = jax.vmap(along, out_axes=(None, 0))(jnp.eye(start.size, dtype=x.dtype))
         return weights @ values, found
 
-    def movable(parameters, gradient):
-        outwards = ((parameters <= lower) & (gradient < 0)) | ((parameters >= upper) & (gradient > 0))
-        return ~outwards
-
     def direction_of(scatter, slope, moves):
         return jnp.linalg.solve(_restricted(scatter, moves), jnp.where(moves, slope, 0))
 
@@ -77,9 +88,9 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
         value, found = scores(parameters)
         slope = found @ weights
         scatter = (found * weights) @ found.T
-        moves = movable(parameters, slope)
+        moves = movable(parameters, slope, lower, upper)
         # Off the bound by itself, but not together with the others.
-        moves = movable(parameters, direction_of(scatter, slope, moves)) & moves
+        moves = movable(parameters, direction_of(scatter, slope, moves), lower, upper) & moves
         direction = direction_of(scatter, slope, moves)
         # As far as the first bound: what lies on it then is left out of the next step.
         room = jnp.where(direction > 0, upper - parameters, parameters - lower) / jnp.where(moves, abs(direction), 1)
@@ -109,16 +120,21 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
     def gradient(parameters):
         return scores(parameters)[1] @ weights
 
-    moves = movable(parameters, gradient(parameters))
+    moves = movable(parameters, gradient(parameters), lower, upper)
     # Central differences of exact scores: second derivatives by JAX would take longer to compile than all the rest.
     steps = jnp.minimum(DIFFERENCE, jnp.minimum(upper - parameters, parameters - lower) / 2)
     ends = jax.lax.map(gradient, jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)]))
     curvature = (ends[:start.size] - ends[start.size:]) / (2 * steps[:, None])
     information = _restricted(-(curvature + curvature.T) / 2, moves)
     covariance = jnp.where(moves & moves[:, None], jnp.linalg.inv(information), jnp.nan)
-    converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.CONVERGED)
+    converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.OK)
     status = jnp.where(left <= max(tolerance, ACCEPTED), converged, Status.NOT_CONVERGED)
     return Maximum(parameters, total(parameters), covariance, status.astype(jnp.int32), iterations)
+
+
+def movable(parameters, slope, lower, upper):
+    """Which parameters (K,) are not pushed against their bounds by the slope."""
+    return ~(((parameters <= lower) & (slope < 0)) | ((parameters >= upper) & (slope > 0)))
 
 
 def _restricted(matrix, moves):

@@ -16,6 +16,9 @@ from sgd_diffusion.plots.style import (
     RANGE_STYLES,
     STYLE,
     WIDTH,
+    color_bar,
+    leave_empty,
+    letter,
     waiting_time_colors,
 )
 
@@ -75,16 +78,12 @@ def anomalous_diffusion(dataset, *, curve="msd", learning_rates=None, ranges=Non
                 _exponent_panel(axis_row[2], fits, ranges)
             else:
                 note = "no member moved" if np.any(np.isfinite(curves["msd"])) else "all members diverged"
-                for axis in axis_row:
-                    axis.text(0.5, 0.5, note, transform=axis.transAxes, ha="center", **NOTE)
-            for letter, axis in zip("abcdefghijklmnopqrstuvwxyz"[3 * row :], axis_row, strict=False):
-                axis.set_title(letter, fontweight="bold", loc="left")
+                leave_empty(axis_row, note)
             axis_row[0].set_title(_row_title(curves), loc="right")
+        letter(axes)
         _finish_axes(axes, dataset["lag"].values[-1])
         if dataset.sizes["window"] > 1:
-            bar = figure.colorbar(colors, cax=axes[0, 1].inset_axes([1.04, 0, 0.035, 1]))
-            bar.set_label("waiting time $t_w$ (steps)")
-            bar.outline.set_visible(False)
+            color_bar(figure, axes[0, 1], colors, "waiting time $t_w$ (steps)")
     return figure
 
 

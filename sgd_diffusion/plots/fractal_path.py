@@ -13,6 +13,9 @@ from sgd_diffusion.plots.style import (
     RANGE_STYLES,
     STYLE,
     WIDTH,
+    color_bar,
+    leave_empty,
+    letter,
     waiting_time_colors,
 )
 
@@ -58,8 +61,7 @@ def fractal_path(dataset, learning_rate=None):
         axes = figure.subplots(2, 3)
         sgd = table.sel(motion="SGD")
         if not np.any(np.isfinite(sgd["self_affinity"])):
-            for axis in axes.flat:
-                axis.text(0.5, 0.5, "no member moved, or all diverged", transform=axis.transAxes, ha="center", **NOTE)
+            leave_empty(axes, "no member moved, or all diverged")
             return figure
         colors = waiting_time_colors(run["waiting_time"].values)
         _path_panel(figure, axes[0, 0], run)
@@ -68,13 +70,10 @@ def fractal_path(dataset, learning_rate=None):
         _excursion_panel(axes[1, 0], run, colors)
         _loss_panel(axes[1, 1], run, table, colors)
         _hurst_panel(axes[1, 2], table)
-        for letter, axis in zip("abcdef", axes.flat, strict=True):
-            axis.set_title(letter, fontweight="bold", loc="left")
+        letter(axes)
         axes[0, 0].set_title(rf"$\eta$ = {float(run['learning_rate']):g}", loc="right")
         if run.sizes["window"] > 1:
-            bar = figure.colorbar(colors, cax=axes[0, 1].inset_axes([1.04, 0, 0.035, 1]))
-            bar.set_label("waiting time $t_w$ (steps)")
-            bar.outline.set_visible(False)
+            color_bar(figure, axes[0, 1], colors, "waiting time $t_w$ (steps)")
     return figure
 
 
@@ -91,9 +90,7 @@ def _path_panel(figure, axis, run):
     axis.annotate("start", (x[0], y[0]), (4 * side, 0), textcoords="offset points", va="center",
                   ha="left" if side > 0 else "right", **NOTE)
     axis.set(xlabel=f"PC 1 ({share[0]:.0f} % of variance)", ylabel=f"PC 2 ({share[1]:.0f} %)")
-    bar = figure.colorbar(points, cax=axis.inset_axes([1.04, 0, 0.035, 1]))
-    bar.set_label("step of the first window")
-    bar.outline.set_visible(False)
+    color_bar(figure, axis, points, "step of the first window")
 
 
 def _end_to_end_panel(axis, run, table, colors):

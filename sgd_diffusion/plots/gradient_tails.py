@@ -4,7 +4,7 @@ import numpy as np
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.stable import law
-from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, waiting_time_colors
+from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, leave_empty, letter, waiting_time_colors
 
 __all__ = ["gradient_tails"]
 
@@ -60,8 +60,7 @@ def gradient_tails(dataset, table, learning_rate=None):
         figure = Figure(figsize=(WIDTH, 4.3), dpi=200, layout="constrained")
         axes = figure.subplots(2, 3)
         if not lasting.any():
-            for axis in axes.flat:
-                axis.text(0.5, 0.5, "no gradients, or all members diverged", transform=axis.transAxes, ha="center", **NOTE)
+            leave_empty(axes, "no gradients, or all members diverged")
             return figure
         seed = int(lasting.sum(axis=1).argmax())
         colors = waiting_time_colors(run["waiting_time"].values)
@@ -73,8 +72,7 @@ def gradient_tails(dataset, table, learning_rate=None):
         _layer_panel(axes[1, 0], table, windows, colors)
         _change_panel(axes[1, 1], fits, windows, colors)
         _variance_panel(axes[1, 2], table, colors)
-        for letter, axis in zip("abcdef", axes.flat, strict=True):
-            axis.set_title(letter, fontweight="bold", loc="left")
+        letter(axes)
         axes[0, 0].set_title(rf"$\eta$ = {float(rate):g}", loc="right")
         handles, labels = axes[0, 2].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=5.8, columnspacing=1.0)

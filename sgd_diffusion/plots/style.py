@@ -4,9 +4,23 @@ Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colours
 is told otherwise.
 """
 
+import string
+
 import numpy as np
 
-__all__ = ["CONTROL_MARKER", "CONTROL_STYLES", "GUIDE", "NOTE", "RANGE_STYLES", "STYLE", "WIDTH", "waiting_time_colors"]
+__all__ = [
+    "CONTROL_MARKER",
+    "CONTROL_STYLES",
+    "GUIDE",
+    "NOTE",
+    "RANGE_STYLES",
+    "STYLE",
+    "WIDTH",
+    "color_bar",
+    "leave_empty",
+    "letter",
+    "waiting_time_colors",
+]
 
 STYLE = {
     "font.size": 7,
@@ -51,3 +65,22 @@ def waiting_time_colors(waiting_times):
 
     shades = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
     return ScalarMappable(Normalize(waiting_times.min(), max(waiting_times.max(), waiting_times.min() + 1)), shades)
+
+
+def color_bar(figure, axis, colors, label):
+    """Explain colours in a narrow bar at the right of a panel."""
+    bar = figure.colorbar(colors, cax=axis.inset_axes([1.04, 0, 0.035, 1]))
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
+def leave_empty(axes, note):
+    """Say in panels that have nothing to show why."""
+    for axis in axes.flat:
+        axis.text(0.5, 0.5, note, transform=axis.transAxes, ha="center", **NOTE)
+
+
+def letter(axes):
+    """Letters by which captions name panels, row by row."""
+    for name, axis in zip(string.ascii_lowercase, axes.flat, strict=False):
+        axis.set_title(name, fontweight="bold", loc="left")

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis import fluctuations, pooling, stability_index, tails
-from sgd_diffusion.analysis.likelihood import Status
+from sgd_diffusion.analysis import pooling, tails
+from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS
 from sgd_diffusion.analysis.stable import comparison, fits, law
 from sgd_diffusion.errors import InputError
@@ -50,7 +50,7 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
         Dataset with dimensions (window, seed, learning_rate), NaN for members that diverged, and, with ``source`` in front,
 
         - ``alpha``, ``scale``, ``location`` of the fit and its ``status``, a
-          :class:`~sgd_diffusion.analysis.likelihood.Status` (:func:`~sgd_diffusion.analysis.stable.fits.fit`);
+          :class:`~sgd_diffusion.analysis.estimates.Status` (:func:`~sgd_diffusion.analysis.stable.fits.fit`);
         - ``alpha_error``, ``alpha_low`` and ``alpha_high``: standard deviation and 5 and 95 % quantiles of replicates that
           are resampled in ten blocks of time, or of batches (:func:`~sgd_diffusion.analysis.stable.fits.block_bootstrap`).
           ``alpha_information_error`` would be right for independent entries, and is too small for those of steps that
@@ -176,8 +176,8 @@ def _replicates(key, values, fit, places, *, num_resamples):
 
 @jax.jit
 def _without_law(values, places):
-    hill, mohammadi = tails.hill(values), stability_index.mohammadi_quantile(values)
-    kurtosis = fluctuations.excess_kurtosis(values[jnp.argsort(places)])  # its errors are by blocks of time
+    hill, mohammadi = tails.hill(values), tails.mohammadi_quantile(values)
+    kurtosis = tails.excess_kurtosis(values[jnp.argsort(places)])  # its errors are by blocks of time
     return {"hill": hill.value, "hill_error": hill.error, "mohammadi": mohammadi.value, "mohammadi_error": mohammadi.error,
             "excess_kurtosis": kurtosis.value, "excess_kurtosis_error": kurtosis.error}
 
@@ -197,7 +197,7 @@ def _beside_other_laws(values, places, fit):
 def _loss_fluctuations(dataset):
     losses = dataset["loss"].transpose(*MEMBERS, "point").values
     change, variance = (np.asarray(series) for series in (
-        fluctuations.loss_changes(losses), fluctuations.moving_variance(losses, MOVING)))
+        tails.loss_changes(losses), tails.moving_variance(losses, MOVING)))
     return {"loss_change": ((*MEMBERS, "update"), change), "mean_loss_change": (MEMBERS, change.mean(axis=-1)),
             "moving_variance": ((*MEMBERS, "first_point"), variance),
             "mean_moving_variance": (MEMBERS, variance.mean(axis=-1))}

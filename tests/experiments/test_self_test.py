@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import self_test
-from experiments.self_test import Check, Laboratory, Options
+from experiments.self_test import __main__ as self_test
+from experiments.self_test.laboratory import Check, Laboratory, check
+from experiments.self_test.shapes import loss_checks
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -22,18 +23,18 @@ def test_a_check_passes_within_three_errors_and_the_allowance(estimate, error, a
 def test_an_error_from_few_paths_covers_as_much_as_three_sigma():
     """Student's t: of sound estimates from N = 5 paths as many pass as of normal ones within three sigma."""
     rng = np.random.default_rng(0)
-    checks = [self_test.check("estimator", "process", 0.0, values) for values in rng.normal(size=(20_000, 5))]
-    failed = sum(not check.passed for check in checks)
+    checks = [check("estimator", "process", 0.0, values) for values in rng.normal(size=(20_000, 5))]
+    failed = sum(not found.passed for found in checks)
     expected = 20_000 * 0.0027
     assert abs(failed - expected) < 4 * np.sqrt(expected)
 
 
 def test_a_wrong_estimator_fails(monkeypatch, capsys):
     def wrong_groups(lab):
-        yield self_test.check("estimator", "process", 2.0, [1.0, 1.1, 0.9, 1.05, 0.95])
+        yield check("estimator", "process", 2.0, [1.0, 1.1, 0.9, 1.05, 0.95])
 
     monkeypatch.setattr(self_test, "GROUPS", (wrong_groups,))
-    assert not self_test.self_test(Options(quick=True))
+    assert not self_test.self_test(self_test.Options(quick=True))
     assert "FAIL" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["self_test"])
     with pytest.raises(SystemExit) as end:
@@ -42,8 +43,8 @@ def test_a_wrong_estimator_fails(monkeypatch, capsys):
 
 
 def test_losses_of_known_roughness():
-    lab = Laboratory(Options(num_paths=3, dim=20))
-    results = list(self_test.loss_checks(lab))
+    lab = Laboratory(num_paths=3, dim=20)
+    results = list(loss_checks(lab))
     assert len(results) == 6 and all(result.passed for result in results), results
 
 

@@ -1,7 +1,5 @@
 """The figure of gradient tails: what it shows, and that every shape of study can be drawn."""
 
-import io
-
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -29,16 +27,6 @@ def table(gradient_run):
         | {"loss_change": ((*MEMBERS, "update"), abs(np.diff(losses))),
            "moving_variance": ((*MEMBERS, "first_point"), losses[..., :102] ** 2)}).assign_coords(
         source=sources, layer=["a", "b", "c"])
-
-
-def png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer)
-    return buffer.getvalue()
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_text()]
 
 
 def test_densities_are_those_of_the_entries_and_of_the_fit(gradient_run, table):
@@ -84,7 +72,7 @@ def test_losses_are_not_shifted(gradient_run, table):
 @pytest.mark.parametrize("change", [
     lambda data: data, lambda data: data.isel(window=[0]), lambda data: data.isel(seed=[1]), lambda data: data.isel(seed=[0]),
     lambda data: data.transpose("seed", ...)])
-def test_every_shape_of_study_can_be_drawn(gradient_run, table, change):
+def test_every_shape_of_study_can_be_drawn(gradient_run, table, change, png, texts):
     figure = plots.gradient_tails(change(gradient_run), change(table), learning_rate=0.1)
     assert png(figure).startswith(b"\x89PNG") and len(figure.axes) == 6
     for axis in figure.axes:
@@ -92,7 +80,7 @@ def test_every_shape_of_study_can_be_drawn(gradient_run, table, change):
     assert r"$\eta$ = 0.1" in texts(figure) and "Gaussian, layer scales" in texts(figure)
 
 
-def test_sources_that_were_not_recorded_are_not_drawn(gradient_run, table):
+def test_sources_that_were_not_recorded_are_not_drawn(gradient_run, table, texts):
     some = [source for source in SOURCE_STYLES if "noise" not in source and source != "frozen"]
     figure = plots.gradient_tails(gradient_run, table.sel(source=some))
     assert [container.get_label() for container in figure.axes[2].containers] == some and "noise" not in texts(figure)
@@ -104,7 +92,7 @@ def test_nothing_global_is_touched(gradient_run, table):
     assert dict(mpl.rcParams) == before and figure.dpi == 200 and figure.canvas.manager is None
 
 
-def test_a_study_without_gradients_says_so(gradient_run, table):
+def test_a_study_without_gradients_says_so(gradient_run, table, png, texts):
     lost = table.assign({name: table[name] * np.nan for name in ("alpha", "layer_alpha")})
     figure = plots.gradient_tails(gradient_run, lost)
     png(figure)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from sgd_diffusion.analysis.likelihood import Status
+from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.stable import fits
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.tables import gradient_tails
@@ -31,7 +31,7 @@ def test_every_source_has_its_numbers(table):
         assert table[name].dims == ("source", "rival", "window", "seed", "learning_rate") and np.isfinite(sound[name]).all()
     assert np.all(sound.alpha_low <= sound.alpha_high) and np.all(table.status.isel(window=0) <= Status.AT_BOUND)
     assert table.layer_alpha.dims == ("layer", "window", "seed", "learning_rate") and table.layer.values.tolist() == list("abc")
-    assert table.status.attrs["flag_meanings"].split()[Status.UNUSABLE_DATA] == "UNUSABLE_DATA"
+    assert table.status.attrs["flag_meanings"].split()[Status.CONSTANT] == "CONSTANT"
     assert table.waiting_time.values.tolist() == [0, 200]
 
 
@@ -51,7 +51,7 @@ def test_planted_laws_are_told_from_mixtures_of_scales(table):
     assert -ROUNDING < null.log_likelihood_ratio < 5  # of 60 normal samples of this size the largest had 4
     for layer in ("a", "b"):
         assert first.layer_alpha.sel(layer=layer) > 1.85 and abs(second.layer_alpha.sel(layer=layer) - 1) < 4 * 0.04
-    assert np.isnan(first.layer_alpha.sel(layer="c")) and first.layer_status.sel(layer="c") == Status.UNUSABLE_DATA
+    assert np.isnan(first.layer_alpha.sel(layer="c")) and first.layer_status.sel(layer="c") == Status.CONSTANT
 
 
 def test_coordinates_without_a_scale_are_counted(table):
@@ -73,7 +73,7 @@ def test_diverged_members_have_no_numbers(table):
     names = (*NUMBERS, *COMPARED, "alpha_information_error", "layer_alpha", "loss_change", "moving_variance",
              "mean_loss_change", "mean_moving_variance")
     assert all(np.isnan(lost[name]).all() for name in names)
-    assert np.all(lost.status == Status.UNUSABLE_DATA) and np.all(lost.layer_status == Status.UNUSABLE_DATA)
+    assert np.all(lost.status == Status.NOT_FINITE) and np.all(lost.layer_status == Status.NOT_FINITE)
     assert np.isfinite(table.alpha.isel(window=1, seed=0)).all()
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion.analysis.estimates import MIN_POINTS
-from sgd_diffusion.analysis.likelihood import Status, maximize
+from sgd_diffusion.analysis.likelihood import maximize, standardised
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
 from sgd_diffusion.analysis.stable import interpolated
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
@@ -42,7 +42,7 @@ class StableFit(NamedTuple):
     scale: jax.Array  # in the units of the samples
     scale_error: jax.Array
     log_likelihood: jax.Array  # (...)
-    status: jax.Array  # (...) int32, a likelihood.Status
+    status: jax.Array  # (...) int32, an estimates.Status
 
 
 class StableReplicates(NamedTuple):
@@ -70,16 +70,16 @@ def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
         scale: likewise.
 
     Returns:
-        :class:`StableFit`. Its status is CONVERGED; AT_BOUND where alpha is 2 (or its least value 0.3) or beta +-1;
-        NOT_CONVERGED; or UNUSABLE_DATA with all else NaN, where x is not finite or the middle half of it is one value.
+        :class:`StableFit`. Its status is OK; AT_BOUND where alpha is 2 (or its least value 0.3) or beta +-1;
+        NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are one value, both with all else NaN.
 
     Raises:
         InputError: fewer than 20 samples; pinned values out of range; beta given for a symmetric law.
 
     >>> samples = np.random.default_rng(0).standard_cauchy(2000)
     >>> found = fit(samples)
-    >>> abs(float(found.alpha) - 1) < 3 * float(found.alpha_error), Status(int(found.status)).name
-    (True, 'CONVERGED')
+    >>> abs(float(found.alpha) - 1) < 3 * float(found.alpha_error), int(found.status)
+    (True, 0)
     """
     pinned = _pinned(symmetric, alpha, beta, location, scale)
     x = _samples(x)
@@ -154,26 +154,13 @@ def _pinned(symmetric, alpha, beta, location, scale):
     return {name: float(value) for name, value in pinned.items()}
 
 
-class _Standardised(NamedTuple):
-    """Samples in units in which every search is alike, and where it starts."""
-
-    z: jax.Array  # (n,) samples less the median, by half the distance of the quartiles
-    median: jax.Array
-    spread: jax.Array  # that half distance
-    start: tuple  # alpha, beta, location, ln scale
-    usable: jax.Array  # bool
-
-
-def _standardised(x):
-    lowest, low, middle, high, highest = jnp.quantile(x, jnp.array([0.05, 0.25, 0.5, 0.75, 0.95]))
-    usable = jnp.isfinite(x).all() & (high > low)
-    spread = jnp.where(usable, (high - low) / 2, 1.0)
-    stand_in = jnp.tan(jnp.pi / 2 * jnp.linspace(-0.99, 0.99, x.size))  # a Cauchy law, quick to fit
-    z = jnp.where(usable, (x - middle) / spread, stand_in)
+def _first_guess(z):
+    """alpha, beta, location and ln scale at which the search starts."""
+    lowest, highest = jnp.quantile(z, jnp.array([0.05, 0.95]))
     # In the symmetric law alpha times the logarithm is 1.7 to 1.9, and scale/spread is 0.9 to 1.05 for alpha > 0.7.
-    alpha = 1.85 / jnp.log((highest - lowest) / (high - low))
-    beta = (highest + lowest - 2 * middle) / (highest - lowest)
-    return _Standardised(z, middle, spread, (jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0.0, 0.0), usable)
+    alpha = 1.85 / jnp.log((highest - lowest) / 2)
+    beta = (highest + lowest) / (highest - lowest)
+    return jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0.0, 0.0
 
 
 def _search(data, start, pinned, symmetric, **options):
@@ -209,12 +196,12 @@ def _in_units(parameters, data):
 
 
 def _fit_row(x, pinned, symmetric):
-    data = _standardised(x)
-    parameters, errors, log_likelihood, status = _search(data, data.start, pinned, symmetric)
+    data = standardised(x)
+    parameters, errors, log_likelihood, status = _search(data, _first_guess(data.z), pinned, symmetric)
     alpha, beta, location, scale = _in_units(parameters, data)
     errors = jnp.where(data.usable, errors * jnp.stack([1, 1, data.spread, scale]), jnp.nan)
     log_likelihood = jnp.where(data.usable, log_likelihood - x.size * jnp.log(data.spread), jnp.nan)
-    status = jnp.where(data.usable, status, Status.UNUSABLE_DATA)
+    status = jnp.where(data.usable, status, data.status).astype(jnp.int32)
     return StableFit(alpha, errors[0], beta, errors[1], location, errors[2], scale, errors[3], log_likelihood, status)
 
 
@@ -226,7 +213,7 @@ def _fit_rows(rows, pinned, symmetric):
 
 @functools.partial(jax.jit, static_argnums=4)
 def _replicates(x, found, weights, pinned, symmetric):
-    data = _standardised(x)
+    data = standardised(x)
     location, scale = (found.location - data.median) / data.spread, found.scale / data.spread
     start = [jnp.where(data.usable, value, 0.0) for value in (found.alpha, found.beta, location, jnp.log(scale))]
 

@@ -29,8 +29,9 @@ __all__ = ["log_density", "table"]
 SPACING, REACH = 0.1, 100  # of the nodes in w, and their number from 0 to the end
 DEGREE = 5
 NORMAL_FROM = 1.95  # alpha from which the table has the difference from the normal density
-# Ranges of alpha, and the degree of the polynomials. The last is extrapolated to 2, where the difference is lost.
-RANGES = np.array([(law.MIN_ALPHA, 0.5), (0.5, 0.9), (0.9, NORMAL_FROM), (NORMAL_FROM, 1.999)])
+# Ranges of alpha, each used up to where the next begins, and the degree of the polynomials. Slopes are worst at the ends of
+# a range. The last is extrapolated to 2, where the difference is lost.
+RANGES = np.array([(law.MIN_ALPHA, 0.53), (0.5, 0.9), (0.9, NORMAL_FROM), (NORMAL_FROM, 1.999)])
 ALPHA_DEGREES = (12, 16, 26, 8)
 BETA_DEGREE = 16
 LEAST = 1e-12  # of the heavy tail: the light one of |beta| = 1 is not known below

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from scipy import interpolate
 
-from sgd_diffusion.analysis.estimates import one_sample
-from sgd_diffusion.analysis.likelihood import Status
+from sgd_diffusion.analysis.estimates import Status, one_sample, spread_status
+from sgd_diffusion.analysis.likelihood import movable
 from sgd_diffusion.analysis.stable import law
 
 __all__ = ["QuickFit", "characteristic_function", "from_quantiles", "quantiles"]
@@ -53,7 +53,7 @@ class QuickFit(NamedTuple):
     location_error: jax.Array
     scale: jax.Array  # in the units of the samples
     scale_error: jax.Array
-    status: jax.Array  # int32, a likelihood.Status
+    status: jax.Array  # int32, an estimates.Status
 
 
 def quantiles(x, *, symmetric=True):
@@ -69,9 +69,9 @@ def quantiles(x, *, symmetric=True):
         symmetric: whether beta is pinned to 0.
 
     Returns:
-        :class:`QuickFit`. Its status is CONVERGED; AT_BOUND where the tails are lighter than those of alpha = 2 or
-        heavier than those of 0.3, or the skewness exceeds that of beta = +-1: the nearest law then; or UNUSABLE_DATA with
-        NaN for all else, where x is not finite or more than half of it is one value.
+        :class:`QuickFit`. Its status is OK; AT_BOUND where the tails are lighter than those of alpha = 2 or heavier than
+        those of 0.3, or the skewness exceeds that of beta = +-1: the nearest law then; NOT_FINITE, or CONSTANT where more
+        than half of x are one value, both with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -134,15 +134,15 @@ def _fit(function, x, symmetric):
 def _usable_fit(function, x, symmetric):
     """:class:`QuickFit` by a ``function(sorted samples, symmetric)`` that gives parameters, covariance and status."""
     x = jnp.sort(x)
-    half = x.size // 2
-    usable = jnp.isfinite(x).all() & (x[half:] > x[:x.size - half]).all()
+    of_data = spread_status(x)
+    usable = of_data == Status.OK
     parameters, covariance, status = function(jnp.where(usable, x, jnp.linspace(-1, 1, x.size)), symmetric)
     alpha, beta = parameters[:2]
     bound = jnp.stack([(alpha <= law.MIN_ALPHA) | (alpha >= 2), abs(beta) >= 1])
     held = jnp.append(bound.at[1].set(bound[1] | (alpha >= 2) | symmetric), np.array([False, False]))
     errors = jnp.where(held, jnp.nan, jnp.sqrt(jnp.diagonal(covariance)))
-    status = jnp.where((status == Status.CONVERGED) & bound.any(), Status.AT_BOUND, status)
-    status = jnp.where(usable, status, Status.UNUSABLE_DATA).astype(jnp.int32)
+    status = jnp.where((status == Status.OK) & bound.any(), Status.AT_BOUND, status)
+    status = jnp.where(usable, status, of_data).astype(jnp.int32)
     values = jnp.where(usable, jnp.stack([parameters, errors], axis=1).ravel(), jnp.nan)
     return QuickFit(*values, status)
 
@@ -208,7 +208,7 @@ def _fit_quantiles(x, symmetric):
     joint = np.minimum(PROBABILITIES, PROBABILITIES[:, None]) - PROBABILITIES * PROBABILITIES[:, None]
     gradient = jax.jacfwd(functools.partial(from_quantiles, symmetric=symmetric))(values) * spacing
     covariance = jnp.einsum("ip,pq,jq->ij", gradient, joint / x.size, gradient)
-    return parameters, covariance, jnp.int32(Status.CONVERGED)
+    return parameters, covariance, jnp.int32(Status.OK)
 
 
 # Characteristic function
@@ -268,8 +268,8 @@ def _regression(x, about, largest_alpha, symmetric):
         parameters, _, _, iterations = state
         design = jax.jacfwd(model)(parameters)
         slope = (found - model(parameters)) @ weights @ design
-        outwards = ((parameters <= lower) & (slope < 0)) | ((parameters >= upper) & (slope > 0))
-        moves = ~outwards & jnp.stack([True, (parameters[0] < 2) & (not symmetric), True, True])
+        free = jnp.stack([True, (parameters[0] < 2) & (not symmetric), True, True])
+        moves = movable(parameters, slope, lower, upper) & free
         information = jnp.where(moves & moves[:, None], design.T @ weights @ design, jnp.eye(4))
         change = jnp.where(moves, jnp.linalg.solve(information, jnp.where(moves, slope, 0)), 0)
         moved = jnp.clip(parameters + jnp.clip(change, -0.5, 0.5), lower, upper)
@@ -281,5 +281,5 @@ def _regression(x, about, largest_alpha, symmetric):
     begin = law_about, jnp.eye(4), jnp.inf, 0
     (alpha, beta, shift, log_factor), covariance, left, _ = jax.lax.while_loop(unfinished, improved, begin)
     units = jnp.stack([1, 1, scale, scale * jnp.exp(log_factor)])
-    status = jnp.where(left <= TOLERANCE, Status.CONVERGED, Status.NOT_CONVERGED)
+    status = jnp.where(left <= TOLERANCE, Status.OK, Status.NOT_CONVERGED)
     return jnp.stack([alpha, beta, location + scale * shift, units[3]]), covariance * units * units[:, None], status

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
 
-from sgd_diffusion.analysis.estimates import one_sample
-from sgd_diffusion.analysis.likelihood import Status, maximize
+from sgd_diffusion.analysis.estimates import Status, one_sample
+from sgd_diffusion.analysis.likelihood import maximize, standardised
 
 __all__ = [
     "RivalFit",
@@ -41,7 +41,7 @@ class RivalFit(NamedTuple):
     scale: jax.Array  # in the units of the samples
     scale_error: jax.Array
     log_likelihood: jax.Array
-    status: jax.Array  # int32, a likelihood.Status
+    status: jax.Array  # int32, an estimates.Status
 
 
 def fit_normal(x):
@@ -51,8 +51,8 @@ def fit_normal(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status UNUSABLE_DATA with NaN for all else where x
-        is constant or not finite.
+        :class:`RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status NOT_FINITE, or CONSTANT where x is, with
+        NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -62,8 +62,9 @@ def fit_normal(x):
         location, scale = x.mean(), x.std()
         errors = scale / np.sqrt(x.size), scale / np.sqrt(2 * x.size)
         log_likelihood = -x.size * (jnp.log(scale) + np.log(2 * np.pi) / 2 + 0.5)
-        usable = jnp.isfinite(x).all() & (x.max() > x.min())
-        return _rival(usable, Status.CONVERGED, jnp.nan, jnp.nan, location, errors[0], scale, errors[1], log_likelihood)
+        of_data = jnp.where(x.max() > x.min(), Status.OK, Status.CONSTANT)
+        of_data = jnp.where(jnp.isfinite(x).all(), of_data, Status.NOT_FINITE)
+        return _rival(of_data, Status.OK, jnp.nan, jnp.nan, location, errors[0], scale, errors[1], log_likelihood)
 
 
 def fit_student_t(x):
@@ -76,8 +77,8 @@ def fit_student_t(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the observed information; status UNUSABLE_DATA with NaN for all else where the middle
-        half of x is one value or x is not finite.
+        :class:`RivalFit`, errors from the observed information; status NOT_FINITE, or CONSTANT where more than half of x
+        are one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -98,7 +99,7 @@ def fit_exponential_power(x):
 
     Returns:
         :class:`RivalFit`, errors from the Fisher information of the fitted law, NaN for the location where power <= 1/2;
-        status UNUSABLE_DATA with NaN for all else where the middle half of x is one value or x is not finite.
+        status NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -122,9 +123,10 @@ def exponential_power_log_density(x, found):
     return _log_density(_log_exponential_power, x, found)
 
 
-def _rival(usable, status, *values):
+def _rival(of_data, of_search, *values):
+    usable = of_data == Status.OK
     values = (jnp.where(usable, value, jnp.nan) for value in values)
-    return RivalFit(*values, jnp.where(usable, status, Status.UNUSABLE_DATA).astype(jnp.int32))
+    return RivalFit(*values, jnp.where(usable, of_search, of_data).astype(jnp.int32))
 
 
 def _log_density(standard, x, found):
@@ -146,25 +148,21 @@ def _log_exponential_power(power, z):
 def _maximum(log_standard, start, x, lowest, highest):
     """Largest likelihood over (shape, location, ln scale), from ``start(standardised x)``, the first shape and ln scale.
 
-    Returns whether x is usable, the status, the errors of the search, and shape, location and scale in the units of x.
+    Returns the status of x and of the search, its errors, and shape, location and scale in the units of x.
     """
-    low, middle, high = jnp.quantile(x, jnp.array([0.25, 0.5, 0.75]))
-    unit = (high - low) / 2
-    usable = jnp.isfinite(x).all() & (unit > 0)
-    unit = jnp.where(usable, unit, 1.0)
-    z = jnp.where(usable, (x - middle) / unit, jnp.linspace(-1, 1, x.size))
+    data = standardised(x)
 
     def log_density(parameters, z):
         shape, location, log_scale = parameters
         return log_standard(shape, z - location, jnp.exp(log_scale)) - log_scale
 
-    shape, log_scale = start(z)
+    shape, log_scale = start(data.z)
     bounds = np.array([(lowest, highest), (-np.inf, np.inf), (-np.inf, np.inf)])
-    found = maximize(log_density, z, jnp.stack([shape, 0.0, log_scale]), bounds[:, 0], bounds[:, 1])
+    found = maximize(log_density, data.z, jnp.stack([shape, 0.0, log_scale]), bounds[:, 0], bounds[:, 1])
     shape, location, log_scale = found.parameters
-    scale = unit * jnp.exp(log_scale)
-    errors = jnp.sqrt(jnp.diagonal(found.covariance)) * jnp.stack([1, unit, scale])
-    return usable, found.status, errors, shape, middle + unit * location, scale
+    scale = data.spread * jnp.exp(log_scale)
+    errors = jnp.sqrt(jnp.diagonal(found.covariance)) * jnp.stack([1, data.spread, scale])
+    return data.status, found.status, errors, shape, data.median + data.spread * location, scale
 
 
 @jax.jit
@@ -173,9 +171,9 @@ def _student_t(x):
         return _log_student_t(1 / inverse, distance / scale)
 
     least, most = DEGREES_OF_FREEDOM
-    usable, status, errors, inverse, location, scale = _maximum(log_standard, lambda z: (0.25, 0.0), x, 1 / most, 1 / least)
+    *statuses, errors, inverse, location, scale = _maximum(log_standard, lambda z: (0.25, 0.0), x, 1 / most, 1 / least)
     log_likelihood = (_log_student_t(1 / inverse, (x - location) / scale) - jnp.log(scale)).sum()
-    return _rival(usable, status, 1 / inverse, errors[0] / inverse**2, location, errors[1], scale, errors[2], log_likelihood)
+    return _rival(*statuses, 1 / inverse, errors[0] / inverse**2, location, errors[1], scale, errors[2], log_likelihood)
 
 
 @jax.jit
@@ -189,10 +187,10 @@ def _exponential_power(x):
         best = likelihoods == likelihoods.max()  # JAX lowers argmax outside this 64-bit context
         return FIRST_POWERS @ best / best.sum(), log_scales @ best / best.sum()
 
-    usable, status, _, power, location, scale = _maximum(log_standard, start, x, *POWERS)
+    *statuses, _, power, location, scale = _maximum(log_standard, start, x, *POWERS)
     log_likelihood = (_log_exponential_power(power, (x - location) / scale) - jnp.log(scale)).sum()
     errors = _exponential_power_errors(power) / np.sqrt(x.size) * jnp.stack([1, scale, scale])
-    return _rival(usable, status, power, errors[0], location, errors[1], scale, errors[2], log_likelihood)
+    return _rival(*statuses, power, errors[0], location, errors[1], scale, errors[2], log_likelihood)
 
 
 def _exponential_power_errors(power):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.power_law_tail import fit_power_law_tail, goodness_of_fit
 from sgd_diffusion.analysis.tails import hill
+from sgd_diffusion.analysis.tails.power_law import fit_power_law_tail, goodness_of_fit
 from sgd_diffusion.errors import InputError
 
 seeds = st.integers(0, 2**31)

@@ -1,6 +1,5 @@
-"""Tail indices from the largest values: closed forms, SciPy's likelihood, the choice of k, invariances, transforms."""
+"""Tail indices from the largest values: closed forms, SciPy's likelihood, the choice of k, invariances, no estimate."""
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.tails import hill, hill_curve, moment, pickands
+from sgd_diffusion.analysis.tails.extremes import hill, hill_curve, moment, pickands
 from sgd_diffusion.errors import InputError
 
 seeds = st.integers(0, 2**31)
@@ -273,21 +272,3 @@ def test_numbers_of_tail_points_out_of_range_are_refused(estimator, low, high):
             estimator(sample(n=100), k)
     for k in (low, high):
         assert estimator(sample(n=100), k).status == Status.OK
-
-
-# Transforms
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_many_samples_jit_vmap_and_precision(estimator):
-    values = np.stack([sample(seed) for seed in range(6)]).reshape(2, 3, -1)
-    together = estimator(values)
-    assert together.value.dtype == together.error.dtype == np.float64
-    assert together.value.shape == together.num_points.shape == together.status.shape == (2, 3)
-    one = estimator(values[1, 2])
-    assert_same(type(one)(*(np.asarray(field)[1, 2] for field in together)), one)
-    with jax.enable_x64(True):
-        assert_same(jax.jit(jax.vmap(estimator))(values), together)
-        single = jax.jit(estimator)(values.astype(np.float32))
-    assert single.value.dtype == single.error.dtype == np.float32
-    np.testing.assert_allclose(single.value, together.value, rtol=1e-4, atol=1e-4)

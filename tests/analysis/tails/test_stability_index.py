@@ -1,6 +1,5 @@
-"""Index of stability: closed forms, definitions written out, wrong values, invariances, transforms, and no estimate."""
+"""Index of stability: closed forms, definitions written out, wrong values, invariances, and no estimate."""
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.stability_index import log_variance, mohammadi, mohammadi_quantile, paired_differences
+from sgd_diffusion.analysis.tails.stability_index import log_variance, mohammadi, mohammadi_quantile, paired_differences
 from sgd_diffusion.errors import InputError
 
 ESTIMATORS = [mohammadi, mohammadi_quantile, log_variance]
@@ -203,21 +202,3 @@ def test_options_out_of_range_are_refused():
                 estimator(sample(n=100), block_size=size)
     with pytest.raises(InputError, match="quantile is 1; expected a number between 0 and 1"):
         mohammadi_quantile(sample(), quantile=1)
-
-
-# Transforms
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_many_samples_jit_vmap_and_precision(estimator):
-    values = np.stack([sample(seed) for seed in range(6)]).reshape(2, 3, -1)
-    together = estimator(values)
-    assert together.value.dtype == together.error.dtype == np.float64
-    assert together.value.shape == together.num_points.shape == together.status.shape == (2, 3)
-    one = estimator(values[1, 2])
-    assert_same(type(one)(*(np.asarray(field)[1, 2] for field in together)), one)
-    with jax.enable_x64(True):
-        assert_same(jax.jit(jax.vmap(estimator))(values), together)
-        single = jax.jit(estimator)(values.astype(np.float32))
-    assert single.value.dtype == single.error.dtype == np.float32
-    np.testing.assert_allclose(single.value, together.value, rtol=1e-3)

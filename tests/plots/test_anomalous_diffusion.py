@@ -1,6 +1,4 @@
-"""Figures: what they show, that every shape of study can be drawn, and that nothing global is left behind."""
-
-import io
+"""The figure of anomalous diffusion: what it shows, and that every shape of study can be drawn."""
 
 import matplotlib as mpl
 import numpy as np
@@ -29,16 +27,6 @@ def study(windows=2, seeds=2, learning_rates=(0.1,), steps=100):
     )
 
 
-def png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer)
-    return buffer.getvalue()
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_text()]
-
-
 def lines_over_lags(axis, steps):
     return [line for line in axis.lines if len(line.get_xdata()) == steps]
 
@@ -47,7 +35,7 @@ def lines_over_lags(axis, steps):
     ("shape", "steps"),
     [((1, 1, (0.1,)), 1000), ((24, 3, (0.1,)), 1000), ((2, 2, (0.01, 0.1, 0.5)), 100), ((2, 1, (0.1,)), 10)],
 )
-def test_every_shape_of_study_can_be_drawn(shape, steps):
+def test_every_shape_of_study_can_be_drawn(shape, steps, png, texts):
     dataset = study(*shape, steps=steps)
     figure = plots.anomalous_diffusion(dataset)
     assert png(figure).startswith(b"\x89PNG")
@@ -86,7 +74,7 @@ def test_order_of_dimensions_and_selection():
         plots.anomalous_diffusion(dataset, learning_rates=[0.3])
 
 
-def test_diverged_members_are_left_out_and_told():
+def test_diverged_members_are_left_out_and_told(png, texts):
     dataset = study(seeds=3, learning_rates=(0.1, 0.5))
     dataset.msd[1:, 2, 0] = np.nan  # one seed from the second window on
     dataset.msd[:, :, 1] = np.nan  # a whole learning rate
@@ -100,7 +88,7 @@ def test_diverged_members_are_left_out_and_told():
 
 
 @pytest.mark.parametrize(("factor", "note"), [(np.nan, "all members diverged"), (0.0, "no member moved")])
-def test_a_study_without_any_curve_says_why(factor, note):
+def test_a_study_without_any_curve_says_why(factor, note, png, texts):
     dataset = study()
     dataset["msd"] = dataset.msd * factor
     figure = plots.anomalous_diffusion(dataset)
@@ -123,7 +111,7 @@ def test_nothing_global_is_touched():
     assert figure.canvas.manager is None  # no pyplot window
 
 
-def test_controls_and_bands_are_drawn(measured_run):
+def test_controls_and_bands_are_drawn(measured_run, png, texts):
     figure = plots.anomalous_diffusion(measured_run)
     png(figure)
     _, local, fitted = figure.axes
@@ -135,28 +123,9 @@ def test_controls_and_bands_are_drawn(measured_run):
     assert len(local.collections) == len(one_seed.axes[1].collections)  # bands: over seeds, or from the bootstrap
 
 
-def test_the_msd_that_is_not_averaged(measured_run):
+def test_the_msd_that_is_not_averaged(measured_run, png, texts):
     figure = plots.anomalous_diffusion(measured_run, curve="displacement_from_start")
     expected = measured_run.displacement_from_start.isel(learning_rate=0, window=0).mean("seed")
     np.testing.assert_allclose(lines_over_lags(figure.axes[0], 200)[0].get_ydata(), expected)
     assert "drift subtracted" not in texts(figure)
     png(figure)
-
-
-@pytest.mark.parametrize("change", [
-    lambda run: run, lambda run: run.isel(window=[0]), lambda run: run.sel(seed=[1]),
-    lambda run: run.drop_vars([name for name in run if "probe" in name])])
-def test_fractal_paths_can_be_drawn(measured_run, change):
-    figure = plots.fractal_path(change(measured_run))
-    png(figure)
-    assert len(figure.axes) == 6
-    for axis in figure.axes:
-        assert axis.get_xlabel() and axis.get_ylabel()
-
-
-def test_fractal_paths_that_nobody_walked(measured_run):
-    figure = plots.fractal_path(measured_run * np.nan, learning_rate=0.1)
-    png(figure)
-    assert texts(figure).count("no member moved, or all diverged") == 6
-    with pytest.raises(KeyError):
-        plots.fractal_path(measured_run, learning_rate=0.3)

@@ -5,10 +5,10 @@ import pytest
 from scipy import signal, stats
 
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.fluctuations import effective_sample_size, excess_kurtosis
-from sgd_diffusion.analysis.power_law_tail import fit_power_law_tail
-from sgd_diffusion.analysis.stability_index import log_variance, mohammadi, mohammadi_quantile, paired_differences
-from sgd_diffusion.analysis.tails import hill, moment, pickands
+from sgd_diffusion.analysis.tails.extremes import hill, moment, pickands
+from sgd_diffusion.analysis.tails.fluctuations import effective_sample_size, excess_kurtosis
+from sgd_diffusion.analysis.tails.power_law import fit_power_law_tail
+from sgd_diffusion.analysis.tails.stability_index import log_variance, mohammadi, mohammadi_quantile, paired_differences
 
 REPEATS = 1000
 

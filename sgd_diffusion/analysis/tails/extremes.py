@@ -4,7 +4,7 @@ A tail of index alpha falls as P(|X| > x) ~ x^-alpha up to slowly varying factor
 moments exist, the density falls as x^-(alpha + 1), and the extreme value index is gamma = 1/alpha (gamma = 0 for
 exponential and Gaussian tails, negative for bounded ones). Stable laws have their alpha < 2 as tail index, but near 2
 only so far out that no usual sample gets there (:func:`hill`); the estimators of
-:mod:`sgd_diffusion.analysis.stability_index` are for these.
+:mod:`sgd_diffusion.analysis.tails.stability_index` are for these.
 
 Samples have shape (..., n), a sample along the last axis, and every estimate shape (...). The functions are pure JAX in
 the precision of the samples, as those of :mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped. They

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status
-from sgd_diffusion.analysis.tails import tail_values
+from sgd_diffusion.analysis.tails.extremes import tail_values
 from sgd_diffusion.errors import InputError
 
 __all__ = ["GoodnessOfFit", "PowerLawTail", "fit_power_law_tail", "goodness_of_fit"]

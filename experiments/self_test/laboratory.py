@@ -1,0 +1,105 @@
+"""Reference processes, analyses of them, and what an estimate is checked against."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from sgd_diffusion.analysis import displacement, scaling
+from sgd_diffusion.dynamics.window import step_gram
+
+STEPS = 1000
+LAGS = np.unique(np.rint(np.geomspace(1, STEPS, 80)).astype(int))
+SHORT = (1, 100)  # range of lags
+BEYOND = stats.norm.sf(3)  # probability that a sound estimator is too high, or too low, by chance
+
+
+class Check(NamedTuple):
+    """An estimate against its truth."""
+
+    estimator: str
+    process: str
+    truth: float
+    estimate: float
+    error: float  # standard error of the estimate
+    allowance: float  # what finite windows may differ from the truth
+    degrees_of_freedom: float = math.inf  # of the error
+
+    @property
+    def passed(self) -> bool:
+        """Whether the estimate is where the truth is."""
+        errors = stats.t.isf(BEYOND, self.degrees_of_freedom)
+        return bool(abs(self.estimate - self.truth) <= errors * self.error + self.allowance)
+
+
+class Laboratory:
+    """Makes paths of the reference processes, and analyses of the same shape for all of them.
+
+    Args:
+      num_paths: independent paths of each process, at least 2.
+      dim: coordinates of a path.
+      seed: chooses all random numbers.
+    """
+
+    def __init__(self, num_paths: int, dim: int, *, seed: int = 0):
+        self.num_paths, self.dim = num_paths, dim
+        self._key = jax.random.key(seed)
+        self._used = 0
+
+    def key(self) -> jax.Array:
+        """A key not used before."""
+        self._used += 1
+        return jax.random.fold_in(self._key, self._used)
+
+    def keys(self) -> jax.Array:
+        """A key for each path."""
+        return jax.random.split(self.key(), self.num_paths)
+
+    def paths(self, process, *, dim=None, **parameters) -> jax.Array:
+        """Independent paths (N, T+1, dim) of a process, in float64."""
+        dim = self.dim if dim is None else dim
+        with jax.enable_x64(True):
+            return jnp.stack([process(key, STEPS, dim, **parameters) for key in self.keys()])
+
+    def grams(self, process, **parameters) -> np.ndarray:
+        """Step Gram matrices (N, T, T) of independent paths of a process."""
+        return grams(self.paths(process, **parameters))
+
+
+def grams(positions) -> np.ndarray:
+    """Step Gram matrices of several paths."""
+    return np.stack([np.asarray(step_gram(path)) for path in positions])
+
+
+def each(function, *arrays):
+    """A function of one path, compiled and mapped over paths, in NumPy."""
+    with jax.enable_x64(True):
+        results = [compiled(function)(*values) for values in zip(*arrays, strict=True)]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+
+
+@functools.cache
+def compiled(function):
+    """The function, compiled once however often it is asked for."""
+    return jax.jit(function)
+
+
+def msd(gram):
+    """TAMSD at the lags of the fits."""
+    return displacement.time_averaged_msd(gram, LAGS)
+
+
+def check(estimator, process, truth, estimates, *, allowance=0.0) -> Check:
+    """A check of the mean over paths."""
+    estimates = np.asarray(estimates, dtype=np.float64)
+    error = estimates.std(ddof=1) / math.sqrt(len(estimates))
+    return Check(estimator, process, truth, estimates.mean(), error, allowance, len(estimates) - 1)
+
+
+def exponents(curves, lags=LAGS, on=SHORT):
+    """Exponents of curves on a range of lags."""
+    return scaling.fit_power_law(lags, curves, x_min=on[0], x_max=on[1]).exponent
