@@ -59,6 +59,10 @@ class Laboratory:
         """A key for each path."""
         return jax.random.split(self.key(), self.num_paths)
 
+    def generator(self) -> np.random.Generator:
+        """A generator of random numbers not used before."""
+        return np.random.default_rng(np.asarray(jax.random.key_data(self.key())))
+
     def paths(self, process, *, dim=None, **parameters) -> jax.Array:
         """Independent paths (N, T+1, dim) of a process, in float64."""
         dim = self.dim if dim is None else dim
@@ -98,6 +102,12 @@ def check(estimator, process, truth, estimates, *, allowance=0.0) -> Check:
     estimates = np.asarray(estimates, dtype=np.float64)
     error = estimates.std(ddof=1) / math.sqrt(len(estimates))
     return Check(estimator, process, truth, estimates.mean(), error, allowance, len(estimates) - 1)
+
+
+def check_errors(process, stated, estimates, *, allowance) -> Check:
+    """A check of stated errors against the scatter of the estimates, which is known to 1 in sqrt(2 (N - 1))."""
+    ratio = np.std(estimates, ddof=1) / np.median(stated)
+    return Check("scatter / its stated error", process, 1, ratio, 1 / math.sqrt(2 * (len(estimates) - 1)), allowance)
 
 
 def exponents(curves, lags=LAGS, on=SHORT):

@@ -60,7 +60,7 @@ def loss_checks(lab: Laboratory) -> Iterator[Check]:
     descent = 0.9 ** np.arange(201.0)  # the same at every scale between its ends
     yield Check("mean squared loss", "descent into a quadratic bowl", 4,
                 exponent_of_losses(descent, descent**2, on=(1e-7, 1e-2)), 0, 0.1)
-    noise = np.random.default_rng(lab.num_paths).normal(0, 0.3, (lab.num_paths, STEPS + 1))
+    noise = lab.generator().normal(0, 0.3, (lab.num_paths, STEPS + 1))
     yield check("batch noise floor", "flat loss, noise of std 0.3", 2 * 0.09, roughness.batch_noise_floor(noise).floor)
 
 
