@@ -10,7 +10,7 @@ amplitude of the tail; ln p is not smooth: it turns sharply where the tail leave
 which covers |v| < 10^18. For given parameters what is left is a spline in w.
 
 There are two, the symmetric one and that of all beta, made from :mod:`~sgd_diffusion.analysis.stable.law` at first use in
-a process, in 4 to 5 seconds each.
+a process, in 2 and 4 seconds.
 """
 
 import functools

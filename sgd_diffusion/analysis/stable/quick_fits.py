@@ -62,7 +62,7 @@ def quantiles(x, *, symmetric=True):
     alpha and beta are those of the law that has the sample's (q95 - q05)/(q75 - q25) and
     (q95 + q05 - 2 q50)/(q95 - q05); its quartiles and median then give scale and location (McCulloch, Commun. Statist. -
     Simul. Comput. 15, 1109, 1986, with a table made from :func:`~sgd_diffusion.analysis.stable.law.cdf` at first use, in
-    4 s). Quantiles of the sample are those of its ECDF with steps of 1/n joined at half height.
+    2 s). Quantiles of the sample are those of its ECDF with steps of 1/n joined at half height.
 
     Args:
         x: (n,) samples, n >= 20.
