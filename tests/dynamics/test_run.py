@@ -164,7 +164,8 @@ def start_child(directory, moment):
                             stdout=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("moment", ["window", "between", "during 0.005", "during 0.03"])
+@pytest.mark.parametrize("moment", ["window", "between", pytest.param("during 0.005", marks=pytest.mark.slow),
+                                    "during 0.03"])
 def test_a_kill_at_each_stage_loses_nothing(problem, uninterrupted, tmp_path, moment):
     child = start_child(tmp_path / "run", moment)
     assert child.wait() == -signal.SIGKILL

@@ -13,6 +13,7 @@ TINY = ["--model", "fc2-width5", "--seeds", "0", "--learning-rates", "0.05", "--
         "20"]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
     assert call(gradient_tails, *TINY, "--directory", directory) == 0

@@ -42,6 +42,7 @@ def test_a_wrong_estimator_fails(monkeypatch, capsys):
     assert end.value.code == self_test.FAILED
 
 
+@pytest.mark.slow
 def test_losses_of_known_roughness():
     lab = Laboratory(num_paths=3, dim=20)
     results = list(loss_checks(lab))

@@ -41,7 +41,7 @@ def digits():
 def test_a_linear_classifier_on_digits(digits, loss):
     """Against the same loss written with NumPy on normalised pixels."""
     problem = objectives.classification(MLP((10,)), digits, loss=loss, probe_size=50)
-    params, state = problem.init(jax.random.key(0))
+    params, state = jax.jit(problem.init)(jax.random.key(0))
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
     batch = jax.tree.map(lambda leaf: leaf[:30], problem.examples)
     value, (_, logits) = problem.loss(params, state, batch, True)
@@ -56,7 +56,7 @@ def test_a_linear_classifier_on_digits(digits, loss):
 
 def test_batch_norm_state_changes_in_training_only(digits):
     problem = objectives.classification(ResNet(8, width=4), digits)
-    params, state = problem.init(jax.random.key(0))
+    params, state = jax.jit(problem.init)(jax.random.key(0))
     assert set(state) == {"batch_stats"} and "batch_stats" not in params
     batch = jax.tree.map(lambda leaf: leaf[:20], problem.examples)
     loss = jax.jit(problem.loss, static_argnums=3)
@@ -80,7 +80,7 @@ def test_standard_augmentation_follows_the_data_set(digits):
 def test_accuracy_counts_every_example_once(digits, count, monkeypatch):
     monkeypatch.setattr(objectives, "EVALUATION_BATCH", 7)
     problem = objectives.classification(MLP((10,)), digits)
-    params, state = problem.init(jax.random.key(0))
+    params, state = jax.jit(problem.init)(jax.random.key(0))
     examples = jax.tree.map(lambda leaf: leaf[:count], problem.test_examples)
     logits = problem.loss(params, state, examples, False)[1][1]
     expected = np.mean(np.argmax(logits, axis=1) == examples.labels)

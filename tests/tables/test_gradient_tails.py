@@ -95,6 +95,7 @@ def test_losses(gradient_run, table):
                                [here.loss_change.mean(), here.moving_variance.mean()], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_whole_of_one_small_sample(gradient_run):
     """All entries of a window are drawn: the fit is that of the window itself."""
     part = gradient_run.isel(window=[1], seed=[0], coordinate=slice(5)).assign_coords(

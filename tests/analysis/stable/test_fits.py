@@ -116,6 +116,7 @@ def test_skewed_laws():
     assert (abs(found.scale - 0.01) < 4 * found.scale_error).all()
 
 
+@pytest.mark.slow
 def test_the_fit_is_the_maximum_of_the_exact_likelihood():
     x = samples(1.4, shape=(500,), location=-2.0, scale=3.0)
     found = values(fits.fit(x))

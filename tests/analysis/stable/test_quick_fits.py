@@ -43,7 +43,7 @@ def sample(alpha=1.5, beta=0.0, *, size=500, seed=0):
 # Planted laws
 
 
-LAWS = [(0.5, 0.5), (0.7, 0.0), (1.0, 0.5), (1.3, -0.9), (1.7, 0.5), (1.95, 0.0), (2.0, 0.0)]
+LAWS = [(0.7, 0.0), (1.0, 0.5), (1.3, -0.9), (1.7, 0.5), (1.95, 0.0), (2.0, 0.0)]
 OTHER_LAWS = [(alpha, beta) for alpha in (0.5, 0.7, 1.0, 1.3, 1.7, 1.95) for beta in (0.0, 0.5, -0.9)
               if (alpha, beta) not in LAWS]
 
