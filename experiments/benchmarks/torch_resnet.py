@@ -1,9 +1,8 @@
 """The CIFAR ResNet in PyTorch, for comparison on the same machine in the same run; PyTorch is not a dependency."""
 
 
-def training_step(depth: int, images, labels, *, learning_rate: float, channels_last: bool):
-    """A function that makes one SGD step in eager PyTorch on a fixed batch, images (B, H, W, C) float32."""
-    import torch
+def network(depth: int, channels: int):
+    """The CIFAR ResNet with its usual widths, for images with so many channels and ten classes."""
     from torch import nn
     from torch.nn import functional
 
@@ -28,17 +27,30 @@ def training_step(depth: int, images, labels, *, learning_rate: float, channels_
             outputs = 16 * 2**stage
             blocks.append(Block(width, outputs, 2 if stage and not block else 1))
             width = outputs
-    network = nn.Sequential(nn.Conv2d(images.shape[-1], 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks,
-                            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
-    batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    target = torch.from_numpy(labels).long()
+    return nn.Sequential(nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks,
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+
+
+def as_tensors(images, labels):
+    """Images (B, H, W, C) float32 and labels as PyTorch takes them."""
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels).long()
+
+
+def training_step(depth: int, images, labels, *, learning_rate: float, channels_last: bool):
+    """A function that makes one SGD step in eager PyTorch on a fixed batch, images (B, H, W, C) float32."""
+    import torch
+    from torch.nn import functional
+
+    model, (batch, target) = network(depth, images.shape[-1]), as_tensors(images, labels)
     if channels_last:
-        network, batch = network.to(memory_format=torch.channels_last), batch.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate)
+        model, batch = model.to(memory_format=torch.channels_last), batch.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(network(batch), target).backward()
+        functional.cross_entropy(model(batch), target).backward()
         optimizer.step()
 
     return step

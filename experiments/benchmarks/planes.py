@@ -1,0 +1,114 @@
+"""What a point of a loss surface costs: one by one and in groups in one program, a host loop, and PyTorch.
+
+Prints JSON. The loss of ResNet-14 on 1000 digits in evaluation mode, at 20 points of a plane; loss-landscapes, where it is
+installed, takes a square of about as many points of the same network in PyTorch, and a bare forward pass is the least that
+any such tool costs there. Weights are random, which costs the same. All take turns on the machine.
+Run from the checkout: python -m experiments.benchmarks.planes
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import math
+
+import jax
+import numpy as np
+import tyro
+
+from experiments.benchmarks import timing
+from sgd_diffusion.landscape.planes import evaluate_plane, plane_point, random_plane
+from sgd_diffusion.problems.datasets import load
+from sgd_diffusion.problems.objectives import classification
+from sgd_diffusion.problems.resnet import ResNet
+
+PEERS = ("torch", "loss-landscapes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    images: int = 1000
+    """Images on which a point is evaluated."""
+    grid: tuple[int, int] = (5, 4)
+    """Points along the two directions."""
+    at_once: tuple[int, ...] = (1, 2, 5, 20)
+    """Sizes of the groups that are vmapped."""
+    full_grid: int = 51
+    """Points along each direction of the plane whose seconds are extrapolated."""
+    repeats: int = 3
+    """Timed runs of each candidate."""
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    versions = {peer: importlib.metadata.version(peer) for peer in PEERS if importlib.util.find_spec(peer.replace("-", "_"))}
+    report = {"machine": timing.machine(), "peers": versions, "options": dataclasses.asdict(options)}
+    train = jax.tree.map(lambda leaf: leaf[: options.images], load("digits").train)
+    candidates = ours(options)
+    points = dict.fromkeys(candidates, math.prod(options.grid))
+    for name, (candidate, count) in peers(options, versions, train).items():
+        candidates[name], points[name] = candidate, count
+    found = timing.seconds(candidates, repeats=options.repeats)
+    per_point = {name: times["median"] / points[name] for name, times in found.items()}
+    mine = per_point["at_once_1"]
+    report |= {"seconds": found, "points": points, "seconds_per_point": per_point,
+               "time_over_at_once_1": {name: each / mine for name, each in per_point.items()},
+               "seconds_for_full_grid": {name: options.full_grid**2 * each for name, each in per_point.items()},
+               "load_after": timing.machine()["load"]}
+    print(json.dumps(report, indent=2))
+
+
+def ours(options: Options) -> dict:
+    """Groups of every size in one compiled program, and the jitted loss in a loop on the host."""
+    problem = classification(ResNet(14), load("digits"), augment=None)
+    params, state = jax.jit(problem.init)(jax.random.key(0))
+    plane = random_plane(jax.random.key(1), params)
+    batch = jax.tree.map(lambda leaf: leaf[: options.images], problem.examples)
+    xs, ys = (np.linspace(-1, 1, count) for count in options.grid)
+
+    def surface(plane, at_once):
+        return evaluate_plane(lambda point: problem.loss(point, state, batch, False)[0], plane, xs, ys, at_once=at_once)
+
+    at = jax.jit(lambda plane, x, y: problem.loss(plane_point(plane, x, y), state, batch, False)[0])
+    candidates = {f"at_once_{size}": functools.partial(jax.jit(functools.partial(surface, at_once=size)), plane)
+                  for size in options.at_once}
+    return candidates | {"host_loop": lambda: [at(plane, x, y) for y in ys for x in xs]}
+
+
+def peers(options: Options, versions: dict, examples) -> dict:
+    """PyTorch's forward pass and loss-landscapes where they are installed, with their numbers of points."""
+    if "torch" not in versions:
+        return {}
+    import torch
+    from torch.nn import functional
+
+    from experiments.benchmarks.torch_resnet import as_tensors, network
+
+    model = network(14, examples.images.shape[-1]).eval()
+    batch, target = as_tensors(np.asarray(examples.images, np.float32), np.asarray(examples.labels))
+
+    @torch.no_grad()
+    def forward():
+        return [functional.cross_entropy(model(batch), target).item() for _ in range(math.prod(options.grid))]
+
+    found = {"torch_forward_pass": (forward, math.prod(options.grid))}
+    if "loss-landscapes" in versions:
+        import loss_landscapes
+        from loss_landscapes.metrics import Loss
+
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.01  # its filter normalisation divides by zero where a bias is zero
+        steps = round(math.sqrt(math.prod(options.grid)))
+        metric = Loss(functional.cross_entropy, batch, target)
+        found["loss_landscapes"] = (
+            lambda: loss_landscapes.random_plane(model, metric, steps=steps, normalization="filter", deepcopy_model=True),
+            steps**2)
+    return found
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,109 @@
+"""From what is measured at several sizes to one exponent: which sizes, which of them are fitted, and the error.
+
+Shared by the estimators of this package, which all take ``sizes`` and ``tolerance``.
+
+Sizes are integers, in pixels of a mask and in steps of the grid of a surface; by default powers of two up to a quarter of
+the shorter side, above which fewer than 16 boxes decide. A power law is fitted, by least squares in logarithms, to the
+*plateau*: the longest range of at least four sizes over which no local exponent, that of two neighbouring sizes, differs
+from the fitted one by more than ``tolerance``; of several such ranges the one with the smallest residual. A tolerance of
+infinity fits all the sizes.
+
+Errors. Counts at different sizes are taken from one image, and their residuals are not independent; nor are the parts of
+an image, as the structure that decides is as large as the image. But a part of a self-affine surface looks like the
+whole, and its estimate scatters as much: the error is the standard deviation of the estimates, at the same sizes, of
+the nine windows of half the side that 4 x 4 tiles make, without those in which nothing is counted, and NaN if fewer than
+five are left. It knows nothing of the bias. Every estimator says how its error compares with the scatter over independent
+surfaces; a jackknife over the tiles would say 0.2 of it for smooth ones.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.analysis.least_squares import Moments
+from sgd_diffusion.analysis.scaling import fit_power_law
+from sgd_diffusion.errors import InputError
+
+__all__ = ["ScalingEstimate", "box_sizes", "scaling_estimate", "window_means"]
+
+TILES = 4  # along each side, two of them along that of a window
+MIN_WINDOWS = 5  # as many as four hold a set that lies within one tile, and say all the same
+MIN_SIZES = 4  # three local exponents that agree over a factor of 8 in size; fewer are no plateau
+
+
+class ScalingEstimate(NamedTuple):
+    """A dimension or an exponent, and what it was fitted to."""
+
+    value: np.ndarray  # (), NaN unless status is OK
+    error: np.ndarray  # (), its standard error
+    sizes: np.ndarray  # (K,) integers, pixels or steps of the grid
+    curve: np.ndarray  # (K,) what the estimator measures at each of them, see there
+    fitted: np.ndarray  # (K,) which of them entered the fit
+    status: Status
+
+
+def box_sizes(sizes, shape):
+    """Checked sizes (K,) for images of this shape; powers of two when None."""
+    largest = min(shape) // TILES
+    if sizes is None:
+        sizes = 2 ** np.arange(largest.bit_length())
+    sizes = np.asarray(sizes)
+    integers = sizes.ndim == 1 and np.issubdtype(sizes.dtype, np.integer) and np.all(np.diff(sizes) > 0)
+    if not integers or len(sizes) < MIN_SIZES or sizes[0] < 1 or sizes[-1] > largest:
+        raise InputError(
+            f"sizes is {sizes.tolist()} on {shape[0]} x {shape[1]} cells; expected at least {MIN_SIZES} increasing integers "
+            f"in 1..{largest}, a quarter of the shorter side: powers of two take {TILES * 2 ** (MIN_SIZES - 1)} cells"
+        )
+    return sizes
+
+
+def window_means(field):
+    """Mean of a field (n, m), then its means over the nine windows, (10,)."""
+    rows, columns = (np.arange(TILES) * length // TILES for length in field.shape)
+    sums = np.add.reduceat(np.add.reduceat(field, rows, axis=0, dtype=np.float64), columns, axis=1)
+    numbers = np.outer(np.diff(rows, append=field.shape[0]), np.diff(columns, append=field.shape[1]))
+    windows = (sliding_window_view(tiles, (TILES // 2, TILES // 2)).sum(axis=(2, 3)) for tiles in (sums, numbers))
+    return np.append(sums.sum() / numbers.sum(), np.divide(*windows))
+
+
+def scaling_estimate(sizes, curves, *, value, tolerance, status=Status.OK):
+    """Estimate from the curves (10, K) of an image and of its windows.
+
+    Args:
+        sizes: (K,), from :func:`box_sizes`.
+        curves: (10, K), from :func:`window_means`.
+        value: what an exponent says, a straight line, such as the dimension ``lambda exponent: -exponent``.
+        tolerance: largest deviation of a local exponent on the plateau, positive.
+        status: why there is no estimate, if that is known.
+
+    Raises:
+        InputError: a tolerance that is not positive.
+    """
+    if not tolerance > 0:
+        raise InputError(f"tolerance is {tolerance}; expected a positive number, or infinity to fit all the sizes")
+    curve = curves[0]
+    if status is Status.OK and not np.all(curve > 0):
+        status = Status.NOT_POSITIVE
+    plateau = _plateau(np.log(sizes), np.log(curve), tolerance) if status is Status.OK else None
+    if plateau is None:
+        reason = Status.OUT_OF_RANGE if status is Status.OK else status
+        return ScalingEstimate(np.array(np.nan), np.array(np.nan), sizes, curve, np.zeros(len(sizes), bool), reason)
+    estimates = value(fit_power_law(sizes[plateau], curves[:, plateau]).exponent)
+    windows = ensemble_average(estimates[1:])
+    error = windows.std if windows.count >= MIN_WINDOWS else np.array(np.nan)
+    return ScalingEstimate(estimates[0], error, sizes, curve, np.isin(np.arange(len(sizes)), plateau), Status.OK)
+
+
+def _plateau(x, y, tolerance):
+    """Indices of the longest range on which y is a line in x, or None."""
+    local = np.diff(y) / np.diff(x)
+    found = {}
+    for first in range(len(x) - MIN_SIZES + 1):
+        for end in range(first + MIN_SIZES, len(x) + 1):
+            line = Moments.of(x[first:end], y[first:end]).line()
+            if np.all(np.abs(local[first : end - 1] - line.slope) <= tolerance):
+                found[first, end] = x[end - 1] - x[first], -line.rmse
+    return np.arange(*max(found, key=found.get)) if found else None

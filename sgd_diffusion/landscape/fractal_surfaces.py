@@ -1,0 +1,103 @@
+"""Reference surfaces of known roughness: to test an estimator on, to calibrate it, and to hold a loss surface against.
+
+A surface is ``surface(key, size, *, ...) -> Surface``: a PRNG key, the number of points along a side and its parameters.
+Heights have JAX's default precision, float32 or, in 64-bit mode, float64. All can be jitted with everything but the key
+bound before; ``jax.vmap`` over keys gives an ensemble:
+
+>>> keys = jax.random.split(jax.random.key(0), 3)
+>>> jax.vmap(lambda key: fractional_brownian_surface(key, 16, hurst=0.5))(keys).heights.shape
+(3, 16, 16)
+"""
+
+import functools
+import math
+import operator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.fft import next_fast_len
+
+from sgd_diffusion.errors import InputError
+
+__all__ = ["Surface", "fractional_brownian_surface"]
+
+ROUNDING = 1e-14  # of the number of points, for covariances of order 1: what is more negative is no rounding of an FFT
+
+
+class Surface(NamedTuple):
+    """Heights above the points of a square grid, with points on all four sides of the square."""
+
+    heights: jax.Array  # (N, M)
+    extent: jax.Array  # (), length of the side along the first axis, so that neighbours are extent / (N - 1) apart
+
+
+def fractional_brownian_surface(key, size, *, hurst):
+    """Fractional Brownian surface on size x size points of the unit square, its sides included.
+
+    Gaussian heights with h = 0 at the first corner and E (h(x) - h(y))^2 = |x - y|^(2 hurst) for any two points, those
+    across the diagonal included. The graph has box dimension 3 - hurst and its level sets 2 - hurst; hurst = 1 is a plane of
+    random slope.
+
+    Exact by intrinsic embedding (Stein, J. Comput. Graph. Stat. 11, 587, 2002). In units of the diagonal, a stationary
+    field with the compactly supported covariance
+
+        rho(r) = c_0 - r^(2H) + c_2 r^2  for r <= 1,    b (R - r)^3 / r  for 1 < r <= R,    0 beyond,
+
+    and the random plane sqrt(2 c_2) (x_1 n_1 + x_2 n_2) add up to increments of variance 2 r^(2H). H <= 3/4 takes R = 1 and
+    b = 0, H above R = 2; the other constants make rho smooth at r = 1. The field is periodic, with a period of R plus
+    the side: copies overlap only at lags that do not occur in the square. The eigenvalues of its covariance are computed
+    in float64 whatever the precision of the heights; measured, none is negative but by rounding for H from 0.01 to 1.
+
+    Args:
+        key: PRNG key.
+        size: points along a side, at least 2, known before tracing.
+        hurst: Hurst exponent, in (0, 1], known before tracing.
+
+    Returns:
+        :class:`Surface` with heights (size, size) and extent 1.
+
+    Raises:
+        InputError: ``size`` below 2, ``hurst`` outside (0, 1], or an embedding with a negative eigenvalue.
+    """
+    if operator.index(size) < 2:
+        raise InputError(f"size is {size}; expected at least 2 points along a side")
+    if not 0 < hurst <= 1:
+        raise InputError(f"hurst is {hurst}; expected a number in (0, 1]; 1 is a plane")
+    eigenvalues, slope_variance = _embedding(size, float(hurst))
+    field_key, plane_key = jax.random.split(key)
+    noise = jax.random.normal(field_key, (len(eigenvalues), len(eigenvalues)))
+    gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(noise.dtype)
+    field = jnp.fft.irfft2(gain * jnp.fft.rfft2(noise), noise.shape)[:size, :size]
+    slopes = math.sqrt(slope_variance) * jax.random.normal(plane_key, (2,))
+    place = jnp.linspace(0, 1, size)
+    return Surface(field - field[0, 0] + slopes[0] * place[:, None] + slopes[1] * place, jnp.ones(()))
+
+
+@functools.lru_cache(maxsize=2)
+def _embedding(size, hurst):
+    """Eigenvalues (L, L//2 + 1) of the periodic covariance, and the variance of the plane's slopes, on the unit square."""
+    power, reach = 2 * hurst, 1 if hurst <= 0.75 else 2
+    tail = power * (2 - power) / (3 * reach * (reach**2 - 1)) if reach > 1 else 0.0
+    curvature = (power - tail * (reach - 1) ** 2 * (reach + 2)) / 2
+    variance = tail * (reach - 1) ** 3 + 1 - curvature
+
+    def covariance(r):
+        beyond = tail * np.maximum(reach - r, 0) ** 3 / np.maximum(r, 1)
+        return np.where(r <= 1, variance - r**power + curvature * r**2, beyond)
+
+    spacing = 1 / (math.sqrt(2) * (size - 1))
+    period = next_fast_len(size - 1 + math.ceil(reach / spacing), real=True)
+    lags = spacing * np.arange(period)
+    images = np.stack([lags, lags - period * spacing])
+    periodic = sum(covariance(np.hypot(rows[:, None], columns)) for rows in images for columns in images)
+    eigenvalues = np.fft.rfft2(periodic).real
+    if eigenvalues.min() < -ROUNDING * periodic.size:
+        raise InputError(
+            f"hurst is {hurst} with size {size}: the embedding has the eigenvalue {eigenvalues.min():g} beside a largest of "
+            f"{eigenvalues.max():g}, and is no covariance; expected a hurst for which there is one, such as 0.01 to 0.99"
+        )
+    # Increments of variance 2 r^(2H) on a square of diagonal 1 become |x - y|^(2H) on one of side 1.
+    scale = 2**hurst / 2
+    return scale * eigenvalues, scale * curvature

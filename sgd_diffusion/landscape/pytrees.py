@@ -1,0 +1,88 @@
+"""Pytrees of parameters as vectors: checked against each other, in their own precision, with norms and inner products.
+
+Shared by the modules that move through weight space; users find the public functions there.
+"""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgd_diffusion.analysis.gram import own_precision
+from sgd_diffusion.errors import InputError
+
+__all__ = ["in_precision_of", "matched", "norms", "precision", "take_out", "tree_norm"]
+
+
+@contextlib.contextmanager
+def in_precision_of(name, tree, **others):
+    """A pytree with its leaves as JAX arrays, each in its own precision, and others that have to match it, in a tuple."""
+    with contextlib.ExitStack() as stack:
+        def own(path, leaf):
+            return stack.enter_context(own_precision(name + jax.tree_util.keystr(path), leaf))
+
+        tree = jax.tree.map_with_path(own, tree)
+        if not jax.tree.leaves(tree):
+            raise InputError(f"{name} has no leaves; expected a pytree of arrays")
+        yield tree, *(matched(other, value, tree)[0] for other, value in others.items())
+
+
+def matched(name, tree, like, *, batched=False):
+    """A pytree in the shapes and the precision of another one, and the leading axes (...) that all its leaves have before
+    these shapes; none but if ``batched``.
+    """
+    _check_structure(name, tree, like)
+    batches = set()
+    for (path, leaf), expected in zip(jax.tree.leaves_with_path(tree), jax.tree.leaves(like), strict=True):
+        shape = np.shape(leaf)
+        extra = len(shape) - expected.ndim
+        if extra < 0 or shape[extra:] != expected.shape or (extra and not batched):
+            wanted = f"(..., {', '.join(map(str, expected.shape))})" if batched else expected.shape
+            raise InputError(f"{name}{jax.tree_util.keystr(path)} has shape {shape}; expected {wanted}")
+        batches.add(shape[:extra])
+    if len(batches) > 1:
+        raise InputError(f"{name} has leaves with leading axes {sorted(batches)}; expected the same for all")
+    return jax.tree.map(lambda leaf, expected: jnp.asarray(leaf, expected.dtype), tree, like), batches.pop()
+
+
+def _check_structure(name, tree, like):
+    if jax.tree.structure(tree) == jax.tree.structure(like):
+        return
+    found, wanted = ({jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(each)} for each in (tree, like))
+    if found == wanted:
+        raise InputError(f"{name} is a {type(tree).__name__} with containers of other types; expected the same pytree")
+    raise InputError(
+        f"{name} has the leaves {sorted(found - wanted)} that are not expected, and lacks {sorted(wanted - found)}; expected "
+        "the same pytree"
+    )
+
+
+def precision(tree):
+    """The dtype in which numbers of all leaves together are computed."""
+    return jnp.result_type(*jax.tree.leaves(tree))
+
+
+def take_out(points, unit, batch=()):
+    """Inner products (*batch) of points with a vector of norm 1, and what is left of the points without it."""
+    def product(point, unit):
+        return (point * unit).sum(axis=tuple(range(len(batch), point.ndim)))
+
+    def without(point, unit):
+        return point - along.reshape(*batch, *(1,) * unit.ndim).astype(unit.dtype) * unit
+
+    along = sum(jax.tree.leaves(jax.tree.map(product, points, unit)))
+    return along, jax.tree.map(without, points, unit)
+
+
+def tree_norm(tree, batch=()):
+    """Euclidean norms (*batch) over all leaves."""
+    flat = [norms(leaf.reshape(*batch, -1), -1) for leaf in jax.tree.leaves(tree)]
+    return norms(jnp.concatenate(flat, axis=-1), -1)[..., 0]
+
+
+def norms(leaf, axes):
+    """Euclidean norms over some axes, which stay with length 1; squares of large and of small numbers stay in range."""
+    largest = jnp.abs(leaf).max(axis=axes, keepdims=True, initial=0)
+    unit = jnp.where(largest > 0, largest, 1)
+    return unit * jnp.sqrt(((leaf / unit) ** 2).sum(axis=axes, keepdims=True))

@@ -1,0 +1,86 @@
+"""Spectral density and trace: exact cases, moments, stated errors against the scatter."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.curvature import spectral_density, trace
+
+N = 300
+SPECTRUM = np.r_[np.linspace(3, 8, 6), np.random.default_rng(0).normal(size=N - 6) * 0.3].astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("num_products", "num_probes", "width"))
+def density_of(key, diagonal, **options):
+    return spectral_density(key, lambda vector: diagonal * vector, jnp.zeros_like(diagonal), **options)
+
+
+@functools.partial(jax.jit, static_argnames="num_products")
+def trace_of(key, diagonal, **options):
+    return trace(key, lambda vector: diagonal * vector, jnp.zeros_like(diagonal), **options)
+
+
+def test_a_density_is_one_and_its_moments_are_those_of_the_spectrum():
+    found = density_of(jax.random.key(0), SPECTRUM, num_products=40, num_probes=20)
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.trapezoid(found.density, found.grid), 1, rtol=1e-3)
+    for power in (1, 2, 3):
+        moments = (found.weights * found.nodes**power).sum(axis=1)
+        error = moments.std(ddof=1) / np.sqrt(20)
+        assert abs(moments.mean() - np.mean(SPECTRUM**power)) < 4 * error  # Student's t of 19, 0.1 %
+
+
+def test_the_density_is_the_smoothed_spectrum_within_its_error():
+    found = density_of(jax.random.key(1), SPECTRUM, num_products=60, num_probes=20, width=0.2)
+    grid = np.asarray(found.grid)
+    expected = np.exp(-((grid[:, None] - SPECTRUM) ** 2) / 0.08).mean(axis=1) / np.sqrt(0.08 * np.pi)
+    away = abs(found.density - expected) / (found.error + 1e-3 * expected.max())
+    # Of 1000 neighbouring points few are independent; a thousandth of normal numbers lies beyond 3.3.
+    assert away.max() < 4.5 and np.mean(away < 2) > 0.85
+
+
+def test_all_products_give_the_exact_quadrature():
+    diagonal = jnp.array([1.0, 2.0, 4.0])
+    found = spectral_density(jax.random.key(0), lambda vector: diagonal * vector, diagonal, num_products=3, num_probes=2)
+    np.testing.assert_allclose(found.nodes, [[1, 2, 4]] * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("diagonal", [np.ones(N), np.zeros(N), np.r_[np.ones(3), np.zeros(N - 3)]])
+def test_spectra_of_few_values_break_down_and_stay_right(diagonal):
+    found = density_of(jax.random.key(0), diagonal.astype(np.float32), num_products=20, num_probes=5, width=0.1)
+    assert np.isfinite(found.density).all()
+    moments = (found.weights * found.nodes).sum(axis=1)
+    error = 1e-5 + np.std(moments, ddof=1) / np.sqrt(5)
+    assert abs(moments.mean() - diagonal.mean()) < 8 * error  # Student's t of 4, 0.1 %
+
+
+def test_the_trace_of_low_rank_and_of_small_matrices_is_exact():
+    low = np.zeros(N, np.float32)
+    low[:7] = np.arange(1, 8)
+    found = trace_of(jax.random.key(0), low, num_products=30)
+    np.testing.assert_allclose(found.value, 28, rtol=1e-4)
+    assert found.error < 1e-3
+    few = trace(jax.random.key(0), lambda vector: jnp.arange(4.0) * vector, jnp.zeros(4), num_products=12)
+    np.testing.assert_allclose(few.value, 6, rtol=1e-5)
+
+
+def test_the_stated_error_of_a_trace_is_its_scatter():
+    keys = jax.random.split(jax.random.key(0), 200)
+    found = jax.lax.map(lambda key: trace_of(key, SPECTRUM, num_products=30), keys)
+    scatter = np.std(found.value, ddof=1)
+    assert abs(np.mean(found.value) - SPECTRUM.sum()) < 4 * scatter / np.sqrt(200)
+    # The scatter of 200 is known to 5 percent.
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(found.error))) / scatter, 1, atol=0.2)
+
+
+def test_wrong_arguments():
+    for name, value, words in (("num_products", 0, "1..3"), ("num_products", 4, "1..3"), ("num_probes", 1, "at least 2"),
+                               ("num_points", 1, "at least 2")):
+        with pytest.raises(InputError, match=f"{name} is {value}; expected an integer.*{words}"):
+            spectral_density(jax.random.key(0), lambda v: v, jnp.zeros(3), **({"num_products": 2} | {name: value}))
+    with pytest.raises(InputError, match="num_products is 5; expected an integer of at least 6"):
+        trace(jax.random.key(0), lambda v: v, jnp.zeros(3), num_products=5)
