@@ -274,6 +274,7 @@ def coverage(estimator, truth, size, *, hursts, surfaces, **options):
     return np.mean(held), calibration
 
 
+@pytest.mark.slow
 def test_calibrated_planes_of_a_loss_surface():
     """51 x 51 points: the truth is held, raw estimates are far off, and a bowl is smooth."""
     estimator = CALIBRATED["oscillation"][0]
@@ -297,6 +298,7 @@ def stated(value, status=Status.OK):
     return level_sets(bowl(51))._replace(value=np.array(value), status=status)
 
 
+@pytest.mark.slow
 def test_calibration_of_a_known_response():
     """Estimates that are normal about 2.8 - H/2 with standard deviation 0.01: intervals of t 0.01/0.5 on each side."""
     random = np.random.default_rng(5)

@@ -107,6 +107,7 @@ def test_variogram_exponent_of_large_surfaces(hurst):
 # A function of a key
 
 
+@pytest.mark.slow
 def test_keys_precision_and_transformations():
     keys = jax.random.split(KEY, 3)
     draw = functools.partial(fractional_brownian_surface, size=SIZE, hurst=0.5)
