@@ -65,8 +65,8 @@ def one_sample(x):
 def spread_status(ordered):
     """Whether a law of location and scale can be fitted to samples (n,) in ascending order.
 
-    CONSTANT where more than half of them are one value, on which the likelihood of a heavy-tailed law grows without
-    bound, and then NOT_FINITE, or OK.
+    NOT_FINITE where one is not; CONSTANT where more than half of them are one value, on which the likelihood of a
+    heavy-tailed law grows without bound; or OK.
     """
     half = ordered.size // 2
     spread = (ordered[half:] > ordered[:ordered.size - half]).all()

@@ -9,7 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.curvature.krylov import Krylov, dot, extended, outside, started
+from sgd_diffusion.landscape.curvature.krylov import Krylov, direction_outside, dot, extended, outside, ritz, started
 
 __all__ = ["Eigenpairs", "top_eigenpairs"]
 
@@ -106,16 +106,19 @@ def _searched(product, krylov, k, which, tol, max_restarts):
 
     def sweep(search):
         krylov = extended(product, search.krylov, search.kept)
-        values, vectors = _ritz(krylov.projected, which)
+        values, vectors = _wanted_first(*ritz(krylov), which)
         kept, images = (dot(vectors[:, :keep].T, rows) for rows in (krylov.basis[:-1], krylov.images))
-        residuals = jnp.linalg.norm(images[:k] - values[:k, None] * kept[:k], axis=1)
-        tolerated = _tolerated(values[:k], krylov.norm, tol)
+        missing = images[:k] - values[:k, None] * kept[:k]
+        residuals, tolerated = jnp.linalg.norm(missing, axis=1), _tolerated(values[:k], krylov.norm, tol)
         converged = (residuals <= tolerated).all()
         same = (abs(values[:k] - jnp.diagonal(search.krylov.projected)[:k]) <= tolerated).all()
         lost = ~jnp.isfinite(krylov.norm)
         key, own = jax.random.split(krylov.key)
         basis = krylov.basis.at[:keep].set(kept)
-        following = jax.lax.cond(converged, lambda: outside(own, basis, keep), lambda: basis[-1])
+        # All residuals are along the next vector of the Krylov space, but for those that a random vector left behind: hence
+        # along the worst of them.
+        following = jax.lax.cond(converged, lambda: outside(own, basis, keep),
+                                 lambda: direction_outside(basis, missing[(residuals / tolerated).argmax()], keep))
         return _Search(
             Krylov(basis.at[keep].set(following), krylov.images.at[:keep].set(images),
                    jnp.diag(jnp.where(jnp.arange(size) < keep, values, 0)), krylov.norm, key),
@@ -130,10 +133,8 @@ def _searched(product, krylov, k, which, tol, max_restarts):
     return search.krylov, search.residuals, size + (search.sweeps - 1) * (size - keep)
 
 
-def _ritz(projected, which):
-    """Eigenvalues in the order in which they are wanted, and their vectors in the basis, columns."""
-    upper = jnp.triu(projected)
-    values, vectors = jnp.linalg.eigh(upper + jnp.triu(upper, 1).T)
+def _wanted_first(values, vectors, which):
+    """Ascending eigenvalues, and their vectors as columns, in the order in which they are wanted."""
     size = len(values)
     from_top = np.arange(size)[::-1]
     alternating = np.stack([from_top, from_top[::-1]], axis=1).ravel()[:size]

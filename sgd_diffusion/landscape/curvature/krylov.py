@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Krylov", "dot", "extended", "outside", "started"]
+__all__ = ["Krylov", "direction_outside", "dot", "extended", "outside", "ritz", "started"]
 
 BREAKDOWN = 64  # next vectors shorter than this many units of rounding of the norm of the matrix are rounding
 
@@ -54,8 +54,19 @@ def outside(key, basis, count):
     """A random unit vector at right angles to the first ``count`` of a basis; zero if they span the space."""
     n = basis.shape[1]
     random = jax.random.normal(key, (n,), jnp.float32).astype(basis.dtype)
-    vector = _without(basis, random, count)[0]
-    return jnp.where(count < n, vector / jnp.linalg.norm(vector), 0)
+    return jnp.where(count < n, direction_outside(basis, random, count), 0)
+
+
+def direction_outside(basis, vector, count):
+    """The unit vector along what the first ``count`` of a basis do not hold of a vector."""
+    rest = _without(basis, vector, count)[0]
+    return rest / jnp.linalg.norm(rest)
+
+
+def ritz(krylov):
+    """Eigenvalues (m,) of the matrix in its basis, ascending, and their vectors there, columns."""
+    upper = jnp.triu(krylov.projected)
+    return jnp.linalg.eigh(upper + jnp.triu(upper, 1).T)
 
 
 def dot(a, b):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.curvature.krylov import dot, extended, started
+from sgd_diffusion.landscape.curvature.krylov import dot, extended, ritz, started
 
 __all__ = ["SpectralDensity", "TraceEstimate", "spectral_density", "trace"]
 
@@ -63,9 +63,7 @@ def spectral_density(key, product, like, *, num_products=80, num_probes=10, num_
     def quadrature(key):
         start_key, other_key = jax.random.split(key)
         krylov = started(other_key, _normal(start_key, zero.shape, zero.dtype), num_products)
-        projected = extended(lambda vector: ravel_pytree(product(unravel(vector)))[0], krylov, 0).projected
-        upper = jnp.triu(projected)
-        nodes, vectors = jnp.linalg.eigh(upper + jnp.triu(upper, 1).T)
+        nodes, vectors = ritz(extended(lambda vector: ravel_pytree(product(unravel(vector)))[0], krylov, 0))
         return nodes, vectors[0] ** 2
 
     nodes, weights = jax.lax.map(quadrature, jax.random.split(key, num_probes))
