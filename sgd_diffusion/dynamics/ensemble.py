@@ -89,7 +89,7 @@ class Ensemble:
       problem: what is optimised.
       plan: which members there are.
       measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every member's window.
-      measure_state: pure function `(problem, params, state, key) -> dict of arrays`, for the end of a window.
+      measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for the end of a window.
       members_at_once: see `map_members`; None for the default of the backend.
       devices: see `map_members`.
       report: host function `report(step, loss)` called from running windows, or None.
@@ -137,9 +137,11 @@ class Ensemble:
             carry = self._advance(shared, (*self._members(), carry))
         return carry
 
-    def states(self, carry: Carry, waiting_time: int) -> dict[str, Any]:
-        """What `measure_state` finds where the members stand after `waiting_time` updates; NaN for diverged ones."""
-        shared = self.problem.examples, self.problem.probe, self.problem.test_examples, jnp.int32(waiting_time)
+    def states(self, carry: Carry, window: int) -> dict[str, Any]:
+        """What `measure_state` finds where the members stand at the end of a window; NaN for diverged ones."""
+        waiting_time = self.plan.starts()[window] + self.plan.window
+        shared = (self.problem.examples, self.problem.probe, self.problem.test_examples, jnp.int32(window),
+                  jnp.int32(waiting_time))
         return self._states(shared, (*self._members(), carry))
 
     def compile(self, carry: Carry) -> int:
@@ -198,11 +200,11 @@ class Ensemble:
                        report=self.report)
 
     def _states_of_member(self, shared, member):
-        examples, probe, test_examples, waiting_time = shared
+        examples, probe, test_examples, window, waiting_time = shared
         seed, _, carry = member
         problem = replace(self.problem, examples=examples, probe=probe, test_examples=test_examples)
         key = jax.random.fold_in(member_keys(seed).measurement, waiting_time)
-        return mask_diverged(self.measure_state(problem, carry.params, carry.state, key), carry.diverged_at)
+        return mask_diverged(self.measure_state(window, problem, carry.params, carry.state, key), carry.diverged_at)
 
     def _check(self):
         batch_indices(jax.random.key(0), 0, 1, num_examples=self.problem.num_examples,

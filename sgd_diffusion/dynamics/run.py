@@ -57,7 +57,7 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
     schema = Schema(plan, chosen)
     ensemble = Ensemble(problem, plan, measure_path=schema.measure_path, measure_state=schema.measure_state,
                         members_at_once=members_at_once, devices=devices, report=report)
-    configuration = {"problem": dict(problem.description), "plan": plan.description(), "variables": sorted(schema.dims)}
+    configuration = {"problem": dict(problem.description), "plan": plan.description(), **schema.description()}
     attributes = {"configuration": json.dumps(configuration), "environment": json.dumps(environment()),
                   "metadata": json.dumps(dict(metadata or {}))}
     run = None if directory is None else RunDirectory(directory)
@@ -77,7 +77,7 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
             if index == len(windows):
                 carry = ensemble.advance(carry, 0 if index == 0 else starts[index - 1] + plan.window, starts[index])
                 carry, values = ensemble.window(carry, starts[index])
-                values |= ensemble.states(carry, starts[index] + plan.window)
+                values |= ensemble.states(carry, index)
                 windows.append(schema.label(index, values, carry).assign_attrs(attributes))
                 if run is not None:
                     run.save_window(index, windows[index])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -43,11 +44,15 @@ class StateMeasurement:
         own and differs between windows.
       dims: names of the dimensions of each array.
       coords: coordinates of these dimensions and along them, as in `PathMeasurement`.
+      windows: numbers of the windows after which it is made, from 0 on; None for all. Elsewhere its values are NaN.
+      description: JSON-like facts that its values depend on; a run directory is continued only under the same ones.
     """
 
     function: Callable[[Problem, Any, Any, jax.Array], dict[str, jax.Array]]
     dims: Mapping[str, tuple[str, ...]]
     coords: Mapping[str, Sequence] = field(default_factory=dict)
+    windows: tuple[int, ...] | None = None
+    description: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Schema:
@@ -79,13 +84,29 @@ class Schema:
                                  f"other than {', '.join(RESERVED)}.")
             self.dims[name] = tuple(dims)
 
+    def description(self) -> dict[str, Any]:
+        """What fixes the measurements, as JSON-like values: the names of all variables, and what they depend on."""
+        facts = {name: value for measurement in self.measurements if isinstance(measurement, StateMeasurement)
+                 for name, value in measurement.description.items()}
+        return {"variables": sorted(self.dims)} | ({"measurements": facts} if facts else {})
+
     def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
         """All path measurements of a member's window."""
-        return self._collect(PathMeasurement, record)
+        return self._collect(PathMeasurement, lambda measurement: measurement.function(record))
 
-    def measure_state(self, problem: Problem, params, state, key) -> dict[str, jax.Array]:
-        """All measurements of the point at the end of a member's window."""
-        return self._collect(StateMeasurement, problem, params, state, key)
+    def measure_state(self, window: jax.Array, problem: Problem, params, state, key) -> dict[str, jax.Array]:
+        """All measurements of the point at the end of a member's window, of which the number is traced."""
+        def make(measurement):
+            def made():
+                found = measurement.function(problem, params, state, key)
+                return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf, jnp.float32)), found)
+
+            if measurement.windows is None:
+                return made()
+            missing = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), jax.eval_shape(made))
+            return jax.lax.cond(jnp.isin(window, jnp.asarray(measurement.windows, jnp.int32)), made, lambda: missing)
+
+        return self._collect(StateMeasurement, make)
 
     def label(self, index: int, values: dict[str, jax.Array], carry: Carry) -> xr.Dataset:
         """Values with a leading axis of members as the dataset of a window."""
@@ -103,11 +124,11 @@ class Schema:
         coords |= {"window": [index], "waiting_time": ("window", [self.plan.starts()[index]])}
         return xr.Dataset(variables, coords)
 
-    def _collect(self, kind, *arguments):
+    def _collect(self, kind, make):
         values = {}
         for measurement in self.measurements:
             if isinstance(measurement, kind):
-                found = measurement.function(*arguments)
+                found = make(measurement)
                 if found.keys() != measurement.dims.keys():
                     raise InputError(f"A measurement returned {sorted(found)}. Expected {sorted(measurement.dims)}, the "
                                      "names in its 'dims'.")

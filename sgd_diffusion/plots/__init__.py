@@ -6,5 +6,6 @@ No pyplot state and no global settings are touched, and matplotlib is imported w
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
 from sgd_diffusion.plots.fractal_path import fractal_path
 from sgd_diffusion.plots.gradient_tails import gradient_tails
+from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
 
-__all__ = ["anomalous_diffusion", "fractal_path", "gradient_tails"]
+__all__ = ["anomalous_diffusion", "fractal_path", "gradient_tails", "hessian_spectrum"]

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments import gradient_tails, summaries
-from experiments.summaries import _beyond_pooling, _change
+from experiments.summaries.gradient_tails import _beyond_pooling, _change
 from sgd_diffusion.results import load_run
 
 TINY = ["--model", "fc2-width5", "--seeds", "0", "--learning-rates", "0.05", "--num-windows", "2", "--window", "100",

@@ -8,8 +8,14 @@ from sgd_diffusion.landscape.curvature.products import (
     layer_block,
     mean_over_chunks,
 )
-from sgd_diffusion.landscape.curvature.stochastic import SpectralDensity, TraceEstimate, spectral_density, trace
+from sgd_diffusion.landscape.curvature.stochastic import (
+    SpectralDensity,
+    TraceEstimate,
+    smoothed_density,
+    spectral_density,
+    trace,
+)
 
 __all__ = ["Eigenpairs", "NoiseAlignment", "SpectralDensity", "TraceEstimate", "gauss_newton_product", "gradient_alignment",
-           "hessian_vector_product", "layer_block", "mean_over_chunks", "noise_alignment", "spectral_density",
-           "top_eigenpairs", "trace"]
+           "hessian_vector_product", "layer_block", "mean_over_chunks", "noise_alignment", "smoothed_density",
+           "spectral_density", "top_eigenpairs", "trace"]

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature.krylov import dot, extended, ritz, started
 
-__all__ = ["SpectralDensity", "TraceEstimate", "spectral_density", "trace"]
+__all__ = ["SpectralDensity", "TraceEstimate", "smoothed_density", "spectral_density", "trace"]
 
 
 class SpectralDensity(NamedTuple):
@@ -71,12 +71,26 @@ def spectral_density(key, product, like, *, num_products=80, num_probes=10, num_
     width = reach / 100 if width is None else width
     grid = jnp.linspace(nodes.min() - 5 * width, nodes.max() + 5 * width, num_points)
 
+    return SpectralDensity(nodes, weights, grid, *smoothed_density(nodes, weights, grid, width))
+
+
+def smoothed_density(nodes, weights, grid, width):
+    """A density that is known by quadratures, smoothed by normal laws of standard deviation ``width``.
+
+    Args:
+        nodes: (probes, m).
+        weights: (probes, m), adding up to 1 for each probe.
+        grid: (points,).
+        width: in units of the nodes.
+
+    Returns:
+        Density (points,), the mean over probes, and its standard error (points,).
+    """
     def smooth(probe):
-        kernel = jax.scipy.stats.norm.pdf(grid[:, None], probe[0], width)
-        return dot(kernel, probe[1])
+        return dot(jax.scipy.stats.norm.pdf(grid[:, None], probe[0], width), probe[1])
 
     densities = jax.lax.map(smooth, (nodes, weights))
-    return SpectralDensity(nodes, weights, grid, densities.mean(axis=0), densities.std(axis=0, ddof=1) / num_probes**0.5)
+    return densities.mean(axis=0), densities.std(axis=0, ddof=1) / len(nodes) ** 0.5
 
 
 def trace(key, product, like, *, num_products=90):

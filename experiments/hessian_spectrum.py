@@ -1,0 +1,89 @@
+"""How sharp is the loss where SGD walks, and what does sharpness do to its noise (Fig. 7 of Chen, Qu & Gong,
+arXiv:2009.10588)?
+
+Trains every seed with every learning rate and measures, where each window ends, the largest eigenvalues of the Hessian with
+their residuals, the gradient and the gradient noise along their eigenvectors, and at some windows the density of all
+eigenvalues; with the batch normalisation of training and with that of evaluation, whose curvatures are different.
+Run from the checkout: python -m experiments.hessian_spectrum
+"""
+
+import dataclasses
+from typing import Literal
+
+from experiments import command_line, summaries
+from experiments.training import RunOptions, TrainingOptions, train
+from sgd_diffusion import plots
+from sgd_diffusion.dynamics.hessian_spectrum import hessian_density, hessian_eigenvalues
+from sgd_diffusion.dynamics.measurements import displacements, series
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.results import save_figure, write_atomically
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(RunOptions, TrainingOptions):
+    """Options of the experiment."""
+
+    num_eigenvalues: int = 20
+    """Largest eigenvalues that are computed at the end of every window."""
+    hessian_examples: int = 512
+    """Training examples whose mean loss has the Hessian; of them full batches of batch_size are used."""
+    statistics: tuple[Literal["batch", "running"], ...] = ("batch", "running")
+    """Batch normalisation of the Hessian: batch, by the statistics of every mini-batch as in training; running, by the
+    running averages as in evaluation. One of them costs half the time."""
+    density_windows: tuple[int, ...] = (0, -1)
+    """Windows after which the density of all eigenvalues is estimated, from 0 on; -1 is the last. None may be given."""
+    density_probes: int = 4
+    """Random vectors for each density."""
+    density_products: int = 40
+    """Products with the Hessian for each of these vectors."""
+
+    def density_at(self) -> tuple[int, ...]:
+        """Numbers of the windows with a density.
+
+        Raises:
+          InputError: for windows that the run does not have, or fewer than two probes or products.
+        """
+        present = range(self.plan().num_windows)
+        for window in self.density_windows:
+            if not -len(present) <= window < len(present):
+                raise InputError(f"Parameter 'density_windows'={self.density_windows} names window {window}. Expected "
+                                 f"{-len(present)} to {len(present) - 1}, the windows of the run.")
+        for name in ("density_probes", "density_products"):
+            if getattr(self, name) < 2:
+                raise InputError(f"Parameter '{name}'={getattr(self, name)} is too small. Expected at least 2.")
+        return tuple(sorted({present[window] for window in self.density_windows}))
+
+
+PRESETS = {
+    "default": Options(learning_rates=(0.02,), num_windows=6, window=500),
+    "quick": Options(model="resnet8", seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, num_eigenvalues=5,
+                     hessian_examples=128, density_windows=(-1,), density_probes=2, density_products=20),
+    # 50 windows of 10 epochs each
+    "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=50, window=490,
+                     batch_size=1024, hessian_examples=8192, density_windows=(0, 24, -1)),
+}
+
+
+def experiment(options: Options) -> None:
+    """Train, measure, and leave results, a figure for each learning rate and a summary in the run directory."""
+    density_at = options.density_at()
+
+    def measure(problem, plan):
+        common = {"num_examples": options.hessian_examples, "batch_size": plan.batch_size, "statistics": options.statistics}
+        chosen = [displacements(), series(), hessian_eigenvalues(problem, num_eigenvalues=options.num_eigenvalues, **common)]
+        if density_at:
+            chosen.append(hessian_density(problem, **common, num_probes=options.density_probes,
+                                          num_products=options.density_products, windows=density_at))
+        return chosen
+
+    dataset, directory = train(options, "hessian_spectrum", measure)
+    text = summaries.hessian_spectrum(dataset)
+    write_atomically(directory / "summary.txt", text.encode())
+    for rate in options.learning_rates:
+        save_figure(plots.hessian_spectrum(dataset, rate), directory / f"hessian_spectrum_{rate:g}.png")
+    print(text)
+    print(f"results, figures and this summary: {directory}")
+
+
+if __name__ == "__main__":
+    command_line.main(experiment, PRESETS, __doc__)

@@ -1,0 +1,49 @@
+"""What all summaries say alike: what was run, means with their spread, and who is missing."""
+
+import json
+
+import numpy as np
+
+from sgd_diffusion.analysis.ensembles import ensemble_average
+
+CELL = 11
+
+
+def what(dataset):
+    """What was trained and where, in a line."""
+    configuration, environment = (json.loads(dataset.attrs[name]) for name in ("configuration", "environment"))
+    problem, plan = configuration["problem"], configuration["plan"]
+    options = json.loads(dataset.attrs["metadata"]).get("options", {})
+    device = environment["device"]
+    return (
+        f"{options.get('model', '')} on {problem['dataset']}, batch {plan['batch_size']}, "
+        f"{count(len(plan['seeds']), 'seed')}, {count(dataset.sizes['window'], 'window')} of {plan['window']} updates; "
+        f"momentum {plan['momentum']:g}, weight decay {plan['weight_decay']:g}, loss {problem['loss']}; "
+        f"{device['platform']} ({device['kind']}), JAX {environment['packages']['jax']}")
+
+
+def count(number, noun):
+    """A number with its noun."""
+    return f"{number} {noun}" + ("s" if number != 1 else "")
+
+
+def diverged(dataset):
+    """Which members are left out, of one learning rate."""
+    steps = zip(dataset.seed.values, dataset.diverged_at.values, strict=True)
+    gone = [f"seed {seed} at step {step}" for seed, step in steps if step >= 0]
+    return f"   (diverged and left out from there on: {', '.join(gone)})" if gone else ""
+
+
+def mean(values, spec=".3f"):
+    """Mean over the members that are left."""
+    average = ensemble_average(values)
+    return "-" if average.count == 0 else f"{average.mean:{spec}}"
+
+
+def with_error(row, name, motion=None):
+    """Mean and standard deviation over members, or the value of a single one with its own error."""
+    value, error = (row[key] if motion is None else row[key].sel(motion=motion) for key in (name, f"{name}_error"))
+    average = ensemble_average(value.values)
+    if average.count == 0:
+        return "-"
+    return f"{average.mean:.2f}±{average.std if average.count > 1 else np.nanmax(error.values):.2f}"
