@@ -1,4 +1,4 @@
-"""A progress bar over the updates of all members: windows, steps per second, time left, current loss."""
+"""Progress bars: over the updates of all members of a run, and over the points of planes."""
 
 from collections.abc import Sequence
 
@@ -42,6 +42,35 @@ class Progress:
 
     def _describe(self) -> None:
         self._bar.set_description(f"window {min(self._finished + 1, len(self._ends))}/{len(self._ends)}")
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+
+class PointProgress:
+    """A progress bar over the points of several planes.
+
+    Args:
+      total: points of all planes.
+    """
+
+    def __init__(self, total: int):
+        self._bar = tqdm(total=total, unit=" points", desc="planes", mininterval=0.2, dynamic_ncols=True)
+
+    def plane(self):
+        """`progress(finished, total)` for the next plane, as `resumable_plane` calls it."""
+        before = self._bar.n
+
+        def progress(finished: int, total: int) -> None:
+            del total
+            self._bar.update(before + finished - self._bar.n)
+
+        return progress
+
+    def skip(self, points: int) -> None:
+        """Count points that are not evaluated."""
+        self._bar.update(points)
 
     def close(self) -> None:
         """Leave the bar as it is."""

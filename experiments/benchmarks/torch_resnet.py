@@ -1,5 +1,7 @@
 """The CIFAR ResNet in PyTorch, for comparison on the same machine in the same run; PyTorch is not a dependency."""
 
+import numpy as np
+
 
 def network(depth: int, channels: int):
     """The CIFAR ResNet with its usual widths, for images with so many channels and ten classes."""
@@ -31,11 +33,41 @@ def network(depth: int, channels: int):
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
 
 
+def load_weights(model, params, state) -> None:
+    """Give a `network` the parameters and running averages of a `ResNet` of the same depth."""
+    import torch
+
+    def copy(target, source):
+        with torch.no_grad():
+            target.copy_(torch.tensor(np.asarray(source)))
+
+    def convolution(module, name, params):
+        copy(module.weight, np.transpose(params[name]["kernel"], (3, 2, 0, 1)))
+
+    def norm(module, name, params, averages):
+        for target, source in ((module.weight, params[name]["scale"]), (module.bias, params[name]["bias"]),
+                               (module.running_mean, averages[name]["mean"]), (module.running_var, averages[name]["var"])):
+            copy(target, source)
+
+    averages = state["batch_stats"]
+    convolution(model[0], "stem", params)
+    norm(model[1], "stem_norm", params, averages)
+    for block, name in zip(model[3:-3], sorted(name for name in params if name.startswith("stage")), strict=True):
+        for number in (1, 2):
+            convolution(getattr(block, f"conv{number}"), f"conv{number}", params[name])
+            norm(getattr(block, f"norm{number}"), f"norm{number}", params[name], averages[name])
+        if len(block.shortcut):
+            convolution(block.shortcut[0], "shortcut", params[name])
+            norm(block.shortcut[1], "shortcut_norm", params[name], averages[name])
+    copy(model[-1].weight, np.transpose(params["linear"]["kernel"]))
+    copy(model[-1].bias, params["linear"]["bias"])
+
+
 def as_tensors(images, labels):
     """Images (B, H, W, C) float32 and labels as PyTorch takes them."""
     import torch
 
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels).long()
+    return torch.tensor(images).permute(0, 3, 1, 2).contiguous(), torch.tensor(labels).long()
 
 
 def training_step(depth: int, images, labels, *, learning_rate: float, channels_last: bool):

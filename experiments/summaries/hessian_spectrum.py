@@ -42,15 +42,15 @@ def hessian_spectrum(dataset: xr.Dataset) -> str:
 def _rows(run, name):
     ranks = sorted({1, min(2, run.sizes["rank"]), min(5, run.sizes["rank"]), run.sizes["rank"]})
     yield f"  {name}"
-    yield (" updates" + "".join(f"{f'value {rank}':>15}" for rank in ranks)
-           + f"{'residual':>10}{'converged':>11}{'products':>10}{'trace':>15}{'gradient':>10}{'noise':>8}{'noise / value':>15}")
+    yield (" updates" + "".join(f"{f'value {rank}':>16}" for rank in ranks)
+           + f"{'residual':>10}{'converged':>11}{'products':>10}{'trace':>16}{'gradient':>10}{'noise':>8}{'noise / value':>15}")
     for window in range(run.sizes["window"]):
         here = run.isel(window=window)
         cells = [_value(here.sel(rank=rank)) for rank in ranks]
         residual = (here.hessian_residual / abs(here.hessian_eigenvalue)).values
         count = f"{np.nansum(here.hessian_converged.values):.0f}/{np.isfinite(here.hessian_converged.values).sum()}"
-        yield (f"{int(here.waiting_time) + run.sizes['update']:8d}" + "".join(f"{cell:>15}" for cell in cells)
-               + f"{_largest(residual):>10}{count:>11}{mean(here.hessian_products.values, '.0f'):>10}{_trace(here):>15}"
+        yield (f"{int(here.waiting_time) + run.sizes['update']:8d}" + "".join(f"{cell:>16}" for cell in cells)
+               + f"{_largest(residual):>10}{count:>11}{mean(here.hessian_products.values, '.0f'):>10}{_trace(here):>16}"
                + f"{_share(here.gradient_share):>10}{_share(here.noise_share):>8}{_ratio(here):>15}")
 
 
@@ -59,7 +59,15 @@ def _value(row):
     if average.count == 0:
         return "-"
     error = average.std if average.count > 1 else np.nanmax(row.hessian_residual.values)
-    return f"{average.mean:.4g} ± {error:.2g}"
+    return _with_error(average.mean, error)
+
+
+def _with_error(value, error):
+    """Value and error, the latter with two significant digits."""
+    if not error > 0:
+        return f"{value:.4g}"
+    decimals = max(1 - int(np.floor(np.log10(error))), 0)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 7 else f"{value:.4g} ± {error:.1g}"
 
 
 def _largest(values):
@@ -71,7 +79,7 @@ def _trace(row):
         return "-"
     average = ensemble_average(row.hessian_trace.values)
     error = average.standard_error if average.count > 1 else np.nanmax(row.hessian_trace_error.values)
-    return f"{average.mean:.4g} ± {error:.2g}"
+    return _with_error(average.mean, error)
 
 
 def _share(shares):
@@ -87,16 +95,9 @@ def _verdict(run, edge):
     largest = ensemble_average(run.hessian_eigenvalue.sel(rank=1).transpose("window", "seed").values, axis=1)
     if not np.isfinite(largest.mean[[0, -1]]).all():
         return "no member left at the end"
-    first, last = largest.mean[0], largest.mean[-1]
-    error = np.hypot(largest.standard_error[0], largest.standard_error[-1])
-    if len(largest.mean) == 1:
-        change = "one window only"
-    elif largest.count.min() < 2:
-        change = f"{first:.3g} to {last:.3g}, of one seed"
-    else:
-        change = "no change" if abs(last - first) <= 2 * error else "rises" if last > first else "falls"
-        change = f"{change} ({first:.3g} to {last:.3g}, error {error:.2g})"
+    updates = run.waiting_time.values + run.sizes["update"]
     peak = np.nanargmax(largest.mean)
-    return (f"largest eigenvalue, first to last window: {change}; highest {largest.mean[peak]:.3g} = "
-            f"{largest.mean[peak] / edge:.2g} of 2 / learning rate, after {int(run.waiting_time[peak]) + run.sizes['update']} "
-            "updates")
+    said = [f"{_with_error(largest.mean[window], largest.standard_error[window])} after {updates[window]} updates"
+            for window in dict.fromkeys((0, int(peak), len(updates) - 1))]
+    return (f"largest eigenvalue, mean ± standard error: {', '.join(said)}; at most {largest.mean[peak] / edge:.2g} of "
+            "2 / learning rate")

@@ -7,6 +7,7 @@ ones here on equal terms.
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.analysis.lags import MIN_WINDOW
@@ -78,6 +79,17 @@ def test_accuracy() -> StateMeasurement:
     """`test_accuracy()` of a classification problem, as a fraction."""
     return StateMeasurement(lambda problem, params, state, key: {"test_accuracy": accuracy(problem, params, state)},
                             {"test_accuracy": ()})
+
+
+def endpoints() -> StateMeasurement:
+    """`params(parameter)` and `state(state_entry)`, the point where the window ends, each as one vector
+    (`jax.flatten_util.ravel_pytree`): 4 P bytes a member and window.
+    """
+    def measure(problem, params, state, key):
+        del problem, key
+        return {"params": ravel_pytree(params)[0], "state": ravel_pytree(state)[0]}
+
+    return StateMeasurement(measure, {"params": ("parameter",), "state": ("state_entry",)})
 
 
 def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:

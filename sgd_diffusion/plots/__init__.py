@@ -7,5 +7,6 @@ from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
 from sgd_diffusion.plots.fractal_path import fractal_path
 from sgd_diffusion.plots.gradient_tails import gradient_tails
 from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
+from sgd_diffusion.plots.loss_surface import loss_surface
 
-__all__ = ["anomalous_diffusion", "fractal_path", "gradient_tails", "hessian_spectrum"]
+__all__ = ["anomalous_diffusion", "fractal_path", "gradient_tails", "hessian_spectrum", "loss_surface"]

@@ -3,5 +3,6 @@
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path
 from sgd_diffusion.tables.gradient_tails import gradient_tails
+from sgd_diffusion.tables.loss_surface import loss_surface
 
-__all__ = ["exponents", "fractal_path", "gradient_tails"]
+__all__ = ["exponents", "fractal_path", "gradient_tails", "loss_surface"]

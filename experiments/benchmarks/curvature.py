@@ -1,0 +1,202 @@
+"""What the top of a Hessian spectrum costs: products and eigenvalues of ResNet-14, beside PyTorch's packages.
+
+Prints JSON. ResNet-14, trained for some hundred updates on digits, with running averages in its batch norms; the Hessian is
+that of the mean loss of 1000 images. hessian-eigenthings and PyHessian, where they are installed, get the same weights and
+images in PyTorch and are asked for the same residuals: of the first, which does not restart, the smallest basis (in
+steps of 10) that gives them; of the second, which iterates powers, as small a change of the eigenvalue as takes, and fewer
+eigenvalues, since it needs minutes for each of the closer ones. Residuals are computed by one further product for every pair.
+Run from the checkout: python -m experiments.benchmarks.curvature
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments.benchmarks import timing
+from sgd_diffusion.dynamics.ensemble import Ensemble
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.landscape.curvature import hessian_vector_product, top_eigenpairs
+from sgd_diffusion.problems.datasets import channel_statistics, load
+from sgd_diffusion.problems.objectives import classification
+from sgd_diffusion.problems.resnet import ResNet
+
+PEERS = {"torch": "torch", "hessian-eigenthings": "hessian_eigenthings", "PyHessian": "pyhessian"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    images: int = 1000
+    """Images whose mean loss has the Hessian."""
+    num_eigenvalues: int = 20
+    """Largest eigenvalues."""
+    tolerance: float = 1e-3
+    """Relative residual that every eigenvalue has to reach."""
+    updates: int = 1000
+    """Updates of training before, at learning rate 0.02 and batch 32."""
+    power_iteration_eigenvalues: int = 4
+    """Eigenvalues that are asked of PyHessian."""
+    repeats: int = 3
+    """Timed runs of each candidate."""
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    versions = {peer: importlib.metadata.version(peer) for peer, module in PEERS.items() if importlib.util.find_spec(module)}
+    report = {"machine": timing.machine(), "peers": versions, "options": dataclasses.asdict(options)}
+    problem = classification(ResNet(14), load("digits"))
+    params, state = trained(problem, options.updates)
+    examples = jax.tree.map(lambda leaf: leaf[:options.images], problem.examples)
+    candidates, results = ours(options, problem, params, state, examples)
+    if "torch" in versions:
+        for function in (in_torch, eigenthings, pyhessian):
+            function(options, versions, params, state, examples, candidates, results)
+    found = timing.seconds(candidates, repeats=options.repeats)
+    report |= {"seconds": found, "eigenvalues": results}
+    seconds = {name: times["median"] for name, times in found.items()}
+    report["time_over_ours"] = {name: seconds[name] / seconds[mine] for name, mine in (
+        ("torch_gradient", "gradient"), ("torch_product", "product"), ("hessian_eigenthings", "top_eigenpairs"),
+        ("pyhessian", "top_eigenpairs_of_pyhessian")) if name in seconds}
+    report["load_after"] = timing.machine()["load"]
+    print(json.dumps(report, indent=2))
+
+
+def trained(problem, updates: int):
+    """Parameters and state after so many updates."""
+    plan = Plan(learning_rates=(0.02,), window=updates, batch_size=32)
+    ensemble = Ensemble(problem, plan, measure_path=lambda record: {})
+    carry = jax.tree.map(lambda leaf: leaf[0], ensemble.window(ensemble.start(), 0)[0])
+    return carry.params, carry.state
+
+
+def ours(options: Options, problem, params, state, examples):
+    """Gradient, product and eigenpairs of this library, and what they are."""
+    def loss(params, state, batch):
+        return problem.loss(params, state, batch, False)[0]
+
+    @jax.jit
+    def product(params, state, examples, vector):
+        return hessian_vector_product(lambda point, batch: loss(point, state, batch), params, examples)(vector)
+
+    @functools.partial(jax.jit, static_argnums=3)
+    def pairs(params, state, examples, k):
+        matvec = hessian_vector_product(lambda point, batch: loss(point, state, batch), params, examples)
+        return top_eigenpairs(matvec, params, k, tol=options.tolerance)
+
+    gradient = jax.jit(jax.grad(loss))
+    ones = jax.tree.map(jnp.ones_like, params)
+    found = pairs(params, state, examples, options.num_eigenvalues)
+    result = described(found.values, found.residuals, int(found.num_products))
+    few = options.power_iteration_eigenvalues
+    return {"gradient": lambda: gradient(params, state, examples),
+            "product": lambda: product(params, state, examples, ones),
+            "top_eigenpairs": lambda: pairs(params, state, examples, options.num_eigenvalues),
+            "top_eigenpairs_of_pyhessian": lambda: pairs(params, state, examples, few)}, {"top_eigenpairs": result}
+
+
+def described(values, residuals, num_products: int) -> dict:
+    """Eigenvalues, their largest relative residual and what they took, for JSON."""
+    values, residuals = np.asarray(values, float), np.asarray(residuals, float)
+    return {"values": values.tolist(), "largest_relative_residual": float((residuals / abs(values)).max()),
+            "products": num_products}
+
+
+def in_torch(options, versions, params, state, examples, candidates, results):
+    """Gradient and exact product in PyTorch."""
+    import torch
+    from torch.nn import functional
+
+    model, batch, target = torch_problem(params, state, examples)
+    weights = list(model.parameters())
+    ones = [torch.ones_like(weight) for weight in weights]
+
+    def gradient(**options):
+        return torch.autograd.grad(functional.cross_entropy(model(batch), target), weights, **options)
+
+    candidates["torch_gradient"] = gradient
+    candidates["torch_product"] = lambda: torch.autograd.grad(gradient(create_graph=True), weights, grad_outputs=ones)
+
+
+def eigenthings(options, versions, params, state, examples, candidates, results):
+    """Lanczos without restarts, with the smallest basis of 20, 30, ... vectors that gives the residuals."""
+    if "hessian-eigenthings" not in versions:
+        return
+    from hessian_eigenthings import HessianOperator, lanczos
+    from torch.nn import functional
+
+    model, batch, target = torch_problem(params, state, examples)
+    operator = HessianOperator(model, [(batch, target)], lambda model, data: functional.cross_entropy(model(data[0]), data[1]))
+
+    def solved(size):
+        return lanczos(operator, k=options.num_eigenvalues, max_iter=size, tol=options.tolerance, which="LA", seed=0,
+                       reorthogonalize=True)
+
+    size = options.num_eigenvalues
+    while True:
+        found = solved(size)
+        residuals = [(operator.matvec(vector) - value * vector).norm().item()
+                     for value, vector in zip(found.eigenvalues, found.eigenvectors, strict=True)]
+        result = described(found.eigenvalues, residuals, found.iterations)
+        if result["largest_relative_residual"] <= options.tolerance:
+            break
+        size += 10
+    results["hessian_eigenthings"] = result
+    candidates["hessian_eigenthings"] = lambda: solved(size)
+
+
+def pyhessian(options, versions, params, state, examples, candidates, results):
+    """Power iteration with deflation, with the eigenvalue's relative change a residual of the tolerance squared allows."""
+    if "PyHessian" not in versions:
+        return
+    import torch
+    from pyhessian import hessian
+    from torch.nn import functional
+
+    module = sys.modules[hessian.__module__]
+
+    model, batch, target = torch_problem(params, state, examples)
+    operator = hessian(model, functional.cross_entropy, data=(batch, target), cuda=False)
+    product, counted = module.hessian_vector_product, [0]
+
+    def counting(*arguments):
+        counted[0] += 1
+        return product(*arguments)
+
+    module.hessian_vector_product = counting
+
+    def solved():
+        torch.manual_seed(0)
+        counted[0] = 0
+        return operator.eigenvalues(maxIter=2000, tol=options.tolerance**2 / 10, top_n=options.power_iteration_eigenvalues)
+
+    values, vectors = solved()
+    products = counted[0]
+    residuals = [sum(((image - value * part) ** 2).sum() for image, part in zip(
+        product(operator.gradsH, operator.params, vector), vector, strict=True)).sqrt().item()
+        for value, vector in zip(values, vectors, strict=True)]
+    results["pyhessian"] = described(values, residuals, products)
+    candidates["pyhessian"] = solved
+
+
+def torch_problem(params, state, examples):
+    """The same network with the same weights in PyTorch, in evaluation mode, with images and labels."""
+    from experiments.benchmarks.torch_resnet import as_tensors, load_weights, network
+
+    images = np.asarray(examples.images, np.float32)
+    mean, std = (np.asarray(values, np.float32) for values in channel_statistics(load("digits")))
+    model = network(14, images.shape[-1]).eval()
+    load_weights(model, params, state)
+    return model, *as_tensors((images - mean) / std, np.asarray(examples.labels))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,200 @@
+"""What does the loss look like around the walker, and is it fractal (Fig. 1 of Chen, Qu & Gong, arXiv:2009.10588)?
+
+Trains every seed with every learning rate and evaluates the loss on planes through the point where training ends: along two
+random filter-normalised directions, along the principal components of the path, or along the first two eigenvectors of the
+Hessian, with the path and its distance from the plane. The roughness of the random plane is measured as the box
+dimension of its level sets and of its graph, raw, and calibrated on surfaces of known dimension of the same size; a smooth
+bowl is the control.
+Run from the checkout: python -m experiments.loss_surface
+"""
+
+import contextlib
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+
+from experiments import command_line, summaries
+from experiments.progress import PointProgress
+from experiments.training import RunOptions, TrainingOptions, train
+from sgd_diffusion import plots, tables
+from sgd_diffusion.dynamics.ensemble import member_keys
+from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.curvature import hessian_vector_product, mean_over_chunks, top_eigenpairs
+from sgd_diffusion.landscape.planes import Plane, principal_plane, project, random_plane
+from sgd_diffusion.plane_files import resumable_plane
+from sgd_diffusion.problems.objectives import EVALUATION_BATCH
+from sgd_diffusion.results import save_figure, write_atomically
+
+MIN_GRID = 33  # points along a side: box sizes 1, 2, 4 and 8 up to a quarter of the 32 cells between them
+MARGIN = 0.3  # of the extent of the path, on either side of it on the principal plane
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(RunOptions, TrainingOptions):
+    """Options of the experiment."""
+
+    planes: tuple[Literal["random", "principal", "hessian"], ...] = ("random", "principal")
+    """random: filter-normalised; principal: first principal components of the path; hessian: first eigenvectors."""
+    grid: int = 51
+    """Points along each side of a plane."""
+    reach: float = 1.0
+    """Largest coordinate on the random plane, where a filter has moved by so many times its norm."""
+    surface_examples: int = 500
+    """Training examples, without augmentation, whose mean loss is the surface."""
+    statistics: Literal["batch", "running"] = "batch"
+    """Batch normalisation of the surface: batch, by the statistics of (500 of) these examples at every point; running, by the
+    running averages that training left at its end, which belong to that point alone."""
+    points_per_file_update: int = 100
+    """Points of a plane after which its file is brought up to date: what an interruption costs at most."""
+    calibration_repeats: int = 20
+    """Surfaces of each known dimension that the estimates are calibrated on."""
+
+    def check(self) -> None:
+        """Refuse what cannot be evaluated before anything is trained.
+
+        Raises:
+          InputError: for a number out of range.
+        """
+        for name, least, reason in (("grid", MIN_GRID, "for four sizes of boxes"), ("surface_examples", 1, "to have a loss"),
+                                    ("points_per_file_update", 1, "to get on"),
+                                    ("calibration_repeats", 10, "whose scatter can be told")):
+            if getattr(self, name) < least:
+                raise InputError(f"Parameter '{name}'={getattr(self, name)} is too small. Expected at least {least}, {reason}.")
+        if not 0 < self.reach < np.inf:
+            raise InputError(f"Parameter 'reach'={self.reach} is out of range. Expected a finite positive number.")
+        if "random" not in self.planes or len(set(self.planes)) < len(self.planes):
+            raise InputError(f"Parameter 'planes'={self.planes} lacks the random plane, whose dimension is measured, or has "
+                             "one twice. Expected random, and any of the others once.")
+
+
+PAPER = Options(dataset="cifar10", seeds=(0,), learning_rates=(0.1,), num_windows=25, window=980, batch_size=1024,
+                surface_examples=5000, grid=101)
+PRESETS = {
+    "default": Options(seeds=(0, 1), learning_rates=(0.02,), num_windows=20, window=100),
+    "quick": Options(model="fc3", seeds=(0, 1), learning_rates=(0.05,), num_windows=10, window=20, surface_examples=200,
+                     grid=33, calibration_repeats=10),
+    "paper": dataclasses.replace(PAPER, model="resnet14"),
+    "paper-resnet56": dataclasses.replace(PAPER, model="resnet56"),
+    "paper-resnet56-noshort": dataclasses.replace(PAPER, model="resnet56-noshort"),  # Fig. 1a
+}
+
+
+def experiment(options: Options) -> None:
+    """Train, evaluate, and leave surfaces, dimensions, a figure for each learning rate and a summary in the run directory."""
+    options.check()
+    problem = options.problem()
+    if options.surface_examples > problem.num_examples:
+        raise InputError(f"Parameter 'surface_examples'={options.surface_examples} is out of range. Expected at most "
+                         f"{problem.num_examples}, the training examples.")
+    run, directory = train(options, "loss_surface", lambda problem, plan: [displacements(), series(), endpoints()])
+    surfaces = evaluate(options, problem, run, directory)
+    table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
+    text = summaries.loss_surface(run, surfaces, table)
+    for name, dataset in (("surfaces", surfaces), ("dimensions", table)):
+        write_atomically(directory / f"{name}.nc", dataset.assign_attrs(run.attrs).to_netcdf(engine="h5netcdf"))
+    write_atomically(directory / "summary.txt", text.encode())
+    for rate in options.learning_rates:
+        save_figure(plots.loss_surface(surfaces, table, rate), directory / f"loss_surface_{rate:g}.png")
+    print(text)
+    print(f"surfaces, dimensions, figures and this summary: {directory}")
+
+
+def evaluate(options: Options, problem, run: xr.Dataset, directory) -> xr.Dataset:
+    """The loss on all planes of all members, and their paths there.
+
+    Returns:
+      Dataset with dimensions (plane, seed, learning_rate): `loss` on (row, column) at the coordinates `y` (row) and `x`
+      (column), the path's `path_x`, `path_y` and distance `off_plane` (update), and the `path_length` (update), its distance
+      from the last point. NaN for members that diverged.
+    """
+    members = [(seed, rate) for seed in run.seed.values for rate in run.learning_rate.values]
+    with contextlib.closing(PointProgress(len(members) * len(options.planes) * options.grid**2)) as progress:
+        found = [[_plane_of_member(options, problem, run, directory, kind, seed, rate, progress) for seed, rate in members]
+                 for kind in options.planes]
+    updates = np.append(0, run.waiting_time.values + run.sizes["update"])
+    shape = (len(options.planes), run.sizes["seed"], run.sizes["learning_rate"])
+    dims = {"loss": ("row", "column"), "x": ("column",), "y": ("row",)} | dict.fromkeys(
+        ("path_x", "path_y", "off_plane", "path_length"), ("update",))
+
+    def stacked(name):
+        values = np.stack([member[name] for of_kind in found for member in of_kind])
+        return (("plane", "seed", "learning_rate", *dims[name]), values.reshape(*shape, *values.shape[1:]))
+
+    return xr.Dataset({name: stacked(name) for name in dims}, coords={
+        "plane": list(options.planes), "seed": run.seed, "learning_rate": run.learning_rate, "update": updates})
+
+
+def _plane_of_member(options, problem, run, directory, kind, seed, rate, progress):
+    """Arrays by name of one plane of one member."""
+    member = run.sel(seed=seed, learning_rate=rate)
+    if int(member.diverged_at) >= 0:
+        progress.skip(options.grid**2)
+        updates, grid = run.sizes["window"] + 1, options.grid
+        return {"loss": np.full((grid, grid), np.nan)} | {name: np.full(grid, np.nan) for name in "xy"} | dict.fromkeys(
+            ("path_x", "path_y", "off_plane", "path_length"), np.full(updates, np.nan))
+    keys = member_keys(int(seed))
+    start, state = problem.init(keys.initialisation)
+    flat, unravel = ravel_pytree(start)
+    path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
+    state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))
+    examples = jax.tree.map(lambda leaf: leaf[:options.surface_examples], problem.examples)
+
+    def chunk_loss(params, chunk):
+        return problem.loss(params, state, chunk, options.statistics == "batch")[0]
+
+    def loss(params):
+        return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
+
+    plane = _plane(kind, keys.measurement, path, chunk_loss, examples)
+    projection = jax.tree.map(np.asarray, project(plane, path))
+    xs, ys = _coordinates(options, kind, projection.coordinates)
+    description = dict(problem.description) | {
+        "update": int(run.waiting_time[-1]) + run.sizes["update"], "examples_of_surface": options.surface_examples,
+        "statistics": options.statistics}
+    surface = resumable_plane(directory / "planes" / f"{kind}_{seed}_{rate:g}.nc", loss, plane, xs, ys,
+                              chunk=options.points_per_file_update, description=description, progress=progress.plane())
+    last = jax.tree.map(lambda leaf: leaf - leaf[-1], path)
+    length = np.sqrt(sum((np.asarray(leaf, float).reshape(len(leaf), -1) ** 2).sum(axis=1) for leaf in jax.tree.leaves(last)))
+    return {"loss": surface.loss.values, "x": xs, "y": ys, "path_x": projection.coordinates[:, 0],
+            "path_y": projection.coordinates[:, 1], "off_plane": projection.distance, "path_length": length}
+
+
+def _plane(kind, key, path, loss, examples):
+    end = jax.tree.map(lambda leaf: leaf[-1], path)
+    if kind == "random":
+        return random_plane(key, end)
+    if kind == "principal":
+        return principal_plane(path)
+
+    @jax.jit
+    def eigenvectors(params):
+        product = hessian_vector_product(loss, params, examples, chunk_size=EVALUATION_BATCH)
+        return top_eigenpairs(product, params, 2, tol=1e-2).vectors
+
+    vectors = eigenvectors(end)
+    return Plane(end, *(jax.tree.map(lambda leaf, number=number: leaf[number], vectors) for number in range(2)))
+
+
+def _coordinates(options, kind, path):
+    """Where the loss is evaluated along both directions: about the path, or up to `reach` of the random directions.
+
+    Along eigenvectors, which have length 1, as far as the path is from its end on that plane.
+    """
+    if kind == "random":
+        return (np.linspace(-options.reach, options.reach, options.grid),) * 2
+    low, high = path.min(axis=0), path.max(axis=0)
+    if kind == "hessian":
+        low, high = [sign * max(abs(path).max(), np.finfo(path.dtype).tiny) for sign in (-1, 1)]
+        low, high = np.full(2, low), np.full(2, high)
+    margin = MARGIN * (high - low)
+    return tuple(np.linspace(low - margin, high + margin, options.grid).T)
+
+
+if __name__ == "__main__":
+    command_line.main(experiment, PRESETS, __doc__)

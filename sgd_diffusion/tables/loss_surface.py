@@ -1,0 +1,111 @@
+"""Dimensions of loss surfaces and of their level sets, beside those of smooth surfaces of the same shape."""
+
+import jax
+import numpy as np
+import xarray as xr
+
+from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.landscape.box_counting import (
+    box_counting_dimension,
+    calibrate,
+    differential_box_counting,
+    graph_dimension,
+    level_set,
+    level_set_dimension,
+    oscillation_dimension,
+    variogram_exponent,
+)
+
+__all__ = ["loss_surface", "smooth_surface"]
+
+DEGREE = 4
+ALL_SIZES = np.inf
+
+
+def _of_level_set(heights):
+    return box_counting_dimension(level_set(heights, np.median(heights)), tolerance=ALL_SIZES)
+
+
+def _of_variogram(heights):
+    found = variogram_exponent(heights, tolerance=ALL_SIZES)
+    return found._replace(value=3 - found.value)
+
+
+# estimator of heights, and the truth of its dimension
+ESTIMATORS = {
+    "level set, boxes": (_of_level_set, level_set_dimension),
+    "graph, oscillation": (lambda heights: oscillation_dimension(heights, tolerance=ALL_SIZES), graph_dimension),
+    "graph, boxes": (lambda heights: differential_box_counting(heights, tolerance=ALL_SIZES), graph_dimension),
+    "graph, variogram": (_of_variogram, graph_dimension),
+}
+
+
+def loss_surface(surfaces, *, calibration_repeats=20):
+    """Box dimensions of the logarithm of the loss on random planes, raw and calibrated, for every member.
+
+    Of a level set, at the median, which is that of the loss itself; and of the graph of the logarithm by three estimators, the
+    last of which is 3 less the Hurst exponent. All box sizes are fitted (:mod:`~sgd_diffusion.landscape.box_counting`);
+    calibration is on exact fractional Brownian surfaces of as many points, with 95 % intervals. The control, ``smooth``, is
+    the same of the least-squares polynomial of degree 4 in both coordinates: what a surface of this shape without any
+    roughness gives.
+
+    Args:
+        surfaces: with ``loss`` (plane, seed, learning_rate, row, column), N x N points, and ``random`` among the planes.
+        calibration_repeats: surfaces of each known dimension, at least 10.
+
+    Returns:
+        Dataset with dimensions (estimator, surface, seed, learning_rate), surface "loss" or "smooth": ``raw`` and its
+        ``raw_error``, ``dimension`` with its interval ``low`` to ``high``, and ``status``; with ``size`` behind, ``curve``,
+        what is fitted by the estimator against the size of boxes or lags; and ``smooth_residual`` (seed, learning_rate), the
+        standard deviation of the loss's logarithm about the polynomial over that of the logarithm. NaN where a loss is not
+        finite and positive.
+    """
+    losses = surfaces["loss"].sel(plane="random").transpose("seed", "learning_rate", "row", "column").values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        heights = np.log(losses.astype(float))
+    smooth = np.stack([[smooth_surface(surface) for surface in row] for row in heights])
+    both = {"loss": heights, "smooth": smooth}
+    rows = {}
+    for name, (estimator, truth) in ESTIMATORS.items():
+        calibration = calibrate(jax.random.key(0), estimator, losses.shape[-1], truth=truth, repeats=calibration_repeats)
+        rows[name] = [_row(surface, estimator, calibration) for of_kind in both.values() for row in of_kind for surface in row]
+    shape = (len(rows), len(both), *losses.shape[:2])
+    dims = ("estimator", "surface", "seed", "learning_rate")
+
+    def table(field):
+        values = np.stack([each[field] for row in rows.values() for each in row])
+        return ((*dims, *["size"] * (values.ndim - 1)), values.reshape(*shape, *values.shape[1:]))
+
+    spread = heights.std(axis=(-1, -2))
+    residual = np.divide((heights - smooth).std(axis=(-1, -2)), spread, out=np.full(spread.shape, np.nan), where=spread > 0)
+    fields = ("raw", "raw_error", "dimension", "low", "high", "status", "curve")
+    return xr.Dataset({field: table(field) for field in fields} | {"smooth_residual": (dims[2:], residual)}, coords={
+        "estimator": list(rows), "surface": list(both), "seed": surfaces["seed"], "learning_rate": surfaces["learning_rate"],
+        "size": _sizes(losses.shape[-1])})
+
+
+def smooth_surface(heights):
+    """Least-squares polynomial, of degree 4 in both coordinates together, of heights (N, M); NaN unless all are finite."""
+    heights = np.asarray(heights, float)
+    if not np.isfinite(heights).all():
+        return np.full_like(heights, np.nan)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, length) for length in heights.shape), indexing="ij")
+    terms = np.stack([x**i * y**j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)], axis=-1).reshape(heights.size, -1)
+    return (terms @ np.linalg.lstsq(terms, heights.ravel())[0]).reshape(heights.shape)
+
+
+def _row(heights, estimator, calibration):
+    """Numbers of one surface by name."""
+    sizes = _sizes(len(heights))
+    if not np.isfinite(heights).all():
+        return dict.fromkeys(("raw", "raw_error", "dimension", "low", "high"), np.nan) | {
+            "status": Status.NOT_FINITE.name, "curve": np.full(len(sizes), np.nan)}
+    raw = estimator(heights)
+    found = calibration.dimension(raw)
+    return {"raw": raw.value, "raw_error": raw.error, "dimension": found.value, "low": found.low, "high": found.high,
+            "status": found.status.name, "curve": raw.curve}
+
+
+def _sizes(points):
+    """Those that estimators take by default, of so many points along a side."""
+    return 2 ** np.arange(((points - 1) // 4).bit_length())
