@@ -10,7 +10,6 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.convolution import convolution
 from sgd_diffusion.problems.resnet import BasicBlock, BatchNorm, ResNet
 
-
 KEY = jax.random.key(0, impl="rbg")  # its numbers take a tenth of the time to compile
 
 
