@@ -1,5 +1,7 @@
 """Moments of displacements: closed forms, SciPy's moments and NumPy's histograms, invariances, transforms."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ from sgd_diffusion.analysis.moments import (
 )
 
 ORDERS = np.array([0.5, 1.0, 2.0, 3.0, 4.0])
+ALL_ORDERS = tuple(ORDERS)
 LAGS = np.arange(1, 101)
 BINS = np.linspace(-3, 3, 7)
 
@@ -42,6 +45,19 @@ def density_of(positions):
     return displacement_distribution(positions, 2, bins=BINS).density
 
 
+@cache
+def compiled(function, *options, **more):
+    """A function of a Gram matrix or of positions, in one program in their precision."""
+    jitted = jax.jit(lambda value: function(value, *options, **more))
+
+    def call(value):
+        value = np.asarray(value)
+        with jax.enable_x64(value.dtype == np.float64):
+            return jax.tree.map(np.asarray, jitted(value))
+
+    return call
+
+
 OF_A_PATH = [  # with what each takes of a walk
     (moments_of, step_gram),
     (parameter_of, np.asarray),
@@ -53,18 +69,18 @@ OF_A_PATH = [  # with what each takes of a walk
 
 def test_moments_at_constant_velocity():
     gram = np.full((9, 9), 25.0)  # speed 5
-    np.testing.assert_allclose(displacement_moments(gram, ORDERS), (5 * np.arange(1, 10)) ** ORDERS[:, None])
+    np.testing.assert_allclose(compiled(displacement_moments, ALL_ORDERS)(gram), (5 * np.arange(1, 10)) ** ORDERS[:, None])
 
 
 def test_moments_of_the_shortest_paths():
-    assert displacement_moments([[4.0]], [1, 2, 3]).tolist() == [[2.0], [4.0], [8.0]]
-    np.testing.assert_allclose(displacement_moments(np.diag([1.0, 4.0]), [1, 4]), [[1.5, 5**0.5], [8.5, 25.0]])
-    assert not np.any(displacement_moments(np.zeros((4, 4)), ORDERS))
+    assert compiled(displacement_moments, (1, 2, 3))([[4.0]]).tolist() == [[2.0], [4.0], [8.0]]
+    np.testing.assert_allclose(compiled(displacement_moments, (1, 4))(np.diag([1.0, 4.0])), [[1.5, 5**0.5], [8.5, 25.0]])
+    assert not np.any(compiled(displacement_moments, ALL_ORDERS)(np.zeros((9, 9))))
 
 
 def test_order_two_is_the_msd():
     gram = step_gram(random_walk(0))
-    np.testing.assert_allclose(displacement_moments(gram, [2])[0], time_averaged_msd(gram), rtol=1e-12)
+    np.testing.assert_allclose(compiled(displacement_moments, (2,))(gram)[0], compiled(time_averaged_msd)(gram), rtol=1e-12)
 
 
 @given(st.integers(0, 2**31), st.sampled_from([1, 2, 7]))
@@ -75,17 +91,18 @@ def test_moments_against_brute_force(seed, steps):
         [np.mean(np.linalg.norm(weights[lag:] - weights[:-lag], axis=1) ** order) for lag in range(1, steps + 1)]
         for order in ORDERS
     ]
-    moments = displacement_moments(step_gram(weights), ORDERS)
+    moments = compiled(displacement_moments, ALL_ORDERS)(step_gram(weights))
     np.testing.assert_allclose(moments, expected, rtol=1e-9)
-    np.testing.assert_array_equal(displacement_moments(step_gram(weights), ORDERS, lags=[steps, 1]),
-                                  np.asarray(moments)[:, [steps - 1, 0]])
+    chosen = compiled(displacement_moments, ALL_ORDERS, lags=(steps, 1))(step_gram(weights))
+    np.testing.assert_array_equal(chosen, moments[:, [steps - 1, 0]])
 
 
 def test_moments_of_brownian_motion():
     paths, steps, dim = 3000, 5, 3
     moves = np.random.default_rng(2).normal(size=(paths, steps, dim))
     with jax.enable_x64(True):
-        moments = np.asarray(jax.vmap(lambda gram: displacement_moments(gram, ORDERS))(moves @ moves.swapaxes(1, 2)))
+        grams = moves @ moves.swapaxes(1, 2)
+        moments = np.asarray(jax.jit(jax.vmap(lambda gram: displacement_moments(gram, ORDERS)))(grams))
     variance = 2.0 * np.arange(1, steps + 1)  # |Delta| is chi-distributed with ``dim`` degrees of freedom
     ratio = special.gamma((dim + ORDERS) / 2) / special.gamma(dim / 2)
     expected = variance ** (ORDERS[:, None] / 2) * ratio[:, None]
@@ -137,10 +154,10 @@ def test_spectrum_of_many_members():
 def test_displacements_of_one_length():
     time = np.arange(6.0)
     positions = np.stack([3 * time, (-1.0) ** time], axis=1)  # a drift, and a jump back and forth
-    parameter = np.asarray(parameter_of(positions))
+    parameter = compiled(parameter_of)(positions)
     np.testing.assert_allclose(parameter[:, 0], np.full(5, -2 / 3))
     np.testing.assert_allclose(parameter[:, 1], [-2 / 3, np.nan] * 2 + [-2 / 3])
-    np.testing.assert_allclose(parameter_of([[0.0], [1e-3]]), [[-2 / 3]], rtol=1e-6)
+    np.testing.assert_allclose(compiled(parameter_of)([[0.0], [1e-3]]), [[-2 / 3]], rtol=1e-6)
 
 
 @given(st.integers(0, 2**31), st.sampled_from([1, 2, 7]))
@@ -149,9 +166,9 @@ def test_non_gaussian_parameter_agrees_with_scipy(seed, steps):
     positions = random_walk(seed, steps=steps, dim=3)
     lagged = [positions[lag:] - positions[:-lag] for lag in range(1, steps + 1)]
     expected = [stats.moment(x, 4, center=0) / (3 * stats.moment(x, 2, center=0) ** 2) - 1 for x in lagged]
-    parameter = np.asarray(parameter_of(positions))
+    parameter = compiled(parameter_of)(positions)
     np.testing.assert_allclose(parameter, expected, rtol=1e-9, atol=1e-9)
-    np.testing.assert_array_equal(non_gaussian_parameter(positions, lags=[steps]), parameter[-1:])
+    np.testing.assert_array_equal(compiled(non_gaussian_parameter, lags=(steps,))(positions), parameter[-1:])
 
 
 @given(st.integers(0, 2**31), st.floats(1e-3, 1e3), st.floats(-100, 100))
@@ -159,16 +176,16 @@ def test_non_gaussian_parameter_agrees_with_scipy(seed, steps):
 def test_scale_translation_and_reversal(seed, scale, shift):
     positions = random_walk(seed, steps=7, dim=2)
     moved = scale * positions[::-1] + shift
-    np.testing.assert_allclose(parameter_of(moved), parameter_of(positions), rtol=1e-6, atol=1e-6)
-    edges = np.linspace(-3.01, 3, 5)
-    np.testing.assert_allclose(displacement_distribution(moved[::-1], 2, bins=edges).density,
-                               displacement_distribution(positions, 2, bins=edges).density)
+    np.testing.assert_allclose(compiled(parameter_of)(moved), compiled(parameter_of)(positions), rtol=1e-6, atol=1e-6)
+    edges = tuple(np.linspace(-3.01, 3, 5))
+    distribution = compiled(displacement_distribution, 2, bins=edges)
+    np.testing.assert_allclose(distribution(moved[::-1]).density, distribution(positions).density)
 
 
 def test_gaussian_displacements():
     pairs, directions = 50, 4000
     positions = np.random.default_rng(4).normal(size=(pairs + 1, directions)).cumsum(axis=0)
-    parameter = np.asarray(non_gaussian_parameter(positions, lags=[1]))[0]
+    parameter = compiled(non_gaussian_parameter, lags=(1,))(positions)[0]
     # <x^2> and <x^4> / <x^2>^2 of a normal sample are independent, which gives both moments of the ratio exactly.
     fourth_squared = (105 + 9 * (pairs - 1)) / pairs
     second_to_fourth = (pairs + 2) * (pairs + 4) * (pairs + 6) / pairs**3
@@ -181,13 +198,13 @@ def test_gaussian_displacements():
 
 @pytest.mark.parametrize(("name", "excess_kurtosis"), [("laplace", 3.0), ("uniform", -1.2)])
 def test_independent_steps_become_gaussian_as_one_over_the_lag(name, excess_kurtosis):
-    directions, lags = 40, np.array([1, 4])
+    directions, lags = 40, (1, 4)
     steps = getattr(np.random.default_rng(1), name)(-1, 1, size=(1500, directions))
     if name == "laplace":
         steps += 1  # its first argument is the mean
-    parameter = np.asarray(non_gaussian_parameter(np.pad(steps.cumsum(axis=0), ((1, 0), (0, 0))), lags))
+    parameter = compiled(non_gaussian_parameter, lags)(np.pad(steps.cumsum(axis=0), ((1, 0), (0, 0))))
     error = parameter.std(axis=1) / np.sqrt(directions)
-    assert np.all(np.abs(parameter.mean(axis=1) - excess_kurtosis / 3 / lags) < 4 * error)
+    assert np.all(np.abs(parameter.mean(axis=1) - excess_kurtosis / 3 / np.array(lags)) < 4 * error)
     assert np.all(error < 0.05)
 
 
@@ -197,8 +214,8 @@ def test_independent_steps_become_gaussian_as_one_over_the_lag(name, excess_kurt
 @pytest.mark.parametrize("lag", [1, 5, 40])
 def test_distribution_agrees_with_numpy_histograms(lag):
     positions = random_walk(3, steps=40, dim=4)
-    edges = np.array([-2.0, -1.5, -0.1, 0.3, 0.9, 1.7])
-    distribution = displacement_distribution(positions, lag, bins=edges)
+    edges = (-2.0, -1.5, -0.1, 0.3, 0.9, 1.7)
+    distribution = compiled(displacement_distribution, lag, bins=edges)(positions)
     np.testing.assert_array_equal(distribution.edges, edges)
     for x, density in zip((positions[lag:] - positions[:-lag]).T, distribution.density, strict=True):
         counts, _ = np.histogram(x / np.sqrt(np.mean(x**2)), edges)
@@ -211,7 +228,7 @@ def test_gaussian_distributions_of_all_lags_collapse_on_the_normal_density():
     for lag in (1, 7):
         # Every seventh point of the walk makes the pairs of lag 7 independent too.
         positions = np.random.default_rng(lag).normal(size=(pairs * lag + 1, directions)).cumsum(axis=0)[::lag]
-        density = np.asarray(displacement_distribution(positions, 1, bins=BINS).density)
+        density = compiled(displacement_distribution, 1, bins=tuple(BINS))(positions).density
         error = density.std(axis=0) / np.sqrt(directions)
         # Scaling by the sample's own deviation moves the mean by O(1/pairs) of the density: less than 0.4 / 200.
         assert np.all(np.abs(density.mean(axis=0) - normal) < 4 * error + 0.4 / pairs)
@@ -221,9 +238,9 @@ def test_gaussian_distributions_of_all_lags_collapse_on_the_normal_density():
 def test_fourth_moment_of_the_distribution_is_the_non_gaussian_parameter():
     positions = random_walk(5, steps=300, dim=1)
     edges = np.linspace(-5, 5, 2001)
-    density = np.asarray(displacement_distribution(positions, 3, bins=edges).density)[0]
+    density = compiled(displacement_distribution, 3, bins=tuple(edges))(positions).density[0]
     fourth = np.sum(density * np.diff(edges) * ((edges[1:] + edges[:-1]) / 2) ** 4)
-    np.testing.assert_allclose(fourth, 3 * (1 + np.asarray(non_gaussian_parameter(positions, [3]))[0, 0]), rtol=2e-3)
+    np.testing.assert_allclose(fourth, 3 * (1 + compiled(non_gaussian_parameter, (3,))(positions)[0, 0]), rtol=2e-3)
 
 
 # Members and directions without values, precision, transformations
@@ -231,9 +248,9 @@ def test_fourth_moment_of_the_distribution_is_the_non_gaussian_parameter():
 
 def test_a_direction_without_values_does_not_touch_the_others():
     positions = random_walk(6, steps=9, dim=3)
-    clean = [np.asarray(of_a_path(positions)) for of_a_path in (parameter_of, density_of)]
+    clean = [compiled(of_a_path)(positions) for of_a_path in (parameter_of, density_of)]
     positions[:, 1], positions[:, 2] = np.nan, 0.25  # diverged, and frozen
-    parameter, density = np.asarray(parameter_of(positions)), np.asarray(density_of(positions))
+    parameter, density = compiled(parameter_of)(positions), compiled(density_of)(positions)
     assert np.all(np.isnan(parameter[:, 1:])) and np.all(np.isnan(density[1:]))
     np.testing.assert_array_equal(parameter[:, 0], clean[0][:, 0])
     np.testing.assert_array_equal(density[0], clean[1][0])
@@ -247,7 +264,7 @@ def test_precision_follows_the_input(function, of_walk, enabled):
         expected, double = np.asarray(function(value)), jnp.asarray(value)
         members = jnp.stack([double, jnp.full_like(double, jnp.nan)])
     with jax.enable_x64(enabled):
-        batch = jax.vmap(function)(members)
+        batch = jax.jit(jax.vmap(function))(members)
         assert np.all(np.isnan(np.asarray(batch)[1]))
         for result in (function(value), function(double), jax.jit(function)(double), np.asarray(batch)[0]):
             assert result.dtype == np.float64
@@ -270,15 +287,15 @@ def test_double_precision_inside_a_program_of_single_precision(function, of_walk
 
     for result in (jax.jit(jax.vmap(jax.jit(program)))(values), jax.lax.map(program, values)):
         assert result.dtype == np.float64
-        expected = np.stack([function(value.astype(np.float64)) for value in values])
+        expected = np.stack([compiled(function)(value.astype(np.float64)) for value in values])
         np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_small_numbers_in_single_precision():
     positions = random_walk(7).astype(np.float32)
     tiny = np.float32(2**-60) * positions  # its fourth powers are no float32 numbers
-    np.testing.assert_allclose(parameter_of(tiny), parameter_of(positions), rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(density_of(tiny), density_of(positions))
+    np.testing.assert_allclose(compiled(parameter_of)(tiny), compiled(parameter_of)(positions), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(compiled(density_of)(tiny), compiled(density_of)(positions))
 
 
 # Errors

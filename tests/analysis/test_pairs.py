@@ -1,5 +1,7 @@
 """Averages over pairs: against loops over the pairs, edges of bins, and resampling against closed forms of its variance."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,18 @@ def as_numpy(pairs):
     return PairAverages(*(np.asarray(field) for field in pairs))
 
 
+@cache
+def compiled(function, **options):
+    """A function of matrices, in one program in double precision."""
+    jitted = jax.jit(partial(function, **options))
+
+    def call(*matrices):
+        with jax.enable_x64(True):
+            return as_numpy(jitted(*matrices))
+
+    return call
+
+
 # Averages
 
 
@@ -54,26 +68,27 @@ def as_numpy(pairs):
 def test_by_lag_averages_to_the_tamsd(seed, steps):
     gram = step_gram(random_walk(seed, steps))
     lags = np.unique([1, (steps + 1) // 2, steps])
-    pairs = by_lag(gram, lags)
+    pairs = compiled(by_lag, lags=tuple(lags))(gram)
     np.testing.assert_allclose(average(pairs), time_averaged_msd(gram, lags), rtol=1e-12)
-    assert np.asarray(pairs.x).tolist() == lags.tolist()
-    assert np.asarray(pairs.counts).sum(axis=0).tolist() == (steps + 1 - lags).tolist()
+    assert pairs.x.tolist() == lags.tolist()
+    assert pairs.counts.sum(axis=0).tolist() == (steps + 1 - lags).tolist()
 
 
 @given(st.integers(0, 2**31), st.sampled_from([2, 11]))
 @settings(deadline=None, max_examples=20)
 def test_in_bins_is_a_loop_over_pairs(seed, points):
     keys, values = random_pairs(seed, points)
-    edges = [0.5, 1.0, 2.0, 2.1, 8.0]
-    for field, expected in zip(in_bins(keys, values, edges), loop_over_pairs(keys, values, edges), strict=True):
+    edges = (0.5, 1.0, 2.0, 2.1, 8.0)
+    pairs = compiled(in_bins, bins=edges)(keys, values)
+    for field, expected in zip(pairs, loop_over_pairs(keys, values, edges), strict=True):
         np.testing.assert_allclose(field, expected, rtol=1e-12)
 
 
 def test_edges_belong_to_the_bin_above_and_the_last_one_to_the_last():
     keys = np.zeros((4, 4))
     keys[np.triu_indices(4, 1)] = [1.0, 2.0, 4.0, 0.99, 4.01, 3.99]
-    pairs = in_bins(keys, keys, [1.0, 2.0, 4.0])
-    assert np.asarray(pairs.counts).tolist() == [[1, 2], [0, 0], [0, 1], [0, 0]]
+    pairs = compiled(in_bins, bins=(1.0, 2.0, 4.0))(keys, keys)
+    assert pairs.counts.tolist() == [[1, 2], [0, 0], [0, 1], [0, 0]]
 
 
 @given(st.integers(0, 2**31), st.sampled_from([1, 4]))
@@ -81,7 +96,7 @@ def test_edges_belong_to_the_bin_above_and_the_last_one_to_the_last():
 def test_a_number_of_bins_takes_all_pairs_in(seed, bins):
     keys, values = random_pairs(seed, 8)
     read = keys[np.triu_indices(8, 1)]
-    pairs = as_numpy(in_bins(keys, values, bins))
+    pairs = compiled(in_bins, bins=bins)(keys, values)
     assert pairs.counts.sum() == len(read)
     np.testing.assert_allclose(pairs.sums.sum(), values[np.triu_indices(8, 1)].sum(), rtol=1e-12)
     edges = np.geomspace(read.min(), read.max(), bins + 1)
@@ -92,8 +107,9 @@ def test_a_number_of_bins_takes_all_pairs_in(seed, bins):
 def test_identical_points_do_not_count():
     keys = np.zeros((4, 4))
     keys[0, 1], keys[2, 3] = 2.0, 3.0
-    assert np.asarray(in_bins(keys, keys, 5).counts).sum() == 2
-    nothing = as_numpy(in_bins(np.zeros((4, 4)), np.ones((4, 4)), 3))  # a path that never moves
+    in_five_bins = compiled(in_bins, bins=5)
+    assert in_five_bins(keys, keys).counts.sum() == 2
+    nothing = in_five_bins(np.zeros((4, 4)), np.ones((4, 4)))  # a path that never moves
     assert not nothing.counts.any()
     assert not nothing.sums.any()
     assert np.isnan(nothing.x).all()
@@ -101,8 +117,8 @@ def test_identical_points_do_not_count():
 
 
 def test_keys_that_are_all_alike_fill_the_last_bin():
-    pairs = in_bins(np.full((3, 3), 7.0), np.arange(9.0).reshape(3, 3), 2)
-    assert np.asarray(pairs.counts).sum(axis=0).tolist() == [0, 3]
+    pairs = compiled(in_bins, bins=2)(np.full((3, 3), 7.0), np.arange(9.0).reshape(3, 3))
+    assert pairs.counts.sum(axis=0).tolist() == [0, 3]
     np.testing.assert_allclose(pairs.x, [np.nan, 7.0], rtol=1e-14)
     np.testing.assert_allclose(average(pairs), [np.nan, (1 + 2 + 5) / 3], rtol=1e-14)
 
@@ -120,7 +136,7 @@ def variance_of_replicates(samples, num_blocks):
         return block_bootstrap(key, series(values), num_resamples=50, num_blocks=num_blocks)
 
     keys = jax.random.split(jax.random.key(2), len(samples))
-    return np.asarray(jax.vmap(replicates)(keys, samples.astype(np.float32)))[..., 0].var(axis=1, ddof=1)
+    return np.asarray(jax.jit(jax.vmap(replicates))(keys, samples.astype(np.float32)))[..., 0].var(axis=1, ddof=1)
 
 
 @pytest.mark.parametrize("num_blocks", [5, 10])
@@ -149,7 +165,7 @@ def test_variance_of_correlated_points():
 
 
 def test_replicates_scatter_about_the_average():
-    pairs = by_lag(step_gram(random_walk(3, steps=200)), [1, 5, 20])
+    pairs = compiled(by_lag, lags=(1, 5, 20))(step_gram(random_walk(3, steps=200)))
     replicates = np.asarray(block_bootstrap(jax.random.key(0), pairs))
     assert replicates.shape == (200, 3)
     error = replicates.std(axis=0)
@@ -170,7 +186,7 @@ def test_one_key_means_the_same_weights_for_all():
 
 
 def test_a_bin_with_one_pair_has_a_replicate_in_every_draw():
-    pairs = by_lag(step_gram(random_walk(6, steps=30)), [30])
+    pairs = compiled(by_lag, lags=(30,))(step_gram(random_walk(6, steps=30)))
     replicates = np.asarray(block_bootstrap(jax.random.key(0), pairs))
     np.testing.assert_allclose(replicates, np.full((200, 1), average(pairs)[0]), rtol=1e-12)
 
@@ -181,11 +197,12 @@ def test_a_bin_with_one_pair_has_a_replicate_in_every_draw():
 def test_nan_keys_and_values():
     keys, values = random_pairs(7, 20)
     lost = np.where(np.arange(400).reshape(20, 20) == 5, np.nan, keys)
-    assert all(np.isnan(field).all() for field in as_numpy(in_bins(lost, values, 4)))
-    clean = as_numpy(in_bins(keys, values, [0.1, 1.0, 10.0]))
+    assert all(np.isnan(field).all() for field in compiled(in_bins, bins=4)(lost, values))
+    in_two_bins = compiled(in_bins, bins=(0.1, 1.0, 10.0))
+    clean = in_two_bins(keys, values)
     values[0, 5] = np.nan
     one_bin = int(keys[0, 5] >= 1)
-    dirty = in_bins(keys, values, [0.1, 1.0, 10.0])
+    dirty = in_two_bins(keys, values)
     assert np.flatnonzero(np.isnan(average(dirty))).tolist() == [one_bin]
     assert np.array_equal(dirty.counts, clean.counts)
     replicates = np.asarray(block_bootstrap(jax.random.key(0), dirty))

@@ -1,5 +1,7 @@
 """Many series as one sample: what is drawn, units of their own, and the mixture of scales that mimics heavy tails."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +16,23 @@ from sgd_diffusion.errors import InputError
 NUMBERED = np.arange(40.0).reshape(10, 4)  # entry (t, s) is 4 t + s
 
 
+@partial(jax.jit, static_argnums=3)
+def _drawn(key, samples, weights, count):
+    return pooling.draw_entries(key, samples, weights, count)
+
+
+def draw_entries(key, samples, weights, count):
+    """The function in one program, in double precision."""
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, _drawn(key, samples, np.asarray(weights), count))
+
+
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), count=st.sampled_from([1, 7, 60]),
        weights=st.lists(st.just(0) | st.floats(1e-3, 9), min_size=4, max_size=4))
 def test_entries_are_those_of_their_times_and_shares_are_the_weights(seed, count, weights):
     weights = np.float32(weights)
-    entries = pooling.draw_entries(jax.random.key(seed), NUMBERED, weights, count)
+    entries = draw_entries(jax.random.key(seed), NUMBERED, weights, count)
     if weights.sum() == 0:
         assert np.isnan(entries.values).all()
         return
@@ -32,9 +45,9 @@ def test_entries_are_those_of_their_times_and_shares_are_the_weights(seed, count
 
 
 def test_nothing_is_drawn_twice_while_there_is_something_left():
-    entries = pooling.draw_entries(jax.random.key(0), NUMBERED, np.ones(4), 40)
+    entries = draw_entries(jax.random.key(0), NUMBERED, np.ones(4), 40)
     assert sorted(entries.values.tolist()) == NUMBERED.ravel().tolist()
-    one = pooling.draw_entries(jax.random.key(1), NUMBERED, [0.0, 0.0, 1.0, 0.0], 15)
+    one = draw_entries(jax.random.key(1), NUMBERED, [0.0, 0.0, 1.0, 0.0], 15)
     values, counts = np.unique(one.values, return_counts=True)
     assert values.tolist() == NUMBERED[:, 2].tolist() and sorted(counts) == [1] * 5 + [2] * 5
 
@@ -42,7 +55,8 @@ def test_nothing_is_drawn_twice_while_there_is_something_left():
 def test_every_entry_is_drawn_with_the_probability_of_its_weight():
     draws, weights = 4000, np.array([1.0, 2.0, 3.0, 0.5])
     keys = jax.random.split(jax.random.key(0), draws)
-    entries = jax.vmap(lambda key: pooling.draw_entries(key, jnp.asarray(NUMBERED, jnp.float32), weights, 7))(keys)
+    draw = jax.jit(jax.vmap(lambda key: pooling.draw_entries(key, jnp.asarray(NUMBERED, jnp.float32), weights, 7)))
+    entries = draw(keys)
     found = np.bincount(np.asarray(entries.values, int).ravel(), minlength=40).reshape(10, 4) / draws
     expected = np.broadcast_to(7 * weights / weights.sum() / 10, (10, 4))
     assert np.all(abs(found - expected) < 4.5 * np.sqrt(expected * (1 - expected) / draws))  # 40 binomial counts
@@ -50,7 +64,7 @@ def test_every_entry_is_drawn_with_the_probability_of_its_weight():
 
 def test_the_order_is_random():
     """Neighbours share their series no more often than by chance: mean 1/4, its standard error below 0.01."""
-    series = np.asarray(pooling.draw_entries(jax.random.key(0), np.zeros((1000, 4)), np.ones(4), 4000).series)
+    series = draw_entries(jax.random.key(0), np.zeros((1000, 4)), np.ones(4), 4000).series
     assert abs(np.mean(series[1:] == series[:-1]) - 0.25) < 0.03
 
 
@@ -114,8 +128,7 @@ def test_pooling_gaussian_series_of_different_scales_looks_heavy_tailed():
     samples = random.normal(size=(500, 50)) * np.repeat(np.geomspace(0.01, 1, 10), 5)
 
     def alpha(samples):
-        values = pooling.draw_entries(jax.random.key(3), samples, np.ones(50), 5000).values
-        return jax.tree.map(np.asarray, fits.fit(np.asarray(values)))
+        return jax.tree.map(np.asarray, fits.fit(draw_entries(jax.random.key(3), samples, np.ones(50), 5000).values))
 
     mixture, own, null = (alpha(x) for x in (samples, pooling.standardised(samples).values,
                                              pooling.gaussian_surrogate(jax.random.key(4), samples)))
@@ -129,8 +142,8 @@ def test_heavy_tails_survive_in_units_of_their_own():
     """Cauchy series of different scales: the pool is heavier still, and alpha is 1 again for series by themselves."""
     random = np.random.default_rng(5)
     samples = random.standard_cauchy(size=(500, 50)) * np.geomspace(0.01, 1, 50)
-    values = pooling.draw_entries(jax.random.key(0), pooling.standardised(samples).values, np.ones(50), 5000).values
-    found = jax.tree.map(np.asarray, fits.fit(np.asarray(values)))
+    values = draw_entries(jax.random.key(0), pooling.standardised(samples).values, np.ones(50), 5000).values
+    found = jax.tree.map(np.asarray, fits.fit(values))
     # quartiles of 500 Cauchy values scatter by 7 %: a mixture so narrow lowers alpha by less than its error
     assert abs(found.alpha - 1) < 4 * found.alpha_error
 
@@ -143,7 +156,7 @@ def test_precision_jit_and_vmap():
         one = function(samples[0])
         assert one.dtype == jnp.float32 and function(samples[0].astype(float)).dtype == jnp.float64
         np.testing.assert_allclose(jax.jit(function)(samples[0]), one, rtol=1e-6, atol=1e-6)
-        np.testing.assert_allclose(jax.vmap(function)(samples)[0], one, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(jax.jit(jax.vmap(function))(samples)[0], one, rtol=1e-6, atol=1e-6)
     single, double = (pooling.draw_entries(key, x, weights, 100) for x in (samples[0], samples[0].astype(float)))
     assert np.array_equal(single.times, double.times) and np.array_equal(single.series, double.series)
 

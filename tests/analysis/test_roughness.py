@@ -1,5 +1,6 @@
 """Roughness of the loss: landscapes of known exponent, the weights themselves, batch noise, fits and their ranges."""
 
+from functools import cache, partial
 from itertools import pairwise
 
 import jax
@@ -33,6 +34,18 @@ def noise(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
 
 
+@cache
+def compiled(function, bins):
+    """A function of a Gram matrix and losses, in one program in double precision."""
+    jitted = jax.jit(partial(function, bins=bins))
+
+    def call(gram, losses):
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, jitted(gram, np.asarray(losses, dtype=np.float64)))
+
+    return call
+
+
 # Mean squared loss
 
 
@@ -43,31 +56,32 @@ def test_mean_squared_loss_against_the_weights(seed, dim):
     first, second = np.triu_indices(13, 1)
     contour = np.append(0, np.cumsum(np.linalg.norm(np.diff(weights, axis=0), axis=1)))
     squares = (losses[second] - losses[first]) ** 2
-    edges = np.array([0.3, 1.0, 2.0, 4.0, 20.0])
+    edges = (0.3, 1.0, 2.0, 4.0, 20.0)
     gram = step_gram(weights)
-    distances, msl, counts = mean_squared_loss(gram, losses, bins=edges)
+    distances, msl, counts = compiled(mean_squared_loss, edges)(gram, losses)
     for keys, curve in ((cdist(weights, weights)[first, second], msl),
-                        (contour[second] - contour[first], average(loss_by_contour(gram, losses, bins=edges)))):
+                        (contour[second] - contour[first], average(compiled(loss_by_contour, edges)(gram, losses)))):
         inside = [(keys >= low) & (keys < high) for low, high in pairwise(edges)]
         np.testing.assert_allclose(curve, [squares[pairs].mean() if pairs.any() else np.nan for pairs in inside], rtol=1e-9)
         if curve is msl:
-            assert np.asarray(counts).tolist() == [pairs.sum() for pairs in inside]
+            assert counts.tolist() == [pairs.sum() for pairs in inside]
             geometric = [np.exp(np.log(keys[pairs]).mean()) if pairs.any() else np.nan for pairs in inside]
             np.testing.assert_allclose(distances, geometric, rtol=1e-9)
-    pairs = loss_by_distance(gram, losses, bins=edges)
+    pairs = compiled(loss_by_distance, edges)(gram, losses)
     np.testing.assert_allclose(average(pairs), msl, rtol=1e-12)
 
 
 def test_squares_are_averaged_and_not_averages_squared():
     """One bin with a rise and a fall of the loss by 1."""
-    result = mean_squared_loss(np.eye(2), [0.0, 1.0, 0.0], bins=[0.9, 1.1])
+    result = compiled(mean_squared_loss, (0.9, 1.1))(np.eye(2), [0.0, 1.0, 0.0])
     assert (float(result.msl[0]), float(result.counts[0])) == (1.0, 2.0)
 
 
 def test_a_constant_slope_has_exponent_two():
     steps = 300
-    result = mean_squared_loss(np.full((steps, steps), 0.25), 3.0 * np.arange(steps + 1), bins=0.5 * np.arange(1, 101) - 0.25)
-    np.testing.assert_allclose(result.msl, 36 * np.asarray(result.distances) ** 2, rtol=1e-10)
+    edges = tuple(0.5 * np.arange(1, 101) - 0.25)
+    result = compiled(mean_squared_loss, edges)(np.full((steps, steps), 0.25), 3.0 * np.arange(steps + 1))
+    np.testing.assert_allclose(result.msl, 36 * result.distances**2, rtol=1e-10)
     fit = hurst_exponent(*result)
     assert abs(fit.exponent - 2) < 1e-9
     assert abs(fit.hurst - 1) < 1e-9
@@ -81,7 +95,7 @@ def test_descent_into_a_quadratic_minimum_has_exponent_four(contraction, deviati
     """
     weights = contraction ** np.arange(601)
     distances = (1 - contraction) * np.geomspace(1e-3, 0.5, 13)  # below the largest steps, far above the last ones
-    result = mean_squared_loss(step_gram(weights[:, None]), weights**2 / 2, bins=distances)
+    result = compiled(mean_squared_loss, tuple(distances))(step_gram(weights[:, None]), weights**2 / 2)
     assert abs(hurst_exponent(*result).exponent - 4) < deviation
 
 
@@ -97,7 +111,7 @@ def test_fractional_brownian_landscape(hurst):
     with jax.enable_x64(True):
         gram = jnp.asarray(step_gram(weights))
         sampled = np.asarray(jax.jit(jax.vmap(lambda member: mean_squared_loss(gram, member, bins=edges).msl))(losses))
-        distances, expected, counts = mean_squared_loss(gram, losses[0], bins=edges)
+        distances, _, counts = compiled(mean_squared_loss, tuple(edges))(gram, losses[0])
     first, second = np.triu_indices(61, 1)
     place = np.digitize(cdist(weights, weights)[first, second], edges) - 1
     expected = np.array([variogram[first, second][place == k].mean() for k in range(8)])
@@ -116,10 +130,11 @@ def test_batch_noise_on_a_flat_landscape():
     gram = step_gram(random_walk(2, steps=60, dim=3))
     edges = np.geomspace(0.5, 15, 8)
     losses = (5 + 0.3 * noise(3, 1000, 61)).astype(np.float32)
-    msl = np.asarray(jax.vmap(lambda member: mean_squared_loss(gram.astype(np.float32), member, bins=edges).msl)(losses))
+    single = gram.astype(np.float32)
+    msl = np.asarray(jax.jit(jax.vmap(lambda member: mean_squared_loss(single, member, bins=edges).msl))(losses))
     error = msl.std(axis=0) / np.sqrt(1000)
     assert np.all(np.abs(msl.mean(axis=0) - 2 * 0.3**2) < 4.5 * error)
-    assert not np.any(mean_squared_loss(gram, np.full(61, 5.0), bins=edges).msl)
+    assert not np.any(compiled(mean_squared_loss, tuple(edges))(gram, np.full(61, 5.0)).msl)
 
 
 # Noise floor
@@ -212,8 +227,8 @@ def test_nothing_to_fit():
 def test_from_a_path_to_an_exponent_with_its_error():
     """A walk in space on a slope, 2H = 2, at distances that it covers many times."""
     weights = random_walk(7, steps=200, dim=3)
-    pairs = loss_by_distance(step_gram(weights), 4 * weights[:, 0], bins=20)
-    fit = hurst_exponent(pairs.x, average(pairs), np.asarray(pairs.counts).sum(axis=0), x_max=8,
+    pairs = compiled(loss_by_distance, 20)(step_gram(weights), 4 * weights[:, 0])
+    fit = hurst_exponent(pairs.x, average(pairs), pairs.counts.sum(axis=0), x_max=8,
                          replicates=block_bootstrap(jax.random.key(0), pairs))
     assert 0.01 < fit.exponent_error < 0.3
     assert abs(fit.exponent - 2) < 4 * fit.exponent_error
@@ -248,11 +263,11 @@ def test_single_precision_losses_are_cast_up():
 
 
 def test_edges():
-    one = mean_squared_loss([[4.0]], [1.0, 4.0], bins=[1.0, 3.0])
+    one = compiled(mean_squared_loss, (1.0, 3.0))(np.array([[4.0]]), [1.0, 4.0])
     np.testing.assert_allclose(one, [[2.0], [9.0], [1.0]], rtol=1e-14)
-    still = mean_squared_loss(np.zeros((3, 3)), [1.0, 2.0, 3.0, 4.0], bins=2)  # no two points apart
+    still = compiled(mean_squared_loss, 2)(np.zeros((3, 3)), [1.0, 2.0, 3.0, 4.0])  # no two points apart
     np.testing.assert_array_equal(still, [[np.nan] * 2, [np.nan] * 2, [0, 0]])
-    lost = mean_squared_loss(np.ones((2, 2)), [np.nan, 0.0, 1.0], bins=[0.5, 1.5, 2.5])
+    lost = compiled(mean_squared_loss, (0.5, 1.5, 2.5))(np.ones((2, 2)), [np.nan, 0.0, 1.0])
     np.testing.assert_array_equal(lost.msl, [np.nan, np.nan])
 
 

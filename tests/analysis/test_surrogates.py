@@ -51,6 +51,18 @@ def random_steps(seed, steps=8, dim=4):
     return np.random.default_rng(seed).normal(0.5, 1, size=(steps, dim))
 
 
+@functools.cache
+def compiled(function, lags=None):
+    """A function of a Gram matrix, or of a key and one, in one program in the precision of the matrix."""
+    jitted = jax.jit(function if lags is None else functools.partial(function, lags=lags))
+
+    def call(*arguments):
+        with jax.enable_x64(arguments[-1].dtype == np.float64):
+            return np.asarray(jitted(*arguments))
+
+    return call
+
+
 # The same on the weights
 
 some_steps = st.builds(random_steps, st.integers(0, 2**31), steps=st.sampled_from([1, 2, 8]), dim=st.integers(1, 5))
@@ -60,13 +72,13 @@ keys = st.integers(0, 2**31).map(jax.random.key)
 @given(some_steps)
 @settings(deadline=None, max_examples=20)
 def test_drift_subtracted(steps):
-    centred = drift_subtracted(gram_of(steps))
+    centred = compiled(drift_subtracted)(gram_of(steps))
     np.testing.assert_allclose(centred, gram_of(steps - steps.mean(axis=0)), rtol=1e-9, atol=1e-12)
     assert np.array_equal(centred, centred.T)
     count = len(steps)
     lags = np.arange(1, count)
-    expected = np.asarray(time_averaged_msd(gram_of(steps - steps.mean(axis=0))))[:-1] * (count - 1) / (count - lags)
-    msd = np.asarray(drift_subtracted_msd(gram_of(steps)))
+    expected = compiled(time_averaged_msd)(gram_of(steps - steps.mean(axis=0)))[:-1] * (count - 1) / (count - lags)
+    msd = compiled(drift_subtracted_msd)(gram_of(steps))
     np.testing.assert_allclose(msd[:-1], expected, rtol=1e-9, atol=1e-12)
     assert np.isnan(msd[-1])
 
@@ -74,17 +86,18 @@ def test_drift_subtracted(steps):
 @given(some_steps, keys)
 @settings(deadline=None, max_examples=20)
 def test_shuffled_steps(steps, key):
-    order = np.diagonal(shuffled_steps(key, np.diag(np.arange(len(steps))))).astype(int)
+    order = np.diagonal(compiled(shuffled_steps)(key, np.diag(np.arange(1.0 * len(steps))))).astype(int)
     assert sorted(order) == list(range(len(steps)))
-    np.testing.assert_allclose(shuffled_steps(key, gram_of(steps)), gram_of(steps[order]), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(compiled(shuffled_steps)(key, gram_of(steps)), gram_of(steps[order]), rtol=1e-9, atol=1e-12)
 
 
 @given(some_steps, keys)
 @settings(deadline=None, max_examples=20)
 def test_sign_flipped_steps(steps, key):
-    signs = np.asarray(sign_flipped_steps(key, np.ones((len(steps),) * 2)))[0]  # up to a sign of all, which cancels
+    flipped = compiled(sign_flipped_steps)
+    signs = flipped(key, np.ones((len(steps),) * 2))[0]  # up to a sign of all, which cancels
     assert set(signs) <= {-1.0, 1.0}
-    np.testing.assert_allclose(sign_flipped_steps(key, gram_of(steps)), gram_of(signs[:, None] * steps), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(flipped(key, gram_of(steps)), gram_of(signs[:, None] * steps), rtol=1e-9, atol=1e-12)
 
 
 # Averages over every permutation and every choice of signs
@@ -94,21 +107,23 @@ def test_average_over_all_permutations():
     gram = gram_of(random_steps(1, steps=5, dim=3))
     grams = [gram[np.ix_(order, order)] for order in itertools.permutations(range(5))]
     lags = np.arange(1, 6)
-    shuffled = np.mean([time_averaged_msd(one) for one in grams], axis=0)
-    np.testing.assert_allclose(shuffled_msd(gram), shuffled, rtol=1e-12)
-    np.testing.assert_allclose(shuffled_msd(gram)[0], time_averaged_msd(gram)[0], rtol=1e-12)
-    np.testing.assert_allclose(shuffled_msd(gram)[4], time_averaged_msd(gram)[4], rtol=1e-12)
-    variance = np.mean(np.diagonal(drift_subtracted(gram)))
-    bent = np.mean([time_averaged_msd(drift_subtracted(one)) for one in grams], axis=0)
+    shuffled = np.mean([compiled(time_averaged_msd)(one) for one in grams], axis=0)
+    averaged, msd, centred = compiled(shuffled_msd)(gram), compiled(time_averaged_msd), compiled(drift_subtracted)
+    np.testing.assert_allclose(averaged, shuffled, rtol=1e-12)
+    np.testing.assert_allclose(averaged[0], msd(gram)[0], rtol=1e-12)
+    np.testing.assert_allclose(averaged[4], msd(gram)[4], rtol=1e-12)
+    variance = np.mean(np.diagonal(centred(gram)))
+    bent = np.mean([msd(centred(one)) for one in grams], axis=0)
     np.testing.assert_allclose(bent, variance * lags * (5 - lags) / 4, rtol=1e-12, atol=1e-13)
-    corrected = np.mean([drift_subtracted_msd(one) for one in grams], axis=0)
+    corrected = np.mean([compiled(drift_subtracted_msd)(one) for one in grams], axis=0)
     np.testing.assert_allclose(corrected, np.where(lags < 5, variance * lags, np.nan), rtol=1e-12)
 
 
 def test_average_over_all_signs():
     gram = gram_of(random_steps(2, steps=5, dim=3))
-    msds = [time_averaged_msd(np.outer(signs, signs) * gram) for signs in itertools.product([-1, 1], repeat=5)]
-    np.testing.assert_allclose(np.mean(msds, axis=0), time_averaged_msd(np.diag(np.diagonal(gram))), rtol=1e-12)
+    msd = compiled(time_averaged_msd)
+    msds = [msd(np.outer(signs, signs) * gram) for signs in itertools.product([-1, 1], repeat=5)]
+    np.testing.assert_allclose(np.mean(msds, axis=0), msd(np.diag(np.diagonal(gram))), rtol=1e-12)
 
 
 def test_orders_and_signs_are_equally_likely():
@@ -135,10 +150,10 @@ def test_bridge_factor():
 def test_constant_velocity():
     gram = np.full((8, 8), 25.0)
     lags = np.arange(1, 9)
-    assert not np.any(drift_subtracted(gram))
-    assert not np.any(drift_subtracted_msd(gram, lags[:-1]))
-    np.testing.assert_array_equal(shuffled_steps(KEY, gram), gram)
-    np.testing.assert_allclose(shuffled_msd(gram), 25 * lags**2)
+    assert not np.any(compiled(drift_subtracted)(gram))
+    assert not np.any(compiled(drift_subtracted_msd, tuple(lags[:-1]))(gram))
+    np.testing.assert_array_equal(compiled(shuffled_steps)(KEY, gram), gram)
+    np.testing.assert_allclose(compiled(shuffled_msd)(gram), 25 * lags**2)
 
 
 def test_period_two_with_drift():
@@ -146,32 +161,34 @@ def test_period_two_with_drift():
     steps, lags = 8, np.arange(1, 9)
     bounce = np.where(np.arange(steps) % 2, -1.0, 1.0)
     gram = 0.09 * np.outer(bounce, bounce) + 0.01
-    np.testing.assert_allclose(drift_subtracted(gram), gram - 0.01, rtol=1e-12)
+    np.testing.assert_allclose(compiled(drift_subtracted)(gram), gram - 0.01, rtol=1e-12)
     odd = np.where(lags % 2, 0.09, 0)[:-1]
-    np.testing.assert_allclose(drift_subtracted_msd(gram)[:-1], odd / bridge_factor(8, lags)[:-1], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(shuffled_msd(gram), 0.09 * lags * bridge_factor(8, lags) + 0.01 * lags**2, rtol=1e-12)
+    corrected = compiled(drift_subtracted_msd)(gram)[:-1]
+    np.testing.assert_allclose(corrected, odd / bridge_factor(8, lags)[:-1], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(compiled(shuffled_msd)(gram), 0.09 * lags * bridge_factor(8, lags) + 0.01 * lags**2, rtol=1e-12)
 
 
 def test_a_single_step():
-    assert drift_subtracted([[4.0]]).tolist() == [[0.0]]
-    assert np.isnan(drift_subtracted_msd([[4.0]])).tolist() == [True]
-    assert shuffled_steps(KEY, [[4.0]]).tolist() == [[4.0]]
-    assert sign_flipped_steps(KEY, [[4.0]]).tolist() == [[4.0]]
-    assert shuffled_msd([[4.0]]).tolist() == [4.0]
+    gram = np.array([[4.0]])
+    assert compiled(drift_subtracted)(gram).tolist() == [[0.0]]
+    assert np.isnan(compiled(drift_subtracted_msd)(gram)).tolist() == [True]
+    assert compiled(shuffled_steps)(KEY, gram).tolist() == [[4.0]]
+    assert compiled(sign_flipped_steps)(KEY, gram).tolist() == [[4.0]]
+    assert compiled(shuffled_msd)(gram).tolist() == [4.0]
 
 
 def test_two_steps():
     gram = gram_of([[3.0, 0.0], [1.0, 0.0]])
-    assert drift_subtracted(gram).tolist() == [[1.0, -1.0], [-1.0, 1.0]]
-    np.testing.assert_array_equal(drift_subtracted_msd(gram), [1.0, np.nan])
-    assert shuffled_msd(gram).tolist() == [5.0, 16.0]
+    assert compiled(drift_subtracted)(gram).tolist() == [[1.0, -1.0], [-1.0, 1.0]]
+    np.testing.assert_array_equal(compiled(drift_subtracted_msd)(gram), [1.0, np.nan])
+    assert compiled(shuffled_msd)(gram).tolist() == [5.0, 16.0]
 
 
 def test_a_path_that_never_moves():
     gram = np.zeros((8, 8))
     for function in (drift_subtracted, OF_A_PATH["shuffled_steps"], OF_A_PATH["sign_flipped_steps"], shuffled_msd):
-        assert not np.any(function(gram))
-    np.testing.assert_array_equal(drift_subtracted_msd(gram), [0] * 7 + [np.nan])
+        assert not np.any(compiled(function)(gram))
+    np.testing.assert_array_equal(compiled(drift_subtracted_msd)(gram), [0] * 7 + [np.nan])
 
 
 @pytest.mark.parametrize("function", [drift_subtracted_msd, shuffled_msd])
@@ -192,20 +209,25 @@ CONFINED = {
 }
 
 
+def path_of(process):
+    return jax.jit(functools.partial(process, steps=1000, dim=DIM))(KEY)
+
+
 def exponents(msds, x_min, x_max):
     return fit_power_law(LAGS, msds, x_min=x_min, x_max=x_max).exponent
 
 
 @pytest.mark.parametrize("process", CONFINED.values(), ids=CONFINED)
 def test_shuffled_steps_without_drift_have_exponent_one(process):
-    gram = step_gram(process(KEY, 1000, DIM))
-    assert exponents(time_averaged_msd(gram), 1, 100) < 0.8
+    gram = step_gram(path_of(process))
+    assert exponents(compiled(time_averaged_msd)(gram), 1, 100) < 0.8
     # The path ends near its start, and so do its shuffles: a bridge. Uncorrected, it has the slope 0.978 on lags 1-100.
-    lags = LAGS[:100]
+    lags = tuple(range(1, 101))
     bridge = bridge_factor(1000, lags)
-    average = fit_power_law(lags, np.asarray(shuffled_msd(gram, lags)) / bridge).exponent
+    average = fit_power_law(lags, compiled(shuffled_msd, lags)(gram) / bridge).exponent
     assert abs(average - 1) < 0.005  # |w_T - w_0|^2 is left, which adds 1 % to the MSD at lag 100 (the bounces' walk)
-    msds = np.stack([time_averaged_msd(shuffled_steps(key, gram), lags) for key in jax.random.split(KEY, 8)])
+    shuffles = (compiled(shuffled_steps)(key, gram) for key in jax.random.split(KEY, 8))
+    msds = np.stack([compiled(time_averaged_msd, lags)(shuffle) for shuffle in shuffles])
     slopes = fit_power_law(lags, msds / bridge).exponent
     error = slopes.std(ddof=1) / np.sqrt(8)
     assert abs(slopes.mean() - average) < 4 * error
@@ -219,19 +241,20 @@ def test_shuffled_steps_without_drift_have_exponent_one(process):
 
 def test_a_shuffle_takes_persistence_over_the_window_for_drift():
     """Fractional Brownian motion: |w_T - w_0|^2 = a T^(2 hurst) fixes b = a (T^(2 hurst - 1) - 1)/(T - 1)."""
-    gram = step_gram(fractional_brownian(KEY, 1000, DIM, hurst=0.75))
+    gram = step_gram(path_of(functools.partial(fractional_brownian, hurst=0.75)))
     expected = LAGS + LAGS * (LAGS - 1) * (1000**0.5 - 1) / 999
     # A squared distance in 2000 dimensions has the relative standard error sqrt(2/2000) = 3 %.
-    np.testing.assert_allclose(shuffled_msd(gram), DIM * expected, rtol=4 * 0.032)
-    assert exponents(shuffled_msd(gram), 100, 500) > 1.8  # more than the 1.5 of the motion itself
+    msd = compiled(shuffled_msd)(gram)
+    np.testing.assert_allclose(msd, DIM * expected, rtol=4 * 0.032)
+    assert exponents(msd, 100, 500) > 1.8  # more than the 1.5 of the motion itself
 
 
 def test_brownian_motion_with_drift():
     """Drift as long as the noise in a step: the raw exponent goes to 2, the noise alone has 1."""
     process = functools.partial(brownian, steps=1000, dim=200, drift=200**0.5)
-    grams = [step_gram(path) for path in jax.vmap(process)(jax.random.split(KEY, 16))]
+    grams = [step_gram(path) for path in np.asarray(jax.jit(jax.vmap(process))(jax.random.split(KEY, 16)))]
     raw, shuffled, corrected = (
-        np.stack([function(gram) for gram in grams])
+        np.stack([compiled(function)(gram) for gram in grams])
         for function in (time_averaged_msd, shuffled_msd, drift_subtracted_msd)
     )
     assert np.all(exponents(raw, 100, 500) > 1.98)  # 200 lag (1 + lag): slope 1 + lag/(1 + lag), at least 1.99
@@ -251,13 +274,14 @@ def test_drift_subtraction_bends_correlated_motion_as_documented():
     powers = np.abs(np.arange(-1.0, 1001)) ** 1.5
     covariance = np.diff(powers, 2) / 2
     persistent = covariance[np.abs(np.subtract.outer(np.arange(1000), np.arange(1000)))]
-    np.testing.assert_allclose(time_averaged_msd(persistent), LAGS**1.5, rtol=1e-9)
-    assert round(float(exponents(drift_subtracted_msd(persistent), 10, 100)), 2) == 1.42
-    assert round(float(exponents(drift_subtracted_msd(persistent), 100, 500)), 2) == 1.25
+    np.testing.assert_allclose(compiled(time_averaged_msd)(persistent), LAGS**1.5, rtol=1e-9)
+    corrected = compiled(drift_subtracted_msd)
+    assert round(float(exponents(corrected(persistent), 10, 100)), 2) == 1.42
+    assert round(float(exponents(corrected(persistent), 100, 500)), 2) == 1.25
     plateau = -0.5 * (np.eye(1000, k=1) + np.eye(1000, k=-1)) + np.eye(1000)  # of independent positions
     ends = 2 * LAGS / 1000 / (1001 - LAGS)  # the first and the last pair contain an end themselves: small before lag T
     turned_up = (1 + (LAGS / 1000) ** 2 - ends)[:-1] / bridge_factor(1000, LAGS[:-1])
-    np.testing.assert_allclose(drift_subtracted_msd(plateau)[:-1], turned_up, rtol=1e-9)
+    np.testing.assert_allclose(corrected(plateau)[:-1], turned_up, rtol=1e-9)
 
 
 # Precision and transformations

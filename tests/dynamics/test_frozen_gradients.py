@@ -30,7 +30,7 @@ def jitter(key, batch):
 
 
 def gradient_of(problem, params, state, batch):
-    return flatten(jax.grad(lambda params: problem.loss(params, state, batch, True)[0])(params))
+    return flatten(jax.grad(jax.jit(lambda params: problem.loss(params, state, batch, True)[0]))(params))
 
 
 def measure(problem, *, batch_size, count=20, num_passes=2):

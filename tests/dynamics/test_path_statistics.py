@@ -1,5 +1,7 @@
 """What a window keeps of its path: the same numbers as the analysis gives, for every member, and NaN for a diverged one."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,12 @@ from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.dynamics.window import WindowRecord, step_gram
 
 STEPS = 80
+
+
+def in_one_program(function, *arguments):
+    """What a function makes of the arguments, in double precision."""
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, jax.jit(function)(*arguments))
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +57,10 @@ def measured(record):
 
 def test_controls_are_the_surrogates(measured, record):
     gram, lags = np.asarray(record.step_gram), standard_lags(STEPS)
-    np.testing.assert_allclose(measured["drift_subtracted_msd"][0], surrogates.drift_subtracted_msd(gram, lags), rtol=1e-9)
-    raw = np.asarray(displacement.time_averaged_msd(gram, lags))
-    for name, expected in (("shuffled_msd", np.asarray(surrogates.shuffled_msd(gram, lags))),
+    functions = surrogates.drift_subtracted_msd, displacement.time_averaged_msd, surrogates.shuffled_msd
+    without_drift, raw, shuffled = in_one_program(lambda gram: [function(gram, lags) for function in functions], gram)
+    np.testing.assert_allclose(measured["drift_subtracted_msd"][0], without_drift, rtol=1e-9)
+    for name, expected in (("shuffled_msd", shuffled),
                            ("sign_flipped_msd", lags * np.diagonal(gram).mean())):
         draws = measured[name][0]
         assert len(np.unique(draws[:, 20])) == path_statistics.NUM_DRAWS
@@ -65,17 +74,18 @@ def test_controls_are_the_surrogates(measured, record):
 
 def test_shape_is_that_of_the_path(measured, record):
     gram = np.asarray(record.step_gram)
-    for name, value in (("explained_variance_ratio", paths.principal_components(gram, 10).explained_variance_ratio),
-                        ("scores", paths.principal_components(gram, 3).scores)):
-        np.testing.assert_allclose(measured[name][0], value, rtol=1e-6, atol=1e-9)
+    ratio = in_one_program(lambda gram: paths.principal_components(gram, 10).explained_variance_ratio, gram)
+    scores = in_one_program(lambda gram: paths.principal_components(gram, 3).scores, gram)
+    np.testing.assert_allclose(measured["explained_variance_ratio"][0], ratio, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(measured["scores"][0], scores, rtol=1e-6, atol=1e-9)
     assert np.all(measured["fragments"][0].sum(axis=1) == STEPS * (STEPS + 1) / 2)
     lengths = standard_lags(STEPS)
     lengths = lengths[(lengths >= 2) & (lengths <= STEPS // 2)]
-    np.testing.assert_allclose(measured["squared_end_to_end_by_length"][0, 0], displacement.time_averaged_msd(gram, lengths),
-                               rtol=1e-9)
+    functions = displacement.time_averaged_msd, surrogates.drift_subtracted_msd
+    raw, without_drift = in_one_program(lambda gram: [function(gram, lengths) for function in functions], gram)
+    np.testing.assert_allclose(measured["squared_end_to_end_by_length"][0, 0], raw, rtol=1e-9)
     excursions = [np.asarray(paths.transverse_excursions(gram, int(n)).squared_excursion).mean() for n in lengths]
     np.testing.assert_allclose(measured["squared_excursion_by_length"][0, 0], excursions, rtol=1e-9)
-    without_drift = surrogates.drift_subtracted_msd(gram, lengths)
     np.testing.assert_allclose(measured["squared_end_to_end_by_length"][0, 1], without_drift, rtol=1e-9)
     whole = np.sqrt(np.diagonal(gram)).sum()  # a shuffle keeps the whole length
     assert np.nanmax(measured["contour_length"][0, 2]) <= whole * (1 + 1e-9)
@@ -85,7 +95,7 @@ def test_shape_is_that_of_the_path(measured, record):
 def test_roughness_is_that_of_the_losses(measured, record):
     gram, losses = np.asarray(record.step_gram), np.asarray(record.losses, np.float64)
     for kind, values in (("batch", losses), ("probe", np.asarray(record.probe_losses, np.float64))):
-        expected = roughness.mean_squared_loss(gram, values, bins=path_statistics.EDGES)
+        expected = in_one_program(partial(roughness.mean_squared_loss, bins=path_statistics.EDGES), gram, values)
         np.testing.assert_allclose(measured[f"{kind}_msl"][0], expected.msl, rtol=1e-9)
         np.testing.assert_allclose(measured["pairs"][0], expected.counts)
     distances, contour = measured["pair_distance"][0], measured["pair_contour_length"][0]
@@ -106,5 +116,6 @@ def test_the_statistics_of_a_run_are_those_of_its_gram_matrices(make_regression)
     run = run_ensemble(problem, plan, measurements=chosen)
     gram = run.step_gram.isel(window=1, seed=1, learning_rate=0).values
     ratios = run.explained_variance_ratio.isel(window=1, seed=1, learning_rate=0)
-    np.testing.assert_allclose(ratios, paths.principal_components(gram, 10).explained_variance_ratio, rtol=1e-6, atol=1e-12)
+    expected = in_one_program(lambda gram: paths.principal_components(gram, 10).explained_variance_ratio, gram)
+    np.testing.assert_allclose(ratios, expected, rtol=1e-6, atol=1e-12)
     assert run.fragments.sel(seed=0, window=0, learning_rate=0.05, motion="SGD").sum() == 40 * 41 / 2

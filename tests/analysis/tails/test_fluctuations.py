@@ -1,5 +1,7 @@
 """Fluctuations of series: NumPy's and SciPy's moments, digits on an offset, definitions written out, AR(1), transforms."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import signal, stats
 
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.tails.fluctuations import effective_sample_size, excess_kurtosis, loss_changes, moving_variance
+from sgd_diffusion.analysis.tails import fluctuations
+from sgd_diffusion.analysis.tails.fluctuations import loss_changes
 from sgd_diffusion.errors import InputError
 
 seeds = st.integers(0, 2**31)
@@ -23,8 +26,25 @@ def variances(losses, window):
     return sliding_window_view(losses, window, axis=-1).var(axis=-1, ddof=1)
 
 
+def in_one_program(function, *static):
+    """The function compiled as a whole, in the precision of the values and with results in NumPy."""
+    jitted = jax.jit(function, static_argnames=static)
+
+    @functools.wraps(function)
+    def call(values, *arguments, **options):
+        with jax.enable_x64(np.asarray(values).dtype == np.float64):
+            return jax.tree.map(np.asarray, jitted(np.asarray(values), *arguments, **options))
+
+    return call
+
+
+moving_variance = in_one_program(fluctuations.moving_variance, "window")
+excess_kurtosis = in_one_program(fluctuations.excess_kurtosis, "axis", "num_blocks")
+effective_sample_size = in_one_program(fluctuations.effective_sample_size, "block_size")
+
+
 def short_variance(losses):
-    return moving_variance(losses, 7)
+    return fluctuations.moving_variance(losses, 7)
 
 
 # Changes

@@ -94,7 +94,7 @@ def test_a_network_against_its_dense_hessian():
     with jax.enable_x64(True):
         params, examples = jax.tree.map(jnp.asarray, (network(), EXAMPLES))
         flat, unravel = ravel_pytree(params)
-        expected = jax.hessian(lambda flat: network_loss(unravel(flat), examples))(flat)
+        expected = jax.jit(jax.hessian(lambda flat: network_loss(unravel(flat), examples)))(flat)
         found = dense(hessian_vector_product(network_loss, params, examples), params)
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
 
@@ -103,10 +103,10 @@ def test_the_gauss_newton_matrix_of_a_network():
     with jax.enable_x64(True):
         params, examples = jax.tree.map(jnp.asarray, (network(), EXAMPLES))
         flat, unravel = ravel_pytree(params)
-        jacobian = jax.jacobian(lambda flat: relu_network(unravel(flat), examples))(flat)
-        outputs = relu_network(params, examples)
-        of_outputs = jax.hessian(lambda outputs: cross_entropy(outputs, examples))(outputs)
-        expected = jnp.einsum("ncp,ncmd,mdq->pq", jacobian, of_outputs, jacobian)
+        jacobian = jax.jit(jax.jacobian(lambda flat: relu_network(unravel(flat), examples)))(flat)
+        outputs = jax.jit(relu_network)(params, examples)
+        of_outputs = jax.jit(jax.hessian(lambda outputs: cross_entropy(outputs, examples)))(outputs)
+        expected = np.einsum("ncp,ncmd,mdq->pq", jacobian, of_outputs, jacobian, optimize=True)
         found = dense(gauss_newton_product(relu_network, cross_entropy, params, examples, chunk_size=7), params)
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
         assert np.linalg.eigvalsh(found).min() > -1e-14
@@ -117,7 +117,7 @@ def test_ragged_chunks_add_up_to_the_whole(chunk_size):
     params, examples = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32 if leaf.dtype == float else None),
                                     (network(), EXAMPLES))
     vector = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
-    whole = hessian_vector_product(network_loss, params, examples)(vector)
+    whole = jax.jit(hessian_vector_product(network_loss, params, examples))(vector)
     in_chunks = jax.jit(hessian_vector_product(network_loss, params, examples, chunk_size=chunk_size))(vector)
     scale = max(abs(leaf).max() for leaf in jax.tree.leaves(whole))
     for found, expected in zip(jax.tree.leaves(in_chunks), jax.tree.leaves(whole), strict=True):
