@@ -5,6 +5,8 @@ that of the mean loss of 1000 images. hessian-eigenthings and PyHessian, where t
 images in PyTorch and are asked for the same residuals: of the first, which does not restart, the smallest basis (in
 steps of 10) that gives them; of the second, which iterates powers, as small a change of the eigenvalue as takes, and fewer
 eigenvalues, since it needs minutes for each of the closer ones. Residuals are computed by one further product for every pair.
+The floor: floating-point operations of a product, as XLA counts them, in the time that this machine takes for as many in
+a product of two matrices.
 Run from the checkout: python -m experiments.benchmarks.curvature
 """
 
@@ -28,6 +30,7 @@ from sgd_diffusion.problems.datasets import channel_statistics, load
 from sgd_diffusion.problems.objectives import classification
 from sgd_diffusion.problems.resnet import ResNet
 
+MATRIX = 2048
 PEERS = {"torch": "torch", "hessian-eigenthings": "hessian_eigenthings", "PyHessian": "pyhessian"}
 
 
@@ -56,13 +59,13 @@ def main(options: Options) -> None:
     problem = classification(ResNet(14), load("digits"))
     params, state = trained(problem, options.updates)
     examples = jax.tree.map(lambda leaf: leaf[:options.images], problem.examples)
-    candidates, results = ours(options, problem, params, state, examples)
+    candidates, results, operations = ours(options, problem, params, state, examples)
     if "torch" in versions:
         for function in (in_torch, eigenthings, pyhessian):
             function(options, versions, params, state, examples, candidates, results)
     found = timing.seconds(candidates, repeats=options.repeats)
-    report |= {"seconds": found, "eigenvalues": results}
     seconds = {name: times["median"] for name, times in found.items()}
+    report |= {"seconds": found, "eigenvalues": results, "floor": floor(seconds, results, *operations)}
     report["time_over_ours"] = {name: seconds[name] / seconds[mine] for name, mine in (
         ("torch_gradient", "gradient"), ("torch_product", "product"), ("hessian_eigenthings", "top_eigenpairs"),
         ("pyhessian", "top_eigenpairs_of_pyhessian")) if name in seconds}
@@ -79,7 +82,7 @@ def trained(problem, updates: int):
 
 
 def ours(options: Options, problem, params, state, examples):
-    """Gradient, product and eigenpairs of this library, and what they are."""
+    """Gradient, product and eigenpairs of this library, what they are, and operations of a product and of matrices."""
     def loss(params, state, batch):
         return problem.loss(params, state, batch, False)[0]
 
@@ -97,10 +100,27 @@ def ours(options: Options, problem, params, state, examples):
     found = pairs(params, state, examples, options.num_eigenvalues)
     result = described(found.values, found.residuals, int(found.num_products))
     few = options.power_iteration_eigenvalues
-    return {"gradient": lambda: gradient(params, state, examples),
-            "product": lambda: product(params, state, examples, ones),
-            "top_eigenpairs": lambda: pairs(params, state, examples, options.num_eigenvalues),
-            "top_eigenpairs_of_pyhessian": lambda: pairs(params, state, examples, few)}, {"top_eigenpairs": result}
+    matrix = jax.random.normal(jax.random.key(0), (MATRIX, MATRIX))
+    multiply = jax.jit(jnp.matmul)
+    operations = [compiled.compile().cost_analysis()["flops"] for compiled in (
+        product.lower(params, state, examples, ones), multiply.lower(matrix, matrix))]
+    candidates = {
+        "gradient": lambda: gradient(params, state, examples),
+        "product": lambda: product(params, state, examples, ones),
+        "top_eigenpairs": lambda: pairs(params, state, examples, options.num_eigenvalues),
+        "top_eigenpairs_of_pyhessian": lambda: pairs(params, state, examples, few),
+        "matrix_product": lambda: multiply(matrix, matrix)}
+    return candidates, {"top_eigenpairs": result}, operations
+
+
+def floor(seconds, results, of_product: float, of_matrices: float) -> dict:
+    """What limits a product: operations, and the seconds that they would take at the speed of a product of matrices."""
+    speed = of_matrices / seconds["matrix_product"]
+    least = of_product / speed
+    per_product = {name: seconds[name] / results[name]["products"] for name in results}
+    return {"operations_of_product": of_product, "operations_per_second_of_matrix_product": speed,
+            "least_seconds_of_product": least, "product_over_least": seconds["product"] / least,
+            "seconds_per_product_in_eigenpairs": per_product}
 
 
 def described(values, residuals, num_products: int) -> dict:

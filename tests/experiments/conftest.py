@@ -19,3 +19,16 @@ def call(monkeypatch):
         return 0
 
     return run
+
+
+@pytest.fixture
+def refused(call, monkeypatch, capsys, tmp_path):
+    """`refused(experiment, words, *arguments)`: exit code 2, one message with these words, and nothing written."""
+    def check(experiment, words, *arguments):
+        monkeypatch.chdir(tmp_path)
+        assert call(experiment, *arguments) == 2
+        said = capsys.readouterr()
+        assert words in said.err and "Traceback" not in said.err
+        assert not list(tmp_path.iterdir())
+
+    return check

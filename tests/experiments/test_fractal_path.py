@@ -27,9 +27,5 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [(["--window", "99"], "'window'=99"), (["--probe-size", "-1"], "probe_size")])
-def test_bad_input_is_one_message_and_exit_code_2(call, monkeypatch, capsys, tmp_path, arguments, words):
-    monkeypatch.chdir(tmp_path)
-    assert call(fractal_path, *TINY, *arguments) == 2
-    said = capsys.readouterr()
-    assert words in said.err and "Traceback" not in said.err
-    assert not list(tmp_path.iterdir())
+def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
+    refused(fractal_path, words, *TINY, *arguments)
