@@ -58,7 +58,7 @@ PRESETS = {
     "default": Options(learning_rates=(0.02,), num_windows=6, window=500),
     "quick": Options(model="resnet8", seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, num_eigenvalues=5,
                      hessian_examples=128, density_windows=(-1,), density_probes=2, density_products=20),
-    # 50 windows of 10 epochs each
+    # a window is about ten epochs
     "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=50, window=490,
                      batch_size=1024, hessian_examples=8192, density_windows=(0, 24, -1)),
 }
