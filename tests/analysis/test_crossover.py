@@ -231,8 +231,9 @@ def test_curves_and_replicates_that_are_nan():
         assert np.isfinite(field).tolist() == [[False, False, True], [False, False, True]]
     np.testing.assert_allclose(fit.crossover[0, 2], whole.crossover[0, 2], rtol=1e-12)
     alone = fit_crossover(LAGS, curve, replicates=replicates[0, 2, 20:])
+    # The search ends within 0.62^30 = 5e-7 of its bracket; where in there, rounding decides, which depends on the processor.
     for field, single in zip(fit[:9], alone[:9], strict=True):
-        np.testing.assert_allclose(field[0, 2], single, rtol=1e-9)
+        np.testing.assert_allclose(field[0, 2], single, rtol=1e-6)
     assert np.all(np.isnan(fit_crossover(LAGS, curves[:, :2]).crossover_low))
     assert fit_crossover(LAGS, np.empty((0, 1000))).crossover.shape == (0,)
 
