@@ -17,8 +17,6 @@ from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.landscape.planes import Plane, evaluate_plane
 from sgd_diffusion.plane_files import resumable_plane
 
-pytestmark = pytest.mark.slow  # a minute of compilation
-
 ROOT = str(pathlib.Path(__file__).parents[1])
 XS, YS = np.linspace(-1.0, 2.0, 7), np.linspace(-1.0, 1.5, 5)  # 35 points: nine chunks of 4, the last with 3
 PLANE = Plane(*(np.sin(np.arange(12) * factor).reshape(3, 4).astype(np.float32) for factor in (1, 2, 3)))

@@ -28,7 +28,6 @@ from sgd_diffusion.landscape.planes import (
     random_plane,
 )
 
-pytestmark = pytest.mark.slow  # a minute of compilation
 XS, YS = np.linspace(-1.0, 2.0, 5), np.linspace(0.5, 1.5, 3)
 
 
