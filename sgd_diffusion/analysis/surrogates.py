@@ -60,10 +60,14 @@ def drift_subtracted(step_gram):
     [[1.0, -1.0], [-1.0, 1.0]]
     """
     with one_path(step_gram) as gram:
-        for _ in range(2):  # the second pass takes off what rounding left in the row sums: it adds up over long lags
+        def without_mean(_, gram):
             with_mean = gram.mean(axis=0)  # <dw_u, mean dw>
-            gram = gram - (with_mean[:, None] + with_mean) + with_mean.mean()
-        return gram
+            less = gram - (with_mean[:, None] + with_mean) + with_mean.mean()
+            return (less + less.T) / 2
+
+        # Later passes take off what rounding left in the row sums, which adds up over long lags. Compiled, the two terms of a
+        # row and a column are not rounded alike, and it takes symmetry and a third pass to have as little left as before.
+        return jax.lax.fori_loop(0, 3, without_mean, gram)
 
 
 def shuffled_steps(key, step_gram):
