@@ -92,7 +92,8 @@ def experiment(options: Options) -> None:
     if options.surface_examples > problem.num_examples:
         raise InputError(f"Parameter 'surface_examples'={options.surface_examples} is out of range. Expected at most "
                          f"{problem.num_examples}, the training examples.")
-    run, directory = train(options, "loss_surface", lambda problem, plan: [displacements(), series(), endpoints()])
+    run, directory = train(options, "loss_surface", lambda problem, plan: [displacements(), series(), endpoints()],
+                           problem=problem)
     surfaces = evaluate(options, problem, run, directory)
     table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
     text = summaries.loss_surface(run, surfaces, table)

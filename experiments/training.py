@@ -118,18 +118,20 @@ class RunOptions:
     """Continue the run that the directory holds, with its options."""
 
 
-def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan], Sequence]) -> tuple[xr.Dataset, pathlib.Path]:
+def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan], Sequence], *,
+          problem: objectives.Problem | None = None) -> tuple[xr.Dataset, pathlib.Path]:
     """Train what the options say under a progress bar.
 
     Args:
       options: `TrainingOptions` and `RunOptions` in one.
       experiment: its name, stored with the results.
       measure: gives the measurements for a problem and a plan; those of the options come in addition.
+      problem: that of the options, where it has been loaded already.
 
     Returns:
       The results and the run directory.
     """
-    plan, devices, problem = options.plan(), options.devices(), options.problem()
+    plan, devices, problem = options.plan(), options.devices(), problem or options.problem()
     directory = options.directory or _new_directory(options)
     chosen = [*measure(problem, plan), measurements.test_accuracy()]
     if options.keep_step_gram:
