@@ -4,7 +4,7 @@ Trains every seed with every learning rate and evaluates the loss on planes thro
 random filter-normalised directions, along the principal components of the path, or along the first two eigenvectors of the
 Hessian, with the path and its distance from the plane. The roughness of the random plane is measured as the box
 dimension of its level sets and of its graph, raw, and calibrated on surfaces of known dimension of the same size; a smooth
-bowl is the control.
+surface of its shape is the control.
 Run from the checkout: python -m experiments.loss_surface
 """
 
@@ -22,6 +22,7 @@ from experiments import command_line, summaries
 from experiments.progress import PointProgress
 from experiments.training import RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
+from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
 from sgd_diffusion.errors import InputError
@@ -63,7 +64,7 @@ class Options(RunOptions, TrainingOptions):
         """
         for name, least, reason in (("grid", MIN_GRID, "for four sizes of boxes"), ("surface_examples", 1, "to have a loss"),
                                     ("points_per_file_update", 1, "to get on"),
-                                    ("calibration_repeats", 10, "whose scatter can be told")):
+                                    ("calibration_repeats", MIN_REPLICATES, "whose scatter can be told")):
             if getattr(self, name) < least:
                 raise InputError(f"Parameter '{name}'={getattr(self, name)} is too small. Expected at least {least}, {reason}.")
         if not 0 < self.reach < np.inf:
@@ -116,29 +117,29 @@ def evaluate(options: Options, problem, run: xr.Dataset, directory) -> xr.Datase
     """
     members = [(seed, rate) for seed in run.seed.values for rate in run.learning_rate.values]
     with contextlib.closing(PointProgress(len(members) * len(options.planes) * options.grid**2)) as progress:
-        found = [[_plane_of_member(options, problem, run, directory, kind, seed, rate, progress) for seed, rate in members]
-                 for kind in options.planes]
+        by_member = [_planes_of_member(options, problem, run, directory, seed, rate, progress) for seed, rate in members]
     updates = np.append(0, run.waiting_time.values + run.sizes["update"])
     shape = (len(options.planes), run.sizes["seed"], run.sizes["learning_rate"])
     dims = {"loss": ("row", "column"), "x": ("column",), "y": ("row",)} | dict.fromkeys(
         ("path_x", "path_y", "off_plane", "path_length"), ("update",))
 
     def stacked(name):
-        values = np.stack([member[name] for of_kind in found for member in of_kind])
+        values = np.stack([planes[kind][name] for kind in options.planes for planes in by_member])
         return (("plane", "seed", "learning_rate", *dims[name]), values.reshape(*shape, *values.shape[1:]))
 
     return xr.Dataset({name: stacked(name) for name in dims}, coords={
         "plane": list(options.planes), "seed": run.seed, "learning_rate": run.learning_rate, "update": updates})
 
 
-def _plane_of_member(options, problem, run, directory, kind, seed, rate, progress):
-    """Arrays by name of one plane of one member."""
+def _planes_of_member(options, problem, run, directory, seed, rate, progress):
+    """Arrays by name, for every plane, of one member."""
     member = run.sel(seed=seed, learning_rate=rate)
     if int(member.diverged_at) >= 0:
-        progress.skip(options.grid**2)
+        progress.skip(len(options.planes) * options.grid**2)
         updates, grid = run.sizes["window"] + 1, options.grid
-        return {"loss": np.full((grid, grid), np.nan)} | {name: np.full(grid, np.nan) for name in "xy"} | dict.fromkeys(
+        lost = {"loss": np.full((grid, grid), np.nan)} | {name: np.full(grid, np.nan) for name in "xy"} | dict.fromkeys(
             ("path_x", "path_y", "off_plane", "path_length"), np.full(updates, np.nan))
+        return dict.fromkeys(options.planes, lost)
     keys = member_keys(int(seed))
     start, state = problem.init(keys.initialisation)
     flat, unravel = ravel_pytree(start)
@@ -152,18 +153,21 @@ def _plane_of_member(options, problem, run, directory, kind, seed, rate, progres
     def loss(params):
         return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
 
-    plane = _plane(kind, keys.measurement, path, chunk_loss, examples)
-    projection = jax.tree.map(np.asarray, project(plane, path))
-    xs, ys = _coordinates(options, kind, projection.coordinates)
     description = dict(problem.description) | {
         "update": int(run.waiting_time[-1]) + run.sizes["update"], "examples_of_surface": options.surface_examples,
         "statistics": options.statistics}
-    surface = resumable_plane(directory / "planes" / f"{kind}_{seed}_{rate:g}.nc", loss, plane, xs, ys,
-                              chunk=options.points_per_file_update, description=description, progress=progress.plane())
     last = jax.tree.map(lambda leaf: leaf - leaf[-1], path)
     length = np.sqrt(sum((np.asarray(leaf, float).reshape(len(leaf), -1) ** 2).sum(axis=1) for leaf in jax.tree.leaves(last)))
-    return {"loss": surface.loss.values, "x": xs, "y": ys, "path_x": projection.coordinates[:, 0],
-            "path_y": projection.coordinates[:, 1], "off_plane": projection.distance, "path_length": length}
+    found = {}
+    for kind in options.planes:
+        plane = _plane(kind, keys.measurement, path, chunk_loss, examples)
+        projection = jax.tree.map(np.asarray, project(plane, path))
+        xs, ys = _coordinates(options, kind, projection.coordinates)
+        surface = resumable_plane(directory / "planes" / f"{kind}_{seed}_{rate:g}.nc", loss, plane, xs, ys,
+                                  chunk=options.points_per_file_update, description=description, progress=progress.plane())
+        found[kind] = {"loss": surface.loss.values, "x": xs, "y": ys, "path_x": projection.coordinates[:, 0],
+                       "path_y": projection.coordinates[:, 1], "off_plane": projection.distance, "path_length": length}
+    return found
 
 
 def _plane(kind, key, path, loss, examples):

@@ -6,9 +6,9 @@ import xarray as xr
 from experiments.summaries.common import CELL, diverged, mean, what, with_error
 
 COLUMNS = [("dimension", "SGD", "D_f"), ("dimension", "drift subtracted", "no drift"), ("dimension", "shuffled", "shuffled"),
-                ("dimension_below", "SGD", "below"), ("dimension_above", "SGD", "above"), ("self_affinity", "SGD", "chi"),
-                ("self_affinity", "drift subtracted", "no drift"), ("self_affinity", "shuffled", "shuffled"),
-                ("probe_exponent", None, "2H probe"), ("batch_exponent", None, "2H batch")]
+           ("dimension_below", "SGD", "below"), ("dimension_above", "SGD", "above"), ("self_affinity", "SGD", "chi"),
+           ("self_affinity", "drift subtracted", "no drift"), ("self_affinity", "shuffled", "shuffled"),
+           ("probe_exponent", None, "2H probe"), ("batch_exponent", None, "2H batch")]
 LEGEND = """Mean ± standard deviation over seeds (one seed: ± its error from a block bootstrap over the window). D_f: path
 dimension of one power law, of SGD and its surrogates (steps less their mean, steps in random order), and below and
 above a crossover where there is one; 1 straight on, 2 Brownian. chi: squared excursion ~ squared end-to-end

@@ -10,8 +10,8 @@ from sgd_diffusion.analysis.ensembles import ensemble_average
 
 # Of every source: variable, rival, title.
 COLUMNS = [("log_likelihood_ratio", "normal", "LLR"), ("vuong_p", "normal", "p"), ("vuong_z", "student_t", "z t"),
-                ("vuong_z", "exponential_power", "z exp."), ("ks_stable", None, "KS st."), ("ks_normal", None, "KS norm."),
-                ("hill", None, "Hill"), ("mohammadi", None, "Moham."), ("excess_kurtosis", None, "kurtosis")]
+           ("vuong_z", "exponential_power", "z exp."), ("ks_stable", None, "KS st."), ("ks_normal", None, "KS norm."),
+           ("hill", None, "Hill"), ("mohammadi", None, "Moham."), ("excess_kurtosis", None, "kurtosis")]
 CELL = 9
 LEGEND = """Index of stability alpha of symmetric stable laws fitted to {num_entries} entries of each source, mean ±
 standard deviation over seeds (one seed: ± its error); in brackets the error within a window, from a bootstrap of ten blocks.

@@ -15,6 +15,7 @@ from sgd_diffusion.landscape.box_counting import (
     oscillation_dimension,
     variogram_exponent,
 )
+from sgd_diffusion.landscape.box_counting.scales import box_sizes
 
 __all__ = ["loss_surface", "smooth_surface"]
 
@@ -108,4 +109,4 @@ def _row(heights, estimator, calibration):
 
 def _sizes(points):
     """Those that estimators take by default, of so many points along a side."""
-    return 2 ** np.arange(((points - 1) // 4).bit_length())
+    return box_sizes(None, (points - 1, points - 1))
