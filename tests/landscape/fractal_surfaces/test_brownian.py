@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgd_diffusion.landscape import fractal_surfaces
 from sgd_diffusion.landscape.box_counting import variogram_exponent
-from sgd_diffusion.landscape.fractal_surfaces import fractional_brownian_surface
+from sgd_diffusion.landscape.fractal_surfaces import brownian, fractional_brownian_surface
 
 KEY = jax.random.key(5)
 SIZE = 9
@@ -34,7 +33,7 @@ def surfaces(hurst, count=4000):
 @pytest.mark.parametrize("hurst", [0.1, 0.3, 0.5, 0.7, 0.75, 0.8, 0.9, 0.99])
 def test_the_embedding_is_a_covariance_with_the_increments_of_the_surface(size, hurst):
     """Without sampling: c(0) - c(lag), twice, plus the plane's variance is |lag|^(2H) at every lag of the square."""
-    eigenvalues, slope_variance = fractal_surfaces._embedding(size, hurst)
+    eigenvalues, slope_variance = brownian._embedding(size, hurst)
     assert eigenvalues.min() > 0  # the rounding of an FFT is far below the smallest at these sizes
     covariance = np.fft.irfft2(eigenvalues, (len(eigenvalues),) * 2)[:size, :size]
     plane = slope_variance * variogram(1, size)
@@ -45,16 +44,16 @@ def test_the_embedding_is_a_covariance_with_the_increments_of_the_surface(size, 
 @pytest.mark.parametrize("hurst", np.linspace(0.1, 0.9, 17))
 def test_the_smallest_eigenvalue_at_full_size(hurst):
     for size in (256, 1024):
-        eigenvalues, _ = fractal_surfaces._embedding(size, float(hurst))
+        eigenvalues, _ = brownian._embedding(size, float(hurst))
         assert eigenvalues.min() > -1e-16 * len(eigenvalues) ** 2
 
 
 def test_an_embedding_that_is_no_covariance_is_refused(monkeypatch):
-    fractal_surfaces._embedding.cache_clear()
-    monkeypatch.setattr(fractal_surfaces, "ROUNDING", -1.0)  # no eigenvalue is as large
+    brownian._embedding.cache_clear()
+    monkeypatch.setattr(brownian, "ROUNDING", -1.0)  # no eigenvalue is as large
     with pytest.raises(ValueError, match=r"hurst is 0.5 with size 8: the embedding has the eigenvalue"):
         fractional_brownian_surface(KEY, 8, hurst=0.5)
-    fractal_surfaces._embedding.cache_clear()
+    brownian._embedding.cache_clear()
 
 
 @pytest.mark.parametrize("hurst", [0.2, 0.5, 0.9])

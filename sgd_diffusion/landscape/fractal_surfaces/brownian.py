@@ -1,18 +1,8 @@
-"""Reference surfaces of known roughness: to test an estimator on, to calibrate it, and to hold a loss surface against.
-
-A surface is ``surface(key, size, *, ...) -> Surface``: a PRNG key, the number of points along a side and its parameters.
-Heights have JAX's default precision, float32 or, in 64-bit mode, float64. All can be jitted with everything but the key
-bound before; ``jax.vmap`` over keys gives an ensemble:
-
->>> keys = jax.random.split(jax.random.key(0), 3)
->>> jax.vmap(lambda key: fractional_brownian_surface(key, 16, hurst=0.5))(keys).heights.shape
-(3, 16, 16)
-"""
+"""Fractional Brownian surface, exact at every lag."""
 
 import functools
 import math
 import operator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,17 +10,11 @@ import numpy as np
 from scipy.fft import next_fast_len
 
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface
 
-__all__ = ["Surface", "fractional_brownian_surface"]
+__all__ = ["fractional_brownian_surface"]
 
 ROUNDING = 1e-14  # of the number of points, for covariances of order 1: what is more negative is no rounding of an FFT
-
-
-class Surface(NamedTuple):
-    """Heights above the points of a square grid, with points on all four sides of the square."""
-
-    heights: jax.Array  # (N, M)
-    extent: jax.Array  # (), length of the side along the first axis, so that neighbours are extent / (N - 1) apart
 
 
 def fractional_brownian_surface(key, size, *, hurst):
@@ -56,7 +40,7 @@ def fractional_brownian_surface(key, size, *, hurst):
         hurst: Hurst exponent, in (0, 1], known before tracing.
 
     Returns:
-        :class:`Surface` with heights (size, size) and extent 1.
+        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size) and extent 1.
 
     Raises:
         InputError: ``size`` below 2, ``hurst`` outside (0, 1], or an embedding with a negative eigenvalue.

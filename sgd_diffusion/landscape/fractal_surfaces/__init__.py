@@ -1,0 +1,41 @@
+"""Reference surfaces of known roughness: to test an estimator on, to calibrate it, to hold a loss surface against, to walk on.
+
+A random surface is ``surface(key, size, *, ...) -> Surface``: a PRNG key, what says the number of points along a side, and
+its parameters.
+
+    fractional_brownian_surface      exact increments of any Hurst exponent
+    diamond_square                   midpoint displacement, the toy landscape of the literature; not exactly self-affine
+    spectral_surface                 cheap and continuous under periodic boundaries; its exponent is off at short lags
+    cone, paraboloid, gaussian_well  smooth, without a key
+    shuffled                         control: the heights of a surface without their order
+
+Others are made of one: :func:`clipped` and :func:`smoothed`.
+
+Heights have JAX's default precision, float32 or, in 64-bit mode, float64. All can be jitted with everything that has to be
+known before tracing bound; ``jax.vmap`` over keys gives an ensemble:
+
+>>> import jax
+>>> keys = jax.random.split(jax.random.key(0), 3)
+>>> jax.vmap(lambda key: fractional_brownian_surface(key, 16, hurst=0.5))(keys).heights.shape
+(3, 16, 16)
+"""
+
+from sgd_diffusion.landscape.fractal_surfaces.brownian import fractional_brownian_surface
+from sgd_diffusion.landscape.fractal_surfaces.controls import shuffled, smoothed
+from sgd_diffusion.landscape.fractal_surfaces.midpoint_displacement import clipped, diamond_square
+from sgd_diffusion.landscape.fractal_surfaces.shapes import cone, gaussian_well, paraboloid
+from sgd_diffusion.landscape.fractal_surfaces.spectral import spectral_surface
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface
+
+__all__ = [
+    "Surface",
+    "clipped",
+    "cone",
+    "diamond_square",
+    "fractional_brownian_surface",
+    "gaussian_well",
+    "paraboloid",
+    "shuffled",
+    "smoothed",
+    "spectral_surface",
+]

@@ -1,0 +1,318 @@
+"""Walkers that go down a surface under noise: gradient descent on a landscape of two coordinates.
+
+    w <- w - learning_rate grad L(w) + noise_std xi
+
+with xi a standard normal vector, drawn anew at every step (Chen, Qu & Gong, arXiv:2009.10588, Eq. 10): the noise is not
+multiplied by the learning rate. Surfaces are losses, walkers go down.
+
+:func:`walk` is one walker, to be mapped as one likes; :func:`walk_ensemble` is all walkers on all surfaces with all learning
+rates and noises, in the order of execution that is fast. What is measured on every step is kept in running sums, so that
+memory holds every k-th position only.
+
+>>> from sgd_diffusion.landscape.fractal_surfaces import cone
+>>> slide = walk(jax.random.key(0), cone(65), jnp.array([0.9, 0.9]), learning_rate=0.02, noise_std=0.0, steps=100)
+>>> slide.positions.shape, [round(float(place), 3) for place in slide.positions[100]]
+((101, 2), [0.193, 0.193])
+"""
+
+import operator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgd_diffusion.analysis.processes import stable_root
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.interpolation import half_sides, interpolator
+
+__all__ = ["BOUNDARIES", "Walk", "walk", "walk_ensemble"]
+
+SQRT_2 = np.float32(np.sqrt(2))
+FAR = 3.0  # standard deviations; beyond, float32 tells tail probabilities from 1 too coarsely
+BELOW_1 = np.float32(1 - 2.0**-24)  # the largest argument that the inverse error function takes in float32
+SMALLEST_STD = 1e-6  # of half the side: an interval in units of no noise at all would have no bounds
+
+
+class Walk(NamedTuple):
+    """A walker's path, every k-th point of it, and what was seen on all steps 0..T; leading axes if it was mapped.
+
+    A step that did not come within the walk is T + 1, so that times beyond T are censored ones. Everything is NaN, and
+    steps are T + 1, from where a position is: a start outside the square, or a surface with NaN.
+    """
+
+    positions: jax.Array  # (T/k + 1, 2), unit of the surface's extent, the start first
+    losses: jax.Array  # (T/k + 1,), height of the interpolated surface there
+    gradients: jax.Array  # (T/k + 1, 2), its gradient there
+    lowest_loss: jax.Array  # (), of all points visited
+    lowest_step: jax.Array  # () integer, when first
+    wall_steps: jax.Array  # () integer, steps whose noise, at the first draw, would have carried the walker out of the square
+    first_wall_step: jax.Array  # () integer, the first of them, from 1 on
+    region_steps: jax.Array  # () integer, points visited within the region, the start included
+    first_region_step: jax.Array  # () integer, the first of them; 0 where the start is
+
+
+def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reject", interpolant="bilinear", stability=2.0,
+         sqrt_scaling=False, every=1, region=None):
+    """One walker on one surface.
+
+    The gradient is that of the interpolant, exactly (:func:`~sgd_diffusion.landscape.interpolation.interpolator`).
+
+    At the walls of the square, ``reject`` redraws the noise until the walker stays inside, with the same drift, as the
+    published model does. The conditional law of the two independent normal numbers is drawn from directly, by inversion,
+    so that no step is skipped or given up however far outside the drift alone would end: there the walker comes to rest
+    within about noise_std^2/distance of the wall. Without noise it stays on the wall. ``reflect`` mirrors the path at the
+    walls as often as is needed, ``periodic`` goes on at the opposite side (and suits surfaces whose opposite sides agree;
+    ``numpy.unwrap`` with the side as period undoes it if every step is recorded and shorter than half the side).
+
+    Noise with a ``stability`` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector with A > 0 of
+    Laplace transform exp(-s^(alpha/2)): each component has the stable law of scale noise_std/sqrt(2), which at alpha = 2 is
+    the normal law above. At a wall, ``reject`` redraws the normal vector and keeps A.
+
+    Step t uses the noise of ``key`` and t alone: longer walks begin like shorter ones, whatever is recorded. The two words
+    of 32 bits that a key folded with t consists of are the random numbers; drawing from that key would hash twice more.
+
+    Args:
+        key: PRNG key.
+        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M).
+        start: (2,), a position within the square.
+        learning_rate: eta, unit of the extent squared over that of the heights; may be traced.
+        noise_std: sigma, unit of the extent, standard deviation per coordinate and step; may be traced.
+        steps: T, known before tracing.
+        boundary: ``"reject"``, ``"reflect"`` or ``"periodic"``.
+        interpolant: ``"bilinear"`` or ``"bicubic"``.
+        stability: stability index alpha of the noise, in (0, 2], known before tracing.
+        sqrt_scaling: whether the noise of a step is sqrt(eta) sigma, as in the Euler-Maruyama scheme of
+            dw = -grad L dt + sigma dB with time steps of eta; sigma then has the unit of extent/sqrt(eta).
+        every: k, which positions are recorded; divides ``steps``.
+        region: (N, M) booleans or None; a walker is within it where the nearest point of the grid is.
+
+    Returns:
+        :class:`Walk`.
+
+    Raises:
+        InputError: a start outside the square or a negative noise that are known before tracing (traced ones give
+            NaN), steps that are not positive or no multiple of ``every``, an unknown boundary or interpolant, a stability
+            outside (0, 2], a region of another shape than the heights.
+    """
+    steps, every = operator.index(steps), operator.index(every)
+    _check(surface, start, noise_std, steps, boundary, stability, every, region)
+    height = jax.value_and_grad(interpolator(surface, interpolant=interpolant, periodic=boundary == "periodic"), argnums=(0, 1))
+    walls = half_sides(surface)
+    noise_std = jnp.where(noise_std >= 0, noise_std, jnp.nan) * (jnp.sqrt(learning_rate) if sqrt_scaling else 1)
+
+    def visit(place):
+        return _Point(place, *height(*place))
+
+    def step(state, number):
+        point, seen = state
+        uniform, std = _noise(jax.random.fold_in(key, number), noise_std, stability)
+        moves = [
+            BOUNDARIES[boundary](at - learning_rate * slope, std, number_01, wall)
+            for at, slope, number_01, wall in zip(point.place, point.gradient, uniform, walls, strict=True)
+        ]
+        point = visit(tuple(jnp.clip(place, -wall, wall) for (place, _), wall in zip(moves, walls, strict=True)))
+        crossed = moves[0][1] | moves[1][1]
+        return (point, _see(seen, number, point, crossed, _within(region, surface, point.place))), None
+
+    def record(state, first):
+        state, _ = jax.lax.scan(step, state, first + jnp.arange(every))
+        return state, state[0]
+
+    start = jnp.asarray(start, surface.heights.dtype)
+    origin = visit(tuple(jnp.where(jnp.abs(at) <= wall, at, jnp.nan) for at, wall in zip(start, walls, strict=True)))
+    never = jnp.array(steps + 1)
+    nothing = _Seen(jnp.inf * jnp.ones_like(origin.loss), never, jnp.array(0), never, jnp.array(0), never)
+    seen = _see(nothing, 0, origin, False, _within(region, surface, origin.place))
+    (_, seen), points = jax.lax.scan(record, (origin, seen), 1 + every * jnp.arange(steps // every))
+    path = jax.tree.map(lambda first, rest: jnp.append(first[None], rest), origin, points)
+    lowest = jnp.where(jnp.isnan(path.loss[-1]), jnp.nan, seen.lowest_loss)
+    return Walk(jnp.stack(path.place, -1), path.loss, jnp.stack(path.gradient, -1), lowest, *seen[1:])
+
+
+def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions=None, **options):
+    """Many walkers on many surfaces, with every learning rate and every noise.
+
+    Surfaces are worked through one after the other with all walkers of one at a time: its heights stay in the cache,
+    which is several times faster on CPU than mapping the surfaces too. Walker w of a surface has the same start and the same
+    random numbers with every learning rate and noise, so that these are compared on paired walks.
+
+    Args:
+        keys: (S,) PRNG keys, one a surface.
+        surfaces: Surface with heights (S, N, M) and extent (S,).
+        starts: (S, W, 2), or (W, 2) for the same ones on every surface.
+        learning_rates: (R,).
+        noise_stds: (Q,).
+        regions: (S, N, M) booleans or None.
+        options: the others of :func:`walk`.
+
+    Returns:
+        :class:`Walk` with leading axes (S, R, Q, W).
+
+    Raises:
+        InputError: as :func:`walk`, and for shapes that do not fit.
+    """
+    number, walkers = len(keys), np.shape(starts)[-2] if np.ndim(starts) > 1 else 0
+    if np.shape(starts)[-1:] != (2,) or not walkers or np.ndim(starts) > 3:
+        raise InputError(f"starts has shape {np.shape(starts)}; expected (S, W, 2), or (W, 2) for the same on every surface")
+    if jnp.ndim(surfaces.heights) != 3 or len(surfaces.heights) != number or jnp.shape(surfaces.extent) != (number,):
+        raise InputError(
+            f"surfaces has heights {jnp.shape(surfaces.heights)} and extent {jnp.shape(surfaces.extent)}; expected "
+            f"({number}, N, M) and ({number},), one surface for each of the {number} keys"
+        )
+    learning_rates, noise_stds = (jnp.atleast_1d(jnp.asarray(values, float)) for values in (learning_rates, noise_stds))
+    _refuse(starts, surfaces, noise_stds)
+    starts = jnp.broadcast_to(jnp.asarray(starts), (number, walkers, 2))
+
+    def on_one_surface(inputs):
+        key, surface, starts, region = inputs
+
+        def one(learning_rate, noise_std, key, start):
+            return walk(key, surface, start, learning_rate=learning_rate, noise_std=noise_std, region=region, **options)
+
+        walkers_of = jax.vmap(one, (None, None, 0, 0))
+        noises = jax.vmap(walkers_of, (None, 0, None, None))
+        return jax.vmap(noises, (0, None, None, None))(learning_rates, noise_stds, jax.random.split(key, walkers), starts)
+
+    return jax.lax.map(on_one_surface, (keys, surfaces, starts, regions))
+
+
+class _Point(NamedTuple):
+    place: tuple  # two numbers: kept apart, all loops over walkers are over contiguous numbers
+    loss: jax.Array
+    gradient: tuple
+
+
+class _Seen(NamedTuple):
+    """The fields of :class:`Walk` from ``lowest_loss`` on."""
+
+    lowest_loss: jax.Array
+    lowest_step: jax.Array
+    wall_steps: jax.Array
+    first_wall_step: jax.Array
+    region_steps: jax.Array
+    first_region_step: jax.Array
+
+
+def _see(seen, number, point, crossed, within):
+    """What has been seen, with one more point."""
+    lower = point.loss < seen.lowest_loss
+    return _Seen(
+        jnp.where(lower, point.loss, seen.lowest_loss),
+        jnp.where(lower, number, seen.lowest_step),
+        seen.wall_steps + crossed,
+        jnp.where(crossed, jnp.minimum(seen.first_wall_step, number), seen.first_wall_step),
+        seen.region_steps + within,
+        jnp.where(within, jnp.minimum(seen.first_region_step, number), seen.first_region_step),
+    )
+
+
+def _within(region, surface, place):
+    if region is None:
+        return False
+    spacing = surface.extent / (surface.heights.shape[0] - 1)
+    nearest = (jnp.rint((at + side) / spacing).astype(int) for at, side in zip(place, half_sides(surface), strict=True))
+    return jnp.asarray(region).at[tuple(nearest)].get(mode="clip") & ~jnp.isnan(place[0])
+
+
+# Noise and walls
+
+
+def _noise(key, std, stability):
+    """Two uniform numbers in (0, 1) for the normal ones, and their standard deviation at this step."""
+    uniform = _open_uniform(key)
+    if stability == 2:
+        return uniform, std
+    angle, exponential = _open_uniform(jax.random.fold_in(key, 0))
+    return uniform, std * stable_root(angle, -jnp.log(exponential), stability)
+
+
+def _open_uniform(key):
+    """Two uniform numbers of 23 bits from the words of a key that no one else uses: the middles of cells."""
+    words = jax.random.key_data(key)[:2]
+    return ((words >> 9).astype(jnp.float32) + 0.5) * 2.0**-23
+
+
+def _reject(mean, std, uniform, wall):
+    """Normal number within the walls, and whether one without them would have been outside."""
+    unit = jnp.maximum(std, SMALLEST_STD * wall)
+    low, high = (-wall - mean) / unit, (wall - mean) / unit
+    below, above = jax.lax.erf(low / SQRT_2), jax.lax.erf(high / SQRT_2)
+    share = jnp.clip(below + uniform * (above - below), -BELOW_1, BELOW_1)
+    central = mean + std * SQRT_2 * jax.lax.erf_inv(share)
+    nearest = jnp.maximum(low, -high)
+    depth = std * _beyond(jnp.maximum(nearest, FAR), high - low, uniform)
+    sign = 2 * uniform - 1
+    return jnp.where(nearest > FAR, jnp.where(low > 0, depth - wall, wall - depth), central), (sign < below) | (sign > above)
+
+
+def _beyond(low, width, uniform):
+    """Distance from ``low`` of a standard normal number between low, which is far above 0, and low + width.
+
+    Inverts the tail probability exp(-x^2/2) R(x) for x^2/2, with one of Newton's steps from where a constant
+    d ln R / d ln x = -1 would lead. Its error is below 1e-3 standard deviations of the result.
+    """
+    left = jnp.exp(-width * (low + width / 2)) * low / (low + width)
+    exponential = -jnp.log(uniform + (1 - uniform) * left)
+    rise = exponential / (1 + 1 / low**2)
+    squared = low**2 + 2 * rise
+    defect = rise - exponential - jnp.log(_mills_ratio(jnp.sqrt(squared)) / _mills_ratio(low))
+    rise = rise - defect / (1 + 1 / squared)
+    return 2 * rise / (low + jnp.sqrt(low**2 + 2 * rise))
+
+
+def _mills_ratio(x):
+    """R, tail probability over density of the standard normal law: a convergent of Laplace's continued fraction."""
+    inverse = 1 / x**2
+    return (1 + inverse * (9 + 8 * inverse)) / (x * (1 + inverse * (10 + 15 * inverse)))
+
+
+def _reflect(mean, std, uniform, wall):
+    place = _normal(mean, std, uniform)
+    crossed = jnp.abs(place) > wall
+    return jnp.where(crossed, wall - jnp.abs((place + wall) % (4 * wall) - 2 * wall), place), crossed
+
+
+def _periodic(mean, std, uniform, wall):
+    place = _normal(mean, std, uniform)
+    crossed = jnp.abs(place) > wall
+    return jnp.where(crossed, (place + wall) % (2 * wall) - wall, place), crossed
+
+
+def _normal(mean, std, uniform):
+    return mean + std * SQRT_2 * jax.lax.erf_inv(2 * uniform - 1)
+
+
+BOUNDARIES = {"reject": _reject, "reflect": _reflect, "periodic": _periodic}
+
+
+# Arguments
+
+
+def _check(surface, start, noise_std, steps, boundary, stability, every, region):
+    if steps < 1 or every < 1 or steps % every:
+        raise InputError(f"steps is {steps} and every {every}; expected positive integers, steps a multiple of every")
+    if boundary not in BOUNDARIES:
+        raise InputError(f"boundary is {boundary!r}; expected one of {', '.join(BOUNDARIES)}")
+    if not 0 < stability <= 2:
+        raise InputError(f"stability is {stability}; expected a number in (0, 2]; 2 is normal noise")
+    if region is not None and jnp.shape(region) != jnp.shape(surface.heights):
+        raise InputError(f"region has shape {jnp.shape(region)}; expected that of the heights, {jnp.shape(surface.heights)}")
+    if jnp.shape(start) != (2,):
+        raise InputError(f"start has shape {jnp.shape(start)}; expected (2,): map many with jax.vmap, or walk_ensemble")
+    _refuse(start, surface, noise_std)
+
+
+def _refuse(starts, surfaces, noise_stds):
+    """Refuse values that cannot be, where they are known."""
+    if not isinstance(noise_stds, jax.core.Tracer) and not np.all(np.asarray(noise_stds) >= 0):
+        raise InputError(f"noise_std is {noise_stds}; expected numbers that are not negative")
+    if any(isinstance(value, jax.core.Tracer) for value in (starts, surfaces.extent, surfaces.heights)):
+        return
+    starts, walls = np.asarray(starts), np.stack(half_sides(surfaces), axis=-1)
+    outside = ~(np.abs(starts) <= (walls if starts.ndim == 1 else walls[:, None] if walls.ndim > 1 else walls)).all(axis=-1)
+    if outside.any():
+        raise InputError(
+            f"start is {starts[outside][0] if starts.ndim == 2 else starts}; expected a position within the square, "
+            f"at most {walls.min()} from its centre along each axis"
+        )
