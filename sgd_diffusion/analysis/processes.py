@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion.analysis.gram import own_precision
+from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.errors import InputError
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
     "period_two_with_drift",
     "persistent_walk",
     "scaled_brownian",
-    "stable_root",
 ]
 
 
@@ -197,7 +197,8 @@ def levy_flight(key, steps, dim, *, alpha):
     prefactor that the largest step decides and that scatters from path to path however long they are: a long tail of
     steps alone makes no superdiffusive TAMSD.
 
-    A step is sqrt(2 A) times a Gaussian vector with the root of A from :func:`stable_root`.
+    A step is sqrt(2 A) times a Gaussian vector, with the root of A from
+    :func:`~sgd_diffusion.analysis.stable.isotropic.stable_root`.
 
     Args:
         alpha: stability index, in (0, 2]. Use 64-bit mode below 1: the largest of T steps is T^(1/alpha) long, and beside
@@ -212,26 +213,6 @@ def levy_flight(key, steps, dim, *, alpha):
     exponential = -jnp.log(_open_uniform(exponential_key, (steps, 1)))
     root = stable_root(_open_uniform(angle_key, (steps, 1)), exponential, alpha)
     return _path(math.sqrt(2) * root * jax.random.normal(normal_key, (steps, dim)))
-
-
-def stable_root(uniform, exponential, alpha):
-    """Square root of the positive stable number A that makes sqrt(A) times a Gaussian vector isotropic alpha-stable.
-
-    A has the Laplace transform E exp(-s A) = exp(-s^(alpha/2)) (Samorodnitsky & Taqqu, Stable Non-Gaussian Random
-    Processes, 1994, Sec. 2.5) and is drawn by Kanter's formula (Ann. Probab. 3, 697, 1975).
-
-    Args:
-        uniform: (...), independent uniform numbers in (0, 1).
-        exponential: (...), independent exponential numbers of mean 1.
-        alpha: stability index, in (0, 2]; at 2, A is 1.
-
-    Returns:
-        (...), positive; the root, as A itself may overflow.
-    """
-    index = alpha / 2
-    angle, sine = jnp.pi * (1 - uniform), jnp.sin(jnp.pi * jnp.minimum(uniform, 1 - uniform))  # keeps digits at both ends
-    tail = (jnp.sin((1 - index) * angle) / sine / exponential) ** ((1 - index) / alpha)
-    return jnp.sqrt(jnp.sin(index * angle) / sine) * tail
 
 
 def levy_walk(key, steps, dim, *, alpha, speed=1.0):

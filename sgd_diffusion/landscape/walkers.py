@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.processes import stable_root
+from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.interpolation import half_sides, interpolator
 
@@ -234,20 +234,20 @@ def _open_uniform(key):
 
 
 def _reject(mean, std, uniform, wall):
-    """Normal number within the walls, and whether one without them would have been outside."""
+    """Quantile of the normal law within the walls, and whether that of the law without them is outside."""
     unit = jnp.maximum(std, SMALLEST_STD * wall)
     low, high = (-wall - mean) / unit, (wall - mean) / unit
     below, above = jax.lax.erf(low / SQRT_2), jax.lax.erf(high / SQRT_2)
     share = jnp.clip(below + uniform * (above - below), -BELOW_1, BELOW_1)
     central = mean + std * SQRT_2 * jax.lax.erf_inv(share)
     nearest = jnp.maximum(low, -high)
-    depth = std * _beyond(jnp.maximum(nearest, FAR), high - low, uniform)
+    depth = std * _beyond(jnp.maximum(nearest, FAR), high - low, jnp.where(low > 0, 1 - uniform, uniform))
     sign = 2 * uniform - 1
     return jnp.where(nearest > FAR, jnp.where(low > 0, depth - wall, wall - depth), central), (sign < below) | (sign > above)
 
 
 def _beyond(low, width, uniform):
-    """Distance from ``low`` of a standard normal number between low, which is far above 0, and low + width.
+    """Distance from ``low`` of a standard normal number between low, which is far above 0, and low + width; falls with uniform.
 
     Inverts the tail probability exp(-x^2/2) R(x) for x^2/2, with one of Newton's steps from where a constant
     d ln R / d ln x = -1 would lead. Its error is below 1e-3 standard deviations of the result.
@@ -298,8 +298,8 @@ def _check(surface, start, noise_std, steps, boundary, stability, every, region)
         raise InputError(f"stability is {stability}; expected a number in (0, 2]; 2 is normal noise")
     if region is not None and jnp.shape(region) != jnp.shape(surface.heights):
         raise InputError(f"region has shape {jnp.shape(region)}; expected that of the heights, {jnp.shape(surface.heights)}")
-    if jnp.shape(start) != (2,):
-        raise InputError(f"start has shape {jnp.shape(start)}; expected (2,): map many with jax.vmap, or walk_ensemble")
+    if np.shape(start) != (2,):
+        raise InputError(f"start has shape {np.shape(start)}; expected (2,): map many with jax.vmap, or walk_ensemble")
     _refuse(start, surface, noise_std)
 
 
@@ -310,9 +310,11 @@ def _refuse(starts, surfaces, noise_stds):
     if any(isinstance(value, jax.core.Tracer) for value in (starts, surfaces.extent, surfaces.heights)):
         return
     starts, walls = np.asarray(starts), np.stack(half_sides(surfaces), axis=-1)
-    outside = ~(np.abs(starts) <= (walls if starts.ndim == 1 else walls[:, None] if walls.ndim > 1 else walls)).all(axis=-1)
+    if walls.ndim > 1:
+        walls = walls[:, None] if starts.ndim > 2 else walls.min(axis=0)
+    outside = ~(np.abs(starts) <= walls).all(axis=-1)  # NaN too
     if outside.any():
         raise InputError(
-            f"start is {starts[outside][0] if starts.ndim == 2 else starts}; expected a position within the square, "
-            f"at most {walls.min()} from its centre along each axis"
+            f"start is {starts[outside][0].tolist()}; expected a position within the square, at most "
+            f"{walls.min():g} from its centre along each axis"
         )

@@ -1,5 +1,7 @@
 """Surfaces that share some properties of another and lack others."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,5 +61,11 @@ def smoothed(surface, std):
     if std == 0:
         return surface
     heights = surface.heights
-    rows, columns = (gaussian_filter1d(np.eye(n), std, axis=0, mode="nearest").astype(heights.dtype) for n in heights.shape)
+    rows, columns = (_filter(points, std).astype(heights.dtype) for points in heights.shape)
     return surface._replace(heights=jnp.linalg.multi_dot([rows, heights, columns.T], precision=jax.lax.Precision.HIGHEST))
+
+
+@functools.lru_cache(maxsize=4)
+def _filter(points, std):
+    """The filter along an axis, a matrix (points, points); for a thousand points slower than what it is used for."""
+    return gaussian_filter1d(np.eye(points), std, axis=0, mode="nearest")

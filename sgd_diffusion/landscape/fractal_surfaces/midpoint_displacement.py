@@ -29,6 +29,8 @@ def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
     0.629 and 0.860 for hurst = 0.3, 0.5, 0.7 and 1, means of ten with standard errors of 0.001, 0.0015, 0.002 and 0.002.
     With lags up to 8 they were 0.306, 0.429, 0.592 and 0.855, all known to 0.0015 or better.
 
+    Of large surfaces, ``jax.lax.map`` over keys makes many three times as fast on CPU as ``jax.vmap``, which leaves the cache.
+
     Args:
         key: PRNG key.
         levels: halvings, at least 1, known before tracing.

@@ -1,0 +1,309 @@
+"""Walkers: closed forms on flat, linear, quadratic and conical surfaces, the laws at the walls, and what is kept of them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from sgd_diffusion.analysis import stable
+from sgd_diffusion.analysis.scaling import fit_power_law
+from sgd_diffusion.analysis.segments import segment_msd
+from sgd_diffusion.landscape import walkers
+from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_square, paraboloid
+from sgd_diffusion.landscape.walkers import BOUNDARIES, walk, walk_ensemble
+
+KEY = jax.random.key(11)
+FLAT = Surface(jnp.zeros((5, 5)), jnp.float32(2))
+ROUGH = jax.jit(functools.partial(diamond_square, levels=6, roughness=3.0, hurst=0.4))(KEY)
+
+every_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
+
+
+def walks(surface, starts, key=KEY, **options):
+    """Walkers from (W, 2), as float64 arrays."""
+    one = jax.jit(jax.vmap(functools.partial(walk, surface=surface, **options)))
+    found = one(jax.random.split(key, len(starts)), start=jnp.asarray(starts, np.float32))
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64 if leaf.dtype == np.float32 else leaf.dtype), found)
+
+
+# Motion away from walls
+
+
+def test_free_diffusion():
+    """Steps of variance sigma^2 per coordinate, independent and normal; a TAMSD of exponent 1."""
+    path = walks(FLAT._replace(extent=jnp.float32(1e3)), np.zeros((100, 2)), learning_rate=0.1, noise_std=0.5, steps=1000)
+    steps = np.diff(path.positions, axis=1)
+    assert abs(steps.var() / 0.25 - 1) < 4 * np.sqrt(2 / steps.size)
+    assert abs(np.mean(steps[..., 0] * steps[..., 1])) < 4 * 0.25 / np.sqrt(steps[..., 0].size)
+    assert abs(np.mean(steps[:, 1:] * steps[:, :-1])) < 4 * 0.25 / np.sqrt(steps.size)
+    assert stats.kstest(steps.ravel() / 0.5, "norm").pvalue > 1e-3
+    msd, _ = segment_msd(path.positions, np.arange(1, 31))
+    fits = fit_power_law(range(1, 31), msd).exponent
+    assert np.std(fits) / np.sqrt(100) < 0.005
+    assert abs(np.mean(fits) - 1) < 0.02
+    assert not path.wall_steps.any()
+    assert np.all(path.first_wall_step == 1001)
+
+
+def test_a_bowl_without_noise_is_a_geometric_series():
+    """w_t = (1 - eta k)^t w_0; the bicubic interpolant of a paraboloid is the paraboloid."""
+    start = np.array([[0.6, -0.3]])
+    path = walks(paraboloid(65, curvature=5.0), start, learning_rate=0.02, noise_std=0.0, steps=60, interpolant="bicubic")
+    np.testing.assert_allclose(path.positions[0], 0.9 ** np.arange(61)[:, None] * start, atol=2e-6)
+    np.testing.assert_allclose(path.gradients[0], 5 * path.positions[0], atol=2e-4)
+    np.testing.assert_allclose(path.losses[0], 2.5 * (path.positions[0] ** 2).sum(axis=-1), atol=2e-5)
+
+
+def test_a_bowl_has_the_plateau_of_the_discrete_ornstein_uhlenbeck_process():
+    """Variance V = sigma^2/(1 - a^2) with a = 1 - eta k, and MSD(lag) = 4 V (1 - a^lag) over two coordinates.
+
+    Mean of 2000 walkers after 200 relaxation times, over 400 steps; errors from the scatter over walkers.
+    """
+    path = walks(paraboloid(65, curvature=10.0), np.zeros((2000, 2)), learning_rate=0.02, noise_std=0.02, steps=600,
+                 interpolant="bicubic")
+    stationary = path.positions[:, 200:]
+    variance, lags = 0.02**2 / (1 - 0.8**2), np.array([1, 2, 5, 20, 100])
+    for values, expected in [((stationary**2).mean(axis=(1, 2))[:, None], np.array([variance])),
+                             (segment_msd(stationary, lags)[0], 4 * variance * (1 - 0.8**lags))]:
+        error = values.std(axis=0, ddof=1) / np.sqrt(2000)
+        assert np.all(error < 0.004 * expected)
+        assert np.all(np.abs(values.mean(axis=0) - expected) < 4 * error)
+
+
+def test_a_cone_from_its_corner():
+    """Exponent 1.9 on lags 10 to 60 of the first 144 steps, nearly ballistic; on shorter lags noise shows."""
+    path = walks(cone(1025), np.ones((200, 2)), learning_rate=0.02, noise_std=0.01, steps=144)
+    lags = np.arange(1, 61)
+    msd = segment_msd(path.positions, lags)[0].mean(axis=0)
+    assert abs(float(fit_power_law(lags, msd, x_min=10).exponent) - 1.9) < 0.1
+    assert abs(float(fit_power_law(lags, msd, x_max=10).exponent) - 1.59) < 0.1
+    drift = path.gradients[:, :50]
+    np.testing.assert_allclose(np.hypot(*np.moveaxis(drift, -1, 0)), 0.5, atol=2e-3)
+
+
+def test_descent_agrees_with_a_loop():
+    """On a rough surface, from the corners of its cells in float64."""
+    heights, learning_rate = np.asarray(ROUGH.heights, float), 2e-4  # steps within a cell or two, else rounding grows
+    path = walks(ROUGH, np.array([[0.31, -0.42]]), learning_rate=learning_rate, noise_std=0.0, steps=20).positions[0]
+    position, spacing = np.float32([0.31, -0.42]).astype(float), 2 / 64
+    for expected in path:
+        np.testing.assert_allclose(position, expected, atol=1e-4)
+        (i, j), (s, t) = np.divmod((position + 1) / spacing, 1)
+        a, b, c, d = heights[int(i) : int(i) + 2, int(j) : int(j) + 2].ravel()
+        slopes = np.array([(c - a) * (1 - t) + (d - b) * t, (b - a) * (1 - s) + (d - c) * s]) / spacing
+        position = position - learning_rate * slopes
+
+
+def test_stable_noise():
+    """Each component has the law of scale sigma/sqrt(2), by Kolmogorov and Smirnov; at alpha = 2 nothing changes."""
+    far = FLAT._replace(extent=jnp.float32(1e6))
+    options = {"learning_rate": 0.0, "noise_std": 0.5, "steps": 20, "boundary": "periodic"}
+    path = walks(far, np.zeros((200, 2)), stability=1.5, **options)
+    steps = np.diff(path.positions, axis=1)
+    ordinary = np.abs(steps) < 100  # long steps leave few digits to those after them
+    law = functools.partial(stable.cdf, alpha=1.5, scale=0.5 / np.sqrt(2))
+    first = steps[:, 0, 0]  # independent, and with all their digits
+    assert stats.kstest(first, lambda x: np.asarray(law(x))).pvalue > 1e-3
+    assert np.corrcoef(np.abs(steps[ordinary.all(axis=-1)]).T)[0, 1] > 0.2  # the components share A
+    np.testing.assert_array_equal(walks(far, np.zeros((3, 2)), stability=2.0, **options).positions,
+                                  walks(far, np.zeros((3, 2)), **options).positions)
+
+
+def test_noise_may_scale_with_the_root_of_the_learning_rate():
+    plain = walks(ROUGH, np.zeros((2, 2)), learning_rate=0.01, noise_std=0.05 * np.sqrt(0.01), steps=5)
+    scaled = walks(ROUGH, np.zeros((2, 2)), learning_rate=0.01, noise_std=0.05, steps=5, sqrt_scaling=True)
+    np.testing.assert_allclose(plain.positions, scaled.positions, atol=1e-5)
+
+
+# Walls
+
+
+@every_boundary
+@pytest.mark.parametrize("stability", [2.0, 1.2])
+def test_no_walker_leaves_the_square_and_none_rests(boundary, stability):
+    """On a surface so steep that single steps lead far outside; a skipped step would leave a position as it was."""
+    starts = np.random.default_rng(0).uniform(-1, 1, size=(200, 2))
+    path = walks(ROUGH, starts, learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, stability=stability)
+    assert np.isfinite(path.positions).all()
+    assert np.abs(path.positions).max() <= 1
+    assert (path.wall_steps > 0).all()
+    assert path.wall_steps.mean() > 20
+    moved = np.any(np.diff(path.positions, axis=1) != 0, axis=-1)
+    assert moved.all() if boundary != "reject" else moved.mean() > 0.97  # far outside, depths are finer than float32 tells
+    assert not np.any(np.all(path.positions == 0, axis=-1))
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.97, 1.02, 1.029, 1.032, 1.2, 4.0, -0.99, -1.033, -2.0])
+def test_rejection_is_the_truncated_normal_law(mean):
+    """By inversion: quantiles of the law at 10,000 uniform numbers, to a thousandth of its width at mid levels."""
+    std, uniform = 0.01, (jnp.arange(10_000) + 0.5) / 10_000
+    found, outside = walkers._reject(jnp.float32(mean), jnp.float32(std), uniform, jnp.float32(1))
+    law = stats.truncnorm((-1 - mean) / std, (1 - mean) / std, loc=mean, scale=std)
+    levels = np.asarray(uniform, dtype=float)
+    expected = law.ppf(levels)
+    width = min(std, law.std())
+    tolerance = 3e-3 * width + np.spacing(np.float32(1))
+    np.testing.assert_allclose(found[200:-200], expected[200:-200], rtol=0, atol=tolerance)
+    assert np.abs(found - expected).max() < 0.05 * width + np.spacing(np.float32(1))
+    chance = 1 - (stats.norm.cdf((1 - mean) / std) - stats.norm.cdf((-1 - mean) / std))
+    assert abs(np.mean(outside) - chance) < 2e-4
+
+
+@pytest.mark.parametrize("mean", [0.5, 1.0, 1.05, 30.0, -1e6])
+def test_rejection_without_noise_stays_on_the_wall(mean):
+    found, outside = walkers._reject(jnp.float32(mean), jnp.float32(0), jnp.float32(0.3), jnp.float32(1))
+    assert found == np.clip(mean, -1, 1)
+    assert outside == (abs(mean) >= 1) or mean == 1
+
+
+def test_rejection_with_noise_as_wide_as_the_square():
+    """The far wall cuts the tail as well."""
+    uniform = (jnp.arange(1000) + 0.5) / 1000
+    for mean, std in [(0.2, 50.0), (-7.0, 2.0), (-300.0, 60.0)]:
+        found, _ = walkers._reject(jnp.float32(mean), jnp.float32(std), uniform, jnp.float32(1))
+        law = stats.truncnorm((-1 - mean) / std, (1 - mean) / std, loc=mean, scale=std)
+        np.testing.assert_allclose(np.clip(found, -1, 1), law.ppf(np.asarray(uniform, dtype=float)), atol=6e-3)
+
+
+def test_a_rejecting_walk_on_a_flat_surface_avoids_its_walls():
+    """Density ~ chance that the first draw is accepted: detailed balance. That chance is also what wall_steps count."""
+    std = 0.3
+    starts = np.random.default_rng(1).uniform(-1, 1, size=(4000, 2))
+    path = walks(FLAT, starts, learning_rate=0.0, noise_std=std, steps=40, every=40)
+    last = path.positions[:, -1].ravel()
+
+    def accepted(x):
+        return stats.norm.cdf((1 - x) / std) - stats.norm.cdf((-1 - x) / std)
+
+    edges = np.linspace(-1, 1, 21)
+    fine = np.linspace(-1, 1, 2001)
+    middles = (fine[1:] + fine[:-1]) / 2
+    shares = accepted(middles).reshape(20, 100).sum(axis=1)
+    counts = np.histogram(last, edges)[0]
+    assert stats.chisquare(counts, shares / shares.sum() * len(last)).pvalue > 1e-3
+    outside = 1 - ((accepted(middles) ** 2).sum() / accepted(middles).sum()) ** 2  # in either coordinate, when stationary
+    per_walker = path.wall_steps / 40
+    error = per_walker.std(ddof=1) / np.sqrt(4000)
+    assert error < 0.01
+    assert abs(per_walker.mean() - outside) < 4 * error + 0.004  # the first few steps are not stationary
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "periodic"])
+def test_other_walls_leave_the_uniform_law_as_it_is(boundary):
+    starts = np.random.default_rng(2).uniform(-1, 1, size=(4000, 2))
+    path = walks(FLAT, starts, learning_rate=0.0, noise_std=0.8, steps=5, boundary=boundary)
+    assert stats.kstest(path.positions[:, -1].ravel(), "uniform", (-1, 2)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("place", "mirrored", "wrapped"),
+    [(0.9, 0.9, 0.9), (1.25, 0.75, -0.75), (-1.5, -0.5, 0.5), (3.5, -0.5, -0.5), (-5.25, -0.75, 0.75)],
+)
+def test_reflection_and_periodicity_far_outside(place, mirrored, wrapped):
+    for boundary, expected in ("reflect", mirrored), ("periodic", wrapped):
+        found, outside = BOUNDARIES[boundary](jnp.float32(place), 0.0, jnp.float32(0.5), jnp.float32(1))
+        assert found == pytest.approx(expected, abs=1e-6)
+        assert outside == (abs(place) > 1)
+
+
+# What is kept
+
+
+def test_sums_over_steps_are_those_of_the_path():
+    region = np.zeros(ROUGH.heights.shape, bool)
+    region[20:40, 10:50] = True
+    starts = np.random.default_rng(3).uniform(-1, 1, size=(100, 2))
+    path = walks(ROUGH, starts, learning_rate=0.002, noise_std=0.03, steps=60, region=region, boundary="reflect")
+    nearest = np.rint((path.positions + 1) * 32).astype(int)
+    inside = region[nearest[..., 0], nearest[..., 1]]
+    assert 0.1 < inside.mean() < 0.9
+    np.testing.assert_array_equal(path.region_steps, inside.sum(axis=1))
+    np.testing.assert_array_equal(path.first_region_step, np.where(inside.any(axis=1), inside.argmax(axis=1), 61))
+    np.testing.assert_array_equal(path.lowest_loss, path.losses.min(axis=1))
+    np.testing.assert_array_equal(path.lowest_step, path.losses.argmin(axis=1))
+    assert np.all((path.wall_steps > 0) == (path.first_wall_step <= 60))
+    assert np.any(path.wall_steps > 0)
+
+
+def test_a_walk_does_not_depend_on_how_long_it_is_or_what_is_recorded():
+    options = {"learning_rate": 0.01, "noise_std": 0.02}
+    long, short, sparse = (walks(ROUGH, np.zeros((3, 2)), steps=steps, every=every, **options)
+                           for steps, every in ((40, 1), (20, 1), (40, 10)))
+    np.testing.assert_allclose(short.positions, long.positions[:, :21], atol=1e-6)
+    for found, whole in zip(sparse[:3], long[:3], strict=True):
+        np.testing.assert_allclose(found, whole[:, ::10], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sparse.lowest_loss, long.lowest_loss, rtol=1e-4)
+
+
+def test_an_ensemble_is_its_walks():
+    """Over surfaces, learning rates, noises and walkers; members of a surface share starts and random numbers."""
+    keys, rates, noises = jax.random.split(KEY, 2), [0.01, 0.02], [0.0, 0.01, 0.02]
+    surfaces = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), ROUGH)
+    starts = jax.random.uniform(KEY, (2, 4, 2), minval=-1, maxval=1)
+    regions = jnp.stack([ROUGH.heights > 0, ROUGH.heights < 0])
+    found = walk_ensemble(keys, surfaces, starts, learning_rates=rates, noise_stds=noises, steps=6, every=2, regions=regions)
+    assert found.positions.shape == (2, 2, 3, 4, 4, 2)
+    one = walk(jax.random.split(keys[1], 4)[2], jax.tree.map(lambda leaf: leaf[1], surfaces), starts[1, 2],
+               learning_rate=rates[0], noise_std=noises[2], steps=6, every=2, region=regions[1])
+    for member, whole in zip(one, found, strict=True):
+        np.testing.assert_allclose(member, whole[1, 0, 2, 2], rtol=1e-4, atol=1e-5)
+    shared = walk_ensemble(keys, surfaces, starts[0], learning_rates=rates, noise_stds=noises, steps=6, every=2)
+    np.testing.assert_allclose(shared.positions[0], found.positions[0], atol=1e-5)
+
+
+def test_double_precision():
+    with jax.enable_x64(True):
+        surface = Surface(jnp.asarray(ROUGH.heights, jnp.float64), jnp.float64(2))
+        path = walk(KEY, surface, jnp.zeros(2), learning_rate=0.01, noise_std=0.01, steps=3)
+        assert path.positions.dtype == jnp.float64
+    single = walk(KEY, ROUGH, jnp.zeros(2), learning_rate=0.01, noise_std=0.01, steps=3)
+    np.testing.assert_allclose(path.positions, single.positions, atol=1e-4)
+
+
+# Arguments
+
+
+def test_what_cannot_be_known_before_tracing_gives_nan():
+    path = walks(FLAT, np.array([[0.0, 1.5], [0.0, 1.0]]), learning_rate=0.1, noise_std=0.1, steps=3)
+    assert np.isnan(path.positions[0, :, 1]).all()
+    assert np.isnan([path.lowest_loss[0]]).all()
+    assert np.isfinite(path.positions[1]).all()
+    noise = jax.jit(lambda noise: walk(KEY, FLAT, jnp.zeros(2), learning_rate=0.1, noise_std=noise, steps=3))(-0.1)
+    assert np.isnan(noise.positions[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": [0.0, 1.5]}, r"start is \[0.0, 1.5\]; expected a position within the square, at most 1 from"),
+        ({"start": [np.nan, 0.0]}, "start is .*; expected a position within"),
+        ({"start": np.zeros((3, 2))}, r"start has shape \(3, 2\); expected \(2,\)"),
+        ({"noise_std": -0.1}, "noise_std is -0.1; expected numbers that are not negative"),
+        ({"steps": 0}, "steps is 0 and every 1; expected positive"),
+        ({"steps": 10, "every": 3}, "steps is 10 and every 3; expected .* a multiple"),
+        ({"boundary": "absorb"}, "boundary is 'absorb'; expected one of reject, reflect, periodic"),
+        ({"interpolant": "spline"}, "interpolant is 'spline'"),
+        ({"stability": 2.1}, r"stability is 2.1; expected a number in \(0, 2\]"),
+        ({"region": np.ones((4, 5), bool)}, r"region has shape \(4, 5\); expected that of the heights, \(5, 5\)"),
+    ],
+)
+def test_errors_say_what_was_expected(change, message):
+    arguments = {"start": [0.0, 0.0], "learning_rate": 0.1, "noise_std": 0.1, "steps": 3} | change
+    with pytest.raises(ValueError, match=message):
+        walk(KEY, FLAT, **arguments)
+
+
+def test_ensembles_refuse_what_does_not_fit():
+    keys, surfaces = jax.random.split(KEY, 2), jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), FLAT)
+    options = {"learning_rates": [0.1], "noise_stds": [0.1], "steps": 2}
+    for starts in (np.zeros(2), np.zeros((3, 3)), np.zeros((1, 2, 3, 2))):
+        with pytest.raises(ValueError, match="starts has shape"):
+            walk_ensemble(keys, surfaces, starts, **options)
+    with pytest.raises(ValueError, match=r"surfaces has heights \(5, 5\).*one surface for each of the 2 keys"):
+        walk_ensemble(keys, FLAT, np.zeros((3, 2)), **options)
+    for starts in (np.array([[0.0, 0.0], [0.0, -1.1]]), np.array([[[0.0, 0.0]], [[0.0, -1.1]]])):
+        with pytest.raises(ValueError, match=r"start is \[.*-1.1.*\]; expected a position within the square"):
+            walk_ensemble(keys, surfaces, starts, **options)
