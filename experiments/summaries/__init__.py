@@ -2,8 +2,10 @@
 
 from experiments.summaries.anomalous_diffusion import anomalous_diffusion
 from experiments.summaries.fractal_path import fractal_path
+from experiments.summaries.fractal_toy import fractal_toy
 from experiments.summaries.gradient_tails import gradient_tails
 from experiments.summaries.hessian_spectrum import hessian_spectrum
 from experiments.summaries.loss_surface import loss_surface
 
-__all__ = ["anomalous_diffusion", "fractal_path", "gradient_tails", "hessian_spectrum", "loss_surface"]
+__all__ = ["anomalous_diffusion", "fractal_path", "fractal_toy", "gradient_tails", "hessian_spectrum",
+           "loss_surface"]

@@ -5,8 +5,11 @@ No pyplot state and no global settings are touched, and matplotlib is imported w
 
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
 from sgd_diffusion.plots.fractal_path import fractal_path
+from sgd_diffusion.plots.fractal_toy import fractal_toy, walker_animation
 from sgd_diffusion.plots.gradient_tails import gradient_tails
 from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
 from sgd_diffusion.plots.loss_surface import loss_surface
+from sgd_diffusion.plots.phase_diagram import phase_diagram
 
-__all__ = ["anomalous_diffusion", "fractal_path", "gradient_tails", "hessian_spectrum", "loss_surface"]
+__all__ = ["anomalous_diffusion", "fractal_path", "fractal_toy", "gradient_tails", "hessian_spectrum", "loss_surface",
+           "phase_diagram", "walker_animation"]

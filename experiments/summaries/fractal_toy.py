@@ -1,0 +1,90 @@
+"""Walkers on toy landscapes in words and numbers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from sgd_diffusion.tables.toy_walks import EARLY, MIN_AFTER, MIN_BEFORE, PARTS
+
+SHARES = (("started", "start"), ("reached", "reach"), ("ended", "end"), ("walls", "walls"))
+WALKS = """Walkers in percent that start in the wide basin, reach it, end in it, meet a wall; steps of first passages from outside and
+of stays in it; exponents of the MSD before the final entry (after {before} steps or more; lags {b[0]}-{b[1]}), after it ({after} steps
+left; {a[0]}-{a[1]}), of the first {early} steps ({e[0]}-{e[1]}) and of whole paths ({w[0]}-{w[1]}); depth, 0 median and 1 lowest height.
+± from resampling landscapes. Flat: the basins of the landscapes without their heights, what geometry alone does."""
+GRADIENTS = """Excess kurtosis of the gradients of single walkers (median), of a landscape's (mean) and of all pooled; alpha of the stable
+law, of a landscape's (mean) and pooled; ln likelihood over the normal law and its p, pooled. inner: before any wall."""
+PHASES = """Percent superdiffusive/trapped/escaped at sigma = {noise:g} ({error:.0f} standard error at most); exponents of free
+walkers lie between {low:.2f} and {high:.2f} in nine of ten cases. In the figure for all noises."""
+PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 8; one landscape and path picked by hand, no error bars): superdiffusion before the
+final basin and subdiffusion in it; gradients stable rather than normal, ln likelihood ratio 39.37; exponent close to 2 on a
+convex surface (first 144 steps), subdiffusion on a shuffled one."""
+
+
+def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
+    """What a run of experiments.fractal_toy measured.
+
+    Args:
+      options: of the experiment.
+      results: its datasets: "statistics", "table" and, with a phase diagram, "phases".
+    """
+    table, statistics = results["table"], results["statistics"]
+    number, total = int(statistics["selected"].sum()), statistics.sizes["landscape"]
+    ranges = {name[0]: lags for name, (_, lags) in PARTS.items()}
+    lines = [
+        f"{total} landscapes (diamond-square, {2 ** options['levels'] + 1}^2 points, roughness {options['roughness']:g}, "
+        f"hurst {options['hurst']:g}), {statistics.sizes['walker']} walkers on each, {options['steps']} steps",
+        f"learning rate {options['learning_rate']:g}, noise {options['noise_std']:g}"
+        f"{' sqrt(learning rate)' if options['noise_scaling'] == 'sqrt' else ''}, stability {options['stability']:g}, "
+        f"{options['boundary']} at walls, {options['interpolant']}",
+        f"selected: {number} of {total}, whose basin covers {100 * options['min_area']:g} % of the square or more with its lowest "
+        f"point {100 * options['min_margin']:g} % of the side from the walls or more", "",
+        WALKS.format(before=MIN_BEFORE, after=MIN_AFTER, early=EARLY, **ranges), "",
+        f"{'':21}" + "".join(f"{title:>6}" for _, title in SHARES) + f"{'passage':>10}{'stay':>13}"
+        + "".join(f"{part:>11}" for part in PARTS) + f"{'depth':>11}"]
+    rows = [(kind, selection) for kind in table["surface"].values for selection in table["selection"].values
+            if selection == "all" or kind in ("fractal", "smoothed", "flat")]
+    lines += [_walks(table.sel(surface=kind, selection=selection), f"{kind}, {selection}") for kind, selection in rows]
+    lines += ["", GRADIENTS, "", f"{'':29}{'walker':>8}{'landscape':>12}{'pooled':>12}{'alpha land.':>12}{'alpha pooled':>14}"
+              f"{'LLR':>10}{'p':>10}"]
+    lines += [_gradients(table.sel(surface=kind, selection=selection, visits=visits), f"{kind}, {selection}, {visits}")
+              for kind, selection in rows if kind in ("fractal", "smoothed", "shuffled") for visits in table["visits"].values]
+    if "phases" in results:
+        lines += ["", *_phases(results["phases"], options["noise_std"])]
+    return "\n".join([*lines, "", PAPER])
+
+
+def _walks(row, name):
+    cells = "".join(f"{100 * row[share].item():6.0f}" for share, _ in SHARES)
+    exponents = "".join(f"{_with_error(row.sel(part=part), 'exponent'):>11}" for part in PARTS)
+    return (f"{name:21}{cells}{_with_error(row, 'passage', '.0f'):>10}{_with_error(row, 'stay', '.3g'):>13}{exponents}"
+            f"{_with_error(row, 'depth'):>11}")
+
+
+def _gradients(row, name):
+    return (f"{name:29}{_number(row['walker_excess'], '.2f'):>8}{_with_error(row, 'landscape_excess'):>12}"
+            f"{_with_error(row, 'excess'):>12}{_with_error(row, 'landscape_alpha'):>12}{_with_error(row, 'alpha', '.3f'):>14}"
+            f"{_number(row['likelihood_ratio'], '.0f'):>10}{_number(row['p_value'], '.1g'):>10}")
+
+
+def _phases(phases, noise):
+    nearest = phases["noise_std"].values[np.abs(phases["noise_std"].values - noise).argmin()]
+    here = phases.sel(noise_std=nearest)
+    lines = [PHASES.format(noise=nearest, error=100 * here["share_error"].max().item(), low=phases["free_low"].item(),
+                           high=phases["free_high"].item()), "",
+             f"{'hurst':>6}" + "".join(f"{f'eta {rate:g}':>13}" for rate in here["learning_rate"].values)]
+    for hurst in here["hurst"].values:
+        shares = (here["share"].sel(hurst=hurst, learning_rate=rate) for rate in here["learning_rate"].values)
+        cells = ["/".join(f"{100 * share.sel(fate=fate).item():.0f}" for fate in ("superdiffusive", "trapped", "escaped"))
+                 for share in shares]
+        lines.append(f"{hurst:6g}" + "".join(f"{cell:>13}" for cell in cells))
+    return lines
+
+
+def _with_error(row, name, spec=".2f"):
+    value, error = row[name].item(), row[f"{name}_error"].item()
+    return f"{value:{spec}}±{error:{spec}}" if np.isfinite(value) else "-"
+
+
+def _number(value, spec):
+    return f"{value.item():{spec}}" if np.isfinite(value.item()) else "-"

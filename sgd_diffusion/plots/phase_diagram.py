@@ -1,0 +1,58 @@
+"""Fates of walkers by roughness, learning rate and noise."""
+
+import numpy as np
+
+from sgd_diffusion.plots.style import STYLE, WIDTH, letter
+
+__all__ = ["phase_diagram"]
+
+SHOWN = ("superdiffusive", "trapped", "escaped")
+
+
+def phase_diagram(phases):
+    """Shares of walkers by fate, and depth reached, for every noise in a row of its own.
+
+    From left to right: the shares that are superdiffusive, trapped and escaped, by Hurst exponent of the landscape (rows) and
+    learning rate (columns), with numbers in percent; what is left is diffusive. Then the mean depth, 0 at the median height of a
+    landscape and 1 at its lowest point.
+
+    Args:
+        phases: :func:`~sgd_diffusion.tables.phase_diagram`.
+
+    Returns:
+        A :class:`matplotlib.figure.Figure`.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    noises = phases["noise_std"].values
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.9 + 1.35 * len(noises)), dpi=200, layout="constrained")
+        axes = figure.subplots(len(noises), len(SHOWN) + 1, squeeze=False, sharex=True, sharey=True)
+        for row, noise in zip(axes, noises, strict=True):
+            here = phases.sel(noise_std=noise)
+            for axis, fate in zip(row, SHOWN, strict=False):
+                _cells(axis, here["share"].sel(fate=fate), "magma_r", (0, 1))
+            _cells(row[-1], here["depth"], "viridis_r", (0, 1))
+            row[0].set_ylabel(rf"$\sigma$ = {noise:g}" + "\nHurst exponent")
+        for axis, name in zip(axes[0], (*SHOWN, "depth"), strict=True):
+            axis.set_title(f"{name} (%)", loc="right")
+        for axis in axes[-1]:
+            axis.set_xlabel("learning rate")
+        letter(axes)
+    return figure
+
+
+def _cells(axis, values, cmap, limits):
+    """A cell for every roughness and learning rate, with its value in percent."""
+    values = values.transpose("hurst", "learning_rate")
+    grid = values.values
+    axis.imshow(grid, origin="lower", aspect="auto", cmap=cmap, vmin=limits[0], vmax=limits[1])
+    for (row, column), value in np.ndenumerate(grid):
+        if np.isfinite(value):
+            axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=5,
+                      color="white" if value > 0.5 else "black")
+    axis.set_xticks(range(grid.shape[1]), [f"{rate:g}" for rate in values["learning_rate"].values], rotation=90)
+    axis.set_yticks(range(grid.shape[0]), [f"{hurst:g}" for hurst in values["hurst"].values])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
