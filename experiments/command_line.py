@@ -74,7 +74,7 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
 def options_as_json(options) -> dict:
     """Options as JSON-like values, as they are stored with the results and read back by --resume."""
     def plain(value):
-        return str(value) if isinstance(value, pathlib.Path) else value
+        return str(value) if isinstance(value, pathlib.Path) else list(value) if isinstance(value, tuple) else value
     return {name: plain(value) for name, value in dataclasses.asdict(options).items() if name not in ("resume", "directory")}
 
 

@@ -32,7 +32,7 @@ from sgd_diffusion.landscape.basins import wide_basin
 from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_square, paraboloid, shuffled, smoothed
 from sgd_diffusion.landscape.walkers import walk_ensemble
 from sgd_diffusion.results import RunDirectory, save_figure, write_atomically
-from sgd_diffusion.tables.toy_walks import MIN_AFTER
+from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER
 
 EXTENT = 2.0  # the square is [-1, 1]^2
 KINDS = ("fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid")
@@ -133,7 +133,7 @@ PRESETS = {
     "default": Options(),
     "quick": Options(landscapes=20, walkers=20, levels=8, hursts=(0.5, 1.0), learning_rates=(0.001, 0.005, 0.02),
                      noise_stds=(0.01,), phase_landscapes=5),
-    "gentle": Options(learning_rate=0.005),  # where drift down the landscape begins to outrun its roughness
+    "superdiffusive": Options(learning_rate=0.002, noise_std=0.003),  # drift down the landscape outruns noise and roughness
 }
 
 
@@ -177,7 +177,8 @@ class Landscapes:
     def regions(self, kind: str) -> np.ndarray:
         """Where walkers on one kind of surface are in the basin, (S, N, N): its own on convex ones, else the landscape's."""
         if kind in CONVEX:
-            one = wide_basin(jax.tree.map(lambda leaf: leaf[0], self.surfaces(kind, slice(1))), smoothing=self.options.smoothing)
+            surface = jax.tree.map(lambda leaf: leaf[0], self.surfaces(kind, slice(1)))
+            one = wide_basin(surface, smoothing=self.options.smoothing)
             return np.broadcast_to(one.region, (self.options.landscapes, *one.region.shape))
         return np.stack([basin.region for basin in self.basins])
 
@@ -194,8 +195,8 @@ def experiment(options: Options) -> None:
     options.check()
     directory = options.directory or pathlib.Path("runs") / f"fractal_toy-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     walks, phases, landscapes = walk(options, directory)
-    selected = walks["selected"].values
-    results = {"statistics": walks, "table": tables.toy_walks(walks, selected), "examples": examples(options, landscapes, walks)}
+    results = {"statistics": walks, "table": tables.toy_walks(walks, walks["selected"].values),
+               "examples": examples(options, landscapes, walks)}
     figures = {"fractal_toy": plots.fractal_toy(results["table"], walks, results["examples"])}
     if phases is not None:
         results["phases"] = tables.phase_diagram(phases, free_exponents(options))
@@ -274,14 +275,21 @@ def phase_walks(options: Options, index: int) -> xr.Dataset:
     dims = ("landscape", "learning_rate", "noise_std", "walker")
     return xr.Dataset(
         {"exponent": (dims, exponents(found.positions)), "first_wall_step": (dims, np.asarray(found.first_wall_step)),
-         "depth": (dims, (median - found.lowest_loss) / (median - lowest))},
+         "depth": (dims, (median - found.lowest_loss) / (median - lowest)),
+         "early_exponent": (dims[:-1], exponents(found.positions, early=True))},
         coords={"learning_rate": list(options.learning_rates), "noise_std": list(options.noise_stds)},
         attrs={"steps": options.steps}).expand_dims(hurst=[hurst])
 
 
-def exponents(positions) -> np.ndarray:
-    """Exponents of the TAMSD of paths (..., T+1, 2) on lags 10 to 100; NaN for a walker at rest."""
-    return fit_power_law(PHASE_LAGS, segment_msd(positions, PHASE_LAGS)[0]).exponent
+def exponents(positions, *, early: bool = False) -> np.ndarray:
+    """Exponents of the TAMSD of paths (..., W, T+1, 2): of every walker on lags 10 to 100, (..., W); NaN for one at rest.
+
+    Early: of the mean over walkers on lags 10 to 60 of the first 144 steps, (...).
+    """
+    if not early:
+        return fit_power_law(PHASE_LAGS, segment_msd(positions, PHASE_LAGS)[0]).exponent
+    msd = segment_msd(positions[..., : EARLY + 1, :], PHASE_LAGS[:-1])[0].mean(axis=-2)
+    return fit_power_law(PHASE_LAGS[:-1], msd).exponent
 
 
 def free_exponents(options: Options) -> np.ndarray:
@@ -291,8 +299,8 @@ def free_exponents(options: Options) -> np.ndarray:
 
 
 def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.Dataset:
-    """What the figure shows, by rule: the first selected landscape, or if none is the first of all, on which a walker came into
-    the basin after 60 steps or more without touching a wall before, and the first such walker there.
+    """What the figure shows, by rule: the first selected landscape, or if there is none the first of all, on which a walker
+    comes into the basin after 60 steps or more and without a wall, and the first such walker (`tables.walk_statistics`).
     """
     arrives = walks["path_arrives"].sel(surface="fractal").values
     chosen = np.flatnonzero(arrives & landscapes.selected)

@@ -5,20 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion.tables.toy_walks import EARLY, MIN_AFTER, MIN_BEFORE, PARTS
+from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER, MIN_BEFORE, PARTS
 
 SHARES = (("started", "start"), ("reached", "reach"), ("ended", "end"), ("walls", "walls"))
-WALKS = """Walkers in percent that start in the wide basin, reach it, end in it, meet a wall; steps of first passages from outside and
-of stays in it; exponents of the MSD before the final entry (after {before} steps or more; lags {b[0]}-{b[1]}), after it ({after} steps
-left; {a[0]}-{a[1]}), of the first {early} steps ({e[0]}-{e[1]}) and of whole paths ({w[0]}-{w[1]}); depth, 0 median and 1 lowest height.
-± from resampling landscapes. Flat: the basins of the landscapes without their heights, what geometry alone does."""
-GRADIENTS = """Excess kurtosis of the gradients of single walkers (median), of a landscape's (mean) and of all pooled; alpha of the stable
-law, of a landscape's (mean) and pooled; ln likelihood over the normal law and its p, pooled. inner: before any wall."""
-PHASES = """Percent superdiffusive/trapped/escaped at sigma = {noise:g} ({error:.0f} standard error at most); exponents of free
-walkers lie between {low:.2f} and {high:.2f} in nine of ten cases. In the figure for all noises."""
-PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 8; one landscape and path picked by hand, no error bars): superdiffusion before the
-final basin and subdiffusion in it; gradients stable rather than normal, ln likelihood ratio 39.37; exponent close to 2 on a
-convex surface (first 144 steps), subdiffusion on a shuffled one."""
+WALKS = """Walkers in percent that start in the wide basin, reach it, end in it, meet a wall; steps of first passages from
+outside and of stays in it; exponents of the MSD before the final entry ({before} steps or more before; lags {b[0]}-{b[1]}),
+after it ({after} steps left; {a[0]}-{a[1]}), of the first {early} steps ({e[0]}-{e[1]}), of whole paths ({w[0]}-{w[1]}); depth, 0
+median and 1 lowest height. ± by resampling landscapes. Flat: their basins without their heights, what geometry alone does."""
+GRADIENTS = """Excess kurtosis of the gradients of single walkers (median), of a landscape's (mean) and of all pooled; alpha of
+the stable law, of a landscape's (mean) and pooled; ln likelihood over the normal law and its p, pooled. inner: before any
+wall."""
+PHASES = """Percent superdiffusive/trapped/escaped at sigma = {noise:g} (standard error at most {error:.0f}; of free walkers 5
+are called superdiffusive and 5 trapped, outside exponents of {low:.2f} to {high:.2f}), and the exponent of the first {early}
+steps of all walkers (at most ±{early_error:.2f}). In the figure for all noises."""
+PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 8; one landscape and path picked by hand, no error bars): superdiffusion
+before the final basin and subdiffusion in it; gradients stable rather than normal, ln likelihood ratio 39.37; exponent
+close to 2 on a convex surface (first 144 steps), subdiffusion on a shuffled one."""
 
 
 def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
@@ -37,8 +39,8 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
         f"learning rate {options['learning_rate']:g}, noise {options['noise_std']:g}"
         f"{' sqrt(learning rate)' if options['noise_scaling'] == 'sqrt' else ''}, stability {options['stability']:g}, "
         f"{options['boundary']} at walls, {options['interpolant']}",
-        f"selected: {number} of {total}, whose basin covers {100 * options['min_area']:g} % of the square or more with its lowest "
-        f"point {100 * options['min_margin']:g} % of the side from the walls or more", "",
+        f"selected: {number} of {total}, whose basin covers {100 * options['min_area']:g} % of the square or more with its "
+        f"lowest point {100 * options['min_margin']:g} % of the side from the walls or more", "",
         WALKS.format(before=MIN_BEFORE, after=MIN_AFTER, early=EARLY, **ranges), "",
         f"{'':21}" + "".join(f"{title:>6}" for _, title in SHARES) + f"{'passage':>10}{'stay':>13}"
         + "".join(f"{part:>11}" for part in PARTS) + f"{'depth':>11}"]
@@ -71,13 +73,15 @@ def _phases(phases, noise):
     nearest = phases["noise_std"].values[np.abs(phases["noise_std"].values - noise).argmin()]
     here = phases.sel(noise_std=nearest)
     lines = [PHASES.format(noise=nearest, error=100 * here["share_error"].max().item(), low=phases["free_low"].item(),
-                           high=phases["free_high"].item()), "",
-             f"{'hurst':>6}" + "".join(f"{f'eta {rate:g}':>13}" for rate in here["learning_rate"].values)]
+                           high=phases["free_high"].item(), early=EARLY,
+                           early_error=here["early_exponent_error"].max().item()), "",
+             f"{'hurst':>6}" + "".join(f"{f'eta {rate:g}':>16}" for rate in here["learning_rate"].values)]
     for hurst in here["hurst"].values:
         shares = (here["share"].sel(hurst=hurst, learning_rate=rate) for rate in here["learning_rate"].values)
         cells = ["/".join(f"{100 * share.sel(fate=fate).item():.0f}" for fate in ("superdiffusive", "trapped", "escaped"))
                  for share in shares]
-        lines.append(f"{hurst:6g}" + "".join(f"{cell:>13}" for cell in cells))
+        early = here["early_exponent"].sel(hurst=hurst).values
+        lines.append(f"{hurst:6g}" + "".join(f"{f'{cell} {value:.2f}':>16}" for cell, value in zip(cells, early, strict=True)))
     return lines
 
 

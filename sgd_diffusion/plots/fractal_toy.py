@@ -4,7 +4,7 @@ import numpy as np
 
 from sgd_diffusion.analysis.stable import fits, law
 from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, letter
-from sgd_diffusion.tables.toy_walks import EARLY, GRADIENT_EDGES, PARTS
+from sgd_diffusion.tables.walk_statistics import EARLY, GRADIENT_EDGES, PARTS
 
 __all__ = ["fractal_toy", "walker_animation"]
 
@@ -107,7 +107,8 @@ def _places(example):
 
 def _landscape_panel(axis, example, *, basin=False, steps=None):
     """Contours; the path's first steps in colours of time."""
-    every = max(example.sizes["row"] // SHOWN_POINTS, 1)
+    every = max(example.sizes["row"] // SHOWN_POINTS, 1)  # divides the cells of a side of 2^n + 1 points if it is a power of 2
+    every = 2 ** (every.bit_length() - 1)
     heights = example["height"].transpose("row", "column").values[::every, ::every]
     xs, ys = (places[::every] for places in _places(example))
     axis.contourf(xs, ys, heights.T, LEVELS, cmap="viridis")
@@ -118,7 +119,9 @@ def _landscape_panel(axis, example, *, basin=False, steps=None):
     if len(path) > 1:
         _path(axis, path, np.arange(len(path) - 1), "magma", linewidth=0.6)
         axis.plot(*path[0], marker="o", markersize=3, color="#E69F00", markeredgecolor="black", markeredgewidth=0.4)
-    axis.set(xlabel="x", ylabel="y", aspect="equal", xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
+    half = example.attrs["extent"] / 2
+    axis.set(xlabel="x", ylabel="y", aspect="equal", xlim=(-half, half), ylim=(-half, half), xticks=(-half, 0, half),
+             yticks=(-half, 0, half))
 
 
 def _path(axis, path, values, cmap, **style):
@@ -188,7 +191,7 @@ def _gradient_panel(axis, statistics):
     normal = np.exp(-((x - sample.mean()) ** 2) / (2 * sample.var())) / np.sqrt(2 * np.pi * sample.var())
     axis.plot(x, normal, color="0.5", linewidth=0.8, linestyle=(0, (1, 1.2)), label="normal")
     axis.set(yscale="log", xlabel="gradient component", ylabel="density")
-    axis.set_ylim(1e-4, 100 * axis.get_ylim()[1])
+    axis.set_ylim(1e-4, 50 * axis.get_ylim()[1])
     axis.legend(loc="upper center", fontsize=5.5, ncols=2)
 
 

@@ -13,8 +13,8 @@ def phase_diagram(phases):
     """Shares of walkers by fate, and depth reached, for every noise in a row of its own.
 
     From left to right: the shares that are superdiffusive, trapped and escaped, by Hurst exponent of the landscape (rows) and
-    learning rate (columns), with numbers in percent; what is left is diffusive. Then the mean depth, 0 at the median height of a
-    landscape and 1 at its lowest point.
+    learning rate (columns), with numbers in percent; what is left is diffusive. Then the exponent of the mean MSD of all
+    walkers in their first 144 steps, and the mean depth, 0 at the median height of a landscape and 100 % at its lowest point.
 
     Args:
         phases: :func:`~sgd_diffusion.tables.phase_diagram`.
@@ -28,30 +28,32 @@ def phase_diagram(phases):
     noises = phases["noise_std"].values
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 1.35 * len(noises)), dpi=200, layout="constrained")
-        axes = figure.subplots(len(noises), len(SHOWN) + 1, squeeze=False, sharex=True, sharey=True)
+        axes = figure.subplots(len(noises), len(SHOWN) + 2, squeeze=False, sharex=True, sharey=True)
         for row, noise in zip(axes, noises, strict=True):
             here = phases.sel(noise_std=noise)
             for axis, fate in zip(row, SHOWN, strict=False):
-                _cells(axis, here["share"].sel(fate=fate), "magma_r", (0, 1))
-            _cells(row[-1], here["depth"], "viridis_r", (0, 1))
+                _cells(axis, 100 * here["share"].sel(fate=fate), "magma_r", (0, 100), "{:.0f}")
+            _cells(row[-2], here["early_exponent"], "PuOr_r", (0, 2), "{:.2f}")
+            _cells(row[-1], 100 * here["depth"], "viridis_r", (0, 100), "{:.0f}")
             row[0].set_ylabel(rf"$\sigma$ = {noise:g}" + "\nHurst exponent")
-        for axis, name in zip(axes[0], (*SHOWN, "depth"), strict=True):
-            axis.set_title(f"{name} (%)", loc="right")
+        for axis, name in zip(axes[0], (*(f"{fate} %" for fate in SHOWN), "early exponent", "depth %"), strict=True):
+            axis.set_title(name, loc="right", fontsize=7)
         for axis in axes[-1]:
             axis.set_xlabel("learning rate")
         letter(axes)
     return figure
 
 
-def _cells(axis, values, cmap, limits):
-    """A cell for every roughness and learning rate, with its value in percent."""
+def _cells(axis, values, cmap, limits, number):
+    """A cell for every roughness and learning rate, with its value."""
     values = values.transpose("hurst", "learning_rate")
     grid = values.values
-    axis.imshow(grid, origin="lower", aspect="auto", cmap=cmap, vmin=limits[0], vmax=limits[1])
+    image = axis.imshow(grid, origin="lower", aspect="auto", cmap=cmap, vmin=limits[0], vmax=limits[1])
     for (row, column), value in np.ndenumerate(grid):
         if np.isfinite(value):
-            axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=5,
-                      color="white" if value > 0.5 else "black")
+            red, green, blue, _ = image.cmap(image.norm(value))
+            color = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
+            axis.text(column, row, number.format(value), ha="center", va="center", fontsize=4.2, color=color)
     axis.set_xticks(range(grid.shape[1]), [f"{rate:g}" for rate in values["learning_rate"].values], rotation=90)
     axis.set_yticks(range(grid.shape[0]), [f"{hurst:g}" for hurst in values["hurst"].values])
     axis.tick_params(length=0)

@@ -5,6 +5,7 @@ from sgd_diffusion.tables.fractal_path import fractal_path
 from sgd_diffusion.tables.gradient_tails import gradient_tails
 from sgd_diffusion.tables.loss_surface import loss_surface
 from sgd_diffusion.tables.phase_diagram import phase_diagram
-from sgd_diffusion.tables.toy_walks import toy_walks, walk_statistics
+from sgd_diffusion.tables.toy_walks import toy_walks
+from sgd_diffusion.tables.walk_statistics import walk_statistics
 
 __all__ = ["exponents", "fractal_path", "gradient_tails", "loss_surface", "phase_diagram", "toy_walks", "walk_statistics"]

@@ -20,13 +20,14 @@ def phase_diagram(walks, free_exponents):
 
     Args:
         walks: dataset with ``exponent``, ``first_wall_step`` (beyond the last step for never) and ``depth``, each
-            (hurst, landscape, learning_rate, noise_std, walker), and the attribute ``steps``.
+            (hurst, landscape, learning_rate, noise_std, walker), ``early_exponent``, that of the mean MSD of all walkers of a
+            landscape in their first steps, without the last dimension, and the attribute ``steps``.
         free_exponents: (W,) exponents of free walkers.
 
     Returns:
         Dataset along (hurst, learning_rate, noise_std): ``share`` (fate, ...) of the walkers and its ``share_error``, the
-        standard error over landscapes; ``depth`` and ``depth_error``; ``exponent`` and ``exponent_error`` of the walkers that
-        have not escaped, mean over the landscapes with such walkers; and the bounds ``free_low`` and ``free_high``.
+        standard error over landscapes; ``depth``, ``early_exponent`` and, of the walkers that have not escaped, ``exponent``,
+        all with errors likewise; and the bounds ``free_low`` and ``free_high``.
     """
     low, high = np.quantile(free_exponents, (0.05, 0.95))
     escaped = walks["first_wall_step"] <= walks.attrs["steps"]
@@ -36,6 +37,7 @@ def phase_diagram(walks, free_exponents):
     shares = xr.concat([fates[name].mean("walker") for name in FATES], "fate").assign_coords(fate=list(FATES))
     found = {}
     for name, values in (("share", shares), ("depth", walks["depth"].mean("walker")),
+                         ("early_exponent", walks["early_exponent"]),
                          ("exponent", exponent.where(~escaped).mean("walker"))):
         average = ensemble_average(values.values, axis=values.get_axis_num("landscape"))
         dims = [dim for dim in values.dims if dim != "landscape"]

@@ -1,4 +1,4 @@
-"""Walkers on toy landscapes in numbers: when they come into the wide basin, how they move before and after, what they feel."""
+"""Walkers on toy landscapes in numbers, all landscapes beside the selected ones."""
 
 import jax
 import numpy as np
@@ -6,78 +6,15 @@ import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.scaling import fit_power_law
-from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable import fits
 from sgd_diffusion.analysis.stable.comparison import compare_with_normal
-from sgd_diffusion.landscape.passages import final_entry, first_passage, stays
+from sgd_diffusion.tables.walk_statistics import LAGS, PARTS, SAMPLE
 
-__all__ = ["GRADIENT_EDGES", "LAGS", "MIN_AFTER", "MIN_BEFORE", "PARTS", "toy_walks", "walk_statistics"]
+__all__ = ["toy_walks"]
 
-LAGS = np.array([1, 2, 3, 4, 6, 8, 10, 14, 20, 28, 40, 60, 100, 200, 500])
-# Parts of a path, with their largest lag and the lags of the fit.
-PARTS = {"before": (20, (4, 20)), "after": (100, (10, 100)), "early": (60, (10, 60)), "whole": (500, (10, 100))}
-MIN_BEFORE = 60  # steps before the final entry into the basin, three times the largest lag of that part
-MIN_AFTER = 300  # steps after it, likewise
-EARLY = 144  # steps of the early part, as in the published figure
-GRADIENT_EDGES = np.linspace(-5, 5, 51)
-SAMPLE = 2000  # gradient components kept of each landscape
-POOLED = 10_000  # of all landscapes together, equally many of each
+POOLED = 10_000  # gradient components of all landscapes together, equally many of each
 REPLICATES = 200
 MIN_LANDSCAPES, BLOCKS = 3, 20  # of a bootstrap of pooled gradients
-
-
-def walk_statistics(walks, *, seed=0):
-    """What is measured of every walker and landscape, without the paths.
-
-    The final basin is that of the data; a walker enters it for good at its final entry, the step from which on it stays
-    until the end. Its path *before* counts if it took at least 60 steps, *after* if at least 300 are left (so that the
-    largest lags are a third of both); *early* are the first 144 steps and *whole* is all of it. Walkers weigh the same.
-
-    Args:
-        walks: dataset with ``position`` (landscape, walker, step, axis), ``gradient`` (the same), ``inside`` (landscape,
-            walker, step) whether in the basin, ``first_wall_step`` (landscape, walker), beyond the last step for never,
-            and ``lowest_loss``; of the surfaces ``median_height`` and ``lowest_height`` (landscape).
-        seed: of the choice of gradient components that are kept.
-
-    Returns:
-        Dataset with
-
-        - ``msd`` (part, landscape, lag), mean over the walkers that have the part, and their number ``walkers`` (part,
-          landscape);
-        - (landscape, walker): ``first_passage``, ``final_entry``, ``first_wall_step``, times, beyond the last step for never;
-          ``depth``, (median - lowest visited)/(median - lowest) of the surface; ``gradient_kurtosis``, excess, of both
-          components;
-        - (landscape): ``steps_inside`` and ``exits`` of the basin, whose ratio is the mean stay; ``path`` (landscape, step,
-          axis) of one walker, the first that came into the basin after 60 steps or more without having met a wall, else the first
-          of all, with its number ``path_walker``, its final entry ``path_entry``, and ``path_arrives``, whether there was one;
-        - with ``visits`` in front, for ``all`` points and for those ``inner`` ones before any contact with a wall:
-          ``gradient_std``, ``gradient_excess`` and ``gradient_alpha`` (of the stable law, landscape), ``gradient_counts`` (landscape, bin) between the
-          ``GRADIENT_EDGES`` and ``gradient_sample`` (landscape, sample), 2000 components at random.
-    """
-    steps = walks.sizes["step"] - 1
-    position, gradient = (walks[name].transpose("landscape", "walker", "step", "axis").values for name in ("position", "gradient"))
-    inside = walks["inside"].transpose("landscape", "walker", "step").values
-    first_wall = walks["first_wall_step"].transpose("landscape", "walker").values
-    entry = final_entry(inside)
-    found = {
-        "first_passage": (("landscape", "walker"), first_passage(inside)),
-        "final_entry": (("landscape", "walker"), entry),
-        "first_wall_step": (("landscape", "walker"), first_wall),
-        "depth": (walks["median_height"] - walks["lowest_loss"]) / (walks["median_height"] - walks["lowest_height"]),
-    }
-    there = [stays(one) for one in inside]
-    found["steps_inside"] = ("landscape", [one.duration.sum() for one in there])
-    found["exits"] = ("landscape", [one.left.sum() for one in there])
-    found |= _displacements(position, entry, steps)
-    found |= _example_paths(position, entry, first_wall, steps)
-    found["gradient_kurtosis"] = (("landscape", "walker"), _excess(gradient.reshape(*gradient.shape[:2], -1)))
-    inner = np.arange(steps + 1) < first_wall[..., None]
-    visits = [_gradients(gradient, kept, np.random.default_rng(seed)) for kept in (np.ones_like(inner), inner)]
-    found |= {name: (("visits", *dims), np.stack([visit[name] for visit in visits]))
-              for name, dims in (("gradient_std", ("landscape",)), ("gradient_excess", ("landscape",)),
-                                 ("gradient_alpha", ("landscape",)),
-                                 ("gradient_counts", ("landscape", "bin")), ("gradient_sample", ("landscape", "sample")))}
-    return xr.Dataset(found, coords={"lag": LAGS, "part": list(PARTS), "visits": ["all", "inner"]}, attrs={"steps": steps})
 
 
 def toy_walks(statistics, selected, *, seed=0):
@@ -95,8 +32,8 @@ def toy_walks(statistics, selected, *, seed=0):
         Dataset along ``surface`` and ``selection`` ("all", "selected"), each number with its error as NAME_error:
         ``exponent`` (..., part) and the mean ``msd`` (..., part, lag); the shares of walkers ``started``, ``reached`` and
         ``ended`` in the basin and ``walls`` that met a wall; ``passage``, the mean first passage of those that came, not
-        from within; ``stay``, the mean stay in the basin in steps; ``depth``; with ``visits``: ``excess`` kurtosis and ``alpha``
-        of the stable law of pooled gradients, mean ``landscape_excess`` and ``landscape_alpha`` over landscapes, and
+        from within; ``stay``, the mean stay in the basin in steps; ``depth``; with ``visits``: ``excess`` kurtosis and
+        ``alpha`` of the stable law of pooled gradients, mean ``landscape_excess`` and ``landscape_alpha`` over landscapes, and
         ``likelihood_ratio`` and ``p_value`` against the normal law of the pooled ones; ``walker_excess``, the median over
         walkers. NaN where nothing is left.
     """
@@ -110,58 +47,11 @@ def toy_walks(statistics, selected, *, seed=0):
     names = next(iter(rows.values()))
     data = {}
     for name, (dims, _) in names.items():
-        values = np.stack([np.stack([rows[kind, number][name][1] for number in (0, 1)]) for kind in statistics["surface"].values])
-        data[name] = (("surface", "selection", *dims), values)
+        values = [[rows[kind, number][name][1] for number in (0, 1)] for kind in statistics["surface"].values]
+        data[name] = (("surface", "selection", *dims), np.array(values))
     coords = {"surface": statistics["surface"].values, "selection": ["all", "selected"], "part": statistics["part"].values,
               "lag": statistics["lag"].values, "visits": statistics["visits"].values}
     return xr.Dataset(data, coords=coords)
-
-
-def _displacements(position, entry, steps):
-    msd, walkers = [], []
-    for part, (largest, _) in PARTS.items():
-        first, last, kept = {
-            "before": (0, entry, (entry >= MIN_BEFORE) & (entry <= steps)),
-            "after": (entry, steps, entry <= steps - MIN_AFTER),
-            "early": (0, min(EARLY, steps), np.ones_like(entry, bool)),
-            "whole": (0, steps, np.ones_like(entry, bool)),
-        }[part]
-        lags = LAGS[LAGS <= min(largest, steps // 2)]
-        curves = np.full((*entry.shape, len(LAGS)), np.nan)
-        curves[..., : len(lags)], _ = segment_msd(position, lags, first=first, last=last)
-        average = ensemble_average(np.where(kept[..., None], curves, np.nan), axis=1)
-        msd.append(average.mean)
-        walkers.append(kept.sum(axis=1))
-    return {"msd": (("part", "landscape", "lag"), np.stack(msd)), "walkers": (("part", "landscape"), np.stack(walkers))}
-
-
-def _example_paths(position, entry, first_wall, steps):
-    """Of each landscape the first walker that has a part before its final entry, which no wall has disturbed; else the first."""
-    arrives = (entry >= MIN_BEFORE) & (entry <= steps) & (first_wall > entry)
-    walker = arrives.argmax(axis=1)
-    landscape = np.arange(len(position))
-    return {"path": (("landscape", "step", "axis"), position[landscape, walker]), "path_walker": ("landscape", walker),
-            "path_entry": ("landscape", entry[landscape, walker]), "path_arrives": ("landscape", arrives.any(axis=1))}
-
-
-def _excess(values):
-    """Excess kurtosis along the last axis, NaN where nothing varies."""
-    deviations = values - values.mean(axis=-1, keepdims=True, dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (deviations**4).mean(axis=-1) / (deviations**2).mean(axis=-1) ** 2 - 3
-
-
-def _gradients(gradient, kept, random):
-    found = {"gradient_std": [], "gradient_excess": [], "gradient_counts": [], "gradient_sample": []}
-    for values, mask in zip(gradient, kept, strict=True):
-        values = values[mask].ravel().astype(np.float64)
-        found["gradient_std"].append(values.std() if values.size else np.nan)
-        found["gradient_excess"].append(_excess(values) if values.size else np.nan)
-        found["gradient_counts"].append(np.histogram(values, GRADIENT_EDGES)[0])
-        chosen = random.choice(values, SAMPLE, replace=values.size < SAMPLE) if values.size else np.full(SAMPLE, np.nan)
-        found["gradient_sample"].append(chosen)
-    found["gradient_alpha"] = np.asarray(fits.fit(np.array(found["gradient_sample"])).alpha)
-    return {name: np.array(values) for name, values in found.items()}
 
 
 def _row(statistics, chosen, resampled):
