@@ -10,8 +10,8 @@ from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER, MIN_BEFORE, P
 SHARES = (("started", "start"), ("reached", "reach"), ("ended", "end"), ("walls", "walls"))
 WALKS = """Walkers in percent that start in the wide basin, reach it, end in it, meet a wall; steps of first passages from
 outside and of stays in it; exponents of the MSD before the final entry ({before} steps or more before; lags {b[0]}-{b[1]}),
-after it ({after} steps left; {a[0]}-{a[1]}), of the first {early} steps ({e[0]}-{e[1]}), of whole paths ({w[0]}-{w[1]}); depth, 0
-median and 1 lowest height. ± by resampling landscapes. Flat: their basins without their heights, what geometry alone does."""
+after it ({after} steps left; {a[0]}-{a[1]}), of the first {early} steps ({e[0]}-{e[1]}), of whole paths ({w[0]}-{w[1]});
+depth, 0 median and 1 lowest height. ± by resampling landscapes. Flat: their basins without their heights, a control."""
 GRADIENTS = """Excess kurtosis of the gradients of single walkers (median), of a landscape's (mean) and of all pooled; alpha of
 the stable law, of a landscape's (mean) and pooled; ln likelihood over the normal law and its p, pooled. inner: before any
 wall."""
@@ -42,7 +42,7 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
         f"selected: {number} of {total}, whose basin covers {100 * options['min_area']:g} % of the square or more with its "
         f"lowest point {100 * options['min_margin']:g} % of the side from the walls or more", "",
         WALKS.format(before=MIN_BEFORE, after=MIN_AFTER, early=EARLY, **ranges), "",
-        f"{'':21}" + "".join(f"{title:>6}" for _, title in SHARES) + f"{'passage':>10}{'stay':>13}"
+        f"{'':21}" + "".join(f"{title:>6}" for _, title in SHARES) + f"{'passage':>10}{'stay':>18}"
         + "".join(f"{part:>11}" for part in PARTS) + f"{'depth':>11}"]
     rows = [(kind, selection) for kind in table["surface"].values for selection in table["selection"].values
             if selection == "all" or kind in ("fractal", "smoothed", "flat")]
@@ -59,7 +59,7 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
 def _walks(row, name):
     cells = "".join(f"{100 * row[share].item():6.0f}" for share, _ in SHARES)
     exponents = "".join(f"{_with_error(row.sel(part=part), 'exponent'):>11}" for part in PARTS)
-    return (f"{name:21}{cells}{_with_error(row, 'passage', '.0f'):>10}{_with_error(row, 'stay', '.3g'):>13}{exponents}"
+    return (f"{name:21}{cells}{_with_error(row, 'passage', '.0f'):>10}{_with_error(row, 'stay', '.3g'):>18}{exponents}"
             f"{_with_error(row, 'depth'):>11}")
 
 

@@ -157,13 +157,13 @@ def _parts_panel(axis, table):
             label = f"{part}, {selection}: {_exponent(one)}"
             axis.errorbar(one["lag"], one["msd"], one["msd_error"], color=color, marker=marker, markersize=3, linestyle="none",
                           elinewidth=0.6, markeredgewidth=0.6, label=label, **(face if face["markerfacecolor"] else {}))
-    lags = np.array([1, 100])
-    first = here["msd"].sel(part="before", selection="all", lag=1).item()
-    axis.plot(lags, 0.6 * first * lags, linestyle="--", **GUIDE)
-    axis.annotate("1", (lags[-1], 0.6 * first * lags[-1]), (2, 0), textcoords="offset points", va="center", **NOTE)
     axis.set(xscale="log", yscale="log", xlabel="lag (steps)", ylabel="MSD")
+    lags, first = np.array([1, 100]), here["msd"].sel(part=["before", "after"], lag=1).min().item()
+    if first > 0:
+        axis.plot(lags, 0.6 * first * lags, linestyle="--", **GUIDE)
+        axis.annotate("1", (lags[-1], 0.6 * first * lags[-1]), (2, 0), textcoords="offset points", va="center", **NOTE)
+        axis.set_ylim(bottom=0.15 * first)
     axis.legend(loc="lower right", fontsize=5.5)
-    axis.set_ylim(bottom=0.15 * first)
 
 
 def _exponent(one):

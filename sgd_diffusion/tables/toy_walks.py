@@ -12,9 +12,9 @@ from sgd_diffusion.tables.walk_statistics import LAGS, PARTS, SAMPLE
 
 __all__ = ["toy_walks"]
 
-POOLED = 10_000  # gradient components of all landscapes together, equally many of each
-REPLICATES = 200
-MIN_LANDSCAPES, BLOCKS = 3, 20  # of a bootstrap of pooled gradients
+POOLED = 5000  # gradient components of all landscapes together, equally many of each
+REPLICATES, STABLE_REPLICATES = 200, 20  # resamplings of the landscapes, of pooled gradients
+MIN_LANDSCAPES, BLOCKS = 3, 20  # of landscapes, for pooled gradients
 
 
 def toy_walks(statistics, selected, *, seed=0):
@@ -116,7 +116,8 @@ def _stable(samples, chosen):
         pooled, landscape = (np.resize(values, POOLED) for values in (
             each[:, :share].ravel(), np.repeat(np.arange(len(each)) * blocks // len(each), min(share, SAMPLE))))
         fit = fits.fit(pooled)
-        replicates = fits.block_bootstrap(jax.random.key(0), pooled, fit, times=landscape, num_times=blocks, num_blocks=blocks)
+        replicates = fits.block_bootstrap(jax.random.key(0), pooled, fit, times=landscape, num_times=blocks,
+                                          num_resamples=STABLE_REPLICATES, num_blocks=blocks)
         test = compare_with_normal(pooled, fit, num_blocks=blocks)
         for name, value in (("alpha", fit.alpha), ("alpha_error", np.std(np.asarray(replicates.alpha))),
                             ("likelihood_ratio", test.log_likelihood_ratio), ("p_value", test.p_value)):

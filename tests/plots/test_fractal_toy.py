@@ -23,7 +23,8 @@ def study():
     sample = random.normal(size=(6, 2, 5, 200))
     counts = np.apply_along_axis(lambda values: np.histogram(values, GRADIENT_EDGES)[0], -1, sample)
     gradients = ("surface", "visits", "landscape")
-    statistics = xr.Dataset({"gradient_counts": ((*gradients, "bin"), counts), "gradient_sample": ((*gradients, "sample"), sample),
+    statistics = xr.Dataset({"gradient_counts": ((*gradients, "bin"), counts),
+                             "gradient_sample": ((*gradients, "sample"), sample),
                              "depth": (("landscape", "walker"), np.ones((5, 3)))},
                             coords={"surface": SURFACES, "visits": ["all", "inner"]}, attrs={"steps": 50})
     side = np.linspace(-1, 1, 65)

@@ -15,7 +15,7 @@ EXPONENTS = [1.4, 0.5, 1.0, 0.8]
 
 @pytest.fixture(scope="module")
 def statistics():
-    """One kind of surface: power laws of scattered prefactors, steeper on selected landscapes; normal gradients of other scales."""
+    """One surface: power laws of scattered prefactors, steeper on selected landscapes; normal gradients of two scales."""
     random = np.random.default_rng(0)
     prefactor = np.exp(0.3 * random.normal(size=(len(PARTS), LANDSCAPES, 1)))
     exponent = np.array(EXPONENTS)[:, None, None] + 0.1 * SELECTED[:, None]
