@@ -228,11 +228,11 @@ def walk(options: Options, directory: pathlib.Path):
         landscapes = Landscapes(options)
         parts = [functools.partial(walks_on, options, landscapes, kind) for kind in KINDS]
         parts += [functools.partial(phase_walks, options, index) for index in range(len(options.hursts))]
-        found = run.load_windows()
+        finished = len(run.load_windows())
         for index, part in enumerate(tqdm(parts, desc="walks", unit=" parts")):
-            if index >= len(found):
-                found.append(part())
-                run.save_window(index, found[-1])
+            if index >= finished:
+                run.save_window(index, part())
+        found = run.load_windows()
     join = functools.partial(xr.concat, data_vars="minimal", coords="minimal", compat="override", join="exact",
                              combine_attrs="override")
     walks = join(found[: len(KINDS)], "surface")
