@@ -15,28 +15,23 @@ import pathlib
 from typing import Annotated, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 import xarray as xr
 from tqdm import tqdm
 
 from experiments import command_line, summaries
+from experiments.toy_landscapes import EXTENT, KINDS, Landscapes, diamond_squares, key
 from experiments.training import RunOptions
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.processes import brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.basins import wide_basin
-from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_square, paraboloid, shuffled, smoothed
 from sgd_diffusion.landscape.walkers import walk_ensemble
 from sgd_diffusion.results import RunDirectory, save_figure, write_atomically
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER
 
-EXTENT = 2.0  # the square is [-1, 1]^2
-KINDS = ("fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid")
-CONVEX = ("cone", "paraboloid")  # their walkers start in a corner, from where they have a way to go
 PHASE_LAGS = np.array([10, 14, 20, 28, 40, 60, 100])
 FREE_WALKERS = 2000
 MIN_STEPS = 2 * MIN_AFTER
@@ -137,59 +132,6 @@ PRESETS = {
 }
 
 
-class Landscapes:
-    """Landscapes of an experiment, their controls, wide basins, and the starts of walkers; made when asked for."""
-
-    def __init__(self, options: Options):
-        self.options = options
-        surface_key, walk_key, shuffle_key, self._start_key = jax.random.split(jax.random.key(options.seed), 4)
-        self._surface_keys, self.walk_keys, self._shuffle_keys = (
-            jax.random.split(key, options.landscapes) for key in (surface_key, walk_key, shuffle_key))
-
-    def surfaces(self, kind: str, which: slice = slice(None)) -> Surface:
-        """Surfaces of one kind, heights (S, N, N)."""
-        options = self.options
-        if kind in CONVEX:
-            one = {"cone": cone, "paraboloid": paraboloid}[kind](2**options.levels + 1, extent=EXTENT)
-            return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(self.walk_keys[which]), *leaf.shape)), one)
-        rough = _diamond_squares(options, options.hurst)(self._surface_keys[which])
-        if kind == "smoothed":
-            std = options.smoothing * 2**options.levels
-            return jax.jit(functools.partial(jax.lax.map, lambda surface: smoothed(surface, std)))(rough)
-        if kind == "shuffled":
-            return jax.jit(functools.partial(jax.lax.map, lambda inputs: shuffled(
-                *inputs, smoothing=options.shuffled_smoothing, power=options.shuffled_power)))(
-                    (self._shuffle_keys[which], rough))
-        return rough if kind == "fractal" else rough._replace(heights=jnp.zeros_like(rough.heights))
-
-    @functools.cached_property
-    def basins(self) -> list:
-        """The wide basins of the fractal landscapes."""
-        return [wide_basin(Surface(heights, EXTENT), smoothing=self.options.smoothing)
-                for heights in self.surfaces("fractal").heights]
-
-    @functools.cached_property
-    def selected(self) -> np.ndarray:
-        """Which landscapes have a wide minimum."""
-        return np.array([basin.area >= self.options.min_area and basin.margin >= self.options.min_margin * EXTENT
-                         for basin in self.basins])
-
-    def regions(self, kind: str) -> np.ndarray:
-        """Where walkers on one kind of surface are in the basin, (S, N, N): its own on convex ones, else the landscape's."""
-        if kind in CONVEX:
-            surface = jax.tree.map(lambda leaf: leaf[0], self.surfaces(kind, slice(1)))
-            one = wide_basin(surface, smoothing=self.options.smoothing)
-            return np.broadcast_to(one.region, (self.options.landscapes, *one.region.shape))
-        return np.stack([basin.region for basin in self.basins])
-
-    def starts(self, kind: str) -> jax.Array:
-        """Starts of the walkers, (S, W, 2): the same on all but convex surfaces, where it is the corner."""
-        shape = (self.options.landscapes, self.options.walkers, 2)
-        if kind in CONVEX:
-            return jnp.full(shape, EXTENT / 2)
-        return jax.random.uniform(self._start_key, shape, minval=-EXTENT / 2, maxval=EXTENT / 2)
-
-
 def experiment(options: Options) -> None:
     """Walk, measure, and leave statistics, figures and a summary in the run directory."""
     options.check()
@@ -264,9 +206,9 @@ def walks_on(options: Options, landscapes: Landscapes, kind: str) -> xr.Dataset:
 
 def phase_walks(options: Options, index: int) -> xr.Dataset:
     """Exponents, exits and depths of walkers on landscapes of one roughness, for the phase diagram."""
-    surface_key, walk_key, start_key = jax.random.split(jax.random.fold_in(jax.random.key(options.seed), index), 3)
+    surface_key, walk_key, start_key = jax.random.split(jax.random.fold_in(key(options, "phases"), index), 3)
     hurst, count = options.hursts[index], options.phase_landscapes
-    surfaces = _diamond_squares(options, hurst)(jax.random.split(surface_key, count))
+    surfaces = diamond_squares(options, hurst)(jax.random.split(surface_key, count))
     starts = jax.random.uniform(start_key, (count, options.phase_walkers, 2), minval=-EXTENT / 2, maxval=EXTENT / 2)
     found = _ensemble(options)(jax.random.split(walk_key, count), surfaces, starts, regions=None,
                                learning_rates=list(options.learning_rates), noise_stds=list(options.noise_stds))
@@ -294,7 +236,7 @@ def exponents(positions, *, early: bool = False) -> np.ndarray:
 
 def free_exponents(options: Options) -> np.ndarray:
     """Those of as many steps without a landscape or walls."""
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(options.seed), len(options.hursts)), FREE_WALKERS)
+    keys = jax.random.split(key(options, "free walkers"), FREE_WALKERS)
     return exponents(jax.vmap(lambda key: brownian(key, options.steps, 2))(keys))
 
 
@@ -313,13 +255,6 @@ def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.
                       attrs={"landscape": index, "selected": int(landscapes.selected[index]), "extent": EXTENT,
                              "walker": int(here["path_walker"].sel(surface="fractal")),
                              "final_entry": int(here["path_entry"].sel(surface="fractal"))})
-
-
-@functools.cache
-def _diamond_squares(options: Options, hurst: float):
-    """Landscapes from keys."""
-    return jax.jit(functools.partial(jax.lax.map, lambda key: diamond_square(
-        key, options.levels, roughness=options.roughness, hurst=hurst, extent=EXTENT)))
 
 
 @functools.cache

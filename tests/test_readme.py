@@ -24,7 +24,7 @@ def outputs():
 
 
 def test_examples_are_short_and_print_something(outputs):
-    assert len(outputs) == 5
+    assert len(outputs) == 6
     assert all(len([line for line in example.splitlines() if line.strip()]) <= 12 for example in EXAMPLES)
     assert all(output.strip() for output in outputs)
 
@@ -52,3 +52,10 @@ def test_the_eigenvalues_of_the_example_are_those_of_the_regression(outputs):
     # of 500 samples in 20 dimensions, 2 (1 +- sqrt(20 / 500))^2, the edges of Marchenko and Pastur's law
     assert len(values) == 3 and 2 < values[2] < values[0] < 2 * 1.2**2 * 1.1
     assert outputs[3].strip().endswith("True")
+
+
+def test_the_walkers_of_the_example_meet_walls_more_often_with_the_larger_learning_rate(outputs):
+    shape, shares = re.fullmatch(r"\((.*)\) met a wall: \[(.*)\]", outputs[4].strip()).groups()
+    assert shape == "4, 2, 1, 50, 51, 2"
+    small, large = map(float, shares.split())
+    assert 0 < small < large <= 1

@@ -8,7 +8,8 @@ import pytest
 import xarray as xr
 
 from experiments import fractal_toy
-from experiments.fractal_toy import KINDS, Landscapes, Options
+from experiments.fractal_toy import Options
+from experiments.toy_landscapes import KINDS, Landscapes
 
 TINY = ["--levels", "5", "--landscapes", "10", "--walkers", "4", "--steps", "600", "--hursts", "0.5", "1", "--learning-rates",
         "0.01", "0.02", "--noise-stds", "0.01", "--phase-landscapes", "2", "--phase-walkers", "3"]
