@@ -27,6 +27,7 @@ from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.processes import brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
+from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.walkers import walk_ensemble
 from sgd_diffusion.results import RunDirectory, save_figure, write_atomically
@@ -56,7 +57,7 @@ class Options(RunOptions):
     noise_scaling: Literal["none", "sqrt"] = "none"
     """none: noise as given, the published convention; sqrt: times the square root of the learning rate."""
     stability: float = 2.0
-    """Stability index alpha of the noise; 2 is normal."""
+    """Stability index alpha of the noise, from 0.3 on; 2 is normal."""
     boundary: Literal["reject", "reflect", "periodic"] = "reject"
     """At the walls: noise is redrawn, paths are mirrored, or opposite sides are one."""
     interpolant: Literal["bilinear", "bicubic"] = "bilinear"
@@ -117,8 +118,8 @@ class Options(RunOptions):
             values = getattr(self, name)
             if len(set(values)) < len(values) or (not values and name != "hursts"):
                 raise InputError(f"Parameter '{name}'={values} is empty or has a value twice. Expected different numbers.")
-        if not 0 < self.stability <= 2:
-            raise InputError(f"Parameter 'stability'={self.stability} is out of range. Expected a number above 0, at most 2.")
+        if not MIN_ALPHA <= self.stability <= 2:
+            raise InputError(f"Parameter 'stability'={self.stability} is out of range. Expected a number in {MIN_ALPHA}..2.")
         if not 0 < self.smoothing < 0.5:
             raise InputError(f"Parameter 'smoothing'={self.smoothing} is out of range. Expected a share of the side between 0 "
                              "and 0.5.")

@@ -23,15 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion.analysis.stable.isotropic import stable_root
+from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.interpolation import half_sides, interpolator
+from sgd_diffusion.landscape.walls import BOUNDARIES
 
-__all__ = ["BOUNDARIES", "Walk", "walk", "walk_ensemble"]
-
-SQRT_2 = np.float32(np.sqrt(2))
-FAR = 3.0  # standard deviations; beyond, float32 tells tail probabilities from 1 too coarsely
-BELOW_1 = np.float32(1 - 2.0**-24)  # the largest argument that the inverse error function takes in float32
-SMALLEST_STD = 1e-6  # of half the side: an interval in units of no noise at all would have no bounds
+__all__ = ["Walk", "walk", "walk_ensemble"]
 
 
 class Walk(NamedTuple):
@@ -81,7 +78,7 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
         steps: T, known before tracing.
         boundary: ``"reject"``, ``"reflect"`` or ``"periodic"``.
         interpolant: ``"bilinear"`` or ``"bicubic"``.
-        stability: stability index alpha of the noise, in (0, 2], known before tracing.
+        stability: stability index alpha of the noise, in 0.3..2, known before tracing.
         sqrt_scaling: whether the noise of a step is sqrt(eta) sigma, as in the Euler-Maruyama scheme of
             dw = -grad L dt + sigma dB with time steps of eta; sigma then has the unit of extent/sqrt(eta).
         every: k, which positions are recorded; divides ``steps``.
@@ -93,7 +90,7 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
     Raises:
         InputError: a start outside the square or a negative noise that are known before tracing (traced ones give
             NaN), steps that are not positive or no multiple of ``every``, an unknown boundary or interpolant, a stability
-            outside (0, 2], a region of another shape than the heights.
+            outside 0.3..2, a region of another shape than the heights.
     """
     steps, every = operator.index(steps), operator.index(every)
     _check(surface, start, noise_std, steps, boundary, stability, every, region)
@@ -215,9 +212,6 @@ def _within(region, surface, place):
     return jnp.asarray(region).at[tuple(nearest)].get(mode="clip") & ~jnp.isnan(place[0])
 
 
-# Noise and walls
-
-
 def _noise(key, std, stability):
     """Two uniform numbers in (0, 1) for the normal ones, and their standard deviation at this step."""
     uniform = _open_uniform(key)
@@ -233,59 +227,6 @@ def _open_uniform(key):
     return ((words >> 9).astype(jnp.float32) + 0.5) * 2.0**-23
 
 
-def _reject(mean, std, uniform, wall):
-    """Quantile of the normal law within the walls, and whether that of the law without them is outside."""
-    unit = jnp.maximum(std, SMALLEST_STD * wall)
-    low, high = (-wall - mean) / unit, (wall - mean) / unit
-    below, above = jax.lax.erf(low / SQRT_2), jax.lax.erf(high / SQRT_2)
-    share = jnp.clip(below + uniform * (above - below), -BELOW_1, BELOW_1)
-    central = mean + std * SQRT_2 * jax.lax.erf_inv(share)
-    nearest = jnp.maximum(low, -high)
-    depth = std * _beyond(jnp.maximum(nearest, FAR), high - low, jnp.where(low > 0, 1 - uniform, uniform))
-    sign = 2 * uniform - 1
-    return jnp.where(nearest > FAR, jnp.where(low > 0, depth - wall, wall - depth), central), (sign < below) | (sign > above)
-
-
-def _beyond(low, width, uniform):
-    """Distance from ``low`` of a standard normal number between low, which is far above 0, and low + width; falls with uniform.
-
-    Inverts the tail probability exp(-x^2/2) R(x) for x^2/2, with one of Newton's steps from where a constant
-    d ln R / d ln x = -1 would lead. Its error is below 1e-3 standard deviations of the result.
-    """
-    left = jnp.exp(-width * (low + width / 2)) * low / (low + width)
-    exponential = -jnp.log(uniform + (1 - uniform) * left)
-    rise = exponential / (1 + 1 / low**2)
-    squared = low**2 + 2 * rise
-    defect = rise - exponential - jnp.log(_mills_ratio(jnp.sqrt(squared)) / _mills_ratio(low))
-    rise = rise - defect / (1 + 1 / squared)
-    return 2 * rise / (low + jnp.sqrt(low**2 + 2 * rise))
-
-
-def _mills_ratio(x):
-    """R, tail probability over density of the standard normal law: a convergent of Laplace's continued fraction."""
-    inverse = 1 / x**2
-    return (1 + inverse * (9 + 8 * inverse)) / (x * (1 + inverse * (10 + 15 * inverse)))
-
-
-def _reflect(mean, std, uniform, wall):
-    place = _normal(mean, std, uniform)
-    crossed = jnp.abs(place) > wall
-    return jnp.where(crossed, wall - jnp.abs((place + wall) % (4 * wall) - 2 * wall), place), crossed
-
-
-def _periodic(mean, std, uniform, wall):
-    place = _normal(mean, std, uniform)
-    crossed = jnp.abs(place) > wall
-    return jnp.where(crossed, (place + wall) % (2 * wall) - wall, place), crossed
-
-
-def _normal(mean, std, uniform):
-    return mean + std * SQRT_2 * jax.lax.erf_inv(2 * uniform - 1)
-
-
-BOUNDARIES = {"reject": _reject, "reflect": _reflect, "periodic": _periodic}
-
-
 # Arguments
 
 
@@ -294,8 +235,8 @@ def _check(surface, start, noise_std, steps, boundary, stability, every, region)
         raise InputError(f"steps is {steps} and every {every}; expected positive integers, steps a multiple of every")
     if boundary not in BOUNDARIES:
         raise InputError(f"boundary is {boundary!r}; expected one of {', '.join(BOUNDARIES)}")
-    if not 0 < stability <= 2:
-        raise InputError(f"stability is {stability}; expected a number in (0, 2]; 2 is normal noise")
+    if not MIN_ALPHA <= stability <= 2:  # below, float32 overflows
+        raise InputError(f"stability is {stability}; expected a number in {MIN_ALPHA}..2; 2 is normal noise")
     if region is not None and jnp.shape(region) != jnp.shape(surface.heights):
         raise InputError(f"region has shape {jnp.shape(region)}; expected that of the heights, {jnp.shape(surface.heights)}")
     if np.shape(start) != (2,):
