@@ -87,7 +87,7 @@ def _phases(phases, noise):
 
 def _with_error(row, name, spec=".2f"):
     value, error = row[name].item(), row[f"{name}_error"].item()
-    return f"{value:{spec}}±{error:{spec}}" if np.isfinite(value) else "-"
+    return f"{value:{spec}}±{error:{spec}}" if np.isfinite([value, error]).all() else "-"
 
 
 def _number(value, spec):

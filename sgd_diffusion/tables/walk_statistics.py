@@ -43,8 +43,8 @@ def walk_statistics(walks, *, seed=0):
           components;
         - (landscape): ``steps_inside`` and ``exits`` of the basin, whose ratio is the mean stay; ``path`` (landscape, step,
           axis) of one walker, the first that came into the basin after 60 steps or more, is there in the end and had met no
-          wall before its final entry, else the first of all, with its number ``path_walker``, its final entry
-          ``path_entry``, and ``path_arrives``, whether there was one;
+          wall before its final entry, else the first without a wall, else the first of all, with its number
+          ``path_walker``, its final entry ``path_entry``, and ``path_arrives``, whether it came so;
         - with ``visits`` in front, for ``all`` points and for those ``inner`` ones before any contact with a wall:
           ``gradient_std``, ``gradient_excess`` and ``gradient_alpha`` (of the stable law, landscape), ``gradient_counts``
           (landscape, bin) between the ``GRADIENT_EDGES``, and ``gradient_sample`` (landscape, sample), 2000 at random.
@@ -95,9 +95,11 @@ def _displacements(position, entry, steps):
 
 
 def _example_paths(position, passage, entry, first_wall, steps):
-    """Of each landscape the first walker that came late, is there in the end and met no wall before; else the first of all."""
+    """Of each landscape the first walker that came late, is there in the end and met no wall before; else the first that met no
+    wall at all, else the first.
+    """
     arrives = (passage >= MIN_BEFORE) & (entry <= steps) & (first_wall > entry)
-    walker = arrives.argmax(axis=1)
+    walker = (2 * arrives + (first_wall > steps)).argmax(axis=1)
     landscape = np.arange(len(position))
     return {"path": (("landscape", "step", "axis"), position[landscape, walker]), "path_walker": ("landscape", walker),
             "path_entry": ("landscape", entry[landscape, walker]), "path_arrives": ("landscape", arrives.any(axis=1))}
