@@ -58,8 +58,8 @@ class Options(RunOptions):
     """none: noise as given, the published convention; sqrt: times the square root of the learning rate."""
     stability: float = 2.0
     """Stability index alpha of the noise, from 0.3 on; 2 is normal."""
-    boundary: Literal["reject", "reflect", "periodic"] = "reject"
-    """At the walls: noise is redrawn, paths are mirrored, or opposite sides are one."""
+    boundary: Literal["reject", "reflect"] = "reject"
+    """At the walls: noise is redrawn, or paths are mirrored."""
     interpolant: Literal["bilinear", "bicubic"] = "bilinear"
     """Of the landscape between its points."""
     levels: int = 10

@@ -15,8 +15,8 @@ def phase_diagram(walks, free_exponents):
 
     A walker has *escaped* if its noise would once have carried it through a wall. Of the others, it is *superdiffusive* if the
     exponent of its TAMSD is above that of 95 % of free walkers, those on a flat surface without walls over as many steps,
-    *trapped* if it is below that of 95 % of them, and *diffusive* in between: of free walkers one in twenty is called
-    superdiffusive and one in twenty trapped, by chance.
+    *trapped* if it is below that of 95 % of them or has none, at rest, and *diffusive* in between: of free walkers one in
+    twenty is called superdiffusive and one in twenty trapped, by chance.
 
     Args:
         walks: dataset with ``exponent``, ``first_wall_step`` (beyond the last step for never) and ``depth``, each
@@ -33,7 +33,7 @@ def phase_diagram(walks, free_exponents):
     escaped = walks["first_wall_step"] <= walks.attrs["steps"]
     exponent = walks["exponent"]
     fates = {"superdiffusive": ~escaped & (exponent > high), "diffusive": ~escaped & (exponent >= low) & (exponent <= high),
-             "trapped": ~escaped & (exponent < low), "escaped": escaped}
+             "trapped": ~escaped & ~(exponent >= low), "escaped": escaped}
     shares = xr.concat([fates[name].mean("walker") for name in FATES], "fate").assign_coords(fate=list(FATES))
     found = {}
     for name, values in (("share", shares), ("depth", walks["depth"].mean("walker")),

@@ -93,6 +93,7 @@ def test_fates_are_told_by_free_walkers():
     """Four walkers of known fate on three landscapes; the last landscape loses all of them."""
     dims = ("hurst", "landscape", "learning_rate", "noise_std", "walker")
     exponent = np.tile([1.5, 1.0, 0.5, 0.2], (1, 3, 1, 1, 1))
+    resting = np.where(exponent == 0.5, np.nan, exponent)
     wall = np.full(exponent.shape, 1001)
     wall[..., 3] = 17
     wall[:, 2] = 1
@@ -107,3 +108,5 @@ def test_fates_are_told_by_free_walkers():
     assert found.exponent == pytest.approx(1)
     assert found.early_exponent == pytest.approx(1.1)
     assert found.depth == pytest.approx(0.4)
+    at_rest = phase_diagram(walks.assign(exponent=(dims, resting)), np.linspace(0.75, 1.25, 101)).squeeze()
+    np.testing.assert_allclose(at_rest["share"], found["share"])
