@@ -11,7 +11,7 @@ SHARES = (("started", "start"), ("reached", "reach"), ("ended", "end"), ("walls"
 WALKS = """Walkers in percent that start in the wide basin, reach it, end in it, meet a wall; steps of first passages from
 outside and of stays in it; exponents of the MSD before the final entry ({before} steps or more before; lags {b[0]}-{b[1]}),
 after it ({after} steps left; {a[0]}-{a[1]}), of the first {early} steps ({e[0]}-{e[1]}), of whole paths ({w[0]}-{w[1]});
-depth, 0 median and 1 lowest height. ± by resampling landscapes. Flat: their basins without their heights, a control."""
+depth, 0 median and 1 lowest height. ± by resampling landscapes, 10 or more. Flat: basins without heights, a control."""
 GRADIENTS = """Excess kurtosis of the gradients of single walkers (median), of a landscape's (mean) and of all pooled; alpha of
 the stable law, of a landscape's (mean) and pooled; ln likelihood over the normal law and its p, pooled. inner: before any
 wall."""

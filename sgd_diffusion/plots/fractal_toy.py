@@ -169,7 +169,7 @@ def _parts_panel(axis, table):
 def _exponent(one):
     value, error = one["exponent"].item(), one["exponent_error"].item()
     low, high = PARTS[str(one["part"].values)][1]
-    return f"{value:.2f}±{error:.2f} ({low}-{high})" if np.isfinite(value) else "none"
+    return f"{value:.2f}±{error:.2f} ({low}-{high})" if np.isfinite([value, error]).all() else "too few"
 
 
 def _gradient_panel(axis, statistics):

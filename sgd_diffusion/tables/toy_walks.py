@@ -5,6 +5,7 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.stable import fits
 from sgd_diffusion.analysis.stable.comparison import compare_with_normal
@@ -21,7 +22,7 @@ def toy_walks(statistics, selected, *, seed=0):
     """Exponents, passages, gradients and depth of all landscapes and of the selected ones, side by side.
 
     Errors are standard deviations over 200 resamplings of the landscapes (their walkers go with them): the walkers of one
-    landscape are not independent.
+    landscape are not independent. Fewer than 10 landscapes have no errors.
 
     Args:
         statistics: dataset of :func:`walk_statistics` of several kinds of surfaces, along ``surface``.
@@ -41,7 +42,8 @@ def toy_walks(statistics, selected, *, seed=0):
     rows = {}
     for number, selection in enumerate((np.ones_like(selected), selected)):
         chosen = np.flatnonzero(selection)
-        resampled = chosen[random.integers(len(chosen), size=(REPLICATES, len(chosen)))] if len(chosen) else None
+        enough = len(chosen) >= MIN_REPLICATES
+        resampled = chosen[random.integers(len(chosen), size=(REPLICATES, len(chosen)))] if enough else None
         for kind in statistics["surface"].values:
             rows[kind, number] = _row(statistics.sel(surface=kind), chosen, resampled)
     names = next(iter(rows.values()))
