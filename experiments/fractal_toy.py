@@ -21,7 +21,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from experiments import command_line, summaries
-from experiments.toy_landscapes import EXTENT, KINDS, Landscapes, diamond_squares, key
+from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes, diamond_squares, key
 from experiments.training import RunOptions
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.processes import brownian
@@ -138,7 +138,7 @@ def experiment(options: Options) -> None:
     options.check()
     directory = options.directory or pathlib.Path("runs") / f"fractal_toy-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     walks, phases, landscapes = walk(options, directory)
-    results = {"statistics": walks, "table": tables.toy_walks(walks, walks["selected"].values),
+    results = {"statistics": walks, "table": tables.toy_walks(walks, walks["selected"].values, tails=RANDOM),
                "examples": examples(options, landscapes, walks)}
     figures = {"fractal_toy": plots.fractal_toy(results["table"], walks, results["examples"])}
     if phases is not None:

@@ -11,6 +11,7 @@ from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_squa
 
 EXTENT = 2.0  # the square is [-1, 1]^2
 KINDS = ("fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid")
+RANDOM = ("fractal", "smoothed", "shuffled")
 CONVEX = ("cone", "paraboloid")  # their walkers start in a corner, from where they have a way to go
 PURPOSES = ("surfaces", "walks", "shuffles", "starts", "phases", "free walkers")  # each has a key of its own
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from experiments.toy_landscapes import RANDOM
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER, MIN_BEFORE, PARTS
 
 SHARES = (("started", "start"), ("reached", "reach"), ("ended", "end"), ("walls", "walls"))
@@ -50,7 +51,7 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
     lines += ["", GRADIENTS, "", f"{'':29}{'walker':>8}{'landscape':>12}{'pooled':>12}{'alpha land.':>12}{'alpha pooled':>14}"
               f"{'LLR':>10}{'p':>10}"]
     lines += [_gradients(table.sel(surface=kind, selection=selection, visits=visits), f"{kind}, {selection}, {visits}")
-              for kind, selection in rows if kind in ("fractal", "smoothed", "shuffled") for visits in table["visits"].values]
+              for kind, selection in rows if kind in RANDOM for visits in table["visits"].values]
     if "phases" in results:
         lines += ["", *_phases(results["phases"], options["noise_std"])]
     return "\n".join([*lines, "", PAPER])

@@ -18,7 +18,7 @@ REPLICATES, STABLE_REPLICATES = 200, 20  # resamplings of the landscapes, of poo
 MIN_LANDSCAPES, BLOCKS = 3, 20  # of landscapes, for pooled gradients
 
 
-def toy_walks(statistics, selected, *, seed=0):
+def toy_walks(statistics, selected, *, tails=None, seed=0):
     """Exponents, passages, gradients and depth of all landscapes and of the selected ones, side by side.
 
     Errors are standard deviations over 200 resamplings of the landscapes (their walkers go with them): the walkers of one
@@ -27,6 +27,7 @@ def toy_walks(statistics, selected, *, seed=0):
     Args:
         statistics: dataset of :func:`walk_statistics` of several kinds of surfaces, along ``surface``.
         selected: (landscape,) booleans.
+        tails: surfaces whose pooled gradients are compared with a stable law, which takes a second each; all when None.
         seed: of the resampling.
 
     Returns:
@@ -45,7 +46,7 @@ def toy_walks(statistics, selected, *, seed=0):
         enough = len(chosen) >= MIN_REPLICATES
         resampled = chosen[random.integers(len(chosen), size=(REPLICATES, len(chosen)))] if enough else None
         for kind in statistics["surface"].values:
-            rows[kind, number] = _row(statistics.sel(surface=kind), chosen, resampled)
+            rows[kind, number] = _row(statistics.sel(surface=kind), chosen, resampled, tails is None or kind in tails)
     names = next(iter(rows.values()))
     data = {}
     for name, (dims, _) in names.items():
@@ -56,7 +57,7 @@ def toy_walks(statistics, selected, *, seed=0):
     return xr.Dataset(data, coords=coords)
 
 
-def _row(statistics, chosen, resampled):
+def _row(statistics, chosen, resampled, with_tails):
     """Numbers of one kind of surface and one selection, {name: (dims, values)}."""
     row = {}
 
@@ -86,7 +87,7 @@ def _row(statistics, chosen, resampled):
     samples = values["gradient_sample"].astype(np.float64)
     moments = np.stack([(samples**order).mean(axis=-1) for order in range(1, 5)])
     keep("excess", ("visits",), lambda chosen: _excess_of_moments(*_mean(moments[:, :, chosen], axis=2)))
-    row |= _stable(samples, chosen)
+    row |= _stable(samples, chosen if with_tails else chosen[:0])
     row["walkers"] = ("part",), values["walkers"][:, chosen].sum(axis=1)
     return row
 
