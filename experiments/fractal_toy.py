@@ -9,7 +9,6 @@ Run from the checkout: python -m experiments.fractal_toy
 """
 
 import dataclasses
-import datetime
 import functools
 import pathlib
 from typing import Annotated, Literal
@@ -22,13 +21,14 @@ from tqdm import tqdm
 
 from experiments import command_line, summaries
 from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes, diamond_squares, key
-from experiments.training import RunOptions
+from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.processes import brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.interpolation import nearest
 from sgd_diffusion.landscape.walkers import walk_ensemble
 from sgd_diffusion.results import RunDirectory, save_figure, write_atomically
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER
@@ -136,7 +136,7 @@ PRESETS = {
 def experiment(options: Options) -> None:
     """Walk, measure, and leave statistics, figures and a summary in the run directory."""
     options.check()
-    directory = options.directory or pathlib.Path("runs") / f"fractal_toy-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    directory = options.directory or new_directory("fractal_toy")
     walks, phases, landscapes = walk(options, directory)
     results = {"statistics": walks, "table": tables.toy_walks(walks, walks["selected"].values, tails=RANDOM),
                "examples": examples(options, landscapes, walks)}
@@ -184,15 +184,16 @@ def walk(options: Options, directory: pathlib.Path):
 
 def walks_on(options: Options, landscapes: Landscapes, kind: str) -> xr.Dataset:
     """Statistics of the walkers on one kind of surface."""
-    surfaces, regions = landscapes.surfaces(kind), landscapes.regions(kind)
-    found = _ensemble(options)(landscapes.walk_keys, surfaces, landscapes.starts(kind), regions=regions,
+    surfaces = landscapes.surfaces(kind)
+    found = _ensemble(options)(landscapes.walk_keys, surfaces, landscapes.starts(kind),
                                learning_rates=[options.learning_rate], noise_stds=[options.noise_std])
     found = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0, 0]), found)
+    inside = jax.vmap(nearest)(surfaces._replace(heights=landscapes.regions(kind)), *np.moveaxis(found.positions, -1, 0))
     walker = ("landscape", "walker")
     walks = xr.Dataset({
         "position": ((*walker, "step", "axis"), found.positions),
         "gradient": ((*walker, "step", "axis"), found.gradients),
-        "inside": ((*walker, "step"), _inside(regions, found.positions)),
+        "inside": ((*walker, "step"), np.asarray(inside)),
         "first_wall_step": (walker, found.first_wall_step),
         "lowest_loss": (walker, found.lowest_loss),
         "median_height": ("landscape", np.median(surfaces.heights, axis=(1, 2))),
@@ -211,7 +212,7 @@ def phase_walks(options: Options, index: int) -> xr.Dataset:
     hurst, count = options.hursts[index], options.phase_landscapes
     surfaces = diamond_squares(options, hurst)(jax.random.split(surface_key, count))
     starts = jax.random.uniform(start_key, (count, options.phase_walkers, 2), minval=-EXTENT / 2, maxval=EXTENT / 2)
-    found = _ensemble(options)(jax.random.split(walk_key, count), surfaces, starts, regions=None,
+    found = _ensemble(options)(jax.random.split(walk_key, count), surfaces, starts,
                                learning_rates=list(options.learning_rates), noise_stds=list(options.noise_stds))
     heights = np.asarray(surfaces.heights)
     median, lowest = (value.reshape(-1, 1, 1, 1) for value in (np.median(heights, axis=(1, 2)), heights.min(axis=(1, 2))))
@@ -263,12 +264,6 @@ def _ensemble(options: Options):
     """Walks, compiled once."""
     return jax.jit(functools.partial(walk_ensemble, steps=options.steps, boundary=options.boundary, stability=options.stability,
                                      interpolant=options.interpolant, sqrt_scaling=options.noise_scaling == "sqrt"))
-
-
-def _inside(regions: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Whether positions (S, W, T+1, 2) are in the region of their surface, at the nearest point of the grid."""
-    nearest = np.rint((positions / EXTENT + 0.5) * (regions.shape[-1] - 1)).astype(int)
-    return regions[np.arange(len(regions))[:, None, None], nearest[..., 0], nearest[..., 1]]
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan]
       The results and the run directory.
     """
     plan, devices, problem = options.plan(), options.devices(), problem or options.problem()
-    directory = options.directory or _new_directory(options)
+    directory = options.directory or new_directory(f"{pathlib.Path(options.dataset).stem}-{options.model}")
     chosen = [*measure(problem, plan), measurements.test_accuracy()]
     if options.keep_step_gram:
         chosen.append(measurements.step_grams())
@@ -148,7 +148,6 @@ def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan]
     return dataset, directory
 
 
-def _new_directory(options) -> pathlib.Path:
+def new_directory(name: str) -> pathlib.Path:
     """A directory below runs/ named after what is run and when."""
-    data = pathlib.Path(options.dataset).stem
-    return pathlib.Path("runs") / f"{data}-{options.model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

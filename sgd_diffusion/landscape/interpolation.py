@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from sgd_diffusion.errors import InputError
 
-__all__ = ["INTERPOLANTS", "half_sides", "interpolator"]
+__all__ = ["INTERPOLANTS", "half_sides", "interpolator", "nearest"]
 
 
 def interpolator(surface, *, interpolant="bilinear", periodic=False):
@@ -54,6 +54,22 @@ def interpolator(surface, *, interpolant="bilinear", periodic=False):
         return sum(weight * row for weight, row in zip(along_x, rows, strict=True))
 
     return height
+
+
+def nearest(surface, x, y):
+    """Height at the nearest point of the grid, for positions (...); of a surface of booleans, whether they are in a region.
+
+    Args:
+        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M) of any kind.
+        x: (...), unit of ``surface.extent``.
+        y: (...).
+
+    Returns:
+        (...), that of the border outside the square.
+    """
+    spacing = surface.extent / (surface.heights.shape[0] - 1)
+    places = (jnp.rint((at + side) / spacing).astype(int) for at, side in zip((x, y), half_sides(surface), strict=True))
+    return jnp.asarray(surface.heights).at[tuple(places)].get(mode="clip")
 
 
 def half_sides(surface):

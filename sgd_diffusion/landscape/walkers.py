@@ -25,7 +25,7 @@ import numpy as np
 from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.interpolation import half_sides, interpolator
+from sgd_diffusion.landscape.interpolation import half_sides, interpolator, nearest
 from sgd_diffusion.landscape.walls import BOUNDARIES
 
 __all__ = ["Walk", "walk", "walk_ensemble"]
@@ -207,9 +207,7 @@ def _see(seen, number, point, crossed, within):
 def _within(region, surface, place):
     if region is None:
         return False
-    spacing = surface.extent / (surface.heights.shape[0] - 1)
-    nearest = (jnp.rint((at + side) / spacing).astype(int) for at, side in zip(place, half_sides(surface), strict=True))
-    return jnp.asarray(region).at[tuple(nearest)].get(mode="clip") & ~jnp.isnan(place[0])
+    return nearest(surface._replace(heights=region), *place) & ~jnp.isnan(place[0])
 
 
 def _noise(key, std, stability):

@@ -106,7 +106,7 @@ def _example_paths(position, passage, entry, first_wall, steps):
 
 
 def _excess(values):
-    """Excess kurtosis along the last axis, NaN where nothing varies."""
+    """Excess kurtosis along the last axis, NaN where nothing varies; errors, by landscapes, do not take those of a path."""
     deviations = values - values.mean(axis=-1, keepdims=True, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (deviations**4).mean(axis=-1) / (deviations**2).mean(axis=-1) ** 2 - 3

@@ -7,7 +7,7 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from sgd_diffusion.landscape.fractal_surfaces import Surface
-from sgd_diffusion.landscape.interpolation import INTERPOLANTS, half_sides, interpolator
+from sgd_diffusion.landscape.interpolation import INTERPOLANTS, half_sides, interpolator, nearest
 
 RANDOM = np.random.default_rng(3)
 HEIGHTS = RANDOM.normal(size=(9, 6)).astype(np.float32)  # not square: x goes to 1, y to 5/8
@@ -100,6 +100,18 @@ def test_surfaces_can_be_mapped_and_differentiated():
     weights = jax.grad(lambda heights: interpolator(SURFACE._replace(heights=heights), interpolant="bicubic")(0.3, -0.2))
     np.testing.assert_allclose(weights(SURFACE.heights).sum(), 1, rtol=1e-5)
     assert half_sides(stack)[1].tolist() == [0.625, 0.625]
+
+
+def test_the_nearest_point():
+    """Up to half a spacing away, and the border beyond; of any kind of values, one surface or many."""
+    shift = 0.49 * SPACING
+    for along_x, along_y in (0, 0), (shift, -shift), (-shift, shift):
+        np.testing.assert_array_equal(nearest(SURFACE, *np.meshgrid(XS + along_x, YS + along_y, indexing="ij")), HEIGHTS)
+    assert nearest(SURFACE, 7.0, -7.0) == HEIGHTS[-1, 0]
+    regions = Surface(np.stack([HEIGHTS > 0, HEIGHTS < 0]), np.full(2, 2.0))
+    inside = jax.vmap(nearest)(regions, *np.broadcast_arrays(XS[:, None], np.zeros((2, 1, 1))))
+    assert inside.dtype == bool
+    np.testing.assert_array_equal(inside[0] ^ inside[1], True)
 
 
 def test_errors_say_what_was_expected():
