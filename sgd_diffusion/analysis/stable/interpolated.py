@@ -28,11 +28,11 @@ __all__ = ["log_density", "table"]
 
 SPACING, REACH = 0.1, 100  # of the nodes in w, and their number from 0 to the end
 DEGREE = 5
-NORMAL_FROM = 1.95  # alpha from which the table has the difference from the normal density
 # Ranges of alpha, each used up to where the next begins, and the degree of the polynomials. Slopes are worst at the ends of
 # a range. The last is extrapolated to 2, where the difference is lost.
-RANGES = np.array([(law.MIN_ALPHA, 0.53), (0.5, 0.9), (0.9, NORMAL_FROM), (NORMAL_FROM, 1.999)])
-ALPHA_DEGREES = (12, 16, 26, 8)
+RANGES = np.array([(law.MIN_ALPHA, 0.72), (0.7, 0.9), (0.9, 1.95), (1.95, 1.999)])
+ABOUT_ZETA, NEAR_NORMAL = 0, 3  # the ranges whose tables are about zeta, and of the difference from the normal density
+ALPHA_DEGREES = (20, 12, 26, 8)
 BETA_DEGREE = 16
 LEAST = 1e-12  # of the heavy tail: the light one of |beta| = 1 is not known below
 
@@ -44,20 +44,31 @@ def log_density(z, alpha, beta, *, symmetric):
     3e-5 for beta = 0, and to 3e-4 for |beta| <= 0.9 and alpha >= 0.55.
     """
     beta = 0.0 if symmetric else beta
-    shift, width = _core(alpha, beta)
+    which = jnp.searchsorted(RANGES[1:, 0], alpha, side="right")
+    shift, width, skewness = _core(alpha, beta, which == ABOUT_ZETA)
     v = (z - shift) / width
     position = 3 / SPACING * jnp.arcsinh(jnp.arcsinh(v) / 3)
-    amplitude = _spline(_coefficients(alpha, beta, symmetric), abs(position) if symmetric else position + REACH)
+    coefficients = _coefficients(which, alpha, skewness, symmetric)
+    amplitude = _spline(coefficients, abs(position) if symmetric else position + REACH)
     power = (1 + alpha) / 2 * jnp.log1p(v**2)
-    near_normal = alpha > NORMAL_FROM
+    near_normal = which == NEAR_NORMAL
     share = jnp.where(near_normal, 2 - alpha + LEAST, 1.0)
     normal = jnp.where(near_normal, jnp.exp(jnp.where(near_normal, power, 0) - z**2 / 4) / (2 * math.sqrt(math.pi)), 0)
     return jnp.log(jnp.maximum(share * amplitude + normal, share * LEAST)) - power
 
 
-def _core(alpha, beta, xp=jnp, gammaln=jax.lax.lgamma):
-    """Shift and width of the core: for small alpha zeta, and what a parabola at the top of the symmetric law has."""
-    return -beta * xp.sin(xp.pi / 2 * alpha), xp.exp((gammaln(1 / alpha) - gammaln(3 / alpha)) / 2)
+def _core(alpha, beta, about_zeta, xp=jnp, gammaln=jax.lax.lgamma):
+    """Shift and width of the core, and the variable in [-1, 1] in which the polynomials of skewness are.
+
+    The width is that of a parabola at the top of the symmetric law. About zeta all is that of Zolotarev's form (C), in which
+    the law is exp(-|k|^alpha exp(+-i pi/2 alpha skewness)): (1 + skewness)/2 is the probability right of zeta.
+    """
+    width = xp.exp((gammaln(1 / alpha) - gammaln(3 / alpha)) / 2)
+    tangent = xp.tan(xp.pi / 2 * xp.where(about_zeta, alpha, 0.5))
+    angle = xp.arctan(beta * tangent)
+    return (xp.where(about_zeta, -beta * tangent, -beta * xp.sin(xp.pi / 2 * alpha)),
+            xp.where(about_zeta, width * xp.cos(angle) ** (-1 / alpha), width),
+            xp.where(about_zeta, 2 / (xp.pi * alpha) * angle, beta))
 
 
 def _spline(coefficients, position):
@@ -84,13 +95,12 @@ def _basis():
     return np.stack([spline.coef for spline in splines])
 
 
-def _coefficients(alpha, beta, symmetric):
-    """Coefficients of the spline in w for given parameters, (number of nodes + 5,)."""
-    which = jnp.searchsorted(RANGES[1:, 0], alpha, side="right")
+def _coefficients(which, alpha, skewness, symmetric):
+    """Coefficients of the spline in w for given parameters in a range, (number of nodes + 5,)."""
     low, high = jnp.asarray(RANGES)[which]
     polynomials = jnp.asarray(table(symmetric))[which]
     in_alpha = _chebyshev((2 * alpha - low - high) / (high - low), polynomials.shape[0])
-    return _chebyshev(beta, polynomials.shape[1]) @ jnp.tensordot(in_alpha, polynomials, 1)
+    return _chebyshev(skewness, polynomials.shape[1]) @ jnp.tensordot(in_alpha, polynomials, 1)
 
 
 def _chebyshev(t, count):
@@ -105,15 +115,16 @@ def _chebyshev(t, count):
 def table(symmetric):
     """Coefficients of the splines, (range of alpha, degree in alpha + 1, degree in beta + 1, nodes + 5), zero-padded."""
     w = SPACING * np.arange(0 if symmetric else -REACH, REACH + 1)
-    betas = np.zeros(1) if symmetric else chebyshev.chebpts1(BETA_DEGREE + 1)
+    skewness = np.zeros(1) if symmetric else chebyshev.chebpts1(BETA_DEGREE + 1)
     points = [chebyshev.chebpts1(degree + 1) for degree in ALPHA_DEGREES]
     alphas = [(low + high) / 2 + (high - low) / 2 * t for (low, high), t in zip(RANGES, points, strict=True)]
-    half = _tabulated(np.sinh(3 * np.sinh(w / 3)), np.concatenate(alphas)[:, None, None], betas[len(betas) // 2:, None])
+    which = np.repeat(np.arange(len(RANGES)), [len(t) for t in points])
+    half = _tabulated(np.sinh(3 * np.sinh(w / 3)), which[:, None, None], np.concatenate(alphas)[:, None, None],
+                      skewness[len(skewness) // 2:, None])
     values = np.concatenate([half[:, :0:-1, ::-1], half], axis=1)  # -beta is the mirror image
-    coefficients = _spline_coefficients(_in_polynomials(values, betas, axis=1))
-    parts = np.split(coefficients, np.cumsum([len(t) for t in points])[:-1])
-    return np.stack([np.pad(_in_polynomials(part, t, axis=0), ((0, max(ALPHA_DEGREES) + 1 - len(t)), (0, 0), (0, 0)))
-                     for part, t in zip(parts, points, strict=True)])
+    coefficients = _spline_coefficients(_in_polynomials(values, skewness, axis=1))
+    return np.stack([np.pad(_in_polynomials(coefficients[which == k], t, axis=0),
+                            ((0, max(ALPHA_DEGREES) + 1 - len(t)), (0, 0), (0, 0))) for k, t in enumerate(points)])
 
 
 def _in_polynomials(values, points, axis):
@@ -122,14 +133,16 @@ def _in_polynomials(values, points, axis):
     return np.moveaxis(np.tensordot(inverse, values, (1, axis)), 0, axis)
 
 
-def _tabulated(v, alpha, beta):
+def _tabulated(v, which, alpha, skewness):
     """What the table has at scaled positions v."""
-    shift, width = _core(alpha, beta, np, special.gammaln)
+    tangent = np.tan(np.pi / 2 * alpha)
+    beta = np.where(which == ABOUT_ZETA, np.tan(np.pi / 2 * alpha * skewness) / tangent, skewness)
+    shift, width, _ = _core(alpha, beta, which == ABOUT_ZETA, np, special.gammaln)
     z, power = width * v + shift, (1 + alpha) / 2 * np.log1p(v**2)
     with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
         density = np.exp(np.asarray(law.logpdf(z, alpha, beta)) + power)
     normal = np.exp(power - z**2 / 4) / (2 * math.sqrt(math.pi))
-    return np.where(alpha < NORMAL_FROM, density, (density - normal) / (2 - alpha))
+    return np.where(which == NEAR_NORMAL, (density - normal) / (2 - alpha), density)
 
 
 def _spline_coefficients(values):
