@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.estimates import MIN_POINTS
+from sgd_diffusion.analysis.estimates import MIN_POINTS, Status
 from sgd_diffusion.analysis.likelihood import maximize, standardised
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
 from sgd_diffusion.analysis.stable import interpolated
@@ -158,7 +158,7 @@ def _first_guess(lowest, highest):
     """alpha, beta, location and ln scale at which the search starts, from the quantiles of 5 and 95 percent."""
     # In the symmetric law alpha times the logarithm is 1.7 to 1.9, and scale/spread is 0.9 to 1.05 for alpha > 0.7.
     alpha = 1.85 / jnp.log((highest - lowest) / 2)
-    beta = (highest + lowest) / (highest - lowest)
+    beta = jnp.tanh(alpha / 2 * jnp.log(highest / -lowest))  # of tails with weights 1 +- beta
     return jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0.0, 0.0
 
 
@@ -186,6 +186,20 @@ def _search(data, start, pinned, symmetric, **options):
     return start.at[free].set(found.parameters), errors, found.log_likelihood, found.status
 
 
+def _from_inside(data, found, pinned):
+    """A search that has ended at |beta| = 1, or nowhere, begun again inside; the better of both.
+
+    At the bound one or two samples on the empty side, whose density the table does not have, hold the first one up.
+    """
+    parameters, _, log_likelihood, status = found
+    stuck = (abs(parameters[1]) == 1) | (status == Status.NOT_CONVERGED)
+    start = jnp.where(stuck, jnp.clip(parameters, np.array([MIN_ALPHA, -0.9, -np.inf, -np.inf]),
+                                      np.array([2, 0.9, np.inf, np.inf])), parameters)
+    again = jax.lax.cond(stuck, lambda: _search(data, start, pinned, False), lambda: found)
+    better = again[2] > log_likelihood
+    return jax.tree.map(lambda new, old: jnp.where(better, new, old), again, found)
+
+
 def _in_units(parameters, data):
     """Parameters as fields of a fit: location and scale in the units of the samples, NaN if those were unusable."""
     alpha, beta, location, log_scale = parameters
@@ -196,7 +210,8 @@ def _in_units(parameters, data):
 
 def _fit_row(x, pinned, symmetric):
     data = standardised(x)
-    parameters, errors, log_likelihood, status = _search(data, _first_guess(*data.tails), pinned, symmetric)
+    found = _search(data, _first_guess(*data.tails), pinned, symmetric)
+    parameters, errors, log_likelihood, status = found if "beta" in pinned else _from_inside(data, found, pinned)
     alpha, beta, location, scale = _in_units(parameters, data)
     errors = jnp.where(data.usable, errors * jnp.stack([1, 1, data.spread, scale]), jnp.nan)
     log_likelihood = jnp.where(data.usable, log_likelihood - x.size * jnp.log(data.spread), jnp.nan)

@@ -4,6 +4,7 @@ All take one sample (n,) and can be jitted and mapped with ``jax.vmap``; arithme
 samples. Shape and scale are searched for in samples standardised by their median and quartiles.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -25,10 +26,14 @@ __all__ = [
 ]
 
 DEGREES_OF_FREEDOM = (0.2, 1e4)  # bounds; at the upper one it is the normal law
-POWERS = (0.2, 20.0)  # bounds; at the upper one it is nearly uniform
-FIRST_POWERS = np.array([0.3, 0.6, 1.0, 2.0, 5.0])  # of which the likeliest is where the search starts
-# Half width, in half distances of the quartiles, at which the cusp of |x| is rounded off in that search.
-ROUNDED = 1e-3
+POWERS = (0.02, 20.0)  # bounds; at the lower one only ln|x| counts, at the upper one it is nearly uniform
+NUM_POWERS = 15  # of the grid on which the search for the power begins
+CANDIDATES = 32  # for the location, to either side of the best so far
+HALVINGS = 60
+ENOUGH = 1e-8  # gain of the log likelihood in a round at which the search ends
+MAX_ROUNDS = 100
+EDGE = 1e-9  # of ln power: closer to the end it is there
+LEAST = 1e-300  # distance of a sample from the location
 
 
 class RivalFit(NamedTuple):
@@ -77,7 +82,7 @@ def fit_student_t(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the observed information; status NOT_FINITE, or CONSTANT where more than half of x
+        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x
         are one value, with NaN for all else.
 
     Raises:
@@ -90,16 +95,16 @@ def fit_student_t(x):
 def fit_exponential_power(x):
     """Exponential power law (generalised normal law) of the largest likelihood.
 
-    p(x) ~ exp(-|z|^power) with z = (x - location)/scale and 0.2 <= power <= 20: 1 is Laplace's law, 2 the normal law of
-    standard deviation scale/sqrt(2). For power < 1 the likelihood has a spike at every sample; |z| is rounded off at a
-    thousandth of half the distance of the quartiles, so that the location is that of the whole.
+    p(x) ~ exp(-|z|^power) with z = (x - location)/scale and 0.02 <= power <= 20: 1 is Laplace's law, 2 the normal law of
+    standard deviation scale/sqrt(2). Power and location are searched for in turns, at the best scale of both. For power < 1
+    the likelihood has a cusp at every sample and no other maximum, and the best of them is the location.
 
     Args:
         x: (n,) samples, n >= 20.
 
     Returns:
         :class:`RivalFit`, errors from the Fisher information of the fitted law, NaN for the location where power <= 1/2;
-        status NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
+        status AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -178,19 +183,101 @@ def _student_t(x):
 
 @jax.jit
 def _exponential_power(x):
-    def log_standard(power, distance, scale):
-        return _log_exponential_power(power, jnp.sqrt(distance**2 + ROUNDED**2) / scale)
+    data = standardised(x)
 
-    def start(z):  # for each power the best scale is known, at which the mean of |z|^power is 1/power
-        log_scales = jnp.log((abs(z[:, None]) ** FIRST_POWERS).mean(axis=0) * FIRST_POWERS) / FIRST_POWERS
-        likelihoods = _log_exponential_power(FIRST_POWERS, FIRST_POWERS ** (-1 / FIRST_POWERS)) - log_scales
-        best = likelihoods == likelihoods.max()  # JAX lowers argmax outside this 64-bit context
-        return FIRST_POWERS @ best / best.sum(), log_scales @ best / best.sum()
+    def improved(state):
+        _, location, before, _, rounds = state
+        power = _best_power(abs(data.z - location))
+        moved = _best_location(data.z, power)
+        value = _profile(_logarithm(abs(data.z - moved)), power)[0] * x.size
+        return power, jnp.where(value > before, moved, location), jnp.maximum(value, before), value - before, rounds + 1
 
-    *statuses, _, power, location, scale = _maximum(log_standard, start, x, *POWERS)
+    def unfinished(state):
+        return (state[3] > ENOUGH) & (state[4] < MAX_ROUNDS)
+
+    begin = jnp.float64(1), jnp.float64(0), jnp.float64(-jnp.inf), jnp.float64(jnp.inf), 0
+    power, location, _, gain, _ = jax.lax.while_loop(unfinished, improved, begin)
+    log_scale = _profile(_logarithm(abs(data.z - location)), power)[1]
+    location, scale = data.median + data.spread * location, data.spread * jnp.exp(log_scale)
     log_likelihood = (_log_exponential_power(power, (x - location) / scale) - jnp.log(scale)).sum()
-    errors = _exponential_power_errors(power) / np.sqrt(x.size) * jnp.stack([1, scale, scale])
-    return _rival(*statuses, power, errors[0], location, errors[1], scale, errors[2], log_likelihood)
+    errors = _exponential_power_errors(power) / np.sqrt(x.size) * jnp.stack([jnp.float64(1), scale, scale])
+    status = jnp.where((power > POWERS[0]) & (power < POWERS[1]), int(Status.OK), int(Status.AT_BOUND))
+    status = jnp.where(gain > ENOUGH, int(Status.NOT_CONVERGED), status)
+    return _rival(data.status, status, power, errors[0], location, errors[1], scale, errors[2], log_likelihood)
+
+
+def _logarithm(distances):
+    return jnp.log(jnp.maximum(distances, LEAST))
+
+
+def _profile(log_distances, power):
+    """Mean log density of distances from the location at the best scale, the log of that scale, and the slope in ln power.
+
+    At the best scale the mean of |z|^power is 1/power.
+    """
+    powered = power * log_distances
+    log_mean = special.logsumexp(powered) - math.log(log_distances.size)
+    log_scale, a = (jnp.log(power) + log_mean) / power, 1 / power
+    value = jnp.log(power / 2) - special.gammaln(a) - log_scale - a
+    slope = 1 + a * special.digamma(a) + log_scale - jax.nn.softmax(powered) @ log_distances
+    return value, log_scale, slope
+
+
+def _best_power(distances):
+    """Power of the largest likelihood for given distances from the location: the best on a grid, then halvings."""
+    log_distances, grid = _logarithm(distances), np.linspace(*np.log(POWERS), NUM_POWERS)
+    values = jax.lax.map(lambda log_power: _profile(log_distances, jnp.exp(log_power))[0], jnp.asarray(grid))
+    best = jnp.where(values == values.max(), np.arange(NUM_POWERS), 0).max()
+    ends = jnp.asarray(grid)[jnp.maximum(best - 1, 0)], jnp.asarray(grid)[jnp.minimum(best + 1, NUM_POWERS - 1)]
+    found = _root(lambda log_power: _profile(log_distances, jnp.exp(log_power))[2], *ends)
+    power = jnp.where(found >= grid[-1] - EDGE, POWERS[1], jnp.exp(found))
+    return jnp.where(found <= grid[0] + EDGE, POWERS[0], power)
+
+
+def _best_location(z, power):
+    """Location of the largest likelihood for a given power.
+
+    From a power of 1 on the likelihood has one maximum. Below 1 it has a cusp at every sample and no other maximum; they
+    are searched from coarse to fine, with |z| rounded off at the distance of neighbouring candidates.
+    """
+    ordered, strides = jnp.sort(z), [max(1, -(-z.size // (2 * CANDIDATES)))]
+    while strides[-1] > 1:
+        strides.append(max(1, 2 * strides[-1] // CANDIDATES))
+    strides = jnp.asarray(strides)
+
+    def smooth(_):
+        def pull(location):
+            log_distances = _logarithm(abs(ordered - location))
+            return jnp.sign(ordered - location) @ jnp.exp((power - 1) * (log_distances - log_distances.max()))
+
+        return _root(pull, ordered[0], ordered[-1])
+
+    def cusps(_):
+        last = ordered.size - 1
+
+        def nearer(level, middle):
+            stride = strides[level]
+            places = jnp.clip(middle + stride * np.arange(-CANDIDATES, CANDIDATES + 1), 0, last)
+            about = ordered[jnp.minimum(places + stride, last)] - ordered[jnp.maximum(places - stride, 0)]
+            rounded = jnp.where(stride == 1, 0, about / 2)
+            values = jax.lax.map(lambda at: _profile(
+                _logarithm(jnp.hypot(ordered - at[0], at[1])), power)[0], (ordered[places], rounded))
+            return jnp.where(values == values.max(), places, 0).max()
+
+        return ordered[jax.lax.fori_loop(0, len(strides), nearer, last // 2)]
+
+    return jax.lax.cond(power < 1, cusps, smooth, None)
+
+
+def _root(falling, low, high):
+    """Where a falling function has its zero, by halving; an end if it has none."""
+    def halved(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        right = falling(middle) > 0
+        return jnp.where(right, middle, low), jnp.where(right, high, middle)
+
+    return sum(jax.lax.fori_loop(0, HALVINGS, halved, (low, high))) / 2
 
 
 def _exponential_power_errors(power):
