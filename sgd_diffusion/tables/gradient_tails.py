@@ -187,7 +187,7 @@ def _beside_other_laws(values, places, fit):
     in_time = values[jnp.argsort(places)]
     tests = [comparison.compare_with_normal(in_time, fit, num_blocks=NUM_BLOCKS),
              *(comparison.compare(in_time, fit, rival, num_blocks=NUM_BLOCKS) for rival in RIVALS[1:])]
-    ratio, z, p_value, effective = (jnp.stack(numbers) for numbers in zip(*tests, strict=True))
+    ratio, z, p_value, effective, _ = (jnp.stack(numbers) for numbers in zip(*tests, strict=True))
     ks_stable = comparison.ks_distance(values, lambda x: law.cdf(x, fit.alpha, location=fit.location, scale=fit.scale))
     ks_normal = comparison.ks_distance(values, lambda x: jax.scipy.stats.norm.cdf((x - x.mean()) / x.std()))
     return {"log_likelihood_ratio": ratio, "vuong_z": z, "vuong_p": p_value, "effective_entries": effective,

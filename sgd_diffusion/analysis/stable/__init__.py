@@ -1,8 +1,9 @@
 """The alpha-stable law: itself, fits of it to samples, and whether it describes them better than other laws."""
 
+from sgd_diffusion.analysis.stable import quick_fits
 from sgd_diffusion.analysis.stable.comparison import VuongTest, compare, compare_with_normal, ks_distance, vuong
 from sgd_diffusion.analysis.stable.fits import StableFit, block_bootstrap, fit
 from sgd_diffusion.analysis.stable.law import cdf, logpdf, pdf, sample
 
 __all__ = ["StableFit", "VuongTest", "block_bootstrap", "cdf", "compare", "compare_with_normal", "fit", "ks_distance",
-           "logpdf", "pdf", "sample", "vuong"]
+           "logpdf", "pdf", "quick_fits", "sample", "vuong"]

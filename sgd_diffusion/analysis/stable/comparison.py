@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
 
+from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.stable import fits, rivals
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["VuongTest", "compare", "compare_with_normal", "ks_distance", "vuong"]
@@ -32,6 +34,7 @@ MAX_KAPPA = 1.1  # what is found from n = 1000 on; it falls to 1 for n -> infini
 MIN_NULL_SIZE = 50  # n below which the numbers above have not been measured
 
 
+@shown_briefly
 class VuongTest(NamedTuple):
     """Comparison of two laws on the same samples."""
 
@@ -39,6 +42,7 @@ class VuongTest(NamedTuple):
     z: jax.Array  # in standard errors
     p_value: jax.Array
     effective_sample_size: jax.Array  # independent samples that they are worth; n without blocks
+    status: jax.Array  # int32, an estimates.Status: OK, or that of a fit that is not; NaN above unless AT_BOUND
 
 
 def vuong(differences, *, num_blocks=None):

@@ -18,6 +18,7 @@ from sgd_diffusion.analysis.likelihood import maximize, standardised
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
 from sgd_diffusion.analysis.stable import interpolated
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["StableFit", "StableReplicates", "block_bootstrap", "fit", "log_density"]
@@ -26,6 +27,7 @@ REPLICATE_TOLERANCE = 1e-3  # a replicate is off its maximum by 3 % of the scatt
 NAMES = ("alpha", "beta", "location", "scale")
 
 
+@shown_briefly
 class StableFit(NamedTuple):
     """An alpha-stable law in Nolan's S0 parameterization fitted to samples; (...) are the leading axes of the samples.
 
@@ -45,6 +47,7 @@ class StableFit(NamedTuple):
     status: jax.Array  # (...) int32, an estimates.Status
 
 
+@shown_briefly
 class StableReplicates(NamedTuple):
     """The estimates of :class:`StableFit` for resampled data, (..., B)."""
 

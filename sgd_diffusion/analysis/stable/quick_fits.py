@@ -20,6 +20,7 @@ from scipy import interpolate
 from sgd_diffusion.analysis.estimates import Status, one_sample, spread_status
 from sgd_diffusion.analysis.likelihood import movable
 from sgd_diffusion.analysis.stable import law
+from sgd_diffusion.display import shown_briefly
 
 __all__ = ["QuickFit", "characteristic_function", "from_quantiles", "quantiles"]
 
@@ -39,6 +40,7 @@ MAX_ITERATIONS = 50
 TOLERANCE = 1e-6  # squared change of the last iteration, in standard errors
 
 
+@shown_briefly
 class QuickFit(NamedTuple):
     """An alpha-stable law in Nolan's S0 parameterization, and standard errors for independent samples.
 

@@ -14,6 +14,7 @@ from jax.scipy import special
 
 from sgd_diffusion.analysis.estimates import Status, one_sample
 from sgd_diffusion.analysis.likelihood import maximize, standardised
+from sgd_diffusion.display import shown_briefly
 
 __all__ = [
     "RivalFit",
@@ -36,6 +37,7 @@ EDGE = 1e-9  # of ln power: closer to the end it is there
 LEAST = 1e-300  # distance of a sample from the location
 
 
+@shown_briefly
 class RivalFit(NamedTuple):
     """A law fitted by maximum likelihood, with standard errors for independent samples (NaN on a bound)."""
 
