@@ -49,7 +49,11 @@ PARAMETERIZATIONS = ("S0", "S1")
 # rounding, which grows like its inverse (for second derivatives its fourth power), has not spoilt it yet.
 NEAR_ONE = 1e-8
 NEAR_ONE_FOR_DERIVATIVES = 5e-4
-NEAR_ZETA = 1e-10  # y below this likewise: p(zeta) is the limit of a quotient of two zeros
+# y below this likewise: p(zeta) is the limit of a quotient of two zeros. For derivatives in widths of the core.
+NEAR_ZETA = 1e-10
+NEAR_ZETA_FOR_DERIVATIVES = 1e-6
+# At alpha = 2 and |beta| = 1 a heavy tail has come to nothing, and how fast it did is seen at this distance.
+EDGE = 1e-8
 CHUNK = 8192  # points whose nodes are held at a time, 60 MB of them
 
 FARTHEST = 330.0  # xi beyond which the angles leave the range of float64
@@ -58,6 +62,7 @@ FIRST, LAST = -3.0, 5.5  # asinh((xi - hump)/width) from where g exp(-g) has van
 TWO_HUMPS = 0.2  # ratio of the angle at which V falls to that at which it levels, below which there are two humps
 NO_HUMP = 1e30  # width of a hump that is not there
 STEEP = 2.0  # slope of ln g in xi above which a hump is narrower than the angles change
+MOVING = 4.0  # such a slope above which nodes move with the hump
 
 
 def logpdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
@@ -192,39 +197,55 @@ def _open_uniform(key, shape):
 # The standard law at a point
 
 
-def _smooth_through_one(function):
-    """``function(point, nearest)`` with alpha kept so far from 1 as values, and as derivatives, bear."""
-    @jax.custom_jvp
-    def value(point):
-        return function(point, NEAR_ONE)
+def _differentiable(relative):
+    """Decorator for ``function(point, for_derivatives)`` of (x, alpha, beta): its values, with derivatives at the edges too.
 
-    @value.defjvp
-    def rule(point, tangent):
-        return value(*point), jax.jvp(lambda point: function(point, NEAR_ONE_FOR_DERIVATIVES), point, tangent)[1]
+    ``relative(inside, here)`` is what a derivative where the value is ``inside`` has to be multiplied with at the edge.
+    """
+    def decorated(function):
+        @jax.custom_jvp
+        def value(point):
+            return function(point, False)
 
-    return value
+        @value.defjvp
+        def rule(points, tangents):
+            (point,), (tangent,) = points, tangents
+            _, alpha, beta = point
+            normal = alpha == 2  # where beta means nothing
+            one_sided = (abs(beta) == 1) & ~normal
+            edge = jnp.stack([jnp.zeros_like(normal), normal, one_sided])
+            inside = point - jnp.where(edge, EDGE * jnp.sign(point), 0)
+            held = edge.at[2].set(normal | one_sided)
+            both = jnp.stack([point, inside]), jnp.stack([jnp.where(held, 0, tangent), jnp.where(edge, tangent, 0)])
+            values, slopes = jax.jvp(jax.vmap(lambda point: function(point, True)), both[:1], both[1:])
+            factor = jnp.where(edge.any() & jnp.isfinite(values[0]), relative(*values[::-1]), 0)
+            return value(point), slopes[0] + factor * jnp.where(factor == 0, 0, slopes[1])
+
+        return value
+
+    return decorated
 
 
-@_smooth_through_one
-def _log_density(point, nearest):
-    side, x, _ = _seen_from_zeta(*point, nearest)
+@_differentiable(lambda inside, here: jnp.exp(jnp.minimum(inside - here, 700.0)))
+def _log_density(point, for_derivatives):
+    side, x, _ = _seen_from_zeta(*point, for_derivatives)
     xi, log_weights = _nodes(side, x)
     node = _integrand(side, x, xi)
     integral = jax.nn.logsumexp(node.log_g - node.g + jnp.log(node.phi * node.psi / side.whole) + log_weights)
     value = integral + jnp.log(side.alpha / (jnp.pi * abs(side.excess) * (x + side.skew)))
-    return jnp.where(side.empty | jnp.isinf(x), -jnp.inf, value)
+    return jnp.where(side.empty | jnp.isinf(point[0]), -jnp.inf, value)
 
 
-@_smooth_through_one
-def _distribution(point, nearest):
+@_differentiable(lambda inside, here: 1.0)
+def _distribution(point, for_derivatives):
     # By parts, so that what is integrated is the peak g exp(-g) again and not the step exp(-g).
-    side, x, mirrored = _seen_from_zeta(*point, nearest)
+    side, x, mirrored = _seen_from_zeta(*point, for_derivatives)
     xi, log_weights = _nodes(side, x)
     node = _integrand(side, x, xi)
     angle = jnp.where(side.excess < 0, node.phi, node.psi)
     integral = (jnp.exp(node.log_g - node.g + log_weights) * angle * abs(node.slope)).sum() / jnp.pi
     above = jnp.where(side.excess < 0, side.whole / jnp.pi - integral, integral)
-    above = jnp.where(side.empty | jnp.isinf(x), 0.0, above)
+    above = jnp.where(side.empty | jnp.isinf(point[0]), 0.0, above)
     return jnp.where(mirrored, above, 1 - above)
 
 
@@ -271,12 +292,16 @@ def _side(alpha, beta, nearest):
                  jnp.where(below, jnp.pi - added, added), jnp.where(below, left, jnp.pi - left) / alpha, empty)
 
 
-def _seen_from_zeta(x, alpha, beta, nearest):
+def _seen_from_zeta(x, alpha, beta, for_derivatives):
     """The side on which x lies, x or its mirror image so that it is right of zeta, and whether it is mirrored."""
+    nearest, closest = NEAR_ONE, NEAR_ZETA
+    if for_derivatives:
+        core = jnp.exp((jax.lax.lgamma(1 / alpha) - jax.lax.lgamma(3 / alpha)) / 2)
+        nearest, closest = NEAR_ONE_FOR_DERIVATIVES, NEAR_ZETA_FOR_DERIVATIVES * core
     mirrored = x + _side(alpha, beta, nearest).skew < 0
     side = _side(alpha, jnp.where(mirrored, -beta, beta), nearest)
-    x = jnp.where(mirrored, -x, x)
-    return side, x + jax.lax.stop_gradient(jnp.maximum(NEAR_ZETA - side.skew - x, 0)), mirrored
+    x = jnp.where(jnp.isinf(x), 1.0, jnp.where(mirrored, -x, x))
+    return side, x + jax.lax.stop_gradient(jnp.maximum(closest - side.skew - x, 0)), mirrored
 
 
 class _Integrand(NamedTuple):
@@ -322,7 +347,7 @@ def _nodes(side, x):
 
     They are equidistant in t = asinh((s - bulk)/width) + asinh((s - tail)/width), the humps being those of `_humps`.
     """
-    direction, two, (bulk, tail), (bulk_width, tail_width), falls = _humps(*jax.lax.stop_gradient((side, x)))
+    direction, two, (bulk, tail), (bulk_width, tail_width), falls, larger = _humps(*jax.lax.stop_gradient((side, x)))
     apart, tail_width = jnp.where(two, tail - bulk, 0), jnp.where(two, tail_width, NO_HUMP)
     first = FIRST + jnp.arcsinh((bulk_width * math.sinh(FIRST) - apart) / tail_width)
     last = LAST + jnp.where(two, jnp.arcsinh((tail_width * math.sinh(LAST) + apart) / bulk_width), 0)
@@ -333,16 +358,17 @@ def _nodes(side, x):
     of_bulk = jnp.arcsinh(apart / jnp.sqrt(lower * upper)) + jnp.log(upper / lower) / 2
     s = bulk + bulk_width * jnp.sinh(of_bulk)
     dt_ds = 1 / (bulk_width * jnp.cosh(of_bulk)) + 1 / (tail_width * jnp.cosh(t - of_bulk))
-    # To whoever differentiates, the nodes move with the steeper hump. How fast it moves near alpha = 1 is 1/(alpha - 1)^2
+    # To whoever differentiates, the nodes move with the larger hump if it is steep. How fast it moves near alpha = 1 is 1/(alpha - 1)^2
     # times all else, of which fixed nodes would leave what does not cancel.
-    steeper, fall = jnp.where(falls[0] > falls[1], bulk, tail), falls.max()
-    log_g = _integrand(side, x, direction * steeper).log_g
-    motion = jnp.where(fall > STEEP, (log_g - jax.lax.stop_gradient(log_g)) / fall, 0)
+    moving, fall = jnp.where(larger, tail, bulk), jnp.where(larger, falls[1], falls[0])
+    log_g = _integrand(side, x, direction * moving).log_g
+    motion = jnp.where(fall > MOVING, (log_g - jax.lax.stop_gradient(log_g)) / fall, 0)
     return direction * (jnp.clip(s, -FARTHEST, FARTHEST) + motion), jnp.log(step / dt_ds)
 
 
 def _humps(side, x):
-    """In which direction of xi g falls, whether there are two humps in s = direction * xi, their places, widths and falls.
+    """In which direction of xi g falls, whether there are two humps in s = direction * xi, their places, widths and falls,
+    and whether the second is the larger one.
 
     The integrand falls like exp(-exp) before a hump and like exp behind it. Where g levels off before it falls for good
     (by `ratio` of the angles) there are two humps, first that of the bulk and then that of the tail.
@@ -376,4 +402,5 @@ def _humps(side, x):
     hump = jnp.where(of_tail, jnp.maximum(hump, end), hump)
     point, fall, peak, _ = at(hump)
     width = jax.lax.rsqrt(jnp.maximum(fall**2 * peak + 2 * point.phi * point.psi / side.whole**2, 1.0))
-    return direction, two, hump, width, fall
+    log_size = point.log_g - point.g + jnp.log(point.phi * point.psi * width)
+    return direction, two, hump, width, fall, log_size[1] > log_size[0]
