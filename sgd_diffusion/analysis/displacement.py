@@ -33,6 +33,7 @@ from sgd_diffusion.analysis.gram import (
     upper_squared_displacements,
 )
 from sgd_diffusion.arrays import integer, own_precision
+from sgd_diffusion.memory import check_memory
 
 __all__ = [
     "displacement_from_start",
@@ -119,6 +120,8 @@ def effective_pairs(steps, lags=None):
     [1000.0, 148.28, 13.9, 1.0]
     """
     steps = integer("steps", steps, 1, what="steps of the path")
+    if lags is None:
+        check_memory(8 * 8 * steps, f"A number for each of {steps} lags", "choose lags")
     n = (np.arange(1, steps + 1) if lags is None else checked_lags(lags, steps)).astype(np.float64)
     pairs = steps + 1 - n
     some_disjoint = (4 * n**2 * pairs + 2 * pairs + n - n**3) / (6 * n * pairs**2)
