@@ -75,7 +75,7 @@ OF_OTHERS = {
     "ergodicity_breaking": (ergodicity_breaking, MSDS),
     "non_gaussian_parameter": (lambda positions: non_gaussian_parameter(positions, LAGS), STILL),
     "displacement_distribution": (lambda positions: displacement_distribution(positions, 2, bins=[-1.0, 0.0, 1.0]), STILL),
-    "in_bins of keys": (lambda keys: in_bins(keys, SUMS @ COUNTS.T, EDGES), 20 * SUMS @ SUMS.T - 40),
+    "in_bins of keys": (lambda keys: in_bins(keys, SUMS @ COUNTS.T, EDGES), 3 * SUMS @ SUMS.T),
     "in_bins of values": (lambda values: in_bins(SUMS @ SUMS.T, values, EDGES), SUMS @ COUNTS.T),
     "average": (lambda sums: average(PairAverages(None, sums, COUNTS)), SUMS),
     "block_bootstrap": (lambda sums: block_bootstrap(KEY, PairAverages(None, sums, COUNTS), num_resamples=3), SUMS),
