@@ -1,0 +1,66 @@
+"""Standard output that may lose a character or a line, but not a run: results are on disk, whoever reads along."""
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+
+ASCII = str.maketrans({"±": "+-"})
+
+
+class Output(io.TextIOBase):
+    """Writes what the stream can encode, and nothing more once that fails: to a closed pipe, or a full disk.
+
+    Args:
+      stream: standard output, or None where there is none.
+    """
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:
+        """That of the stream."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        try:
+            text.encode(self.encoding)
+            shown = text
+        except UnicodeEncodeError:
+            shown = text.translate(ASCII).encode(self.encoding, "replace").decode(self.encoding)
+        self._attempt(lambda: self._stream.write(shown))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is still held back."""
+        self._attempt(lambda: self._stream.flush())
+
+    def _attempt(self, action) -> None:
+        if self._stream is None:
+            return
+        try:
+            action()
+        except OSError as error:
+            stream, self._stream = self._stream, None
+            # what the stream holds back would fail again when the program ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if error.errno != errno.EPIPE:  # nobody is there to read on
+                print(f"warning: cannot write to standard output: {error.strerror}. Results are not affected.", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def safe_output() -> Iterator[None]:
+    """Print to `Output` in place of standard output."""
+    with contextlib.redirect_stdout(Output(sys.stdout)):
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
