@@ -1,4 +1,4 @@
-"""Standard output that may lose a character or a line, but not a run: results are on disk, whoever reads along."""
+"""Output that may lose a character or a line, but not a run: results are on disk, whoever reads along."""
 
 import contextlib
 import errno
@@ -11,10 +11,10 @@ ASCII = str.maketrans({"±": "+-"})
 
 
 class Output(io.TextIOBase):
-    """Writes what the stream can encode, and nothing more once that fails: to a closed pipe, or a full disk.
+    """Writes what a stream can encode, and nothing more once that fails: to a closed pipe, or a full disk.
 
     Args:
-      stream: standard output, or None where there is none.
+      stream: standard output or error, or None where there is none.
     """
 
     def __init__(self, stream):
@@ -29,6 +29,10 @@ class Output(io.TextIOBase):
         """Whether the stream is a terminal."""
         return self._stream is not None and self._stream.isatty()
 
+    def fileno(self) -> int:
+        """That of the stream."""
+        return super().fileno() if self._stream is None else self._stream.fileno()
+
     def write(self, text: str) -> int:
         """Write text."""
         try:
@@ -36,31 +40,32 @@ class Output(io.TextIOBase):
             shown = text
         except UnicodeEncodeError:
             shown = text.translate(ASCII).encode(self.encoding, "replace").decode(self.encoding)
-        self._attempt(lambda: self._stream.write(shown))
+        self._attempt(lambda stream: stream.write(shown))
         return len(text)
 
     def flush(self) -> None:
         """Write what is still held back."""
-        self._attempt(lambda: self._stream.flush())
+        self._attempt(lambda stream: stream.flush())
 
     def _attempt(self, action) -> None:
-        if self._stream is None:
+        stream = self._stream
+        if stream is None:
             return
         try:
-            action()
+            action(stream)
         except OSError as error:
-            stream, self._stream = self._stream, None
-            # what the stream holds back would fail again when the program ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            if error.errno != errno.EPIPE:  # nobody is there to read on
-                print(f"warning: cannot write to standard output: {error.strerror}. Results are not affected.", file=sys.stderr)
+            self._stream = None
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for what the stream holds back until the program ends
+            if error.errno != errno.EPIPE:  # else somebody did not want to read on
+                print(f"warning: cannot write output: {error.strerror}; results are not affected", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def safe_output() -> Iterator[None]:
-    """Print to `Output` in place of standard output."""
-    with contextlib.redirect_stdout(Output(sys.stdout)):
+    """Print to `Output` in place of standard output and standard error."""
+    with contextlib.redirect_stderr(Output(sys.stderr)), contextlib.redirect_stdout(Output(sys.stdout)):
         try:
             yield
         finally:
             sys.stdout.flush()
+            sys.stderr.flush()

@@ -6,7 +6,7 @@ import datetime
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import jax
 import tyro
@@ -20,15 +20,12 @@ from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.problems import datasets, models, objectives
 
-
 MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingOptions(Checked):
     """What is trained, by which SGD, and for how long."""
-
-    instead_of: ClassVar = {"waiting_times": "num_windows"}
 
     dataset: str = "digits"
     """digits (comes with scikit-learn), mnist, cifar10 (both through tensorflow-datasets), gaussian, or PATH.npz with
@@ -123,8 +120,6 @@ class TrainingOptions(Checked):
 class RunOptions(Checked):
     """Where the results go."""
 
-    instead_of: ClassVar = {"quick": "preset"}
-
     preset: str = "default"
     """Settings to start from, one of those named above; what is given beside it overrides them."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -136,7 +131,7 @@ class RunOptions(Checked):
 
 
 def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan], Sequence], *,
-          problem: objectives.Problem | None = None) -> tuple[xr.Dataset, pathlib.Path]:
+          problem: objectives.Problem | None = None, at_ends: str = "") -> tuple[xr.Dataset, pathlib.Path]:
     """Train what the options say under a progress bar.
 
     Args:
@@ -144,6 +139,7 @@ def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan]
       experiment: its name, stored with the results.
       measure: gives the measurements for a problem and a plan; those of the options come in addition.
       problem: that of the options, where it has been loaded already.
+      at_ends: what of the measurements takes long where a window ends.
 
     Returns:
       The results and the run directory.
@@ -155,9 +151,11 @@ def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan]
     chosen = [*measure(problem, plan), measurements.test_accuracy()]
     if options.keep_step_gram:
         chosen.append(measurements.step_grams())
+    at_ends = ", ".join(filter(None, [
+        at_ends or "measuring", "frozen passes" * bool(options.frozen_passes), "full-batch twin" * options.full_batch_twin]))
     ends = [start + plan.window for start in plan.starts()]
     with (_directory(options, f"{pathlib.Path(options.dataset).stem}-{options.model}") as directory,
-          contextlib.closing(Progress(ends, plan.num_members)) as progress):
+          contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress):
         print(f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x {len(plan.learning_rates)} "
               f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}", flush=True)
         dataset = run_ensemble(

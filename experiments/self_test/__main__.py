@@ -13,25 +13,35 @@ from typing import Annotated
 
 import tyro
 
-from experiments.command_line import UNUSABLE, interruptibly
+from experiments import command_line
+from experiments.options import UINT32, Checked, within
 from experiments.self_test import displacements, heavy_tails, shapes
 from experiments.self_test.laboratory import STEPS, Laboratory
+from sgd_diffusion.errors import InputError
 
 FAILED = 1  # exit code
+MAX_NUMBERS = 100_000  # paths times coordinates, of which each takes 8 kB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Checked):
     """Options of the self-test."""
 
-    seed: int = 0
+    seed: Annotated[int, *within(0, UINT32)] = 0
     """Chooses all random numbers."""
-    num_paths: int = 12
+    num_paths: Annotated[int, *within(3, 200, "whose scatter is the error")] = 12
     """Independent paths of each process."""
-    dim: int = 300
+    dim: Annotated[int, *within(50, 10_000, "for truths of many dimensions")] = 300
     """Coordinates of a path."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Five paths of 100 coordinates."""
+
+    def check(self) -> None:
+        """Refuse what the memory does not hold too."""
+        super().check()
+        if self.num_paths * self.dim > MAX_NUMBERS:
+            raise InputError(f"--num-paths is {self.num_paths} and --dim {self.dim}; expected at most {MAX_NUMBERS} for their "
+                             "product, which is held in memory: take less of one")
 
 
 GROUPS = (displacements.exponent_checks, displacements.ensemble_checks, displacements.local_checks, displacements.step_checks,
@@ -57,13 +67,8 @@ def self_test(options: Options) -> bool:
 
 def main() -> None:
     """Run from the command line; exit code 1 if a check fails."""
-    options = tyro.cli(Options, prog="python -m experiments.self_test", description=__doc__)
-    if options.num_paths < 2 or options.dim < 1:
-        print(f"error: num_paths is {options.num_paths} and dim {options.dim}; expected at least 2 paths, whose scatter is "
-              "the error, and 1 coordinate", file=sys.stderr)
-        sys.exit(UNUSABLE)
     passed = []
-    interruptibly(lambda: passed.append(self_test(options)))
+    command_line.run(lambda options: passed.append(self_test(options)), Options, __doc__)
     sys.exit(0 if passed[0] else FAILED)
 
 
