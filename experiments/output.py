@@ -55,7 +55,8 @@ class Output(io.TextIOBase):
             action(stream)
         except OSError as error:
             self._stream = None
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for what the stream holds back until the program ends
+            with open(os.devnull, "w") as nowhere:  # for what the stream holds back until the program ends
+                os.dup2(nowhere.fileno(), stream.fileno())
             if error.errno != errno.EPIPE:  # else somebody did not want to read on
                 print(f"warning: cannot write output: {error.strerror}; results are not affected", file=sys.stderr)
 

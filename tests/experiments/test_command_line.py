@@ -1,14 +1,21 @@
+import errno
+import io
+import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import pytest
 
-from experiments import anomalous_diffusion, command_line
+from experiments import anomalous_diffusion, command_line, output, training
+from experiments.training import new_directory
+from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.results import load_run
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
@@ -120,7 +127,7 @@ def test_an_unwritable_directory_is_refused(call, capsys, tmp_path):
 
 
 def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
-    arguments = [sys.executable, "-m", "experiments.anomalous_diffusion", *TINY, "--window", "400", "--num-windows", "400",
+    arguments = [sys.executable, "-m", "experiments.anomalous_diffusion", *TINY[:6], "--window", "400", "--num-windows", "400",
                  "--directory", str(tmp_path / "run")]
     child = subprocess.Popen(arguments, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                              env=os.environ | {"PYTHONUNBUFFERED": "1"})
@@ -133,6 +140,109 @@ def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
     assert child.returncode == 130 and time.monotonic() - begin < 5
     assert "interrupted" in said and "Traceback" not in said
     assert load_run(tmp_path / "run").sizes["window"] >= 2
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_ctrl_c_is_quiet_during_imports_too(seconds, tmp_path):
+    child = subprocess.Popen([sys.executable, "-m", "experiments.anomalous_diffusion", *TINY], cwd=tmp_path, text=True,
+                             stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(CHECKOUT)})
+    time.sleep(seconds)
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=30) == ("", "\ninterrupted\n") and child.returncode == 130
+
+
+def test_importing_experiments_leaves_ctrl_c_alone():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_runs_of_the_same_second_have_directories_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    made = [new_directory("digits-fc3") for _ in range(5)]
+    assert len(set(made)) == 5 and all(path.is_dir() and path.parent == pathlib.Path("runs") for path in made)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    pathlib.Path("runs").write_text("")
+    with pytest.raises(StorageError, match="--directory"):
+        new_directory("digits-fc3")
+
+
+def test_a_run_refused_late_leaves_no_directory_of_its_own(refused, monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("too large for this machine")
+
+    monkeypatch.setattr(training, "run_ensemble", refuse)
+    refused(anomalous_diffusion, "too large for this machine", *TINY)
+
+
+@pytest.mark.parametrize(("metadata", "words"), [
+    ({"options": {"window": "20"}}, "--window is '20'"), ({"options": {"seeds": [[0]]}}, "--seeds is"),
+    ({"options": {"loss": 3}}, "--loss is 3"), ({"options": {"model": None}}, "--model is None"),
+    ({"options": {"seeds": 4}}, "--seeds is 4"), ({"options": 5}, "holds no options"), ({}, "holds no options"),
+    ([], "holds no options")])
+def test_a_damaged_configuration_is_one_message_and_exit_code_2(call, capsys, tmp_path, metadata, words):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"metadata": metadata, "configuration": {}}))
+    assert call(anomalous_diffusion, "--resume", "--directory", directory) == 2
+    said = capsys.readouterr().err
+    assert words in said and str(directory / "config.json") in said and len(said.splitlines()) == 1
+
+
+def test_a_run_is_resumed_by_its_own_preset_alone(call, capsys, tmp_path):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {"preset": "quick"}
+    (directory / "config.json").write_text(json.dumps({"metadata": {"options": options}, "configuration": {}}))
+    where = ["--resume", "--directory", str(directory)]
+    assert parse(*where, "--quick").num_windows == parse(*where).num_windows == 4
+    assert call(anomalous_diffusion, *where, "--preset", "paper") == 2
+    assert "was made with 'quick'" in capsys.readouterr().err
+
+
+class _Pipe(io.StringIO):
+    """A stream that cannot be written to, with a file descriptor that can be given up."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise OSError(self.error, os.strerror(self.error))
+
+    def fileno(self):
+        return self.descriptor
+
+
+@pytest.mark.parametrize(("error", "said"), [(errno.EPIPE, ""), (errno.ENOSPC, "warning: cannot write output: No space left")])
+def test_output_that_nobody_takes_ends_nothing(monkeypatch, capsys, error, said):
+    monkeypatch.setattr(sys, "stdout", _Pipe(error))
+    with tempfile.TemporaryFile() as file:
+        sys.stdout.descriptor = file.fileno()
+        with output.safe_output():
+            print("lost")
+            print("lost too", flush=True)
+    assert capsys.readouterr().err.startswith(said) and not isinstance(sys.stdout, output.Output)
+
+
+def test_output_without_streams_or_with_few_characters(monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", narrow)
+    monkeypatch.setattr(sys, "stderr", None)
+    with output.safe_output():
+        print("1.0±0.1 m²")
+        print("to nobody", file=sys.stderr)
+    assert narrow.buffer.getvalue() == b"1.0+-0.1 m?\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["PYTHONIOENCODING=ascii {}", "{} | head -1", "{} 2>&1 | head -1", "{} > /dev/full", "{} >&-",
+                                   "{} 2>&-"])
+def test_a_run_ends_well_whatever_becomes_of_its_output(shell, tmp_path):
+    program = shlex.join([sys.executable, "-W", "error", "-m", "experiments.anomalous_diffusion", *TINY, "--directory", "run"])
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {shell.format(program)}"], cwd=tmp_path, capture_output=True,
+                          env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, timeout=200)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert "±" in (tmp_path / "run" / "summary.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
