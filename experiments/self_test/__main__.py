@@ -12,6 +12,7 @@ import sys
 from typing import Annotated
 
 import tyro
+from tqdm.auto import tqdm
 
 from experiments import command_line
 from experiments.options import UINT32, Checked, within
@@ -54,12 +55,14 @@ def self_test(options: Options) -> bool:
     print(f"{lab.num_paths} paths of {STEPS} steps in {lab.dim} dimensions for each process")
     print(f"{'estimator':32s}{'process':34s}{'truth':>10s}{'estimate':>20s}{'allowance':>11s}")
     results = []
-    for group in GROUPS:
-        for result in group(lab):
-            results.append(result)
-            estimate = f"{result.estimate:.4g} ± {result.error:.2g}"
-            print(f"{result.estimator:32s}{result.process:34s}{result.truth:10.4g}{estimate:>20s}{result.allowance:11.2g}"
-                  f"  {'pass' if result.passed else 'FAIL'}", flush=True)
+    with tqdm(GROUPS, unit=" groups", leave=False, dynamic_ncols=True) as groups:
+        for group in groups:
+            groups.set_description(group.__name__.replace("_", " "))
+            for result in group(lab):
+                results.append(result)
+                estimate = f"{result.estimate:.4g} ± {result.error:.2g}"
+                tqdm.write(f"{result.estimator:32s}{result.process:34s}{result.truth:10.4g}{estimate:>20s}"
+                           f"{result.allowance:11.2g}  {'pass' if result.passed else 'FAIL'}", file=sys.stdout)
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} of {len(results)} passed")
     return failed == 0
