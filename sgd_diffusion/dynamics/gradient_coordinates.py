@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from sgd_diffusion.dynamics.window import layer_name
+from sgd_diffusion.dynamics.parameters import check_parameters, layer_name, real_shapes
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -22,7 +22,8 @@ class GradientCoordinates(NamedTuple):
     """Some coordinates of the gradient.
 
     Attributes:
-      indices: (S,) increasing positions in the flattened gradient, its leaves in the order of `jax.tree.leaves`.
+      indices: (S,) increasing positions in the flattened gradient (see `parameters.flatten`), its leaves in the order of
+        `jax.tree.leaves`.
       layers: (S,) names of the top-level layers that they belong to.
       weights: (S,) parameters for which each of them stands: those of its layer by the coordinates drawn from it. They
         add up to the parameters of the layers.
@@ -50,6 +51,7 @@ def draw_coordinates(problem: Problem, num_coordinates: int, *, layers: Sequence
       InputError: for a layer that there is not, fewer coordinates than layers, or more than parameters in them.
     """
     params, _ = jax.eval_shape(problem.init, jax.random.key(0))
+    check_parameters(params)
     sizes = _layer_sizes(params)
     chosen = [name for name in sizes if layers is None or name in layers]
     if layers is not None and set(layers) - set(chosen):
@@ -71,7 +73,7 @@ def draw_coordinates(problem: Problem, num_coordinates: int, *, layers: Sequence
 def _layer_sizes(params) -> dict[str, int]:
     """Parameters of every top-level layer that has any, in the order of the flattened gradient."""
     sizes = {}
-    for path, leaf in jax.tree.leaves_with_path(params):
+    for path, leaf in jax.tree.leaves_with_path(real_shapes(params)):
         if leaf.size:
             sizes[layer_name(path)] = sizes.get(layer_name(path), 0) + leaf.size
     return sizes

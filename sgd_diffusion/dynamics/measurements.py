@@ -16,7 +16,7 @@ from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, dra
 from sgd_diffusion.dynamics.path_statistics import controls
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.schema import PathMeasurement, StateMeasurement
-from sgd_diffusion.dynamics.window import layer_name
+from sgd_diffusion.dynamics.parameters import flatten, layer_name
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
 
