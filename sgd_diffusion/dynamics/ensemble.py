@@ -1,6 +1,5 @@
 """Members side by side: seeds x learning rates through one compiled program."""
 
-import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, sgd, start
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.memory import available_bytes
 from sgd_diffusion.problems.objectives import Problem
 
 
@@ -151,7 +151,7 @@ class Ensemble:
           InputError: if that is more than there is.
         """
         self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
-        needed, available = self._peak_bytes(), _available_bytes()
+        needed, available = self._peak_bytes(), available_bytes()
         if available is not None and needed > available:
             raise InputError(
                 f"A window needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are free. Run fewer "
@@ -214,21 +214,3 @@ class Ensemble:
         if (self.plan.sketch_dim or 0) > size:
             raise InputError(f"Parameter 'sketch_dim'={self.plan.sketch_dim} is out of range. Expected at most {size}, the "
                              "number of parameters.")
-
-
-def _available_bytes() -> int | None:
-    """Bytes that the first device can still give, or None where nobody says."""
-    device = jax.devices()[0]
-    if device.platform == "cpu":
-        return _available_host_bytes()
-    stats = device.memory_stats() or {}
-    return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
-
-
-def _available_host_bytes() -> int | None:
-    try:
-        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    values = dict(line.split(":") for line in lines)
-    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None

@@ -13,10 +13,10 @@ from sgd_diffusion.analysis.displacement import displacement_from_start, time_av
 from sgd_diffusion.analysis.lags import MIN_WINDOW
 from sgd_diffusion.dynamics.frozen_gradients import frozen_gradients
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
+from sgd_diffusion.dynamics.parameters import layer_name
 from sgd_diffusion.dynamics.path_statistics import controls
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.schema import PathMeasurement, StateMeasurement
-from sgd_diffusion.dynamics.parameters import flatten, layer_name
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
 

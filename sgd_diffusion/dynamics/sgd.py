@@ -76,7 +76,7 @@ def _check_loss(found, state) -> None:
     if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise InputError(f"Parameter 'loss' of the problem returned {value.dtype}{list(value.shape)}. Expected a real "
                          "floating scalar, the mean over the batch.")
-    before, after = (jax.tree.map(lambda leaf: str(jax.typeof(leaf)), tree) for tree in (state, found[1][0]))
+    before, after = (jax.tree.map(lambda leaf: str(jax.typeof(leaf)).lstrip("~"), tree) for tree in (state, found[1][0]))
     if before != after:
         raise InputError(f"Parameter 'loss' of the problem turned the state {before} into {after}. Expected the same names, "
                          "shapes and dtypes: convert it with .astype.")

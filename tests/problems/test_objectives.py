@@ -101,8 +101,8 @@ def test_descriptions_tell_problems_apart_and_are_the_same_in_every_process(digi
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"loss": "hinge"}, "'loss'='hinge'"), ({"probe_size": 2000}, "'probe_size'=2000"), ({"probe_size": -1}, "'probe_size'=-1"),
-    ({"augment": "mixup"}, "'augment'='mixup'")])
+    ({"loss": "hinge"}, "loss is 'hinge'"), ({"loss": None}, "loss is None"), ({"probe_size": 2000}, "probe_size is 2000"),
+    ({"probe_size": -1}, "probe_size is -1"), ({"probe_size": 2.0}, "probe_size is 2.0"), ({"augment": "mixup"}, "augment is")])
 def test_bad_options_are_named(digits, options, words):
     with pytest.raises(InputError, match=words):
         objectives.classification(MLP((10,)), digits, **options)
