@@ -10,6 +10,8 @@ import numpy as np
 
 from sgd_diffusion.errors import InputError
 
+DEEPEST = 100  # values within values; far below what the JSON parser and Python's stack hold
+
 
 def json_values(name: str, value: Any) -> Any:
     """A value as JSON stores it and reads it back.
@@ -24,10 +26,7 @@ def json_values(name: str, value: Any) -> Any:
     Raises:
       InputError: for anything else, two keys that become the same text, or nesting without end.
     """
-    try:
-        return _plain(name, value)
-    except RecursionError:
-        raise InputError(f"Parameter '{name}' is nested too deeply, or contains itself. Expected JSON-like values.") from None
+    return _plain(name, value, 0)
 
 
 def same_values(first: Any, second: Any) -> bool:
@@ -41,18 +40,23 @@ def same_values(first: Any, second: Any) -> bool:
     return first == second or (first != first and second != second)
 
 
-def _plain(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        kind = next((kind for kind in (bool, int, float, str) if isinstance(value, kind)), None)
-        return value if kind is None else kind(value)  # a plain one in place of a subclass
+def _plain(name: str, value: Any, depth: int) -> Any:
+    if depth > DEEPEST:
+        raise InputError(f"{name:.100} has values within values more than {DEEPEST} times, or contains itself; expected "
+                         "JSON-like values")
+    if value is None:
+        return None
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)  # a plain one in place of a subclass
     if isinstance(value, Mapping):
         keys = [_key(name, key) for key in value]
         if len(set(keys)) < len(keys):
-            raise InputError(f"Parameter '{name}' has keys {list(value)}. Expected keys that are distinct as text, since "
-                             "JSON stores them so.")
-        return {key: _plain(f"{name}.{key}", each) for key, each in zip(keys, value.values(), strict=True)}
+            raise InputError(f"{name} has the keys {list(value)!r:.200}; expected keys that are distinct as text, since JSON "
+                             "stores them so")
+        return {key: _plain(f"{name}.{key}", each, depth + 1) for key, each in zip(keys, value.values(), strict=True)}
     if isinstance(value, list | tuple):
-        return [_plain(name, each) for each in value]
+        return [_plain(name, each, depth + 1) for each in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -61,14 +65,15 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _numbers(name: str, value) -> Any:
-    if isinstance(value, jax.core.Tracer) or jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended):
+    unknown = isinstance(value, jax.core.Tracer) or jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)
+    if unknown or np.ma.is_masked(value):
         raise _unusable(name, value)
     array = np.asarray(value)
     if jax.dtypes.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float64)
-    if array.dtype.kind not in "biufU" or np.ma.is_masked(array):
+    if array.dtype.kind not in "biufU":
         raise _unusable(name, value)
-    return _plain(name, array.tolist())
+    return array.tolist()
 
 
 def _key(name: str, key: Any) -> str:
@@ -77,9 +82,10 @@ def _key(name: str, key: Any) -> str:
         return str(key)
     if key is None or isinstance(key, bool | int | float):
         return json.dumps(key)
-    raise InputError(f"Parameter '{name}' has the key {key!r}. Expected text, or a number.")
+    raise InputError(f"{name} has the key {key!r:.100}; expected text or a number")
 
 
 def _unusable(name: str, value: Any) -> InputError:
-    return InputError(f"Parameter '{name}' has the value {value!r:.100} of type {type(value).__name__}. Expected JSON-like "
-                      "values: mappings, sequences, numbers, texts or None. Convert it, for example with str().")
+    shown = " ".join(repr(value).split())
+    return InputError(f"{name} is {shown:.100} of type {type(value).__name__}; expected JSON-like values (mappings, sequences, "
+                      "numbers, texts, None): convert it, for example with str()")

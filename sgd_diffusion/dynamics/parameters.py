@@ -11,6 +11,21 @@ import jax
 import jax.numpy as jnp
 
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems.objectives import Problem
+
+
+def initial_shapes(problem: Problem) -> tuple[Any, Any]:
+    """Shapes and dtypes of the parameters and of the state with which a problem starts.
+
+    Raises:
+      InputError: if `init` returns something else, or parameters that SGD cannot move (see `check_parameters`).
+    """
+    found = jax.eval_shape(problem.init, jax.random.key(0))
+    if not (isinstance(found, tuple) and len(found) == 2):
+        raise InputError(f"init of the problem returned {type(found).__name__}; expected (params, state), the state () if "
+                         "there is none")
+    check_parameters(found[0])
+    return found
 
 
 def check_parameters(params) -> None:
@@ -19,10 +34,10 @@ def check_parameters(params) -> None:
     for path, leaf in leaves:
         if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.inexact):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise InputError(f"Parameter 'params'{jax.tree_util.keystr(path)} is {kind}. Expected floating or complex arrays: "
-                             "convert it with .astype(float), or keep it in the state of the problem.")
+            raise InputError(f"params{jax.tree_util.keystr(path)} is {kind}; expected floating or complex arrays: convert it "
+                             "with .astype(float), or keep it in the state of the problem")
     if not sum(leaf.size for _, leaf in leaves):
-        raise InputError("Parameter 'params' has no entries. Expected one or more arrays that are optimised.")
+        raise InputError("params is empty; expected one or more arrays that are optimized")
 
 
 def real_parts(tree) -> Any:

@@ -70,16 +70,16 @@ def loss_and_gradient(problem: Problem, params, state, batch) -> tuple[jax.Array
 def _check_loss(found, state) -> None:
     """Raise InputError unless a loss returned (loss, (state, outputs)), the state like the one that it was given."""
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], tuple) and len(found[1]) == 2):
-        raise InputError(f"Parameter 'loss' of the problem returned {type(found).__name__}. Expected (loss, (state, outputs)): "
-                         "the state as it was given, or (), and None where there are no outputs.")
+        raise InputError(f"loss of the problem returned {type(found).__name__}; expected (loss, (state, outputs)), the state "
+                         "like the one that it is given, and None where there are no outputs")
     value = jnp.asarray(found[0])
     if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise InputError(f"Parameter 'loss' of the problem returned {value.dtype}{list(value.shape)}. Expected a real "
-                         "floating scalar, the mean over the batch.")
+        raise InputError(f"loss of the problem returned {jax.typeof(value)}; expected a real floating scalar, the mean over "
+                         "the batch")
     before, after = (jax.tree.map(lambda leaf: str(jax.typeof(leaf)).lstrip("~"), tree) for tree in (state, found[1][0]))
     if before != after:
-        raise InputError(f"Parameter 'loss' of the problem turned the state {before} into {after}. Expected the same names, "
-                         "shapes and dtypes: convert it with .astype.")
+        raise InputError(f"loss of the problem turned the state {before} into {after}; expected the same names, shapes and "
+                         "dtypes: convert it with .astype")
 
 
 def sgd_step(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, batch, learning_rate,

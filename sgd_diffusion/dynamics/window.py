@@ -88,8 +88,8 @@ class Recording(NamedTuple):
     """What to keep of a window beyond the series that cost nothing.
 
     Attributes:
-      gradient_coordinates: (S,) positions in the flattened gradient (see `parameters.flatten`) at which every mini-batch gradient is
-        kept, for example those of `gradient_coordinates.draw_coordinates`.
+      gradient_coordinates: (S,) positions in the flattened gradient (see `parameters.flatten`) at which every mini-batch
+        gradient is kept, for example those of `gradient_coordinates.draw_coordinates`.
       by_layer: also keep the Gram matrix of every top-level layer.
       sketch_dim: if given, increments are replaced by a random projection to so many dimensions (a count sketch), for
         models whose T x P increments do not fit; every squared displacement then has a relative standard error of at

@@ -67,11 +67,9 @@ class Problem:
     description: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
+        if not isinstance(self.description, Mapping):
+            raise InputError(f"description is {self.description!r:.100}; expected a mapping")
         object.__setattr__(self, "description", json_values("description", self.description))
-        for name in ("init", "loss", "augment"):
-            value = getattr(self, name)
-            if not callable(value) and not (name == "augment" and value is None):
-                raise InputError(f"{name} is {value!r:.100}; expected a function, see Problem")
         for name in ("examples", "test_examples", "probe"):
             object.__setattr__(self, name, _arrays(name, getattr(self, name)))
         lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
