@@ -16,8 +16,7 @@ from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, sgd, start
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.memory import available_bytes
+from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.objectives import Problem
 
 
@@ -149,12 +148,9 @@ class Ensemble:
         """
         lowered = self._window.lower(*self._arguments(carry, 0))
         self._compiled, self._window_values = lowered.compile(), lowered.out_info[1]
-        needed, available = self._peak_bytes(), available_bytes()
-        if available is not None and needed > available:
-            raise InputError(
-                f"A window needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are free. Run fewer "
-                "members at once, use a shorter window, or set 'sketch_dim' (a few thousand) to keep a random projection "
-                "of the increments in place of all of them.")
+        needed = self._peak_bytes()
+        check_memory(needed, "a window", "run fewer members at once, use a shorter window, or set sketch_dim (a few thousand) to "
+                     "keep a random projection of the increments in place of all of them", self._devices[0])
         return needed
 
     def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:
@@ -227,8 +223,5 @@ class Ensemble:
             integer("sketch_dim", self.plan.sketch_dim, 1, count(params), what="(at most the number of parameters)")
         members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
         needed = 2 * members * 4 * count(params)  # where the members stand before a window and after it
-        available = available_bytes()
-        if available is not None and needed > available:
-            raise InputError(f"{self.plan.num_members} members of {count(params)} parameters need {needed / 2**30:.1f} GiB, "
-                             f"{available / 2**30:.1f} GiB are free; expected members that fit: take a smaller model, or "
-                             "fewer seeds and learning rates")
+        check_memory(needed, f"training {self.plan.num_members} members of {count(params)} parameters",
+                     "take a smaller model, or fewer seeds and learning rates", self._devices[0])

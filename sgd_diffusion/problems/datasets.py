@@ -15,11 +15,12 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 
+import jax
 import numpy as np
 
 from sgd_diffusion.arrays import integer, integer_array
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.memory import available_host_bytes
+from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.labelled_images import MAX_CLASSES, Dataset, Examples
 from sgd_diffusion.problems.npz_files import ARRAYS, load_npz
 
@@ -105,10 +106,8 @@ def gaussian(*, train_size: int = 50_000, test_size: int = 1_000, shape: tuple[i
     shape = tuple(integer_array("shape", shape, 1, 2**16).tolist())
     if len(shape) != 3:
         raise InputError(f"shape is {shape}; expected (height, width, channels)")
-    needed, available = 4 * (train_size + test_size) * math.prod(shape), available_host_bytes()
-    if available is not None and needed > available:
-        raise InputError(f"train_size is {train_size} and shape is {shape}, images of {needed / 2**30:.1f} GiB; expected at "
-                         f"most {available / 2**30:.1f} GiB, which are free: make fewer or smaller ones")
+    check_memory(4 * (train_size + test_size) * math.prod(shape), f"{train_size} training images of shape {shape}",
+                 "make fewer or smaller ones", jax.devices("cpu")[0])
 
     def examples(stream: int, size: int) -> Examples:
         rng = np.random.default_rng((seed, stream))

@@ -4,10 +4,11 @@ import math
 import pathlib
 import zipfile
 
+import jax
 import numpy as np
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.memory import available_host_bytes
+from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -59,7 +60,4 @@ def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: list[str]) 
             raise InputError(f"{key} in {path} has a header that says {shape} of {dtype}, {declared} bytes, and {held} bytes "
                              "behind it. Expected as many: the file is damaged, write it anew.")
         needed += declared + 4 * math.prod(shape) * (dtype.kind == "f")  # floating numbers are copied to float32
-    available = available_host_bytes()
-    if available is not None and needed > available:
-        raise InputError(f"{path} needs {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are free. Expected "
-                         "arrays that fit: keep fewer images in it, or smaller ones, as uint8.")
+    check_memory(needed, str(path), "keep fewer images in it, or smaller ones, as uint8", jax.devices("cpu")[0])

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sgd_diffusion import memory
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.problems import datasets, npz_files
+from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.datasets import Dataset, Examples, channel_statistics, gaussian, load
 
 SIZES = {"train": 7, "test": 3}
@@ -429,8 +430,9 @@ def test_an_array_of_another_size_than_it_says_is_refused_before_it_is_read(tmp_
 def test_an_array_larger_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = save(tmp_path / "mine.npz", arrays())
     assert load(path).num_classes == 3
-    monkeypatch.setattr(npz_files, "available_host_bytes", lambda: 100)
-    with pytest.raises(InputError, match=r"needs .* GiB of memory.* are free"):
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 100)
+    with pytest.raises(InputError, match=r"mine\.npz needs .* GiB of memory.* are free"):
         load(path)
 
 
@@ -443,10 +445,15 @@ def test_garbage_in_a_header_is_refused(tmp_path, header):
 
 @pytest.mark.parametrize("options", [
     {"train_size": 0}, {"train_size": 10.0}, {"test_size": -1}, {"num_classes": 0}, {"num_classes": 10**12}, {"seed": -1},
-    {"shape": (4, 4)}, {"shape": (0, 4, 4)}, {"shape": "444"}, {"train_size": 10**12}])
+    {"shape": (4, 4)}, {"shape": (0, 4, 4)}, {"shape": "444"}])
 def test_impossible_noise_is_refused(options):
     with pytest.raises(InputError, match=f"{next(iter(options))} (is|has) .*expected"):
         gaussian(**options)
+
+
+def test_noise_beyond_the_memory_is_refused():
+    with pytest.raises(InputError, match="1000000000000 training images .* GiB of memory"):
+        gaussian(train_size=10**12)
 
 
 def test_names_that_are_none_and_homes_that_are_nowhere_are_refused():
