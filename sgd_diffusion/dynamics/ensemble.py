@@ -149,8 +149,8 @@ class Ensemble:
         lowered = self._window.lower(*self._arguments(carry, 0))
         self._compiled, self._window_values = lowered.compile(), lowered.out_info[1]
         needed = self._peak_bytes()
-        check_memory(needed, "a window", "run fewer members at once, use a shorter window, or set sketch_dim (a few thousand) to "
-                     "keep a random projection of the increments in place of all of them", self._devices[0])
+        check_memory(needed, "a window", "run fewer members at once, use a shorter window, or set sketch_dim (a few "
+                     "thousand) to keep a random projection of the increments in place of all of them", self._devices[0])
         return needed
 
     def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:

@@ -149,5 +149,5 @@ class TestEveryAugmentation:
 
 def test_padding_is_a_number_of_pixels():
     for padding in (-1, 1.5, True, "1", None, 10**9):
-        with pytest.raises(InputError, match="padding is .*; expected an integer"):
+        with pytest.raises(InputError, match=r"padding is .*; expected an integer"):
             random_crop(padding)

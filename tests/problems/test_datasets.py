@@ -452,7 +452,7 @@ def test_impossible_noise_is_refused(options):
 
 
 def test_noise_beyond_the_memory_is_refused():
-    with pytest.raises(InputError, match="1000000000000 training images .* GiB of memory"):
+    with pytest.raises(InputError, match=r"1000000000000 training images .* GiB of memory"):
         gaussian(train_size=10**12)
 
 

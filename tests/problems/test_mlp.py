@@ -56,5 +56,5 @@ def test_impossible_features(features):
 
 
 def test_unknown_initialization():
-    with pytest.raises(InputError, match="initialization is 'zeros'; .*paper"):
+    with pytest.raises(InputError, match=r"initialization is 'zeros'; .*paper"):
         MLP((3,), initialization="zeros")

@@ -37,5 +37,5 @@ def test_options_reach_the_network():
                                   "fc99999", "fc501", "resnet9998", "fc2-width99999999", "fc3-width0", "resnet14-width4097",
                                   "fc" + 9000 * "9", "resnet14-width" + 9000 * "9", None, 5])
 def test_other_names_are_refused(name):
-    with pytest.raises(InputError, match="depth|model is"):
+    with pytest.raises(InputError, match=r"depth|model is"):
         model(name)
