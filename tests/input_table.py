@@ -45,7 +45,9 @@ class Argument(NamedTuple):
       single: relative tolerance of results from numbers of 16 and 32 bits.
       takes_complex: whether complex numbers have a meaning there; refused otherwise.
       takes_list: whether a list of arrays is this array; False where a list has another meaning.
+      takes_none: whether None has a meaning there.
       eager: whether it finishes soon under jax_disable_jit.
+      slow: whether it is so costly that the modes are left to the slow tests.
     """
 
     name: str
@@ -54,7 +56,20 @@ class Argument(NamedTuple):
     single: float = 1e-4
     takes_complex: bool = False
     takes_list: bool = True
+    takes_none: bool = False
     eager: bool = True
+    slow: bool = False
+
+
+class Integers(NamedTuple):
+    """An argument that takes an int64 array in all types that integers have, and refuses other numbers."""
+
+    name: str
+    call: Callable[[Any], Any]
+    value: np.ndarray
+    takes_none: bool = False
+    eager: bool = True
+    slow: bool = False
 
 
 class Option(NamedTuple):
@@ -64,6 +79,17 @@ class Option(NamedTuple):
     call: Callable[[Any], Any]
     value: int
     eager: bool = True
+    slow: bool = False
+
+
+class Number(NamedTuple):
+    """A real option of a public function: its value, which 16 bits hold, in all types, and others, which it refuses."""
+
+    name: str
+    call: Callable[[Any], Any]
+    value: float
+    eager: bool = True
+    slow: bool = False
 
 
 class Kind(NamedTuple):
@@ -75,7 +101,7 @@ class Kind(NamedTuple):
 
 
 def _typed(dtype):
-    return lambda value: value.astype(dtype)
+    return lambda value: np.asarray(value).astype(dtype)[()]
 
 
 def _read_only(value):
@@ -140,6 +166,28 @@ if torch is not None:
     ARRAYS["torch integers"] = Kind(lambda value: torch.tensor(value.astype(int).tolist()), "value")
     ARRAYS["torch with gradient"] = Kind(lambda value: torch.tensor(value.tolist(), requires_grad=True), "refused")
 
+# What an argument of integers takes of these; NaN and infinity are none.
+WHOLE = ("int", "read-only", "strided", "Fortran", "reversed", "nested", "list of", "JAX integers", "nothing", "torch integers")
+INTEGER_ARRAYS = {
+    name: kind if kind.expected != "value" or any(word in name for word in WHOLE) else kind._replace(expected="refused")
+    for name, kind in ARRAYS.items() if name not in ("NaN", "infinity")
+}
+
+NUMBERS = {
+    **{kind: Kind(_typed(kind), "value") for kind in ("float16", "float32", "float64", "longdouble")},
+    "float": Kind(float, "value"),
+    "zero-dimensional": Kind(np.array, "value"),
+    "JAX": Kind(lambda value: jnp.asarray(value, jnp.float32), "value"),
+    "NaN": Kind(lambda value: float("nan"), "refused"),
+    "infinity": Kind(lambda value: np.float64("inf"), "refused"),
+    "bool": Kind(lambda value: True, "refused"),
+    "string": Kind(str, "refused"),
+    "list": Kind(lambda value: [value], "refused"),
+    "complex": Kind(complex, "refused"),
+    "masked": Kind(lambda value: np.ma.masked, "refused"),
+    "huge": Kind(lambda value: 10**400, "refused"),
+}
+
 INTEGERS = {
     **{kind: Kind(lambda value, kind=kind: np.dtype(kind).type(value), "value")
        for kind in ("uint8", "int8", "int16", "int32", "int64", "uint64")},
@@ -176,7 +224,10 @@ def input_tests(entries):
 
 def mode_tests(entries):
     """A test that tries all kinds of inputs on every entry in every mode."""
-    cases = [(entry, mode) for entry in entries for mode in MODES if mode != "no jit" or entry.eager]
+    cases = [
+        pytest.param(entry, mode, marks=[pytest.mark.slow] if entry.slow else [])
+        for entry in entries for mode in MODES if mode != "no jit" or entry.eager
+    ]
 
     @pytest.mark.parametrize(("entry", "mode"), cases, ids=lambda case: getattr(case, "name", case))
     def test(entry, mode, record_property):
@@ -187,7 +238,7 @@ def mode_tests(entries):
 
 
 def _try_all(entry, record_property, nans_stop=False):
-    kinds = INTEGERS if isinstance(entry, Option) else ARRAYS
+    kinds = {Integers: INTEGER_ARRAYS, Option: INTEGERS, Number: NUMBERS}.get(type(entry), ARRAYS)
     wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, nans_stop))}
     record_property("inputs", len(kinds))
     assert not wrong, "\n".join(f"{entry.name} of {name}: {problem}" for name, problem in wrong.items())
@@ -200,6 +251,8 @@ def _problem(entry, name, kind, nans_stop):
     if isinstance(entry, Argument) and name.startswith("complex") and entry.takes_complex:
         expected = "value"
     if isinstance(entry, Argument) and "list" in name and not entry.takes_list:
+        expected = "any"
+    if name == "None" and entry.takes_none:
         expected = "any"
     found = _outcome(entry, given, nans_stop and name in ("NaN", "infinity"))
     if isinstance(found, Exception):
