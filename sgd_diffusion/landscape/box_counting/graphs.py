@@ -46,7 +46,7 @@ def differential_box_counting(heights, *, sizes=None, tolerance=0.1):
         boxes = np.maximum(np.ceil(highest) - np.floor(lowest), 1)
         curves.append(window_means(boxes) * steps.prod() / size**2)
     curves = np.stack(curves, axis=1)
-    return scaling_estimate(sizes, curves, value=lambda exponent: -exponent, tolerance=tolerance, status=status)
+    return scaling_estimate(sizes, curves, value=lambda exponent: -exponent, bounds=(2, 3), tolerance=tolerance, status=status)
 
 
 def oscillation_dimension(heights, *, sizes=None, tolerance=0.1):
@@ -75,7 +75,7 @@ def oscillation_dimension(heights, *, sizes=None, tolerance=0.1):
     heights, sizes, status = _surface(heights, sizes)
     windows = (extremes(heights, int(size)) for size in sizes)
     curves = np.stack([window_means(highest - lowest) for lowest, highest in windows], axis=1)
-    return scaling_estimate(sizes, curves, value=lambda exponent: 3 - exponent, tolerance=tolerance, status=status)
+    return scaling_estimate(sizes, curves, value=lambda exponent: 3 - exponent, bounds=(2, 3), tolerance=tolerance, status=status)
 
 
 def variogram_exponent(heights, *, sizes=None, tolerance=0.1):
@@ -103,7 +103,7 @@ def variogram_exponent(heights, *, sizes=None, tolerance=0.1):
     heights, sizes, status = _surface(heights, sizes)
     along = [heights[size:] - heights[:-size] for size in sizes], [heights[:, size:] - heights[:, :-size] for size in sizes]
     curves = np.stack([(window_means(a**2) + window_means(b**2)) / 2 for a, b in zip(*along, strict=True)], axis=1)
-    return scaling_estimate(sizes, curves, value=lambda exponent: exponent / 2, tolerance=tolerance, status=status)
+    return scaling_estimate(sizes, curves, value=lambda exponent: exponent / 2, bounds=(0, 1), tolerance=tolerance, status=status)
 
 
 def extremes(heights, size):
