@@ -22,7 +22,8 @@ TOLERANCE = 1e-9  # of ln(alpha), in which Newton doubles the digits
 
 def log_zeta(s, x):
     """ln of x^s zeta(s, x) = the sum over k >= 0 of (1 + k/x)^-s, for s > 1 and x >= 1."""
-    terms = sum(np.exp(-s * np.log1p(k / x)) for k in range(1, SUMMED))
+    s, x = np.asarray(s), np.asarray(x)
+    terms = np.exp(-s[..., None] * np.log1p(np.arange(1, SUMMED) / x[..., None])).sum(axis=-1)
     end = x + SUMMED
     rest, factor = end / (s - 1) + 1 / 2, s / end
     for j, number in enumerate(BERNOULLI, start=1):
@@ -89,7 +90,7 @@ def draw(random, alpha, x_min, shape):
 def _derivatives(alpha, x):
     """First and second derivative of :func:`log_zeta` in s at s = alpha + 1."""
     step = STEP * np.minimum(alpha, 1 + x)  # the smaller of the scales on which it changes
-    below, at, above = (log_zeta(alpha + 1 + shift, x) for shift in (-step, 0.0, step))
+    below, at, above = log_zeta(alpha + 1 + np.multiply.outer([-1, 0, 1], step), x)
     return (above - below) / (2 * step), (above - 2 * at + below) / step**2
 
 
