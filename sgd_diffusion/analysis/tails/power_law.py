@@ -209,7 +209,7 @@ def _zeta_tail(ordered, num_candidates):
     x_min, count = unique[places], above[places]
     excess = (counts * np.log(unique))[::-1].cumsum()[::-1][places] / count - np.log(x_min)
     alpha, error = zeta_law.exponents(excess, count, x_min)
-    distance = [zeta_law.distance(*each) for each in zip(alpha, (unique[i:] for i in places), (above[i:] for i in places))]
+    distance = [zeta_law.distance(each, unique[i:], above[i:]) for each, i in zip(alpha, places, strict=True)]
     best = np.argmin(distance)
     return _Tail(alpha[best], error[best], x_min[best], count[best], distance[best])
 

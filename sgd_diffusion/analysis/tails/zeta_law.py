@@ -21,7 +21,7 @@ TOLERANCE = 1e-9  # of ln(alpha), in which Newton doubles the digits
 
 
 def log_zeta(s, x):
-    """ln of x^s zeta(s, x) = the sum over k >= 0 of (1 + k/x)^-s, for s > 1 and x >= 1."""
+    """Logarithm of x^s zeta(s, x) = the sum over k >= 0 of (1 + k/x)^-s, for s > 1 and x >= 1."""
     s, x = np.asarray(s), np.asarray(x)
     terms = np.exp(-s[..., None] * np.log1p(np.arange(1, SUMMED) / x[..., None])).sum(axis=-1)
     end = x + SUMMED

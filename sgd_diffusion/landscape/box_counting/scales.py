@@ -28,6 +28,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.least_squares import Moments
+from sgd_diffusion.arrays import host_array, real_array
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["ScalingEstimate", "bounded_estimate", "box_sizes", "powers_up_to", "scaling_estimate", "window_means"]
@@ -39,6 +41,7 @@ MIN_RANGE = 8  # this factor in size; fewer are no plateau
 ROUNDING = 1e-9  # of logarithms and slopes
 
 
+@shown_briefly
 class ScalingEstimate(NamedTuple):
     """A dimension or an exponent, and what it was fitted to."""
 
@@ -55,14 +58,14 @@ def box_sizes(sizes, shape):
     largest = min(shape) // TILES
     if sizes is None:
         sizes = powers_up_to(largest, (2,))
-    sizes = np.asarray(sizes)
+    sizes = np.array(real_array("sizes", sizes))
     integers = sizes.ndim == 1 and np.issubdtype(sizes.dtype, np.integer) and np.all(np.diff(sizes) > 0)
     if not integers or len(sizes) < MIN_SIZES or sizes[0] < 1 or sizes[-1] > largest:
         raise InputError(
             f"sizes is {sizes.tolist()} on {shape[0]} x {shape[1]} cells; expected at least {MIN_SIZES} increasing integers "
             f"in 1..{largest}, a quarter of the shorter side: powers of two take {TILES * 2 ** (MIN_SIZES - 1)} cells"
         )
-    return sizes
+    return sizes.astype(int)
 
 
 def powers_up_to(largest, bases):
@@ -96,13 +99,14 @@ def scaling_estimate(sizes, curves, *, value, bounds, tolerance, status=Status.O
     Raises:
         InputError: a tolerance that is not positive.
     """
-    if not tolerance > 0:
+    largest = host_array("tolerance", tolerance)
+    if largest.ndim or not largest > 0:
         raise InputError(f"tolerance is {tolerance}; expected a positive number, or infinity to fit all the sizes")
     curve = curves[0]
     if status is Status.OK and not np.all(curve > 0):
         status = Status.NOT_POSITIVE
     lengths = sizes if lengths is None else lengths
-    plateau = _plateau(np.log(lengths), np.log(curve), tolerance) if status is Status.OK else None
+    plateau = _plateau(np.log(lengths), np.log(curve), largest) if status is Status.OK else None
     if plateau is None:
         reason = Status.OUT_OF_RANGE if status is Status.OK else status
         return ScalingEstimate(np.array(np.nan), np.array(np.nan), sizes, curve, np.zeros(len(sizes), bool), reason)

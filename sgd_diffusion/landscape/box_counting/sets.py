@@ -12,6 +12,7 @@ many as its area takes.
 
 import numpy as np
 
+from sgd_diffusion.arrays import host_array, integer_array
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.box_counting.graphs import extremes
 from sgd_diffusion.landscape.box_counting.scales import (
@@ -26,6 +27,7 @@ from sgd_diffusion.landscape.box_counting.scales import (
 
 __all__ = ["box_counting_dimension", "box_counts", "level_set"]
 
+MOST = 2**30  # pixels along a side
 BASES = range(2, 11)  # sizes are powers of them: those that fit sets made by a rule of such a ratio, and dense enough
 SHORTEST = 16  # sides of a bounding box that hold four sizes up to a quarter of them
 MIN_FITTING = 3  # sizes on one line; any two are
@@ -48,7 +50,9 @@ def level_set(heights, level):
     >>> level_set([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], 0.5).tolist()
     [[True, False]]
     """
-    heights = np.asarray(heights, dtype=np.float64)
+    heights, level = host_array("heights", heights), host_array("level", level)
+    if level.ndim:
+        raise InputError(f"level has shape {level.shape}; expected one number")
     if heights.ndim != 2 or min(heights.shape) < 2:
         raise InputError(f"heights has shape {heights.shape}; expected (N, M) with N and M >= 2, one surface")
     if np.isnan(heights).any() or np.isnan(level):
@@ -67,21 +71,20 @@ def box_counts(mask, sizes):
     of which nothing is set, so that an empty margin changes nothing.
 
     Args:
-        mask: (N, M) booleans.
+        mask: (N, M) booleans, or zeros and ones.
         sizes: (K,) sides of the boxes in pixels, positive integers.
 
     Returns:
         (K,) integers.
 
     Raises:
-        InputError: ``mask`` is not one image of booleans, or ``sizes`` are not positive integers.
+        InputError: ``mask`` is not one image of booleans or of zeros and ones, or ``sizes`` are not positive integers.
 
     >>> box_counts(np.eye(6, dtype=bool), [1, 2, 3, 4]).tolist()
     [6, 3, 2, 2]
     """
-    mask, sizes = _image(mask), np.asarray(sizes)
-    if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer) or np.any(sizes < 1):
-        raise InputError(f"sizes is {sizes.tolist()}; expected a list of positive integers, sides of boxes in pixels")
+    mask = _image(mask)
+    sizes = integer_array("sizes", sizes, 1, MOST)
     return np.array([np.count_nonzero(boxes) for _, boxes in _coverings(mask, sizes)])
 
 
@@ -100,7 +103,7 @@ def box_counting_dimension(mask, *, sizes=None, tolerance=0.1):
     for 1.262, a disc 1.98.
 
     Args:
-        mask: (N, M) booleans, N and M >= 32 for the default sizes.
+        mask: (N, M) booleans, or zeros and ones, N and M >= 32 for the default sizes.
         sizes: (K,) sides of the boxes in pixels; when None all powers of 2, 3, ..., 10 up to a quarter of the shorter side
             of the bounding box (of sides from 16 pixels on); and
         tolerance: what is fitted, see :mod:`~sgd_diffusion.landscape.box_counting.scales`.
@@ -111,7 +114,7 @@ def box_counting_dimension(mask, *, sizes=None, tolerance=0.1):
         hold is NaN.
 
     Raises:
-        InputError: ``mask`` is not one image of booleans or too small, sizes or tolerance that cannot be.
+        InputError: ``mask`` is not one image of booleans or of zeros and ones, or too small, sizes or tolerance that cannot be.
     """
     mask = _image(mask)
     checked, sides = box_sizes(sizes, mask.shape), _bounding_sides(mask)
@@ -180,7 +183,10 @@ def _by_offset(occupied, size):
 
 
 def _image(mask):
-    mask = np.asarray(mask)
-    if mask.ndim != 2 or mask.dtype != bool or mask.size == 0:
-        raise InputError(f"mask has shape {mask.shape} and dtype {mask.dtype}; expected (N, M) booleans, as level_set gives")
-    return mask
+    mask = host_array("mask", mask)
+    if mask.ndim != 2 or mask.size == 0 or not np.isin(mask, (0, 1)).all():
+        raise InputError(
+            f"mask has shape {mask.shape} and {np.count_nonzero(~np.isin(mask, (0, 1)))} values other than 0 and 1; expected "
+            "(N, M) booleans, as level_set gives, or zeros and ones"
+        )
+    return mask.astype(bool)

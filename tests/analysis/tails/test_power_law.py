@@ -54,16 +54,20 @@ def test_search_written_out(seed, law):
     assert fewer.distance >= fit.distance - 1e-12
 
 
+def cost_of_counts(s, tail):
+    return s * np.log(tail).mean() + np.log(special.zeta(s, tail.min()))
+
+
 def search_of_counts(x):
     """Distance, exponent, error and number of points above every possible threshold, by SciPy's zeta function."""
     found = {}
     for x_min in np.unique(x[x > 0]):
         tail = x[x >= x_min]
         if len(tail) >= 20 and tail.max() > x_min:
-            def cost(s):
-                return s * np.log(tail).mean() + np.log(special.zeta(s, x_min))
-            s = optimize.minimize_scalar(cost, bounds=(1.01, 30), method="bounded", options={"xatol": 1e-10}).x
-            bend = (cost(s + 1e-3) - 2 * cost(s) + cost(s - 1e-3)) / 1e-6
+            s = optimize.minimize_scalar(cost_of_counts, args=(tail,), bounds=(1.01, 30), method="bounded",
+                                         options={"xatol": 1e-10}).x
+            below, at, above = (cost_of_counts(s + shift, tail) for shift in (-1e-3, 0, 1e-3))
+            bend = (below - 2 * at + above) / 1e-6
             every = np.arange(x_min, tail.max() + 2)
             empirical = (tail >= every[:, None]).mean(axis=1)
             distance = np.abs(empirical - special.zeta(s, every) / special.zeta(s, x_min)).max()
