@@ -6,11 +6,11 @@ step without walls, at the quantile of the uniform number, would have led out. P
 jumps of stable noise may be, are known in float32 to 1e-4 of a side, those 1e7 sides outside not at all.
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtri
 
 __all__ = ["BOUNDARIES", "periodic", "reflect", "reject"]
 
@@ -19,7 +19,10 @@ FAR = 5.0  # standard deviations beyond a wall; from there on a continued fracti
 FARTHEST = 1e18  # standard deviations; as far as squares are known in float32
 NARROW = 1 / 64  # standard deviations from wall to wall; on less, a normal density is an exponential one
 LEAST_STD = 1e-15  # of half the side: below, noise is none
-LEAST_CHANCE = 1e-37
+LEAST_CHANCE = 1e-14  # of the smallest random number, 5 standard deviations beyond a wall
+# Of the normal quantile, x = t - P(t)/Q(t) with t^2 = -2 ln(chance above), fitted for 1.17 < t < 8.1; error below 1e-6.
+NUMERATOR = 4.68938249e-3, 1.01471043, 6.24330948, 3.06837293
+DENOMINATOR = 0.21984949, 2.64336079, 4.26976001, 1.0
 
 
 def reject(mean, std, uniform, wall):
@@ -33,8 +36,10 @@ def reject(mean, std, uniform, wall):
     level = jnp.where(mirrored, 1 - uniform, uniform)
     unit = jnp.maximum(std, LEAST_STD * wall)
     high, width = jnp.clip((wall - mean) / unit, -FARTHEST, FARTHEST), 2 * wall / unit
-    above, below = _tail(high), _tail(width - high)
-    between = mean + std * _between(high, above, below, level, rest)
+    nearer, below = _tail(jnp.abs(high)), _tail(width - high)
+    above = jnp.where(high < 0, 1 - nearer, nearer)
+    within = jnp.where(high < 0, nearer, 1 - nearer) - below
+    between = mean + std * _quantile(below + level * within, above + rest * within)
     beyond = wall - std * _beyond(jnp.maximum(-high, FAR), width, rest, level)
     narrow = wall - 2 * wall * _share(mean / unit * width, rest)
     place = jnp.where(width < NARROW, narrow, jnp.where(-high > FAR, beyond, between))
@@ -47,12 +52,15 @@ def _tail(x):
     return jax.lax.erfc(x / SQRT_2) / 2
 
 
-def _between(high, above, below, level, rest):
-    """Quantile of the standard normal law below ``high``, and above what has the chance ``below``; from the nearer tail."""
-    share = jnp.where(high < 0, _tail(-high) - below, 1 - above - below)
-    lower, upper = below + level * share, above + rest * share
-    quantile = ndtri(jnp.clip(jnp.minimum(lower, upper), LEAST_CHANCE, 0.5))
-    return jnp.where(lower < upper, quantile, -quantile)
+def _quantile(below, above):
+    """Standard normal number with these chances below and above it, of which the smaller one is exact."""
+    t = jnp.sqrt(-2 * jnp.log(jnp.clip(jnp.minimum(below, above), LEAST_CHANCE, 0.5)))
+    quantile = t - _polynomial(NUMERATOR, t) / _polynomial(DENOMINATOR, t)
+    return jnp.where(below < above, -quantile, quantile)
+
+
+def _polynomial(coefficients, x):
+    return functools.reduce(lambda value, coefficient: value * x + coefficient, coefficients)
 
 
 def _share(rate, level):
