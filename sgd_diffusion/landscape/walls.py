@@ -2,8 +2,9 @@
 
 Each boundary is ``boundary(mean, std, uniform, wall) -> place, crossed``: from where the step would lead without noise, the
 standard deviation of the noise and a uniform number in (0, 1), the place between the walls, up to rounding, and whether the
-step without walls, at the quantile of the uniform number, would have led out. Places a thousand sides outside, as the longest
-jumps of stable noise may be, are known in float32 to 1e-4 of a side, those 1e7 sides outside not at all.
+step without walls, at the quantile of the uniform number, would have led out. The four may be arrays that are broadcast. A
+standard deviation below 0 gives NaN. Places a thousand sides outside, as the longest jumps of stable noise may be, are known
+in float32 to 1e-4 of a side, those 1e7 sides outside not at all.
 """
 
 import functools
@@ -11,6 +12,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.fractal_surfaces.surface import floats
 
 __all__ = ["BOUNDARIES", "periodic", "reflect", "reject"]
 
@@ -31,6 +36,7 @@ def reject(mean, std, uniform, wall):
     Drawn directly, by inversion, however far outside the mean is. The error of a quantile is below 2e-4 of the distance between
     the quartiles, in float32 as in float64, plus the rounding of places at the wall.
     """
+    mean, std, uniform, wall = _read(mean, std, uniform, wall)
     mirrored = mean < 0  # the wall above is the nearer one
     mean, rest = jnp.abs(mean), jnp.where(mirrored, uniform, 1 - uniform)
     level = jnp.where(mirrored, 1 - uniform, uniform)
@@ -93,6 +99,7 @@ def _mills_ratio(x):
 
 def reflect(mean, std, uniform, wall):
     """Mirrored at the walls, as often as is needed."""
+    mean, std, uniform, wall = _read(mean, std, uniform, wall)
     place = _normal(mean, std, uniform)
     crossed = jnp.abs(place) > wall
     return jnp.where(crossed, wall - jnp.abs((place + wall) % (4 * wall) - 2 * wall), place), crossed
@@ -100,6 +107,7 @@ def reflect(mean, std, uniform, wall):
 
 def periodic(mean, std, uniform, wall):
     """Goes on at the opposite wall."""
+    mean, std, uniform, wall = _read(mean, std, uniform, wall)
     place = _normal(mean, std, uniform)
     crossed = jnp.abs(place) > wall
     return jnp.where(crossed, (place + wall) % (2 * wall) - wall, place), crossed
@@ -108,6 +116,20 @@ def periodic(mean, std, uniform, wall):
 def _normal(mean, std, uniform):
     """Quantile of the normal law."""
     return mean + std * SQRT_2 * jax.lax.erf_inv(2 * uniform - 1)
+
+
+def _read(*inputs):
+    """Floats of one type and shape."""
+    arrays = [floats(name, value) for name, value in zip(("mean", "std", "uniform", "wall"), inputs, strict=True)]
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError:
+        raise InputError(
+            f"mean, std, uniform and wall have shapes {[array.shape for array in arrays]}; expected shapes that broadcast"
+        ) from None
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    mean, std, uniform, wall = (jnp.broadcast_to(array.astype(dtype), shape) for array in arrays)
+    return mean, jnp.where(std >= 0, std, jnp.nan), uniform, wall
 
 
 BOUNDARIES = {"reject": reject, "reflect": reflect, "periodic": periodic}
