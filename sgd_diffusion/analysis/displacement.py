@@ -20,8 +20,6 @@ All functions of a Gram matrix take one path; map ensembles with ``jax.vmap``. A
 matrix with NaN (a member that diverged) gives NaN.
 """
 
-import numbers
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -34,8 +32,8 @@ from sgd_diffusion.analysis.gram import (
     one_path,
     upper_squared_displacements,
 )
-from sgd_diffusion.arrays import own_precision
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.arrays import integer, own_precision
+from sgd_diffusion.memory import check_memory
 
 __all__ = [
     "displacement_from_start",
@@ -121,8 +119,9 @@ def effective_pairs(steps, lags=None):
     >>> effective_pairs(1000, [1, 10, 100, 1000]).round(2).tolist()
     [1000.0, 148.28, 13.9, 1.0]
     """
-    if not isinstance(steps, numbers.Integral) or steps < 1:
-        raise InputError(f"steps is {steps}; expected a positive integer, the number of steps of the path")
+    steps = integer("steps", steps, 1, what="steps of the path")
+    if lags is None:
+        check_memory(8 * 8 * steps, f"A number for each of {steps} lags", "choose lags")
     n = (np.arange(1, steps + 1) if lags is None else checked_lags(lags, steps)).astype(np.float64)
     pairs = steps + 1 - n
     some_disjoint = (4 * n**2 * pairs + 2 * pairs + n - n**3) / (6 * n * pairs**2)

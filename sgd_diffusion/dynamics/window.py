@@ -8,15 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from sgd_diffusion.analysis.gram import increment_gram, step_gram  # noqa: F401  (step_gram was public here first)
 from sgd_diffusion.dynamics.batches import take_batch
 from sgd_diffusion.dynamics.gradient_descent import descend
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry, sgd_step
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
-
-# Columns of the float64 copy that the Gram product is made from: large enough for the product to run at full speed,
-# small enough that the copy (8 T bytes a column) stays far below the increments themselves (4 T bytes a parameter).
-GRAM_BLOCK = 32768
 
 
 class WindowRecord(NamedTuple):
@@ -45,41 +42,6 @@ class WindowRecord(NamedTuple):
     layer_grams: dict[str, jax.Array]
     twin_gram: jax.Array | None
     diverged_at: jax.Array
-
-
-def increment_gram(increments) -> jax.Array:
-    """Gram matrix (T, T) of the increments dw, a pytree of (T, ...) float32 arrays: G[u, v] = <dw_u, dw_v>.
-
-    Products and sums are float64 where the backend has it, over blocks of parameters unrolled in Python. Otherwise
-    (TPU) they are float32 at `Precision.HIGHEST`, and path statistics of confined motion carry a relative error of up
-    to 1e-3.
-    """
-    wide = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
-    with jax.enable_x64(wide is jnp.float64):
-        gram = 0.0
-        for leaf in jax.tree.leaves(increments):
-            rows = leaf.reshape(leaf.shape[0], -1)
-            for block in range(0, rows.shape[1], GRAM_BLOCK):
-                columns = rows[:, block:block + GRAM_BLOCK].astype(wide)
-                gram += jax.lax.dot_general(columns, columns, (((1,), (1,)), ((), ())),
-                                            precision=jax.lax.Precision.HIGHEST)
-        return gram
-
-
-def step_gram(weights) -> jax.Array:
-    """Step Gram matrix of a trajectory of one's own: weights (T+1, P), or a pytree of (T+1, ...) arrays, -> (T, T).
-
-    The increments are taken first, in the dtype of the weights, so that nothing is lost to the size of the weights.
-
-    Raises:
-      InputError: for fewer than two points.
-    """
-    points = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(weights)}
-    if len(points) != 1 or min(points) < 2:
-        raise InputError(f"Parameter 'weights' has leading axes {sorted(points)}. Expected T+1 >= 2 points of a path "
-                         "along the first axis of every leaf.")
-    with jax.enable_x64(jax.default_backend() != "tpu"):
-        return increment_gram(jax.tree.map(lambda leaf: jnp.diff(jnp.asarray(leaf), axis=0), weights))
 
 
 def layer_name(path) -> str:
