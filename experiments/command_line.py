@@ -172,7 +172,7 @@ def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options
     if not isinstance(stored, Mapping):
         raise StorageError(f"{directory / 'config.json'} holds no options of a run; expected those it was made with: choose "
                            "another directory, or restore that file")
-    names = {field.name for field in dataclasses.fields(default)}
+    names = {field.name for field in dataclasses.fields(default)} - {"quick"}  # what it stood for is stored as the preset
     options = dataclasses.replace(default, **{name: typed(name, value) for name, value in stored.items() if name in names})
     try:
         options.check()

@@ -192,10 +192,11 @@ def test_a_damaged_configuration_is_one_message_and_exit_code_2(call, capsys, tm
 def test_a_run_is_resumed_by_its_own_preset_alone(call, capsys, tmp_path):
     directory = tmp_path / "run"
     directory.mkdir()
-    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {"preset": "quick"}
+    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {"preset": "quick", "quick": True}
     (directory / "config.json").write_text(json.dumps({"metadata": {"options": options}, "configuration": {}}))
     where = ["--resume", "--directory", str(directory)]
-    assert parse(*where, "--quick").num_windows == parse(*where).num_windows == 4
+    for preset in ([], ["--quick"], ["--preset", "quick"]):
+        assert parse(*where, *preset).num_windows == 4
     assert call(anomalous_diffusion, *where, "--preset", "paper") == 2
     assert "was made with 'quick'" in capsys.readouterr().err
 
