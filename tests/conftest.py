@@ -32,6 +32,14 @@ def pytest_unconfigure(config):
     config.compiled.cleanup()
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say how large the table of inputs is (see input_table)."""
+    properties = [dict(report.user_properties) for report in terminalreporter.stats.get("passed", [])]
+    inputs = [found["inputs"] for found in properties if "inputs" in found]
+    if inputs:
+        terminalreporter.write_line(f"table of inputs: {sum(inputs)} in {len(inputs)} tests")
+
+
 def two_layer_regression(num_examples=60, inputs=5, hidden=7, *, probe=False, augment=None, seed=0):
     """Noisy regression by a two-layer network that counts its own training steps in its state."""
     keys = jax.random.split(jax.random.key(seed), 3)

@@ -32,9 +32,9 @@ from sgd_diffusion.analysis.gram import (
     each_pair_once,
     non_negative,
     one_path,
-    own_precision,
     upper_squared_displacements,
 )
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = [

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.gram import own_precision
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "one_sample", "sample_of", "spread_status"]

@@ -4,16 +4,15 @@ Shared by the modules that derive something from a path; users find the public f
 """
 
 import contextlib
-import numbers
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from sgd_diffusion.arrays import integer, integer_array, own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["by_start_and_lag", "checked_integer", "checked_lags", "diagonal_means", "each_pair_once", "non_negative",
-           "one_path", "own_precision", "upper_squared_displacements"]
+           "one_path", "upper_squared_displacements"]
 
 
 def each_pair_once(step_gram):
@@ -51,28 +50,12 @@ def non_negative(squares):
 
 def checked_lags(lags, steps):
     """Lags as a NumPy array, if they are integers in 1..steps."""
-    lags = np.asarray(lags)
-    if not np.issubdtype(lags.dtype, np.integer) or lags.ndim != 1 or np.any((lags < 1) | (lags > steps)):
-        raise InputError(f"lags is {lags}; expected a one-dimensional array of integers in 1..{steps}")
-    return lags
+    return integer_array("lags", lags, 1, steps)
 
 
 def checked_integer(name, value, low, high, steps):
     """A time, lag or separation on a path of ``steps`` steps, if it is an integer in low..high."""
-    if not isinstance(value, numbers.Integral) or not low <= value <= high:
-        raise InputError(f"{name} is {value}; expected an integer in {low}..{high} for a path of {steps} steps")
-    return int(value)
-
-
-@contextlib.contextmanager
-def own_precision(name, value):
-    """A JAX array in the precision of ``value`` (8-byte numbers as float64, others as float32), where JAX keeps it."""
-    value = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
-        raise InputError(f"{name} has dtype {value.dtype}; expected real numbers")
-    double = value.dtype.itemsize >= 8
-    with jax.enable_x64(True) if double else contextlib.nullcontext():
-        yield jnp.asarray(value, jnp.float64 if double else jnp.float32)
+    return integer(name, value, low, high, what=f"for a path of {steps} steps")
 
 
 @contextlib.contextmanager

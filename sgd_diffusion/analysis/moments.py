@@ -20,10 +20,10 @@ from sgd_diffusion.analysis.gram import (
     checked_lags,
     diagonal_means,
     one_path,
-    own_precision,
     upper_squared_displacements,
 )
 from sgd_diffusion.analysis.scaling import fit_power_law
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = [

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.gram import by_start_and_lag, checked_lags, one_path, own_precision, upper_squared_displacements
+from sgd_diffusion.analysis.gram import by_start_and_lag, checked_lags, one_path, upper_squared_displacements
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["PairAverages", "average", "block_bootstrap", "block_weights", "by_lag", "in_bins"]

@@ -20,11 +20,11 @@ from sgd_diffusion.analysis.gram import (
     checked_integer,
     non_negative,
     one_path,
-    own_precision,
     upper_squared_displacements,
 )
 from sgd_diffusion.analysis.pairs import PairAverages, average, block_bootstrap, by_lag, in_bins
 from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law
+from sgd_diffusion.arrays import own_precision
 
 __all__ = [
     "ExcursionSlope",

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.gram import own_precision
 from sgd_diffusion.analysis.stable.isotropic import stable_root
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = [

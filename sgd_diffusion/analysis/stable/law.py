@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.gram import own_precision
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["MIN_ALPHA", "cdf", "logpdf", "pdf", "sample"]

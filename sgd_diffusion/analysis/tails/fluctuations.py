@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, sample_of
-from sgd_diffusion.analysis.gram import non_negative, own_precision
+from sgd_diffusion.analysis.gram import non_negative
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["ExcessKurtosis", "effective_sample_size", "excess_kurtosis", "loss_changes", "moving_variance"]

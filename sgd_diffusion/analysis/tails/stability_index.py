@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, sample_of
-from sgd_diffusion.analysis.gram import own_precision
+from sgd_diffusion.arrays import own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["log_variance", "mohammadi", "mohammadi_quantile", "paired_differences"]
