@@ -3,7 +3,7 @@
 Two curvatures of a network with batch normalisation are measured side by side, since they differ by much more than either
 changes: "batch", in which every mini-batch of B examples is normalised by statistics of its own, as in training, and
 "running", with the running averages of evaluation. The Hessian is that of the mean loss of the first N training
-examples without augmentation, and exact for them.
+examples without augmentation, and exact for them. All is computed in full precision on every device, whatever training has.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from sgd_diffusion.arrays import integer, number
 from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import (
@@ -20,6 +21,8 @@ from sgd_diffusion.landscape.curvature import (
     spectral_density,
     top_eigenpairs,
 )
+from sgd_diffusion.landscape.curvature.stochastic import standard_error
+from sgd_diffusion.landscape.pytrees import full_precision
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH, Problem
 
 STATISTICS = ("batch", "running")
@@ -54,11 +57,14 @@ def hessian_eigenvalues(problem: Problem, *, num_eigenvalues: int, num_examples:
     Raises:
       InputError: for a k or N that the problem does not have, fewer than three batches, or unknown statistics.
     """
+    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
     statistics = _checked(problem, statistics, num_examples, batch_size)
     size = _size(jax.eval_shape(problem.init, jax.random.key(0))[0])
+    num_eigenvalues = integer("num_eigenvalues", num_eigenvalues)
     if not 1 <= num_eigenvalues <= size:
         raise InputError(f"Parameter 'num_eigenvalues'={num_eigenvalues} is out of range. Expected 1 to {size}, the number of "
                          "parameters.")
+    tol = number("tol", tol, at_least=0)
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
@@ -99,9 +105,14 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
       windows: numbers of the windows after which it is measured; None for all.
 
     Raises:
-      InputError: as `hessian_eigenvalues`; numbers out of range when it is first called.
+      InputError: as `hessian_eigenvalues`, or numbers out of range.
     """
+    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
     statistics = _checked(problem, statistics, num_examples, batch_size)
+
+    num_probes = integer("num_probes", num_probes, 2)
+    num_products = integer("num_products", num_products, 1, _size(jax.eval_shape(problem.init, jax.random.key(0))[0]),
+                           what="(the number of parameters)")
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
@@ -109,7 +120,7 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
         found = spectral_density(key, product, params, num_products=num_products, num_probes=num_probes)
         traces = _size(params) * (found.nodes * found.weights).sum(axis=1)
         return {"hessian_node": found.nodes, "hessian_weight": found.weights, "hessian_trace": traces.mean(),
-                "hessian_trace_error": traces.std(ddof=1) / num_probes**0.5}
+                "hessian_trace_error": standard_error(traces)}
 
     dims = dict.fromkeys(("hessian_node", "hessian_weight"), ("statistics", "probe", "node"))
     dims |= dict.fromkeys(("hessian_trace", "hessian_trace_error"), ("statistics",))
@@ -144,7 +155,8 @@ def _chunk_size(kind, batch_size):
 
 def _for_all(measure_one, statistics):
     def measure(*arguments):
-        found = [measure_one(*arguments, kind) for kind in statistics]
+        with full_precision():  # gradients too
+            found = [measure_one(*arguments, kind) for kind in statistics]
         return jax.tree.map(lambda *values: jnp.stack(values), *found)
 
     return measure

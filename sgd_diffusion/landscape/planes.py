@@ -314,7 +314,7 @@ def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
     with _own_precision(plane) as own:
         coordinates = np.asarray(_grid(own, xs, ys)).reshape(-1, 2)  # x runs fastest
     size = min(_positive("chunk", chunk), len(coordinates))
-    done = integer("done", done, 0, len(coordinates), what="the number of points of the grid")
+    done = integer("done", done, 0, len(coordinates), what="(the number of points of the grid)")
 
     @jax.jit
     def evaluate(plane, part):
@@ -383,4 +383,4 @@ def _number(name, value, dtype):
 
 
 def _positive(name, value):
-    return integer(name, value, 1, what="a number of points")
+    return integer(name, value, 1, what="(a number of points)")

@@ -77,14 +77,15 @@ def noise_alignment(vectors, gradients):
 def _side_by_side(vectors, name, gradients):
     """The leaves of vectors (k, size) and gradients (B, size) in pairs, the gradients in units that are yielded too."""
     with in_precision_of("vectors", vectors) as (vectors,), in_precision_of(name, gradients) as (gradients,):
-        shapes = [(jax.tree.structure(each), [leaf.shape[1:] for leaf in jax.tree.leaves(each)]) for each in (vectors, gradients)]
-        lengths = [{leaf.shape[:1] for leaf in jax.tree.leaves(each)} for each in (vectors, gradients)]
+        both = (vectors, gradients)
+        shapes = [(jax.tree.structure(each), [leaf.shape[1:] for leaf in jax.tree.leaves(each)]) for each in both]
+        lengths = [{leaf.shape[:1] for leaf in jax.tree.leaves(each)} for each in both]
         if shapes[0] != shapes[1] or any(len(each) > 1 or () in each for each in lengths):
             raise InputError(f"{name} does not match vectors; expected the same pytree with the same shapes behind the leading "
                              "axis, which all leaves of vectors share, and all gradients")
-        dtype = precision((vectors, gradients))
+        dtype = precision(both)
         vectors, gradients = ([leaf.reshape(len(leaf), -1).astype(dtype) for leaf in jax.tree.leaves(each)]
-                              for each in (vectors, gradients))
+                              for each in both)
         unit = power_of_two(jnp.stack([abs(leaf).max(initial=0) for leaf in gradients]).max())
         unit = jnp.where(unit == 0, 1, unit)
         yield list(zip(vectors, [leaf / unit for leaf in gradients], strict=True)), unit

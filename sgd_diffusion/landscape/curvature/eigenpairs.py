@@ -100,7 +100,7 @@ def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=
     max_restarts = integer("max_restarts", max_restarts, 0)
     with flat_matrix(product, like) as matrix:
         zero = matrix.zero
-        k = integer("k", k, 1, zero.size, what="the size of the matrix")
+        k = integer("k", k, 1, zero.size, what="(the size of the matrix)")
         tol = TOLERANCES[zero.dtype.itemsize] if tol is None else number("tol", tol, at_least=0)
         first = zero if start is None else matrix.flat("start", start).sum(axis=0)
         krylov = started(jax.random.key(0) if key is None else key, first, min(zero.size, 2 * k + EXTRA))

@@ -11,7 +11,7 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature.flat import flat_matrix
 from sgd_diffusion.landscape.curvature.krylov import dot, extended, length, power_of_two, ritz, started
 
-__all__ = ["SpectralDensity", "TraceEstimate", "smoothed_density", "spectral_density", "trace"]
+__all__ = ["SpectralDensity", "TraceEstimate", "smoothed_density", "spectral_density", "standard_error", "trace"]
 
 ROUNDING = 1000  # nodes are told apart by as many units of rounding of the largest
 
@@ -66,7 +66,7 @@ def spectral_density(key, product, like, *, num_products=80, num_probes=10, num_
     num_points = integer("num_points", num_points, 2)
     with flat_matrix(product, like) as matrix:
         zero = matrix.zero
-        num_products = integer("num_products", num_products, 1, zero.size, what="the size of the matrix")
+        num_products = integer("num_products", num_products, 1, zero.size, what="(the size of the matrix)")
 
         def quadrature(key):
             start_key, other_key = jax.random.split(key)
@@ -116,7 +116,7 @@ def _smoothed(nodes, weights, grid, width):
         return dot(jax.scipy.stats.norm.pdf((grid[:, None] - probe[0][None]) / width), probe[1])
 
     densities = jax.lax.map(smooth, (nodes, weights))
-    return densities.mean(axis=0) / width, _standard_error(densities) / width
+    return densities.mean(axis=0) / width, standard_error(densities) / width
 
 
 def trace(key, product, like, *, num_products=90):
@@ -153,7 +153,7 @@ def trace(key, product, like, *, num_products=90):
         # One program for both products of the matrix.
         both = jnp.concatenate([basis.T, rest])
         forms = (both * (jax.lax.map(matrix.product, both) / unit)).sum(axis=1)
-        return TraceEstimate((forms[:inside].sum() + forms[inside:].mean()) * unit, _standard_error(forms[inside:]) * unit)
+        return TraceEstimate((forms[:inside].sum() + forms[inside:].mean()) * unit, standard_error(forms[inside:]) * unit)
 
 
 def _normal(key, shape, dtype):
@@ -171,7 +171,7 @@ def _checked_width(width, dtype):
     return jnp.asarray(width if is_traced(width) else number("width", width, at_least=smallest), dtype)
 
 
-def _standard_error(samples):
-    """Of the mean along the first axis."""
+def standard_error(samples):
+    """Of the mean along the first axis, (n, ...) -> (...)."""
     count = len(samples)
     return length((samples - samples.mean(axis=0)).T) / (count * (count - 1)) ** 0.5
