@@ -120,7 +120,7 @@ def principal_plane(path, *, origin=None):
         with jax.enable_x64(True):
             components = principal_components(sum(_step_gram(leaf) for leaf in jax.tree.leaves(path)), 2)
             known = components.variances > FLAT * components.variances[:1]
-            weights = jnp.where(known, components.scores, jnp.nan) / (components.scores**2).sum(axis=0)
+            weights = jnp.where(known[None], components.scores, jnp.nan) / (components.scores**2).sum(axis=0, keepdims=True)
             directions = [jax.tree.map(lambda leaf, weight=weight: _combination(weight, leaf), path) for weight in weights.T]
         return orthonormal(Plane(origin, *directions))
 
@@ -133,7 +133,7 @@ def _step_gram(leaf):
 def _combination(weights, leaf):
     """Sum over the points of their weights times their position about the mean, in float64 until it is done."""
     positions = leaf.astype(jnp.float64)
-    positions = positions - positions.mean(axis=0)
+    positions = positions - positions.mean(axis=0, keepdims=True)
     return jax.lax.dot_general(weights, positions, (((0,), (0,)), ((), ()))).astype(leaf.dtype)
 
 
@@ -383,4 +383,4 @@ def _number(name, value, dtype):
 
 
 def _positive(name, value):
-    return integer(name, value, 1, what="(a number of points)")
+    return integer(name, value, 1, 2**63 - 1, what="(a number of points)")

@@ -90,8 +90,8 @@ def _check_structure(name, tree, like):
 
 
 def precision(tree):
-    """The dtype in which numbers of all leaves together are computed."""
-    return max((leaf.dtype for leaf in jax.tree.leaves(tree)), key=lambda dtype: dtype.itemsize)
+    """The type in which numbers of all leaves, arrays or types, together are computed."""
+    return max((getattr(leaf, "dtype", leaf) for leaf in jax.tree.leaves(tree)), key=lambda dtype: dtype.itemsize)
 
 
 def take_out(points, unit, batch=()):

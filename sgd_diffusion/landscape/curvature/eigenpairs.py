@@ -69,9 +69,9 @@ def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=
     Args:
         product: ``vector -> A vector``, pytrees like ``like``, with A symmetric; as from
             :func:`~sgd_diffusion.landscape.curvature.products.hessian_vector_product`. For 16-bit weights its vectors are
-            in float32, unless it takes none of these.
+            in float32, unless it takes none of these; then its rounding, 1/256 of bfloat16, shows in the residuals.
         like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in all. All is computed in
-            float64 where one of them has 8 bytes, in float32 otherwise.
+            float64 where one of them has 8 bytes and the product gives back such numbers, in float32 otherwise.
         k: number of pairs, 1..n.
         which: "largest" eigenvalues, in descending order; "smallest" (the most negative), in ascending order; or "both",
             half of them from each end and the odd one among the largest, in descending order.
@@ -97,7 +97,7 @@ def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=
     """
     if which not in ENDS:
         raise InputError(f"which is {which!r}; expected one of {', '.join(ENDS)}")
-    max_restarts = integer("max_restarts", max_restarts, 0)
+    max_restarts = integer("max_restarts", max_restarts, 0, 2**31 - 1)
     with flat_matrix(product, like) as matrix:
         zero = matrix.zero
         k = integer("k", k, 1, zero.size, what="(the size of the matrix)")

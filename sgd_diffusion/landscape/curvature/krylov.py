@@ -100,7 +100,7 @@ def _unit_vector(vector):
 
 def _without(basis, vector, count):
     """A vector less its projection on the first ``count`` of a basis, and the inner products, zero beyond them."""
-    present = jnp.arange(len(basis)) < count
+    present = jnp.arange(len(basis), dtype=jnp.int32) < count
     inner = jnp.zeros(len(basis), basis.dtype)
     for _ in range(2):  # the second time takes out what rounding has left
         found = jnp.where(present, dot(basis, vector), 0)

@@ -140,7 +140,7 @@ def mean_over_chunks(function, examples, chunk_size=None):
 
 
 def _checked_chunk_size(chunk_size):
-    return integer("chunk_size", chunk_size, 1, what="(the examples of a chunk), or None for all at once")
+    return integer("chunk_size", chunk_size, 1, 2**63 - 1, what="(the examples of a chunk), or None for all at once")
 
 
 def _at_least_single(leaf):

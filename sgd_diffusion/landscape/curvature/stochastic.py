@@ -14,6 +14,7 @@ from sgd_diffusion.landscape.curvature.krylov import dot, extended, length, powe
 __all__ = ["SpectralDensity", "TraceEstimate", "smoothed_density", "spectral_density", "standard_error", "trace"]
 
 ROUNDING = 1000  # nodes are told apart by as many units of rounding of the largest
+MOST = 2**31 - 1  # entries along an axis
 
 
 @shown_briefly
@@ -62,8 +63,8 @@ def spectral_density(key, product, like, *, num_products=80, num_probes=10, num_
     Raises:
         InputError: numbers out of range, a pytree of other than floating arrays, or products that do not match it.
     """
-    num_probes = integer("num_probes", num_probes, 2)
-    num_points = integer("num_points", num_points, 2)
+    num_probes = integer("num_probes", num_probes, 2, MOST)
+    num_points = integer("num_points", num_points, 2, MOST)
     with flat_matrix(product, like) as matrix:
         zero = matrix.zero
         num_products = integer("num_products", num_products, 1, zero.size, what="(the size of the matrix)")
@@ -138,7 +139,7 @@ def trace(key, product, like, *, num_products=90):
     Raises:
         InputError: fewer than 6 products, a pytree of other than floating arrays, or products that do not match it.
     """
-    num_products = integer("num_products", num_products, 6)
+    num_products = integer("num_products", num_products, 6, MOST)
     with flat_matrix(product, like) as matrix:
         zero, count = matrix.zero, num_products // 3
         inside = min(count, zero.size)
@@ -174,4 +175,4 @@ def _checked_width(width, dtype):
 def standard_error(samples):
     """Of the mean along the first axis, (n, ...) -> (...)."""
     count = len(samples)
-    return length((samples - samples.mean(axis=0)).T) / (count * (count - 1)) ** 0.5
+    return length((samples - samples.mean(axis=0, keepdims=True)).T) / (count * (count - 1)) ** 0.5
