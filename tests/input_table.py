@@ -264,7 +264,7 @@ def _problem(entry, name, kind, usual, nans_stop):
     if expected == "refused":
         return None if found is InputError else f"{_short(found)} in place of InputError"
     # All types but one hold the same numbers.
-    reference = _outcome(entry, given.astype(np.float64), False) if name == "bool" and not np.isscalar(given) else usual()
+    reference = _outcome(entry, given.astype(np.float64), False) if name == "bool" else usual()
     if found is InputError or reference is InputError or isinstance(reference, Exception):
         same = found is reference
         return None if same else f"{_short(found)} in place of {_short(reference)}"
