@@ -1,5 +1,7 @@
 """Tail indices from the largest values: closed forms, SciPy's likelihood, the choice of k, invariances, no estimate."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
