@@ -121,7 +121,7 @@ def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
     rising = hursts.ndim == 1 and len(hursts) >= 2 and np.all(np.diff(hursts) > 0) and 0 < hursts[0] and hursts[-1] <= 1
     if not rising:
         raise InputError(f"hursts is {hursts.tolist()}; expected at least 2 increasing numbers in (0, 1]")
-    repeats = integer("repeats", repeats, MIN_REPLICATES, MOST_REPEATS, what="whose scatter is known to 24 percent")
+    repeats = integer("repeats", repeats, MIN_REPLICATES, MOST_REPEATS, what="as the scatter of ten is known to 24 percent")
     estimates = np.empty((len(hursts), repeats))
     for row, hurst, surfaces in zip(estimates, hursts, jax.random.split(key, (len(hursts), repeats)), strict=True):
         for repeat, surface in enumerate(surfaces):
