@@ -91,9 +91,8 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
     if known.resume:
         if known.directory is None:
             raise InputError("--resume was given without --directory; expected both: say which run is to be continued")
-        stored = RunDirectory(known.directory).configuration("metadata")
-        if stored is not None:
-            default = _stored(default, stored, known.directory)
+        if os.path.exists(known.directory / "config.json"):
+            default = _stored(default, RunDirectory(known.directory).configuration("metadata"), known.directory)
             if {"preset", "quick"} & given and name != default.preset:
                 raise InputError(f"--preset is {name!r} and the run in {known.directory} was made with {default.preset!r}; "
                                  "expected the same: leave it out to continue that run")
@@ -172,7 +171,7 @@ def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options
     if not isinstance(stored, Mapping):
         raise StorageError(f"{directory / 'config.json'} holds no options of a run; expected those it was made with: choose "
                            "another directory, or restore that file")
-    names = {field.name for field in dataclasses.fields(default)}
+    names = {field.name for field in dataclasses.fields(default)} - {"quick"}  # what it stood for is stored as the preset
     options = dataclasses.replace(default, **{name: typed(name, value) for name, value in stored.items() if name in names})
     try:
         options.check()

@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
 from experiments.progress import PointProgress, phase
-from experiments.training import RunOptions, TrainingOptions, train
+from experiments.training import RunOptions, TrainingOptions, loaded, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.arrays import integer
@@ -79,8 +79,7 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, evaluate, and leave surfaces, dimensions, a figure for each learning rate and a summary in the run directory."""
-    with phase(f"loading {options.dataset}"):
-        problem = options.problem()
+    problem = loaded(options)
     integer("--surface-examples", options.surface_examples, 1, problem.num_examples, what="of the training examples")
     run, directory = train(options, "loss_surface", lambda problem, plan: [displacements(), series(), endpoints()],
                            problem=problem)

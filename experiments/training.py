@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
 import itertools
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
@@ -145,40 +147,49 @@ def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan]
       The results and the run directory.
     """
     plan, devices = options.plan(), options.devices()
-    if problem is None:
-        with phase(f"loading {options.dataset}"):
-            problem = options.problem()
-    chosen = [*measure(problem, plan), measurements.test_accuracy()]
-    if options.keep_step_gram:
-        chosen.append(measurements.step_grams())
     at_ends = ", ".join(filter(None, [
         at_ends or "measuring", "frozen passes" * bool(options.frozen_passes), "full-batch twin" * options.full_batch_twin]))
     ends = [start + plan.window for start in plan.starts()]
-    with (_directory(options, f"{pathlib.Path(options.dataset).stem}-{options.model}") as directory,
-          contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress):
+    with _directory(options) as directory:
+        problem = problem or loaded(options)
+        chosen = [*measure(problem, plan), measurements.test_accuracy()]
+        if options.keep_step_gram:
+            chosen.append(measurements.step_grams())
         print(f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x {len(plan.learning_rates)} "
               f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}", flush=True)
-        dataset = run_ensemble(
-            problem, plan, directory, measurements=chosen, resume=options.resume,
-            members_at_once=options.members_at_once, devices=devices,
-            metadata={"experiment": experiment, "options": command_line.options_as_json(options)},
-            report=progress.report, on_window=progress.window)
+        with contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress:
+            dataset = run_ensemble(
+                problem, plan, directory, measurements=chosen, resume=options.resume,
+                members_at_once=options.members_at_once, devices=devices,
+                metadata={"experiment": experiment, "options": command_line.options_as_json(options)},
+                report=progress.report, on_window=progress.window)
     return dataset, directory
 
 
+def loaded(options: TrainingOptions) -> objectives.Problem:
+    """The problem of the options, loaded while that is said."""
+    with phase(f"loading {options.dataset}"):
+        return options.problem()
+
+
 @contextlib.contextmanager
-def _directory(options, name: str) -> Iterator[pathlib.Path]:
-    """That of the options or a new one, which goes again if nothing could be written to it."""
-    if options.directory is not None:
-        yield options.directory
-        return
-    directory = new_directory(name)
+def _directory(options) -> Iterator[pathlib.Path]:
+    """That of the options or a new one, made before anything that takes time; it goes again if the run is refused."""
+    wanted = options.directory or pathlib.Path("runs")
+    try:
+        made = [path for path in (wanted, *wanted.parents) if not path.exists()]
+        wanted.mkdir(parents=True, exist_ok=True)
+        if not os.access(wanted, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise StorageError(f"Cannot write to {wanted}: {error.strerror}. Choose another --directory.") from error
+    directory = options.directory or new_directory(f"{pathlib.Path(options.dataset).stem}-{options.model}")
     try:
         yield directory
     except (InputError, StorageError):
         with contextlib.suppress(OSError):  # not empty
-            directory.rmdir()
-            directory.parent.rmdir()
+            for path in made if directory == wanted else [directory, *made]:
+                path.rmdir()
         raise
 
 

@@ -32,7 +32,9 @@ from sgd_diffusion.analysis.gram import (
     one_path,
     upper_squared_displacements,
 )
+from sgd_diffusion.analysis.guarded import power, ratio, where_known
 from sgd_diffusion.arrays import integer, own_precision
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.memory import check_memory
 
 __all__ = [
@@ -169,7 +171,7 @@ def step_autocorrelation(step_gram):
     """
     with one_path(step_gram) as gram:
         covariance = diagonal_means(jnp.triu(gram))
-        return covariance / covariance[0]
+        return ratio(covariance, covariance[0])
 
 
 def step_angles(step_gram, separation=1):
@@ -196,10 +198,10 @@ def step_angles(step_gram, separation=1):
     """
     with one_path(step_gram) as gram:
         apart = checked_integer("separation", separation, 1, len(gram) - 1, len(gram))
-        lengths = jnp.sqrt(jnp.diagonal(gram))
+        lengths = power(jnp.diagonal(gram), 0.5)
         products = lengths[:-apart] * lengths[apart:]
-        cosines = jnp.where(products > 0, jnp.diagonal(gram, apart) / products, jnp.nan)
-        return jnp.arccos(jnp.clip(cosines, -1, 1))
+        cosines = jnp.diagonal(gram, apart) / jnp.where(products > 0, products, 1)
+        return where_known(products > 0, jnp.arccos(jnp.clip(cosines, -1, 1)))
 
 
 def ergodicity_breaking(msds, *, axis=0):
@@ -215,11 +217,18 @@ def ergodicity_breaking(msds, *, axis=0):
 
     Returns:
         ``msds``'s shape without ``axis``; NaN where fewer than two paths are left or none has moved.
+
+    Raises:
+        InputError: the TAMSDs are no array of real numbers with such an axis.
     """
     with own_precision("msds", msds) as msds:
+        if msds.ndim == 0:
+            raise InputError("msds has shape (); expected (..., N, ..., L), the TAMSDs of N paths")
+        axis = integer("axis", axis, -msds.ndim, msds.ndim - 1)
         present = ~jnp.isnan(msds)
-        count = present.sum(axis=axis, keepdims=True)
-        mean = jnp.where(present, msds, 0).sum(axis=axis, keepdims=True) / count
-        deviation = jnp.where(present, msds / mean - 1, 0)
-        breaking = (deviation**2).sum(axis=axis) / count.squeeze(axis)
-        return jnp.where(count.squeeze(axis) > 1, breaking, jnp.nan)
+        msds = jnp.where(present, msds, 0)
+        count = present.sum(axis=axis, keepdims=True).astype(msds.dtype)
+        mean = msds.sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
+        deviation = jnp.where(present, msds / jnp.where(mean == 0, 1, mean) - 1, 0)
+        breaking = (deviation**2).sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
+        return where_known(((count > 1) & (mean != 0)).squeeze(axis), breaking.squeeze(axis))

@@ -3,7 +3,7 @@
 Two curvatures of a network with batch normalisation are measured side by side, since they differ by much more than either
 changes: "batch", in which every mini-batch of B examples is normalised by statistics of its own, as in training, and
 "running", with the running averages of evaluation. The Hessian is that of the mean loss of the first N training
-examples without augmentation, and exact for them.
+examples without augmentation, and exact for them. All is computed in full precision on every device, whatever training has.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion.arrays import integer, number
 from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import (
@@ -21,6 +21,8 @@ from sgd_diffusion.landscape.curvature import (
     spectral_density,
     top_eigenpairs,
 )
+from sgd_diffusion.landscape.curvature.stochastic import standard_error
+from sgd_diffusion.landscape.pytrees import full_precision
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH, Problem
 
 STATISTICS = ("batch", "running")
@@ -55,8 +57,10 @@ def hessian_eigenvalues(problem: Problem, *, num_eigenvalues: int, num_examples:
     Raises:
       InputError: for a k or N that the problem does not have, fewer than three batches, or unknown statistics.
     """
+    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
     statistics, size = _checked(problem, statistics, num_examples, batch_size)
     num_eigenvalues = integer("num_eigenvalues", num_eigenvalues, 1, size, what=f"for {size} parameters")
+    tol = number("tol", tol, at_least=0)
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
@@ -99,6 +103,7 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
     Raises:
       InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in 1..n of n parameters.
     """
+    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
     statistics, size = _checked(problem, statistics, num_examples, batch_size)
     num_probes = integer("num_probes", num_probes, 2)
     num_products = integer("num_products", num_products, 1, size, what=f"for {size} parameters")
@@ -109,7 +114,7 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
         found = spectral_density(key, product, params, num_products=num_products, num_probes=num_probes)
         traces = _size(params) * (found.nodes * found.weights).sum(axis=1)
         return {"hessian_node": found.nodes, "hessian_weight": found.weights, "hessian_trace": traces.mean(),
-                "hessian_trace_error": traces.std(ddof=1) / num_probes**0.5}
+                "hessian_trace_error": standard_error(traces)}
 
     dims = dict.fromkeys(("hessian_node", "hessian_weight"), ("statistics", "probe", "node"))
     dims |= dict.fromkeys(("hessian_trace", "hessian_trace_error"), ("statistics",))
@@ -144,7 +149,8 @@ def _chunk_size(kind, batch_size):
 
 def _for_all(measure_one, statistics):
     def measure(*arguments):
-        found = [measure_one(*arguments, kind) for kind in statistics]
+        with full_precision():  # gradients too
+            found = [measure_one(*arguments, kind) for kind in statistics]
         return jax.tree.map(lambda *values: jnp.stack(values), *found)
 
     return measure

@@ -179,11 +179,12 @@ def test_a_run_refused_late_leaves_no_directory_of_its_own(refused, monkeypatch)
     ({"options": {"window": "20"}}, "--window is '20'"), ({"options": {"seeds": [[0]]}}, "--seeds is"),
     ({"options": {"loss": 3}}, "--loss is 3"), ({"options": {"model": None}}, "--model is None"),
     ({"options": {"seeds": 4}}, "--seeds is 4"), ({"options": 5}, "holds no options"), ({}, "holds no options"),
-    ([], "holds no options")])
+    ([], "holds no options"), ("{", "holds no options"), ("", "holds no options"), ("[" * 10_000, "holds no options")])
 def test_a_damaged_configuration_is_one_message_and_exit_code_2(call, capsys, tmp_path, metadata, words):
     directory = tmp_path / "run"
     directory.mkdir()
-    (directory / "config.json").write_text(json.dumps({"metadata": metadata, "configuration": {}}))
+    text = metadata if isinstance(metadata, str) else json.dumps({"metadata": metadata, "configuration": {}})
+    (directory / "config.json").write_text(text)
     assert call(anomalous_diffusion, "--resume", "--directory", directory) == 2
     said = capsys.readouterr().err
     assert words in said and str(directory / "config.json") in said and len(said.splitlines()) == 1
@@ -192,10 +193,11 @@ def test_a_damaged_configuration_is_one_message_and_exit_code_2(call, capsys, tm
 def test_a_run_is_resumed_by_its_own_preset_alone(call, capsys, tmp_path):
     directory = tmp_path / "run"
     directory.mkdir()
-    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {"preset": "quick"}
+    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {"preset": "quick", "quick": True}
     (directory / "config.json").write_text(json.dumps({"metadata": {"options": options}, "configuration": {}}))
     where = ["--resume", "--directory", str(directory)]
-    assert parse(*where, "--quick").num_windows == parse(*where).num_windows == 4
+    for preset in ([], ["--quick"], ["--preset", "quick"]):
+        assert parse(*where, *preset).num_windows == 4
     assert call(anomalous_diffusion, *where, "--preset", "paper") == 2
     assert "was made with 'quick'" in capsys.readouterr().err
 
