@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgd_diffusion.dynamics.parameters import check_parameters, real_parts
+from sgd_diffusion.dynamics.parameters import check_parameters, computing_dtype, real_parts
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -110,7 +110,7 @@ def update(optimizer: optax.GradientTransformation, carry: Carry, loss, gradient
 
 
 def _scaled(learning_rate, direction: jax.Array) -> jax.Array:
-    dtype = jnp.promote_types(direction.dtype, jnp.float32)  # 16 bits round the product once, into the weights
+    dtype = computing_dtype(direction.dtype)  # 16 bits round the product once, into the weights
     return jnp.asarray(learning_rate, dtype) * direction.astype(dtype)
 
 
