@@ -17,6 +17,7 @@ exception or warning, and never another number. pytest's last lines say how many
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -45,7 +46,9 @@ class Argument(NamedTuple):
       single: relative tolerance of results from numbers of 16 and 32 bits.
       takes_complex: whether complex numbers have a meaning there; refused otherwise.
       takes_list: whether a list of arrays is this array; False where a list has another meaning.
+      takes_none: whether None has a meaning there.
       eager: whether it finishes soon under jax_disable_jit.
+      slow: whether it is so costly that the modes are left to the slow tests.
     """
 
     name: str
@@ -54,7 +57,20 @@ class Argument(NamedTuple):
     single: float = 1e-4
     takes_complex: bool = False
     takes_list: bool = True
+    takes_none: bool = False
     eager: bool = True
+    slow: bool = False
+
+
+class Integers(NamedTuple):
+    """An argument that takes an int64 array in all types that integers have, and refuses other numbers."""
+
+    name: str
+    call: Callable[[Any], Any]
+    value: np.ndarray
+    takes_none: bool = False
+    eager: bool = True
+    slow: bool = False
 
 
 class Option(NamedTuple):
@@ -64,6 +80,17 @@ class Option(NamedTuple):
     call: Callable[[Any], Any]
     value: int
     eager: bool = True
+    slow: bool = False
+
+
+class Number(NamedTuple):
+    """A real option of a public function: its value, which 16 bits hold, in all types, and others, which it refuses."""
+
+    name: str
+    call: Callable[[Any], Any]
+    value: float
+    eager: bool = True
+    slow: bool = False
 
 
 class Kind(NamedTuple):
@@ -75,7 +102,7 @@ class Kind(NamedTuple):
 
 
 def _typed(dtype):
-    return lambda value: value.astype(dtype)
+    return lambda value: np.asarray(value).astype(dtype)[()]
 
 
 def _read_only(value):
@@ -140,6 +167,28 @@ if torch is not None:
     ARRAYS["torch integers"] = Kind(lambda value: torch.tensor(value.astype(int).tolist()), "value")
     ARRAYS["torch with gradient"] = Kind(lambda value: torch.tensor(value.tolist(), requires_grad=True), "refused")
 
+# What an argument of integers takes of these; NaN and infinity are none.
+WHOLE = ("int", "read-only", "strided", "Fortran", "reversed", "nested", "list of", "JAX integers", "nothing", "torch integers")
+INTEGER_ARRAYS = {
+    name: kind if kind.expected != "value" or any(word in name for word in WHOLE) else kind._replace(expected="refused")
+    for name, kind in ARRAYS.items() if name not in ("NaN", "infinity")
+}
+
+NUMBERS = {
+    **{kind: Kind(_typed(kind), "value") for kind in ("float16", "float32", "float64", "longdouble")},
+    "float": Kind(float, "value"),
+    "zero-dimensional": Kind(np.array, "value"),
+    "JAX": Kind(lambda value: jnp.asarray(value, jnp.float32), "value"),
+    "NaN": Kind(lambda value: float("nan"), "refused"),
+    "infinity": Kind(lambda value: np.float64("inf"), "refused"),
+    "bool": Kind(lambda value: True, "refused"),
+    "string": Kind(str, "refused"),
+    "list": Kind(lambda value: [value], "refused"),
+    "complex": Kind(complex, "refused"),
+    "masked": Kind(lambda value: np.ma.masked, "refused"),
+    "huge": Kind(lambda value: 10**400, "refused"),
+}
+
 INTEGERS = {
     **{kind: Kind(lambda value, kind=kind: np.dtype(kind).type(value), "value")
        for kind in ("uint8", "int8", "int16", "int32", "int64", "uint64")},
@@ -156,13 +205,24 @@ INTEGERS = {
     "negative": Kind(lambda value: -(10**6), "refused"),
 }
 
+
+
+@contextlib.contextmanager
+def _all_switches():
+    """What people switch on together to find a fault; each alone is left to the slow tests, since it compiles all anew."""
+    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
 MODES = {
+    "all switches": _all_switches,
+    "64 bits": lambda: jax.enable_x64(True),
     "debug_nans": lambda: jax.debug_nans(True),
     "strict promotion": lambda: jax.numpy_dtype_promotion("strict"),
     "no rank promotion": lambda: jax.numpy_rank_promotion("raise"),
-    "64 bits": lambda: jax.enable_x64(True),
     "no jit": lambda: jax.disable_jit(True),
 }
+ALWAYS = ("all switches", "64 bits")
 
 
 def input_tests(entries):
@@ -176,30 +236,36 @@ def input_tests(entries):
 
 def mode_tests(entries):
     """A test that tries all kinds of inputs on every entry in every mode."""
-    cases = [(entry, mode) for entry in entries for mode in MODES if mode != "no jit" or entry.eager]
+    cases = [
+        pytest.param(entry, mode, marks=[] if mode in ALWAYS and not entry.slow else [pytest.mark.slow])
+        for entry in entries for mode in MODES if mode != "no jit" or entry.eager
+    ]
 
     @pytest.mark.parametrize(("entry", "mode"), cases, ids=lambda case: getattr(case, "name", case))
     def test(entry, mode, record_property):
         with MODES[mode]():
-            _try_all(entry, record_property, nans_stop=mode == "debug_nans")
+            _try_all(entry, record_property, nans_stop=mode in ("debug_nans", "all switches"))
 
     return test
 
 
 def _try_all(entry, record_property, nans_stop=False):
-    kinds = INTEGERS if isinstance(entry, Option) else ARRAYS
-    wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, nans_stop))}
+    kinds = {Integers: INTEGER_ARRAYS, Option: INTEGERS, Number: NUMBERS}.get(type(entry), ARRAYS)
+    usual = functools.cache(lambda: _outcome(entry, entry.value, False))
+    wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, usual, nans_stop))}
     record_property("inputs", len(kinds))
     assert not wrong, "\n".join(f"{entry.name} of {name}: {problem}" for name, problem in wrong.items())
 
 
-def _problem(entry, name, kind, nans_stop):
+def _problem(entry, name, kind, usual, nans_stop):
     """What is wrong with the outcome of one input, or None."""
     given = kind.make(entry.value)
     expected = kind.expected
     if isinstance(entry, Argument) and name.startswith("complex") and entry.takes_complex:
         expected = "value"
     if isinstance(entry, Argument) and "list" in name and not entry.takes_list:
+        expected = "any"
+    if name == "None" and entry.takes_none:
         expected = "any"
     found = _outcome(entry, given, nans_stop and name in ("NaN", "infinity"))
     if isinstance(found, Exception):
@@ -208,8 +274,8 @@ def _problem(entry, name, kind, nans_stop):
         return None
     if expected == "refused":
         return None if found is InputError else f"{_short(found)} in place of InputError"
-    numbers = given.astype(np.float64) if name == "bool" else entry.value  # all other types hold the same numbers
-    reference = _outcome(entry, numbers, False)
+    # All types but one hold the same numbers.
+    reference = _outcome(entry, given.astype(np.float64), False) if name == "bool" else usual()
     if found is InputError or reference is InputError or isinstance(reference, Exception):
         same = found is reference
         return None if same else f"{_short(found)} in place of {_short(reference)}"

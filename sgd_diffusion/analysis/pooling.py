@@ -12,21 +12,23 @@ be jitted and mapped. A series with NaN (a member that diverged) gives NaN for t
 """
 
 import contextlib
-import numbers
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.arrays import integer, own_precision, real_array
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["Entries", "Standardised", "draw_entries", "gaussian_surrogate", "standardised"]
 
+MOST_ENTRIES = 2**31 - 1  # int32 counts them
 QUARTILES_OF_NORMAL = 1.3489795003921634  # distance of the quartiles of the normal law, in its standard deviations
 
 
+@shown_briefly
 class Entries(NamedTuple):
     """Some entries of several series, in random order; each array has shape (count,)."""
 
@@ -35,6 +37,7 @@ class Entries(NamedTuple):
     series: jax.Array  # int32 in 0..S-1, the series of each entry
 
 
+@shown_briefly
 class Standardised(NamedTuple):
     """Series in units of their own scale."""
 
@@ -72,11 +75,10 @@ def draw_entries(key, samples, weights, count):
     """
     with _series_of(samples) as samples:
         steps, num_series = samples.shape
-        weights = jnp.asarray(weights, jnp.float32)
+        weights = jnp.asarray(real_array("weights", weights)).astype(jnp.float32)
         if weights.shape != (num_series,):
             raise InputError(f"weights has shape {weights.shape}; expected ({num_series},), one for each series")
-        if not isinstance(count, numbers.Integral) or count < 1:
-            raise InputError(f"count is {count}; expected a positive integer, such as 5000")
+        count = integer("count", count, 1, MOST_ENTRIES)
         place_key, time_key, order_key = jax.random.split(key, 3)
         # Single precision throughout: the same entries in and out of 64-bit mode.
         until = jnp.cumsum(weights)

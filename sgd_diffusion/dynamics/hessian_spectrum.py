@@ -58,12 +58,8 @@ def hessian_eigenvalues(problem: Problem, *, num_eigenvalues: int, num_examples:
       InputError: for a k or N that the problem does not have, fewer than three batches, or unknown statistics.
     """
     num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
-    statistics = _checked(problem, statistics, num_examples, batch_size)
-    size = _size(jax.eval_shape(problem.init, jax.random.key(0))[0])
-    num_eigenvalues = integer("num_eigenvalues", num_eigenvalues)
-    if not 1 <= num_eigenvalues <= size:
-        raise InputError(f"Parameter 'num_eigenvalues'={num_eigenvalues} is out of range. Expected 1 to {size}, the number of "
-                         "parameters.")
+    statistics, size = _checked(problem, statistics, num_examples, batch_size)
+    num_eigenvalues = integer("num_eigenvalues", num_eigenvalues, 1, size, what=f"for {size} parameters")
     tol = number("tol", tol, at_least=0)
 
     def measure_one(problem, params, state, key, kind):
@@ -105,14 +101,12 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
       windows: numbers of the windows after which it is measured; None for all.
 
     Raises:
-      InputError: as `hessian_eigenvalues`, or numbers out of range.
+      InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in 1..n of n parameters.
     """
     num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
-    statistics = _checked(problem, statistics, num_examples, batch_size)
-
+    statistics, size = _checked(problem, statistics, num_examples, batch_size)
     num_probes = integer("num_probes", num_probes, 2)
-    num_products = integer("num_products", num_products, 1, _size(jax.eval_shape(problem.init, jax.random.key(0))[0]),
-                           what="(the number of parameters)")
+    num_products = integer("num_products", num_products, 1, size, what=f"for {size} parameters")
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
@@ -129,7 +123,7 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
 
 
 def _checked(problem, statistics, num_examples, batch_size):
-    """The statistics that there are to measure."""
+    """The statistics that there are to measure, and the number of parameters."""
     if not statistics or set(statistics) - set(STATISTICS) or len(set(statistics)) < len(statistics):
         raise InputError(f"Parameter 'statistics'={tuple(statistics)} is empty, unknown or twice the same. Expected one or "
                          f"both of {', '.join(STATISTICS)}.")
@@ -137,8 +131,8 @@ def _checked(problem, statistics, num_examples, batch_size):
         raise InputError(f"Parameter 'num_examples'={num_examples} of the Hessian is out of range. Expected at least "
                          f"{MIN_BATCHES} batches of 'batch_size'={batch_size}, and at most {problem.num_examples}, the "
                          "training examples.")
-    _, state = jax.eval_shape(problem.init, jax.random.key(0))
-    return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1]
+    params, state = jax.eval_shape(problem.init, jax.random.key(0))
+    return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1], _size(params)
 
 
 def _loss_and_examples(problem, state, kind, num_examples, batch_size):

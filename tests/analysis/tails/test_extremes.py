@@ -268,7 +268,7 @@ def test_samples_and_sides_that_are_none_are_refused(estimator):
 @pytest.mark.parametrize(("estimator", "low", "high"), [(hill, 1, 99), (moment, 2, 99), (pickands, 4, 100)])
 def test_numbers_of_tail_points_out_of_range_are_refused(estimator, low, high):
     for k in (low - 1, high + 1, 10.0):
-        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in {low}..{high}, the number of tail points"):
+        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in {low}..{high} as the number of tail points"):
             estimator(sample(n=100), k)
     for k in (low, high):
         assert estimator(sample(n=100), k).status == Status.OK
