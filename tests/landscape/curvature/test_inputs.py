@@ -44,7 +44,7 @@ ARGUMENTS = [
     Argument("gauss_newton_product()(vector)", gauss_newton_product(
         lambda w, x: w * x[0], lambda out, x: (out**2).mean(), WEIGHTS, np.ones((1, 3), np.float32)), VECTOR, takes_list=False),
     Argument("mean_over_chunks(examples)", lambda x: mean_over_chunks(
-        lambda chunk: chunk.astype(jnp.complex64).mean(axis=0), x, 2), X, takes_complex=True, takes_list=False),
+        lambda chunk: jax.tree.map(lambda leaf: leaf.astype(jnp.complex64).mean(axis=0), chunk), x, 2), X, takes_complex=True, takes_list=False),
     Argument("gradient_alignment(vectors)", lambda v: gradient_alignment(v, VECTOR), VECTORS, takes_list=False),
     Argument("gradient_alignment(gradient)", lambda g: gradient_alignment(VECTORS, g), VECTOR, takes_list=False),
     Argument("noise_alignment(vectors)", lambda v: noise_alignment(v, GRADIENTS), VECTORS, takes_list=False),
