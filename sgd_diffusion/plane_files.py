@@ -12,12 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion.arrays import integer, real_array
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
 from sgd_diffusion.results import describe_differences, environment, write_atomically
+
+HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 
 def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: Plane, xs, ys, *, chunk: int,
@@ -45,13 +49,14 @@ def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: 
       counts the others, row by row. Attributes `configuration` and `environment` in JSON.
 
     Raises:
-      InputError: as `evaluate_in_chunks`; or the loss returns something else.
+      InputError: as `evaluate_in_chunks`; the description cannot be written in JSON; or the loss returns something else.
       StorageError: if the file holds something else or is damaged, or cannot be written; it stays as it was.
     """
-    path, xs, ys = pathlib.Path(path), np.asarray(xs), np.asarray(ys)
+    path, xs, ys = pathlib.Path(path), _storable(real_array("xs", xs)), _storable(real_array("ys", ys))
+    chunk, at_once = integer("chunk", chunk, 1), integer("at_once", at_once, 1)
     total = xs.size * ys.size
-    configuration = {"description": json.loads(json.dumps(dict(description))), "plane": _digest(plane), "xs": _range(xs),
-                     "ys": _range(ys), "chunk": int(chunk), "at_once": int(at_once)}
+    configuration = {"description": _in_json(description), "plane": _digest(plane), "xs": _range(xs),
+                     "ys": _range(ys), "chunk": chunk, "at_once": at_once}
     _make_directory(path.parent)
     stored = _read(path, configuration)
     done = 0 if stored is None else int(stored.attrs["finished"])
@@ -74,9 +79,32 @@ def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: 
     return stored
 
 
+def _storable(values) -> np.ndarray:
+    """Real numbers in a type that NetCDF has: theirs, or else float32 for 16-bit and float64 for other numbers."""
+    values = np.asarray(values)
+    if values.dtype.kind in "iu" or (values.dtype.kind == "f" and values.dtype.itemsize in (4, 8)):
+        return values
+    return values.astype(np.float32 if values.dtype.itemsize == 2 else np.float64)
+
+
+def _in_json(description: Mapping[str, Any]) -> dict:
+    """Facts as JSON has them, and as they come back from a file."""
+    def plain(value):
+        if isinstance(value, np.generic) or (isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0):
+            return value.item()
+        raise TypeError(f"{type(value).__name__} {value}")
+
+    try:
+        return json.loads(json.dumps(dict(description), default=plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Parameter 'description' holds what JSON has no word for ({error}). Expected texts, finite numbers, "
+                         "truth values, None, and lists and dicts of them.") from error
+
+
 def _named(losses) -> dict[str, np.ndarray]:
     """What a loss returns for the points of a chunk, by name."""
     named = losses if isinstance(losses, dict) else {"loss": losses}
+    named = {name: _storable(values) if getattr(values, "dtype", None) in HALF else values for name, values in named.items()}
     for name, values in named.items():
         if np.ndim(values) != 1 or not np.issubdtype(values.dtype, np.floating):
             shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", values)

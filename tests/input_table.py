@@ -17,6 +17,7 @@ exception or warning, and never another number. pytest's last lines say how many
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,7 +48,6 @@ class Argument(NamedTuple):
       takes_list: whether a list of arrays is this array; False where a list has another meaning.
       takes_none: whether None has a meaning there.
       eager: whether it finishes soon under jax_disable_jit.
-      traced: whether it can be traced. Modes that forbid what is seen in tracing are then tried without compiling it.
     """
 
     name: str
@@ -58,7 +58,6 @@ class Argument(NamedTuple):
     takes_list: bool = True
     takes_none: bool = False
     eager: bool = True
-    traced: bool = False
 
 
 class Integers(NamedTuple):
@@ -69,7 +68,6 @@ class Integers(NamedTuple):
     value: np.ndarray
     takes_none: bool = False
     eager: bool = True
-    traced: bool = False
 
 
 class Option(NamedTuple):
@@ -79,7 +77,6 @@ class Option(NamedTuple):
     call: Callable[[Any], Any]
     value: int
     eager: bool = True
-    traced: bool = False
 
 
 class Number(NamedTuple):
@@ -89,7 +86,6 @@ class Number(NamedTuple):
     call: Callable[[Any], Any]
     value: float
     eager: bool = True
-    traced: bool = False
 
 
 class Kind(NamedTuple):
@@ -204,14 +200,24 @@ INTEGERS = {
     "negative": Kind(lambda value: -(10**6), "refused"),
 }
 
+
+
+@contextlib.contextmanager
+def _all_switches():
+    """What people switch on together to find a fault; each alone is left to the slow tests, since it compiles all anew."""
+    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
 MODES = {
+    "all switches": _all_switches,
+    "64 bits": lambda: jax.enable_x64(True),
     "debug_nans": lambda: jax.debug_nans(True),
     "strict promotion": lambda: jax.numpy_dtype_promotion("strict"),
     "no rank promotion": lambda: jax.numpy_rank_promotion("raise"),
-    "64 bits": lambda: jax.enable_x64(True),
     "no jit": lambda: jax.disable_jit(True),
 }
-SEEN_IN_TRACING = ("strict promotion", "no rank promotion")
+ALWAYS = ("all switches", "64 bits")  # the others are slow tests
 
 
 def input_tests(entries):
@@ -223,28 +229,30 @@ def input_tests(entries):
     return test
 
 
-def mode_tests(entries, modes=tuple(MODES)):
-    """A test that tries all kinds of inputs on every entry in every mode; mark it slow where that is costly."""
-    cases = [(entry, mode) for entry in entries for mode in modes if mode != "no jit" or entry.eager]
+def mode_tests(entries):
+    """A test that tries all kinds of inputs on every entry in every mode."""
+    cases = [
+        pytest.param(entry, mode, marks=[] if mode in ALWAYS else [pytest.mark.slow])
+        for entry in entries for mode in MODES if mode != "no jit" or entry.eager
+    ]
 
     @pytest.mark.parametrize(("entry", "mode"), cases, ids=lambda case: getattr(case, "name", case))
     def test(entry, mode, record_property):
         with MODES[mode]():
-            if entry.traced and mode in SEEN_IN_TRACING:
-                entry = entry._replace(call=lambda given, call=entry.call: jax.eval_shape(lambda: call(given)))
-            _try_all(entry, record_property, nans_stop=mode == "debug_nans")
+            _try_all(entry, record_property, nans_stop=mode in ("debug_nans", "all switches"))
 
     return test
 
 
 def _try_all(entry, record_property, nans_stop=False):
     kinds = {Integers: INTEGER_ARRAYS, Option: INTEGERS, Number: NUMBERS}.get(type(entry), ARRAYS)
-    wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, nans_stop))}
+    usual = functools.cache(lambda: _outcome(entry, entry.value, False))
+    wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, usual, nans_stop))}
     record_property("inputs", len(kinds))
     assert not wrong, "\n".join(f"{entry.name} of {name}: {problem}" for name, problem in wrong.items())
 
 
-def _problem(entry, name, kind, nans_stop):
+def _problem(entry, name, kind, usual, nans_stop):
     """What is wrong with the outcome of one input, or None."""
     given = kind.make(entry.value)
     expected = kind.expected
@@ -261,8 +269,8 @@ def _problem(entry, name, kind, nans_stop):
         return None
     if expected == "refused":
         return None if found is InputError else f"{_short(found)} in place of InputError"
-    numbers = given.astype(np.float64) if name == "bool" else entry.value  # all other types hold the same numbers
-    reference = _outcome(entry, numbers, False)
+    # All types but one hold the same numbers.
+    reference = _outcome(entry, given.astype(np.float64), False) if name == "bool" else usual()
     if found is InputError or reference is InputError or isinstance(reference, Exception):
         same = found is reference
         return None if same else f"{_short(found)} in place of {_short(reference)}"
@@ -287,10 +295,6 @@ def _difference(found, reference, tolerance):
     if len(found) != len(reference):
         return f"{len(found)} results in place of {len(reference)}"
     for one, other in zip(found, reference, strict=True):
-        if isinstance(one, jax.ShapeDtypeStruct):  # traced: in the precision of the input
-            if one.shape == other.shape:
-                continue
-            return f"shape {one.shape} in place of {other.shape}"
         one, other = np.asarray(one), np.asarray(other)
         if other.dtype.kind not in "biufc":
             if one.tolist() != other.tolist():

@@ -9,9 +9,9 @@ import jax
 
 from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates
+from sgd_diffusion.dynamics.parameters import flatten
 from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.dynamics.sgd import loss_and_gradient
-from sgd_diffusion.dynamics.window import flatten
 
 
 def frozen_gradients(coordinates: GradientCoordinates, *, num_passes: int, batch_size: int) -> StateMeasurement:

@@ -24,7 +24,7 @@ ALL_SIZES = np.inf
 
 
 def _of_level_set(heights):
-    return box_counting_dimension(level_set(heights, np.median(heights)), tolerance=ALL_SIZES)
+    return box_counting_dimension(level_set(heights, np.median(heights)), sizes=_sizes(len(heights)), tolerance=ALL_SIZES)
 
 
 def _of_variogram(heights):
@@ -108,5 +108,5 @@ def _row(heights, estimator, calibration):
 
 
 def _sizes(points):
-    """Those that estimators take by default, of so many points along a side."""
+    """Those that estimators of graphs take by default, of so many points along a side."""
     return box_sizes(None, (points - 1, points - 1))

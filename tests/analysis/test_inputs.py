@@ -194,8 +194,5 @@ ON_THE_HOST = [
     Number("hurst_exponent(x_max)", lambda high: hurst_exponent(X, CURVE, 50 + X, x_max=high), 20.0),
 ]
 
-FAST_MODES = ("debug_nans", "strict promotion", "no rank promotion", "64 bits")
-
 test_inputs = input_tests(ON_THE_DEVICE + ON_THE_HOST)
-test_modes = mode_tests([entry._replace(traced=True) for entry in ON_THE_DEVICE], FAST_MODES)
-test_modes_compiled_or_on_the_host = pytest.mark.slow(mode_tests(ON_THE_DEVICE + ON_THE_HOST))
+test_modes = mode_tests(ON_THE_DEVICE + ON_THE_HOST)

@@ -177,7 +177,7 @@ def test_unfinished_searches_say_so():
 
 def test_wrong_arguments():
     for k in (0, 201, 2.0):
-        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in 1..200, the size of the matrix"):
+        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in 1..200 .the size of the matrix"):
             top_eigenpairs(lambda v: v, jnp.zeros(200), k)
     with pytest.raises(InputError, match="which is 'top'; expected one of largest, smallest, both"):
         top_eigenpairs(lambda v: v, jnp.zeros(3), 1, which="top")
