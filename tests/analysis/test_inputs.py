@@ -1,11 +1,13 @@
 """All kinds of arrays and options, in all modes of JAX, into every function of a path and every fit of a curve."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from input_table import Argument, Integers, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.analysis.aging import fit_aging, two_time_displacements
+from sgd_diffusion.analysis.displacement import time_averaged_msd
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.lags import standard_lags, standard_ranges
 from sgd_diffusion.analysis.moments import (
@@ -194,5 +196,31 @@ ON_THE_HOST = [
     Number("hurst_exponent(x_max)", lambda high: hurst_exponent(X, CURVE, 50 + X, x_max=high), 20.0),
 ]
 
+# Functions of integers, or of other numbers, that are known before tracing
+OF_KNOWN = {
+    "time_averaged_msd": (lambda gram: time_averaged_msd(gram, LAGS), GRAM),
+    "by_lag": (lambda gram: by_lag(gram, LAGS), GRAM),
+    "displacement_moments": (lambda gram: displacement_moments(gram, EDGES, LAGS), GRAM),
+    "excursions_by_length": (lambda gram: excursions_by_length(gram, LAGS), GRAM),
+    "loss_by_distance": (lambda gram: loss_by_distance(gram, LOSSES, bins=EDGES), GRAM),
+    "two_time_displacements": (lambda gram: two_time_displacements(gram, LAGS, LAGS), GRAM),
+    "drift_subtracted_msd": (lambda gram: drift_subtracted_msd(gram, LAGS), GRAM),
+    "shuffled_msd": (lambda gram: shuffled_msd(gram, LAGS), GRAM),
+    "non_gaussian_parameter": (lambda positions: non_gaussian_parameter(positions, LAGS), POSITIONS),
+    "displacement_distribution": (lambda positions: displacement_distribution(positions, 2, bins=EDGES), POSITIONS),
+}
+
+
+@pytest.mark.parametrize("name", OF_KNOWN)
+def test_one_program_in_and_out_of_64_bit_mode(name):
+    function, values = OF_KNOWN[name]
+    program = jax.jit(function)
+    for wide in (False, True, False):
+        with jax.enable_x64(wide):
+            found = jax.tree.leaves(program.eval_shape(jnp.asarray(values, jnp.float64 if wide else jnp.float32)))
+            assert {leaf.dtype for leaf in found} == {np.dtype("float64" if wide else "float32")}
+
+
 test_inputs = input_tests(ON_THE_DEVICE + ON_THE_HOST)
-test_modes = mode_tests(ON_THE_DEVICE + ON_THE_HOST)
+test_modes = mode_tests(ON_THE_DEVICE)
+test_modes_on_the_host = pytest.mark.slow(mode_tests(ON_THE_HOST))  # that switches of JAX hardly reach
