@@ -165,6 +165,6 @@ def test_dropout_is_the_same_alone_and_in_company(tmp_path):
     xr.testing.assert_equal(run_ensemble(problem, plan, tmp_path / "run", measurements=chosen, resume=True), found)
     alone = run_ensemble(problem, Plan(**plan.description() | {"num_windows": 2, "seeds": (1,)}), measurements=chosen)
     xr.testing.assert_allclose(alone, found.isel(seed=[1]), rtol=1e-6)
-    losses = found.loss.isel(point=slice(9)).values.reshape(2, -1)  # every batch has all examples
-    assert len(np.unique(losses[0])) == 9 and not np.isin(losses[0], losses[1]).any()
+    losses = found.loss.isel(point=slice(9)).transpose("seed", ...).values.reshape(2, -1)  # every batch has all examples
+    assert len(np.unique(losses[0])) == 18 and not np.isin(losses[0], losses[1]).any()
     assert (found.probe_loss.max("point") == found.probe_loss.min("point")).all()
