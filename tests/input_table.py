@@ -138,9 +138,9 @@ ARRAYS = {
     "read-only": Kind(_read_only, "value"),
     "strided": Kind(_spread_out, "value"),
     "Fortran order": Kind(np.asfortranarray, "value"),
-    "reversed twice": Kind(lambda value: value[::-1].copy()[::-1], "value"),
+    "reversed twice": Kind(lambda value: np.flip(np.flip(value).copy()), "value"),
     "nested lists": Kind(lambda value: value.tolist(), "value"),
-    "list of arrays": Kind(lambda value: list(value), "value"),
+    "list of arrays": Kind(lambda value: list(value) if value.ndim else value.tolist(), "value"),
     "JAX array": Kind(lambda value: jnp.asarray(value, jnp.float32), "value", single=True),
     "JAX integers": Kind(lambda value: jnp.asarray(value, jnp.int32), "value"),
     "nothing masked": Kind(np.ma.array, "value"),
@@ -153,8 +153,8 @@ ARRAYS = {
     "ragged": Kind(lambda value: [[1.0], [1.0, 2.0]], "refused"),
     "NaN": Kind(_first_set(np.nan), "any"),
     "infinity": Kind(_first_set(np.inf), "any"),
-    "empty": Kind(lambda value: value[:0], "any"),
-    "one element": Kind(lambda value: value[:1], "any"),
+    "empty": Kind(lambda value: np.atleast_1d(value)[:0], "any"),
+    "one element": Kind(lambda value: np.atleast_1d(value)[:1], "any"),
     "zero-dimensional": Kind(lambda value: np.float64(1.0), "any"),
 }
 if torch is not None:
