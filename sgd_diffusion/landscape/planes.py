@@ -31,7 +31,16 @@ from sgd_diffusion.arrays import integer, own_precision
 from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.directions import filter_normalize, layer_normalize, random_direction
-from sgd_diffusion.landscape.pytrees import behind, divided, full_precision, in_precision_of, matched, precision, take_out, tree_norm
+from sgd_diffusion.landscape.pytrees import (
+    behind,
+    divided,
+    full_precision,
+    in_precision_of,
+    matched,
+    precision,
+    take_out,
+    tree_norm,
+)
 
 __all__ = [
     "Plane",
