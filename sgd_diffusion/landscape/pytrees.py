@@ -14,8 +14,8 @@ import numpy as np
 from sgd_diffusion.arrays import own_precision, real_array
 from sgd_diffusion.errors import InputError
 
-__all__ = ["behind", "checked_floating", "divided", "full_precision", "in_precision_of", "matched", "norms", "precision", "take_out",
-           "tree_norm"]
+__all__ = ["behind", "checked_floating", "divided", "full_precision", "in_precision_of", "matched", "norms", "precision",
+           "take_out", "tree_norm"]
 
 # Products of matrices and convolutions that are traced inside are computed in full on every device. The default of GPUs and
 # TPUs rounds their float32 operands to 11 and 8 bits, which is made for training.
@@ -115,9 +115,9 @@ def take_out(points, unit, batch=()):
 
 def tree_norm(tree, batch=()):
     """Euclidean norms (*batch) over all leaves."""
-    dtype = precision(tree)
-    flat = [norms(leaf.reshape(*batch, math.prod(leaf.shape[len(batch) :])), -1).astype(dtype) for leaf in jax.tree.leaves(tree)]
-    return norms(jnp.concatenate(flat, axis=-1), -1)[..., 0]
+    dtype, axes = precision(tree), len(batch)
+    flat = [leaf.reshape(*batch, math.prod(leaf.shape[axes:])) for leaf in jax.tree.leaves(tree)]
+    return norms(jnp.concatenate([norms(leaf, -1).astype(dtype) for leaf in flat], axis=-1), -1)[..., 0]
 
 
 def divided(tree, number):
