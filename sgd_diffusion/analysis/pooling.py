@@ -116,7 +116,8 @@ def standardised(samples):
         low, location, high = jnp.quantile(samples, jnp.array([0.25, 0.5, 0.75], samples.dtype), axis=0)
         scale = (high - low) / QUARTILES_OF_NORMAL
         usable = jnp.isfinite(samples).all(axis=0) & (scale > 0)
-        values = jnp.where(usable, (samples - location) / jnp.where(usable, scale, 1), jnp.nan)
+        in_units = (samples - location[None]) / jnp.where(usable, scale, 1)[None]
+        values = jnp.where(usable[None], in_units, jnp.nan)
         return Standardised(values, location, scale, usable)
 
 
@@ -144,7 +145,7 @@ def gaussian_surrogate(key, samples, groups=None):
         if groups.shape != (num_series,):
             raise InputError(f"groups has shape {groups.shape}; expected ({num_series},), a label for each series")
         _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        mean_squares = jax.ops.segment_sum((samples**2).mean(axis=0), group, len(sizes)) / sizes
+        mean_squares = jax.ops.segment_sum((samples**2).mean(axis=0), group, len(sizes)) / jnp.asarray(sizes, samples.dtype)
         scale = jnp.sqrt(mean_squares)
         noise = jax.random.normal(key, samples.shape, np.float32)  # the same in and out of 64-bit mode
         return scale[None, group] * noise.astype(samples.dtype)

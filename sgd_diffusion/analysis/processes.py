@@ -138,7 +138,8 @@ def fractional_brownian(key, steps, dim, *, hurst):
     eigenvalues = np.fft.rfft(np.concatenate([covariance, covariance[-2:0:-1]])).real
     noise = jax.random.normal(key, (2 * steps, dim))
     gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(noise.dtype)  # none is negative but by rounding
-    coloured = jnp.fft.irfft(gain[:, None] * jnp.fft.rfft(noise, axis=0), 2 * steps, axis=0)
+    spectrum = jnp.fft.rfft(noise, axis=0)
+    coloured = jnp.fft.irfft(gain[:, None].astype(spectrum.dtype) * spectrum, 2 * steps, axis=0)
     return _path(coloured[:steps])
 
 
@@ -186,9 +187,10 @@ def period_two_with_drift(key, steps, dim, *, amplitude, drift, step_std=0.0):
     direction_key, walk_key = jax.random.split(key)
     along, across = _directions(direction_key, 2, dim)
     across = across - (across * along).sum() * along
-    time = jnp.arange(steps + 1)[:, None]
+    time = jnp.arange(steps + 1.0)[:, None]
     walk = _path(step_std * jax.random.normal(walk_key, (steps, dim)))
-    return -2 * amplitude * (time % 2) * across / jnp.linalg.norm(across) + drift * time * along + walk
+    across = across / jnp.linalg.norm(across)
+    return -2 * amplitude * (time % 2) * across[None] + drift * time * along[None] + walk
 
 
 # Heavy tails
@@ -330,7 +332,7 @@ def fractional_brownian_field(key, squared_displacements, *, hurst):
         # Float32 draws and the symmetric root: one field for a key, whatever the precision and the choice of eigenvectors.
         noise = jax.random.normal(key, variances.shape, np.float32).astype(variances.dtype)
         amplitudes = jnp.sqrt(jnp.where(variances < 0, 0, variances)) * (vectors * noise[:, None]).sum(axis=0)
-        return _path((vectors * amplitudes).sum(axis=1))
+        return _path((vectors * amplitudes[None]).sum(axis=1))
 
 
 # What they are made of

@@ -89,7 +89,7 @@ def mohammadi_quantile(samples, *, block_size=None, quantile=0.5):
         low, of_values, high = (_quantile(ascending, quantile + shift) for shift in (-nearby, 0, nearby))
         density = 2 * nearby / jnp.log(high / low)
         shares = jnp.mean(values < of_values[..., None, None], axis=-1, dtype=values.dtype)
-        influence = (shares - (sums < of_sums[..., None])) / density[..., None]
+        influence = (shares - (sums < of_sums[..., None]).astype(shares.dtype)) / density[..., None]
         alike = (Status.CONSTANT, low == high)
         return _index_from_rises(samples, blocks, jnp.log(of_sums / of_values), influence, alike)
 

@@ -110,8 +110,8 @@ def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
         held-out surfaces of 256 x 256 points, H from 0.25 to 0.95, for each of the estimators. Their mean widths at
         H = 0.25, 0.65 and 0.95 were 0.05, 0.13 and 0.16 for the oscillation, 0.08, 0.16 and 0.16 for differential box
         counting, 0.19, 0.31 and 0.19 for median level sets. On 51 x 51 points (94 of 99 to 99 of 100 held) they were, at
-        H = 0.35, 0.55 and 0.95, 0.15, 0.25 and 0.21; 0.17, 0.24 and 0.25; 0.35, 0.43 and 0.32: a quadratic bowl there has 2.0 within
-        its interval, and 2.24 as well.
+        H = 0.35, 0.55 and 0.95, 0.15, 0.25 and 0.21; 0.17, 0.24 and 0.25; 0.35, 0.43 and 0.32: a quadratic bowl there has
+        2.0 within its interval, and 2.24 as well.
 
     Raises:
         InputError: not at least 2 increasing Hurst exponents in (0, 1], a size below 2, fewer than 10 repeats, or an
