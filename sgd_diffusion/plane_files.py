@@ -18,6 +18,7 @@ import xarray as xr
 
 from sgd_diffusion.arrays import integer, real_array
 from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion.json_values import json_values
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
 from sgd_diffusion.results import describe_differences, environment, write_atomically
 
@@ -55,7 +56,7 @@ def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: 
     path, xs, ys = pathlib.Path(path), _storable(real_array("xs", xs)), _storable(real_array("ys", ys))
     chunk, at_once = integer("chunk", chunk, 1), integer("at_once", at_once, 1)
     total = xs.size * ys.size
-    configuration = {"description": _in_json(description), "plane": _digest(plane), "xs": _range(xs),
+    configuration = {"description": json_values("description", dict(description)), "plane": _digest(plane), "xs": _range(xs),
                      "ys": _range(ys), "chunk": chunk, "at_once": at_once}
     _make_directory(path.parent)
     stored = _read(path, configuration)
@@ -85,20 +86,6 @@ def _storable(values) -> np.ndarray:
     if values.dtype.kind in "iu" or (values.dtype.kind == "f" and values.dtype.itemsize in (4, 8)):
         return values
     return values.astype(np.float32 if values.dtype.itemsize == 2 else np.float64)
-
-
-def _in_json(description: Mapping[str, Any]) -> dict:
-    """Facts as JSON has them, and as they come back from a file."""
-    def plain(value):
-        if isinstance(value, np.generic) or (isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0):
-            return value.item()
-        raise TypeError(f"{type(value).__name__} {value}")
-
-    try:
-        return json.loads(json.dumps(dict(description), default=plain, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"Parameter 'description' holds what JSON has no word for ({error}). Expected texts, finite numbers, "
-                         "truth values, None, and lists and dicts of them.") from error
 
 
 def _named(losses) -> dict[str, np.ndarray]:

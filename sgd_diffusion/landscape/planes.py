@@ -31,7 +31,16 @@ from sgd_diffusion.arrays import integer, own_precision
 from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.directions import filter_normalize, layer_normalize, random_direction
-from sgd_diffusion.landscape.pytrees import divided, full_precision, in_precision_of, matched, precision, take_out, tree_norm
+from sgd_diffusion.landscape.pytrees import (
+    behind,
+    divided,
+    full_precision,
+    in_precision_of,
+    matched,
+    precision,
+    take_out,
+    tree_norm,
+)
 
 __all__ = [
     "Plane",
@@ -201,7 +210,7 @@ def project(plane, params):
     with _own_precision(plane) as plane:
         params, batch = matched("params", params, plane.origin, batched=True)
         first, second, (length, along, across) = _frame(plane)
-        rest = jax.tree.map(jnp.subtract, params, plane.origin)
+        rest = jax.tree.map(lambda points, origin: points - behind(batch, origin), params, plane.origin)
         u, rest = take_out(rest, first, batch)
         v, rest = take_out(rest, second, batch)
         y = v / across

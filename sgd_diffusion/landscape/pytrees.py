@@ -5,6 +5,7 @@ Shared by the modules that move through weight space; users find the public func
 
 import contextlib
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ import numpy as np
 from sgd_diffusion.arrays import own_precision, real_array
 from sgd_diffusion.errors import InputError
 
-__all__ = ["checked_floating", "divided", "full_precision", "in_precision_of", "matched", "norms", "precision", "take_out",
-           "tree_norm"]
+__all__ = ["behind", "checked_floating", "divided", "full_precision", "in_precision_of", "matched", "norms", "precision",
+           "take_out", "tree_norm"]
 
 # Products of matrices and convolutions that are traced inside are computed in full on every device. The default of GPUs and
 # TPUs rounds their float32 operands to 11 and 8 bits, which is made for training.
@@ -94,13 +95,18 @@ def precision(tree):
     return max((getattr(leaf, "dtype", leaf) for leaf in jax.tree.leaves(tree)), key=lambda dtype: dtype.itemsize)
 
 
+def behind(batch, leaf):
+    """An array with axes of length 1 in front, in the place of others' leading axes (...)."""
+    return leaf.reshape((1,) * len(batch) + leaf.shape)
+
+
 def take_out(points, unit, batch=()):
     """Inner products (*batch) of points with a vector of norm 1, and what is left of the points without it."""
     def product(point, unit):
-        return (point * unit).sum(axis=tuple(range(len(batch), point.ndim)))
+        return (point * behind(batch, unit)).sum(axis=tuple(range(len(batch), point.ndim)))
 
     def without(point, unit):
-        return point - along.reshape(*batch, *(1,) * unit.ndim).astype(unit.dtype) * unit
+        return point - along.reshape(*batch, *(1,) * unit.ndim).astype(unit.dtype) * behind(batch, unit)
 
     dtype = precision(unit)
     along = sum(part.astype(dtype) for part in jax.tree.leaves(jax.tree.map(product, points, unit)))
@@ -109,9 +115,9 @@ def take_out(points, unit, batch=()):
 
 def tree_norm(tree, batch=()):
     """Euclidean norms (*batch) over all leaves."""
-    dtype = precision(tree)
-    flat = [norms(leaf.reshape(*batch, -1), -1).astype(dtype) for leaf in jax.tree.leaves(tree)]
-    return norms(jnp.concatenate(flat, axis=-1), -1)[..., 0]
+    dtype, axes = precision(tree), len(batch)
+    flat = [leaf.reshape(*batch, math.prod(leaf.shape[axes:])) for leaf in jax.tree.leaves(tree)]
+    return norms(jnp.concatenate([norms(leaf, -1).astype(dtype) for leaf in flat], axis=-1), -1)[..., 0]
 
 
 def divided(tree, number):

@@ -1,6 +1,7 @@
 """How gradients and their noise lie to the eigenvectors of the curvature."""
 
 import contextlib
+import math
 from typing import NamedTuple
 
 import jax
@@ -84,8 +85,9 @@ def _side_by_side(vectors, name, gradients):
             raise InputError(f"{name} does not match vectors; expected the same pytree with the same shapes behind the leading "
                              "axis, which all leaves of vectors share, and all gradients")
         dtype = precision(both)
-        vectors, gradients = ([leaf.reshape(len(leaf), -1).astype(dtype) for leaf in jax.tree.leaves(each)]
-                              for each in both)
+        vectors, gradients = (
+            [leaf.reshape(len(leaf), math.prod(leaf.shape[1:])).astype(dtype) for leaf in jax.tree.leaves(each)]
+            for each in both)
         unit = power_of_two(jnp.stack([abs(leaf).max(initial=0) for leaf in gradients]).max())
         unit = jnp.where(unit == 0, 1, unit)
         yield list(zip(vectors, [leaf / unit for leaf in gradients], strict=True)), unit

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.pytrees import checked_floating, full_precision, matched, precision
 
 __all__ = ["FlatMatrix", "flat_matrix"]
@@ -47,8 +48,12 @@ def flat_matrix(product, like):
         return jax.tree.map(lambda part, own: part.astype(own), jax.tree.unflatten(structure, parts), types)
 
     def flat(name, trees):
-        trees, (count,) = matched(name, trees, own, batched=True)
-        return jnp.concatenate([leaf.reshape(count, -1).astype(dtype) for leaf in jax.tree.leaves(trees)], axis=1)
+        trees, batch = matched(name, trees, own, batched=True)
+        if len(batch) != 1:
+            raise InputError(f"{name} has leaves with leading axes {batch}; expected one, of the vectors")
+        count = batch[0]
+        rows = zip(jax.tree.leaves(trees), leaves, strict=True)
+        return jnp.concatenate([found.reshape(count, leaf.size).astype(dtype) for found, leaf in rows], axis=1)
 
     def of_vector(vector):
         found = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], product(tree(vector, taken)))

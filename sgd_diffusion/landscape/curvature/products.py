@@ -120,7 +120,7 @@ def mean_over_chunks(function, examples, chunk_size=None):
     Raises:
         InputError: a chunk size below 1, or examples without a common leading axis.
     """
-    examples = jax.tree.map(lambda leaf: leaf if np.iscomplexobj(leaf) else real_array("examples", leaf), examples)
+    examples = jax.tree.map(_example_array, examples)
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(examples)}
     if len(lengths) != 1 or not min(lengths) or not min(lengths)[0]:
         raise InputError(f"examples has leaves with leading axes {sorted(lengths)}; expected one, of at least one example")
@@ -137,6 +137,14 @@ def mean_over_chunks(function, examples, chunk_size=None):
         return last
     before = jax.tree.map(lambda leaf: leaf[:others * size].reshape(others, size, *leaf.shape[1:]), examples)
     return jax.lax.scan(lambda sums, chunk: (jax.tree.map(jnp.add, sums, share(chunk)), None), last, before)[0]
+
+
+def _example_array(leaf):
+    """Examples in their own type; a loss may take complex ones."""
+    if isinstance(leaf, np.ndarray | jax.Array) and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        return leaf
+    leaf = real_array("examples", leaf)
+    return leaf.astype(np.float64) if leaf.dtype.itemsize > 8 else leaf
 
 
 def _checked_chunk_size(chunk_size):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from input_table import ARRAYS, MODES, Argument, Option, input_tests, mode_tests
+from input_table import ARRAYS, MODES, Argument, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import (
@@ -44,7 +44,8 @@ ARGUMENTS = [
     Argument("gauss_newton_product()(vector)", gauss_newton_product(
         lambda w, x: w * x[0], lambda out, x: (out**2).mean(), WEIGHTS, np.ones((1, 3), np.float32)), VECTOR, takes_list=False),
     Argument("mean_over_chunks(examples)", lambda x: mean_over_chunks(
-        lambda chunk: chunk.astype(jnp.complex64).mean(axis=0), x, 2), X, takes_complex=True, takes_list=False),
+        lambda chunk: jax.tree.map(lambda leaf: leaf.astype(jnp.complex64).mean(axis=0), chunk), x, 2), X,
+        takes_complex=True, takes_list=False),
     Argument("gradient_alignment(vectors)", lambda v: gradient_alignment(v, VECTOR), VECTORS, takes_list=False),
     Argument("gradient_alignment(gradient)", lambda g: gradient_alignment(VECTORS, g), VECTOR, takes_list=False),
     Argument("noise_alignment(vectors)", lambda v: noise_alignment(v, GRADIENTS), VECTORS, takes_list=False),
@@ -52,7 +53,9 @@ ARGUMENTS = [
     Argument("smoothed_density(nodes)", lambda n: smoothed_density(n, SHARES, GRID, 1.0), NODES),
     Argument("smoothed_density(weights)", lambda w: smoothed_density(NODES, w, GRID, 1.0), SHARES),
     Argument("smoothed_density(grid)", lambda g: smoothed_density(NODES, SHARES, g, 1.0), GRID),
-    Option("mean_over_chunks(chunk_size)", lambda size: mean_over_chunks(lambda chunk: chunk.mean(axis=0), X, size), 2),
+    Number("smoothed_density(width)", lambda width: smoothed_density(NODES, SHARES, GRID, width), 2.0),
+    Option("mean_over_chunks(chunk_size)", lambda size: mean_over_chunks(
+        lambda chunk: chunk.mean(axis=0), X.astype(np.float32), size), 2),
 ]
 test_inputs = input_tests(ARGUMENTS)
 test_modes = mode_tests(ARGUMENTS)
@@ -96,7 +99,8 @@ def test_weights_of_all_kinds_are_those_of_float64_or_refused(name):
     assert getattr(call(value.astype(jnp.bfloat16)), "dtype", np.float32) == np.float32  # no sum is rounded to 16 bits
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "64 bits"])
+@pytest.mark.parametrize("mode", [pytest.param(mode, marks=[] if mode == "all switches" else pytest.mark.slow)
+                                  for mode in MODES if mode != "64 bits"])
 @pytest.mark.parametrize("name", OF_WEIGHTS)
 def test_modes_of_searches(name, mode):
     mixed = {"a": np.zeros(1, np.float32), "b": np.zeros(2, jnp.bfloat16)}
