@@ -5,8 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from input_table import Argument, Option, input_tests, mode_tests
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.basins import wide_basin
 from sgd_diffusion.landscape.fractal_surfaces import Surface
 from sgd_diffusion.landscape.interpolation import half_sides, interpolator, nearest
@@ -42,15 +44,15 @@ def duration(field, value):
 
 STARTS, RATES, POINTS = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 3.0])
 WALKS = [
-    Argument("walk(surface.heights)", lambda heights: a_walk(Surface(heights, 2.0)), HEIGHTS, single=1e-3, slow=True),
-    Argument("walk(start)", lambda start: a_walk(Surface(FLAT, 2.0), start), np.array([0.0, 1.0]), eager=False, slow=True),
+    Argument("walk(surface.heights)", lambda heights: a_walk(Surface(heights, 2.0)), HEIGHTS, single=1e-3),
+    Argument("walk(start)", lambda start: a_walk(Surface(FLAT, 2.0), start), np.array([0.0, 1.0]), eager=False),
     Argument("walk(region)", lambda region: a_walk(Surface(FLAT, 2.0), region=region), FLAT + np.eye(5), eager=False,
-             takes_none=True, slow=True),
-    Argument("walk_ensemble(surfaces.heights)", an_ensemble, HEIGHTS[None], single=1e-3, eager=False, slow=True),
-    Argument("walk_ensemble(starts)", lambda starts: an_ensemble(starts=starts), STARTS, eager=False, slow=True),
-    Argument("walk_ensemble(learning_rates)", lambda rates: an_ensemble(rates=rates), RATES, eager=False, slow=True),
+             takes_none=True),
+    Argument("walk_ensemble(surfaces.heights)", an_ensemble, HEIGHTS[None], single=1e-3, eager=False),
+    Argument("walk_ensemble(starts)", lambda starts: an_ensemble(starts=starts), STARTS, eager=False),
+    Argument("walk_ensemble(learning_rates)", lambda rates: an_ensemble(rates=rates), RATES, eager=False),
     Argument("walk_ensemble(regions)", lambda regions: an_ensemble(regions=regions), (FLAT + np.eye(5))[None], eager=False,
-             takes_none=True, slow=True),
+             takes_none=True),
     Option("walk(steps)", lambda steps: a_walk(Surface(FLAT, 2.0), steps=steps), 2, eager=False),
     Option("walk(every)", lambda every: a_walk(Surface(FLAT, 2.0), every=every), 2, eager=False),
 ]
@@ -62,15 +64,11 @@ ARGUMENTS = [
       for name, boundary in BOUNDARIES.items() for argument in ("mean", "std", "wall")),
     Argument("reject(uniform)", lambda uniform: BOUNDARIES["reject"](1.0, 1.0, uniform, 2.0), POINTS),
     Argument("interpolator(surface.heights)", place_and_slopes, HEIGHTS),
-    Argument("interpolator(surface.extent)", lambda extent: interpolator(Surface(HEIGHTS, extent))(0.3, 0.2), np.array(2.0)),
-    Argument("height(x)", lambda x: interpolator(Surface(HEIGHTS, 2.0))(x, 0.2), np.array(1.0)),
-    Argument("height(y)", lambda y: interpolator(Surface(HEIGHTS, 2.0))(0.2, y), np.array(1.0)),
     Argument("nearest(surface.heights)", lambda heights: nearest(Surface(heights, 2.0), np.zeros(2), np.ones(2)), HEIGHTS),
     Argument("nearest(x)", lambda x: nearest(Surface(HEIGHTS, 2.0), x, np.zeros(3)), np.array([0.0, 1.0, 3.0])),
     Argument("nearest(y)", lambda y: nearest(Surface(HEIGHTS, 2.0), np.zeros(3), y), np.array([0.0, 1.0, 3.0])),
-    Argument("half_sides(surface.extent)", lambda extent: half_sides(Surface(HEIGHTS, extent)), np.array(2.0)),
+    Argument("half_sides(surface.extent)", lambda extent: half_sides(Surface(HEIGHTS, extent)), np.array([2.0, 3.0])),
     Argument("wide_basin(surface.heights)", lambda heights: wide_basin(Surface(heights, 2.0), smoothing=0.2), HEIGHTS),
-    Argument("wide_basin(surface.extent)", lambda extent: wide_basin(Surface(HEIGHTS, extent)), np.array(2.0)),
     Argument("first_passage(inside)", first_passage, ZEROS_AND_ONES),
     Argument("final_entry(inside)", final_entry, ZEROS_AND_ONES),
     Argument("stays(inside)", stays, ZEROS_AND_ONES),
@@ -79,6 +77,20 @@ ARGUMENTS = [
 ]
 test_inputs = input_tests(ARGUMENTS)
 test_modes = mode_tests(ARGUMENTS)
+
+
+def test_positions_of_any_type():
+    height = interpolator(Surface(HEIGHTS, 2), interpolant="bilinear")
+    for value in (np.int8(1), 1, True, np.float16(1), jnp.bfloat16(1), np.float64(1), np.array(1), jnp.array(1)):
+        assert height(value, 0.25) == height(1.0, 0.25)
+        assert height(0.25, value) == height(0.25, 1.0)
+    for value in (np.ones(2), 1j, "1", None, [1.0]):
+        with pytest.raises(InputError):
+            height(value, 0.25)
+    for extent in (0, -1.0, np.nan, np.inf, [2.0], "2", 2j):
+        for function in (interpolator, wide_basin):
+            with pytest.raises(InputError):
+                function(Surface(HEIGHTS, extent))
 
 
 def test_a_position_that_is_lost_has_no_height():

@@ -4,7 +4,7 @@ import functools
 
 import jax
 import numpy as np
-from input_table import Argument, Option, input_tests, mode_tests
+from input_table import Argument, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.landscape.fractal_surfaces import (
     Surface,
@@ -33,14 +33,12 @@ PARAMETERS = {
     "smoothed": (functools.partial(smoothed, Surface(HEIGHTS, 2.0)), ("std",)),
 }
 ARGUMENTS = [
-    *(Argument(f"{name}({parameter})", functools.partial(
-        lambda call, parameter, value: call(**{parameter: value}), call, parameter), np.array(1.0), eager=False,
-        takes_none=parameter == "power")
+    *(Number(f"{name}({parameter})", functools.partial(
+        lambda call, parameter, value: call(**{parameter: value}), call, parameter), 0.5, eager=False)
       for name, (call, parameters) in PARAMETERS.items() for parameter in parameters),
     Argument("clipped(surface.heights)", lambda heights: clipped(Surface(heights, 2.0)), HEIGHTS),
     Argument("smoothed(surface.heights)", lambda heights: smoothed(Surface(heights, 2.0), 1.5), HEIGHTS),
     Argument("shuffled(surface.heights)", lambda heights: shuffled(KEY, Surface(heights, 2.0), power=0.7), HEIGHTS),
-    Argument("smoothed(surface.extent)", lambda extent: smoothed(Surface(HEIGHTS, extent), 0), np.array(2.0)),
     Option("diamond_square(levels)", lambda levels: diamond_square(KEY, levels, roughness=1.0), 2, eager=False),
     Option("spectral_surface(size)", lambda size: spectral_surface(KEY, size, hurst=0.5), 5, eager=False),
     Option("fractional_brownian_surface(size)", lambda size: fractional_brownian_surface(KEY, size, hurst=0.5), 4, eager=False),
