@@ -48,7 +48,6 @@ class Argument(NamedTuple):
       takes_list: whether a list of arrays is this array; False where a list has another meaning.
       takes_none: whether None has a meaning there.
       eager: whether it finishes soon under jax_disable_jit.
-      slow: whether it is so costly that the modes are left to the slow tests.
     """
 
     name: str
@@ -59,7 +58,6 @@ class Argument(NamedTuple):
     takes_list: bool = True
     takes_none: bool = False
     eager: bool = True
-    slow: bool = False
 
 
 class Integers(NamedTuple):
@@ -70,7 +68,6 @@ class Integers(NamedTuple):
     value: np.ndarray
     takes_none: bool = False
     eager: bool = True
-    slow: bool = False
 
 
 class Option(NamedTuple):
@@ -80,7 +77,6 @@ class Option(NamedTuple):
     call: Callable[[Any], Any]
     value: int
     eager: bool = True
-    slow: bool = False
 
 
 class Number(NamedTuple):
@@ -90,7 +86,6 @@ class Number(NamedTuple):
     call: Callable[[Any], Any]
     value: float
     eager: bool = True
-    slow: bool = False
 
 
 class Kind(NamedTuple):
@@ -143,9 +138,9 @@ ARRAYS = {
     "read-only": Kind(_read_only, "value"),
     "strided": Kind(_spread_out, "value"),
     "Fortran order": Kind(np.asfortranarray, "value"),
-    "reversed twice": Kind(lambda value: value[::-1].copy()[::-1], "value"),
+    "reversed twice": Kind(lambda value: np.flip(np.flip(value).copy()), "value"),
     "nested lists": Kind(lambda value: value.tolist(), "value"),
-    "list of arrays": Kind(lambda value: list(value), "value"),
+    "list of arrays": Kind(lambda value: list(value) if value.ndim else value.tolist(), "value"),
     "JAX array": Kind(lambda value: jnp.asarray(value, jnp.float32), "value", single=True),
     "JAX integers": Kind(lambda value: jnp.asarray(value, jnp.int32), "value"),
     "nothing masked": Kind(np.ma.array, "value"),
@@ -158,8 +153,8 @@ ARRAYS = {
     "ragged": Kind(lambda value: [[1.0], [1.0, 2.0]], "refused"),
     "NaN": Kind(_first_set(np.nan), "any"),
     "infinity": Kind(_first_set(np.inf), "any"),
-    "empty": Kind(lambda value: value[:0], "any"),
-    "one element": Kind(lambda value: value[:1], "any"),
+    "empty": Kind(lambda value: np.atleast_1d(value)[:0], "any"),
+    "one element": Kind(lambda value: np.atleast_1d(value)[:1], "any"),
     "zero-dimensional": Kind(lambda value: np.float64(1.0), "any"),
 }
 if torch is not None:
@@ -167,11 +162,11 @@ if torch is not None:
     ARRAYS["torch integers"] = Kind(lambda value: torch.tensor(value.astype(int).tolist()), "value")
     ARRAYS["torch with gradient"] = Kind(lambda value: torch.tensor(value.tolist(), requires_grad=True), "refused")
 
-# What an argument of integers takes of these; NaN and infinity are none.
+# What an argument of integers takes of these; NaN, infinity and what has a gradient are none.
 WHOLE = ("int", "read-only", "strided", "Fortran", "reversed", "nested", "list of", "JAX integers", "nothing", "torch integers")
 INTEGER_ARRAYS = {
     name: kind if kind.expected != "value" or any(word in name for word in WHOLE) else kind._replace(expected="refused")
-    for name, kind in ARRAYS.items() if name not in ("NaN", "infinity")
+    for name, kind in ARRAYS.items() if name not in ("NaN", "infinity", "torch with gradient")
 }
 
 NUMBERS = {
@@ -222,7 +217,7 @@ MODES = {
     "no rank promotion": lambda: jax.numpy_rank_promotion("raise"),
     "no jit": lambda: jax.disable_jit(True),
 }
-ALWAYS = ("all switches", "64 bits")
+ALWAYS = ("all switches", "64 bits")  # the others are slow tests
 
 
 def input_tests(entries):
@@ -237,7 +232,7 @@ def input_tests(entries):
 def mode_tests(entries):
     """A test that tries all kinds of inputs on every entry in every mode."""
     cases = [
-        pytest.param(entry, mode, marks=[] if mode in ALWAYS and not entry.slow else [pytest.mark.slow])
+        pytest.param(entry, mode, marks=[] if mode in ALWAYS else [pytest.mark.slow])
         for entry in entries for mode in MODES if mode != "no jit" or entry.eager
     ]
 

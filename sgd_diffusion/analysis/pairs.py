@@ -7,6 +7,7 @@ curve follow by weighting stretches of the window at random, and whatever is fit
 replicates too.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import jax
@@ -118,12 +119,18 @@ def _edges(keys, bins):
 
 def average(pairs):
     """The curve: mean over all pairs of a bin, (K,), NaN where a bin is empty."""
-    with own_precision("pairs", pairs.sums) as sums:
-        return ratio(sums.sum(axis=0), _counts(pairs, sums).sum(axis=0))
+    with _sums_and_counts(pairs) as (sums, counts):
+        return ratio(sums.sum(axis=0), counts.sum(axis=0))
 
 
-def _counts(pairs, sums):
-    return jnp.asarray(real_array("pairs", pairs.counts), sums.dtype)
+@contextlib.contextmanager
+def _sums_and_counts(pairs):
+    """Sums (n, K) and counts of pairs, in the precision of the sums."""
+    with own_precision("pairs.sums", pairs.sums) as sums:
+        counts = jnp.asarray(real_array("pairs.counts", pairs.counts), sums.dtype)
+        if sums.ndim != 2 or len(sums) == 0 or counts.shape != sums.shape:
+            raise InputError(f"pairs has sums {sums.shape} and counts {counts.shape}; expected (n, K) both, of n >= 1 points")
+        yield sums, counts
 
 
 def block_weights(key, points, *, num_resamples, num_blocks=NUM_BLOCKS):
@@ -165,10 +172,10 @@ def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
     Raises:
         InputError: fewer than 3 blocks, fewer points than blocks, or no replicates.
     """
-    weights = block_weights(key, len(pairs.sums), num_resamples=num_resamples, num_blocks=num_blocks)
-    with own_precision("pairs", pairs.sums) as sums:
+    with _sums_and_counts(pairs) as (sums, counts):
+        weights = block_weights(key, len(sums), num_resamples=num_resamples, num_blocks=num_blocks)
 
         def weighted(array):
             return jax.lax.dot(weights.astype(sums.dtype), array, precision=jax.lax.Precision.HIGHEST)
 
-        return ratio(weighted(sums), weighted(_counts(pairs, sums)))
+        return ratio(weighted(sums), weighted(counts))

@@ -285,8 +285,12 @@ def excursions_by_length(step_gram, lengths):
     with one_path(step_gram) as gram:
         lengths = integer_array("lengths", lengths, 1, len(gram))
         chords, upper = by_lag(gram, lengths), upper_squared_displacements(gram)
-        sums = jax.lax.map(lambda length: _squared_excursions(upper, length), jnp.asarray(lengths, jnp.int32)).T
-        return ExcursionsByLength(chords, chords._replace(sums=sums))
+        _, sums = jax.lax.scan(_next_squared_excursions, upper, jnp.asarray(lengths, jnp.int32))
+        return ExcursionsByLength(chords, chords._replace(sums=sums.T))
+
+
+def _next_squared_excursions(upper, length):
+    return upper, _squared_excursions(upper, length)
 
 
 def excursion_slope(key, excursions, *, num_resamples=200):
@@ -323,10 +327,13 @@ def excursion_slope(key, excursions, *, num_resamples=200):
         pairs = PairAverages(None, moments, jnp.ones_like(moments))
 
         def slope(end, height, end_end, end_height):
-            return ratio(end_height - end * height, end_end - end**2)
+            spread = end_end - end**2
+            return (end_height - end * height) / jnp.where(spread == 0, 1, spread), jnp.all(spread != 0)
 
-        replicates = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
-        return ExcursionSlope(where_known(known, slope(*average(pairs))), where_known(known, replicates.std(ddof=1)))
+        found, differ = slope(*average(pairs))
+        replicates, all_differ = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
+        known = known & differ
+        return ExcursionSlope(where_known(known, found), where_known(known & all_differ, replicates.std(ddof=1)))
 
 
 def self_affinity(lengths, squared_end_to_end, squared_excursion, *, replicates):
@@ -357,16 +364,23 @@ def self_affinity(lengths, squared_end_to_end, squared_excursion, *, replicates)
         InputError: lengths too few or not increasing, shapes that do not fit.
     """
     try:
-        of_ends, of_excursions = replicates
-    except (TypeError, ValueError):
+        of_ends, of_excursions = (host_array("replicates", curves) for curves in replicates)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"replicates is a {type(replicates).__name__} of other than two arrays; expected those of "
                          "squared_end_to_end and of squared_excursion") from None
+    ends, excursions = host_array("squared_end_to_end", squared_end_to_end), host_array("squared_excursion", squared_excursion)
+    shapes = ends.shape, excursions.shape, of_ends.shape, of_excursions.shape
+    if not (shapes[0] == shapes[1] == shapes[2][:-2] + shapes[2][-1:] and shapes[2] == shapes[3]):
+        raise InputError(f"squared_end_to_end, squared_excursion and the two replicates have shapes {shapes}; expected "
+                         "(..., L) twice and (..., B, L) twice")
 
     def exponent(ends, excursions):
         with np.errstate(divide="ignore", invalid="ignore"):  # a path that stays where it is
             return fit_power_law(lengths, excursions).exponent / fit_power_law(lengths, ends).exponent
 
-    chi = exponent(squared_end_to_end, squared_excursion)
+    chi = exponent(ends, excursions)
     error = ensemble_average(exponent(of_ends, of_excursions), axis=-1).std
     margin = np.maximum(2 * error, DISCRETENESS)
     verdict = np.where(chi < 1 - margin, "self-affine", "self-similar")

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import integer, own_precision, real_array
+from sgd_diffusion.arrays import integer, own_precision
 from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
@@ -75,7 +75,8 @@ def draw_entries(key, samples, weights, count):
     """
     with _series_of(samples) as samples:
         steps, num_series = samples.shape
-        weights = jnp.asarray(real_array("weights", weights)).astype(jnp.float32)
+        with own_precision("weights", weights) as weights:
+            weights = weights.astype(jnp.float32)
         if weights.shape != (num_series,):
             raise InputError(f"weights has shape {weights.shape}; expected ({num_series},), one for each series")
         count = integer("count", count, 1, MOST_ENTRIES)
@@ -145,13 +146,14 @@ def gaussian_surrogate(key, samples, groups=None):
         _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         mean_squares = jax.ops.segment_sum((samples**2).mean(axis=0), group, len(sizes)) / sizes
         scale = jnp.sqrt(mean_squares)
-        return scale[group] * jax.random.normal(key, samples.shape, samples.dtype)
+        noise = jax.random.normal(key, samples.shape, np.float32)  # the same in and out of 64-bit mode
+        return scale[None, group] * noise.astype(samples.dtype)
 
 
 @contextlib.contextmanager
 def _series_of(samples):
-    """Series (T, S) as a JAX array in their own precision."""
-    with own_precision("samples", samples) as samples:
+    """Series (T, S) as a JAX array in their own precision; NaN is an answer, and no reason to stop where JAX looks for it."""
+    with own_precision("samples", samples) as samples, jax.debug_nans(False):
         if samples.ndim != 2 or samples.size == 0:
             raise InputError(f"samples has shape {samples.shape}; expected (T, S), a series of T >= 1 steps in each of S >= 1 "
                              "columns; use jax.vmap for several windows")

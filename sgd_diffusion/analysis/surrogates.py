@@ -63,14 +63,15 @@ def drift_subtracted(step_gram):
     [[1.0, -1.0], [-1.0, 1.0]]
     """
     with one_path(step_gram) as gram:
-        def without_mean(_, gram):
-            with_mean = gram.mean(axis=0)  # <dw_u, mean dw>
-            less = gram - (with_mean[:, None] + with_mean[None]) + with_mean.mean()
-            return (less + less.T) / 2
-
         # Later passes take off what rounding left in the row sums, which adds up over long lags. Compiled, the two terms of a
         # row and a column are not rounded alike, and it takes symmetry and a third pass to have as little left as before.
-        return jax.lax.fori_loop(0, 3, without_mean, gram)
+        return jax.lax.fori_loop(0, 3, _without_mean, gram)
+
+
+def _without_mean(_, gram):
+    with_mean = gram.mean(axis=0)  # <dw_u, mean dw>
+    less = gram - (with_mean[:, None] + with_mean[None]) + with_mean.mean()
+    return (less + less.T) / 2
 
 
 def shuffled_steps(key, step_gram):

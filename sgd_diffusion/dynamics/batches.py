@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion.arrays import integer, is_traced
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -35,7 +35,7 @@ def batch_indices(key: jax.Array, start, num_steps: int, *, num_examples: int, b
     batch_size = integer("batch_size", batch_size, 1, num_examples, what="(at most all training examples)")
     if not isinstance(sampling, str) or sampling not in SAMPLINGS:
         raise InputError(f"sampling is {sampling!r}; expected one of {', '.join(SAMPLINGS)}")
-    start = jnp.asarray(start, jnp.int32)
+    start = jnp.asarray(start if is_traced(start) else integer("start", start, 0, 2**31 - 1), jnp.int32)
     steps = start + jnp.arange(num_steps, dtype=jnp.int32)
     if sampling == "replacement":
         def draw(step):

@@ -1,5 +1,6 @@
 """Members side by side: seeds x learning rates through one compiled program."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -115,7 +116,7 @@ class Ensemble:
         self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
         self._advance = jax.jit(map_members(self._advance_member, members_at_once=at_once, devices=devices))
         self._states = jax.jit(map_members(self._states_of_member, members_at_once=1, devices=devices))
-        self._compiled = self._window_values = None
+        self._compiled = None
 
     def start(self) -> Carry:
         """Carries of all members before the first update, stacked along a leading axis of M members."""
@@ -123,22 +124,27 @@ class Ensemble:
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, Any]:
         """One window of all members from `carry` at waiting time `start`: the carries after it, and the measurements."""
+        arguments = self._arguments(carry, start)
+        if jax.config.jax_disable_jit:
+            return self._window(*arguments)
         if self._compiled is None:
             self.compile(carry)
-        arguments = self._arguments(carry, start)
-        # The carry of the window before lies spread over the devices; the program wants it where it was at the start.
-        return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
+        with _nan_is_a_value():
+            # The carry of the window before lies spread over the devices; the program wants it where it was at the start.
+            return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
 
     def advance(self, carry: Carry, start: int, stop: int) -> Carry:
         """The carries of all members after the updates start, ..., stop - 1, of which nothing is recorded."""
         for first in range(start, stop, self.plan.window):
             shared = self.problem.examples, jnp.int32(first), jnp.int32(min(self.plan.window, stop - first))
-            carry = self._advance(shared, (*self._members(), carry))
+            with _nan_is_a_value():
+                carry = self._advance(shared, (*self._members(), carry))
         return carry
 
     def states(self, carry: Carry, window: int) -> dict[str, Any]:
         """What `measure_state` finds where the members stand at the end of a window; NaN for diverged ones."""
-        return self._states(*self._state_arguments(carry, window))
+        with _nan_is_a_value():
+            return self._states(*self._state_arguments(carry, window))
 
     def compile(self, carry: Carry) -> int:
         """Compile the window program; returns the bytes that it needs at its peak of the memory of a device.
@@ -146,18 +152,16 @@ class Ensemble:
         Raises:
           InputError: if that is more than there is.
         """
-        lowered = self._window.lower(*self._arguments(carry, 0))
-        self._compiled, self._window_values = lowered.compile(), lowered.out_info[1]
+        self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
         needed = self._peak_bytes()
         check_memory(needed, "a window", "run fewer members at once, use a shorter window, or set sketch_dim (a few "
                      "thousand) to keep a random projection of the increments in place of all of them", self._devices[0])
         return needed
 
     def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of what `window` and `states` measure, with a leading axis of M members; compiles the first."""
-        if self._compiled is None:
-            self.compile(carry)
-        return self._window_values | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
+        """Shapes and dtypes of what `window` and `states` measure, with a leading axis of M members."""
+        _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
+        return of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
 
     def _peak_bytes(self) -> int:
         stats = self._compiled.memory_analysis()  # of the program on one device
@@ -225,3 +229,10 @@ class Ensemble:
         needed = 2 * members * 4 * count(params)  # where the members stand before a window and after it
         check_memory(needed, f"training {self.plan.num_members} members of {count(params)} parameters",
                      "take a smaller model, or fewer seeds and learning rates", self._devices[0])
+
+
+@contextlib.contextmanager
+def _nan_is_a_value():
+    """NaN marks members that have diverged, and quantities that a window does not have: no reason for JAX to stop."""
+    with jax.debug_nans(False), jax.debug_infs(False):
+        yield

@@ -4,7 +4,6 @@ A complex parameter counts as two real ones, its real and its imaginary part, in
 of 16 bits are trained as they are; what is measured of them is at least float32.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -40,12 +39,17 @@ def check_parameters(params) -> None:
         raise InputError("params is empty; expected one or more arrays that are optimized")
 
 
+def computing_dtype(dtype):
+    """In which numbers of this type are computed with: those of 8 bytes and complex ones as they are, others as float32."""
+    return dtype if jnp.issubdtype(dtype, jnp.complexfloating) or dtype == jnp.float64 else jnp.dtype(jnp.float32)
+
+
 def real_parts(tree) -> Any:
-    """A pytree of floating or complex arrays as real ones: complex leaves (...) -> (..., 2), 16-bit ones -> float32."""
+    """A pytree of arrays as real ones of at least float32; complex leaves (...) become (..., 2)."""
     def parts(leaf):
         if jnp.iscomplexobj(leaf):
             return jnp.stack([leaf.real, leaf.imag], axis=-1)
-        return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+        return leaf.astype(computing_dtype(leaf.dtype))
 
     return jax.tree.map(parts, tree)
 
@@ -58,7 +62,7 @@ def layer_name(path) -> str:
 def flatten(tree) -> jax.Array:
     """The real parts of a pytree like params as one vector, leaf by leaf in the order of `jax.tree.leaves`, (P,)."""
     leaves = jax.tree.leaves(real_parts(tree))
-    dtype = functools.reduce(jnp.promote_types, (leaf.dtype for leaf in leaves))
+    dtype = max((leaf.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
     return jnp.concatenate([leaf.ravel().astype(dtype) for leaf in leaves])
 
 

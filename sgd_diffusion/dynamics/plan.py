@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_diffusion.arrays import integer, number
+from sgd_diffusion.arrays import integer, number, real_array
 from sgd_diffusion.display import WIDTH
 from sgd_diffusion.dynamics.batches import SAMPLINGS
 from sgd_diffusion.errors import InputError
@@ -75,7 +75,7 @@ class Plan:
                 raise InputError(f"{name} is {getattr(self, name)}, empty or with duplicates; expected one or more distinct "
                                  "values: each stands for a member of the ensemble")
         for name, low in (("num_windows", 1), ("window", 2), ("batch_size", 1), ("gradient_samples", 0), ("frozen_passes", 0)):
-            self._set(name, integer(name, getattr(self, name), low))
+            self._set(name, integer(name, getattr(self, name), low, 2**31 - 1))
         self._set("momentum", _single("momentum", self.momentum, at_least=0, below=1))
         self._set("weight_decay", _single("weight_decay", self.weight_decay, at_least=0))
         for name in ("by_layer", "full_batch_twin"):
@@ -141,7 +141,7 @@ class Plan:
     def _check_sketch(self):
         if self.sketch_dim is None:
             return
-        self._set("sketch_dim", integer("sketch_dim", self.sketch_dim, 1))
+        self._set("sketch_dim", integer("sketch_dim", self.sketch_dim, 1, 2**31 - 1))
         if self.by_layer:
             raise InputError(f"sketch_dim is {self.sketch_dim} while by_layer is True; expected one of them: a sketch mixes "
                              "the layers")
@@ -149,7 +149,7 @@ class Plan:
     def _check_waiting_times(self):
         if self.waiting_times is None:
             return
-        times = _sequence("waiting_times", self.waiting_times, lambda time: integer("waiting_times", time, 0))
+        times = _sequence("waiting_times", self.waiting_times, lambda time: integer("waiting_times", time, 0, 2**31 - 1))
         if not times or any(later - earlier < self.window for earlier, later in itertools.pairwise(times)):
             raise InputError(f"waiting_times is {times}, empty or not increasing by window = {self.window} or more; expected "
                              "the numbers of updates at which the windows begin, without overlap")
@@ -161,7 +161,7 @@ def _sequence(name: str, values, convert: Callable[[Any], Any]) -> tuple:
     """The values of a sequence or a one-dimensional array, each converted."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
         raise InputError(f"{name} is {values!r:.100}; expected a sequence, such as ({values!r:.20},) or a list")
-    return tuple(map(convert, values))
+    return tuple(map(convert, real_array(name, values) if hasattr(values, "dtype") else values))
 
 
 def _learning_rate(value) -> float:

@@ -71,6 +71,8 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
     carry = ensemble.start()
     shapes = ensemble.values(carry)
     schema.check(shapes)
+    if not jax.config.jax_disable_jit:
+        ensemble.compile(carry)
     if run is not None:
         check_storable(carry)
         _check_window(schema, shapes, carry, attributes)

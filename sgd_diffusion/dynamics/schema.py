@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion.dynamics.parameters import computing_dtype
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.window import WindowRecord
@@ -94,7 +95,7 @@ class Schema:
     def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
         """All path measurements of a member's window."""
         def make(measurement):
-            return jax.tree.map(_widened, measurement.function(record))
+            return jax.tree.map(_numbers, measurement.function(record))
 
         return self._collect(PathMeasurement, make)
 
@@ -103,7 +104,7 @@ class Schema:
         def make(measurement):
             def made():
                 found = measurement.function(problem, params, state, key)
-                return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf, jnp.float32)), found)
+                return jax.tree.map(lambda leaf: _numbers(leaf, floating=True), found)
 
             if measurement.windows is None:
                 return made()
@@ -116,7 +117,7 @@ class Schema:
         """Refuse values of these shapes, with a leading axis of members, that cannot be labelled and stored.
 
         Raises:
-          InputError: for values of other dimensions than they say, or that are no real numbers.
+          InputError: for values of other dimensions than they say.
         """
         sizes: dict[str, int] = {}
         for name, (dim, values) in self.coords.items():
@@ -129,9 +130,6 @@ class Schema:
             if len(dims) != len(shape) or known != shape:
                 wanted = ", ".join(f"{dim}: {sizes.get(dim, 'any')}" for dim in dims)
                 raise InputError(f"a measurement returned {name!r} of shape {shape}; expected ({wanted}), as its dims say")
-            if not isinstance(leaf.dtype, np.dtype) or leaf.dtype.kind not in "biuf":
-                raise InputError(f"a measurement returned {name!r} of {leaf.dtype}; expected real numbers: of complex ones the "
-                                 "parts as two variables, of random keys jax.random.key_data")
 
     def label(self, index: int, values: dict[str, jax.Array], carry: Carry) -> xr.Dataset:
         """Values with a leading axis of members as the dataset of a window."""
@@ -161,11 +159,22 @@ class Schema:
         return values
 
 
-def _widened(value):
-    """Floating numbers of 16 bits and fewer, which files do not hold, as float32."""
+def _numbers(value, *, floating: bool = False) -> jax.Array:
+    """What a measurement returned as numbers that files hold: floating ones of at least float32.
+
+    Args:
+      value: an array or a number.
+      floating: whether integers become floating numbers too.
+
+    Raises:
+      InputError: for what is no real number.
+    """
     value = jnp.asarray(value)
-    narrow = jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize < 4
-    return value.astype(jnp.float32) if narrow else value
+    if not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise InputError(f"a measurement returned {jax.typeof(value)}; expected real numbers: of complex ones the parts as two "
+                         "variables, of random keys jax.random.key_data")
+    dtype = computing_dtype(value.dtype) if floating or jnp.issubdtype(value.dtype, jnp.floating) else value.dtype
+    return value if value.dtype == dtype else value.astype(dtype)
 
 
 def _labelled(measurement: PathMeasurement | StateMeasurement) -> dict[str, tuple[str, Sequence]]:

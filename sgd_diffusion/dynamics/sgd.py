@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgd_diffusion.dynamics.parameters import check_parameters, real_parts
+from sgd_diffusion.arrays import number
+from sgd_diffusion.dynamics.parameters import check_parameters, computing_dtype, real_parts
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -35,6 +36,7 @@ def sgd(*, momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTr
 
     The learning rate is left out because it is traced: it multiplies the update in `sgd_step`.
     """
+    momentum, weight_decay = number("momentum", momentum, at_least=0, below=1), number("weight_decay", weight_decay, at_least=0)
     parts = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
     parts += [optax.trace(decay=momentum)] if momentum else []
     return optax.chain(*parts, optax.scale(-1.0))
@@ -110,7 +112,7 @@ def update(optimizer: optax.GradientTransformation, carry: Carry, loss, gradient
 
 
 def _scaled(learning_rate, direction: jax.Array) -> jax.Array:
-    dtype = jnp.promote_types(direction.dtype, jnp.float32)  # 16 bits round the product once, into the weights
+    dtype = computing_dtype(direction.dtype)  # 16 bits round the product once, into the weights
     return jnp.asarray(learning_rate, dtype) * direction.astype(dtype)
 
 

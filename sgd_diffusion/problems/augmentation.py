@@ -104,7 +104,8 @@ def standard_augmentation(dataset_name: str) -> Augmentation | None:
 
 
 def _batch(images: jax.Array) -> jax.Array:
-    images = jnp.asarray(real_array("images", images))
+    images = real_array("images", images)
+    images = jnp.asarray(np.float64(images) if images.dtype == np.longdouble else images)
     if images.ndim != 4:
         raise InputError(f"images has shape {images.shape}; expected (B, H, W, C): images[None] for one image, "
                          "images[..., None] for one channel, jax.vmap for more axes")

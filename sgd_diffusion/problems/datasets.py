@@ -13,12 +13,12 @@ import shlex
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
 
-from sgd_diffusion.arrays import integer, integer_array
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.labelled_images import MAX_CLASSES, Dataset, Examples
@@ -54,7 +54,7 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     - "cifar10": 32 x 32 x 3 uint8, 50,000 and 10,000 images, through tensorflow-datasets.
     - "gaussian": noise without structure, `gaussian()`.
     - a path that ends in `.npz`, with the arrays train_images, train_labels, test_images and test_labels: images
-      (N, H, W) or (N, H, W, C), uint8 or floating (read as float32); labels (N,) or (N, 1), integers from 0. The
+      (N, H, W) or (N, H, W, C), uint8, or other numbers (read as float32); labels (N,) or (N, 1), integers from 0. The
       number of classes is the largest training label + 1.
 
     Reading what tensorflow-datasets has prepared needs neither TensorFlow nor a network. What is not prepared is
@@ -102,10 +102,10 @@ def gaussian(*, train_size: int = 50_000, test_size: int = 1_000, shape: tuple[i
       InputError: for sizes, classes or a seed that are no integers in their range.
     """
     train_size, test_size = integer("train_size", train_size, 1), integer("test_size", test_size, 1)
-    num_classes, seed = integer("num_classes", num_classes, 1, MAX_CLASSES), integer("seed", seed, 0)
-    shape = tuple(integer_array("shape", shape, 1, 2**16).tolist())
-    if len(shape) != 3:
-        raise InputError(f"shape is {shape}; expected (height, width, channels)")
+    num_classes, seed = integer("num_classes", num_classes, 1, MAX_CLASSES), integer("seed", seed, 0, 2**64 - 1)
+    if not isinstance(shape, Sequence | np.ndarray) or len(shape) != 3:
+        raise InputError(f"shape is {shape!r:.100}; expected (height, width, channels)")
+    shape = tuple(integer("shape", size, 1, 2**16) for size in shape)
     check_memory(4 * (train_size + test_size) * math.prod(shape), f"{train_size} training images of shape {shape}",
                  "make fewer or smaller ones", jax.devices("cpu")[0])
 

@@ -41,7 +41,7 @@ class Dataset(NamedTuple):
 
 
 def checked(train: Examples, test: Examples, name: str, *, num_classes: int | None = None, source: str = "") -> Dataset:
-    """A data set of images (N, H, W) or (N, H, W, C), uint8 or floating, and integer labels (N,) or (N, 1).
+    """A data set of images (N, H, W) or (N, H, W, C) of any real numbers, and integer labels (N,) or (N, 1).
 
     Args:
       train: the training examples.
@@ -51,7 +51,7 @@ def checked(train: Examples, test: Examples, name: str, *, num_classes: int | No
       source: where they come from, for messages, such as " in mine.npz".
 
     Returns:
-      The same images, floating ones as float32, and labels as int32.
+      The same images, uint8 as they are and all others as float32, and labels as int32.
 
     Raises:
       InputError: for images or labels that are something else, or do not fit together.
@@ -79,8 +79,8 @@ def _images(where: str, images) -> np.ndarray:
                          "reshape it, channels last.")
     if images.dtype == np.uint8:
         return images if images.ndim == 4 else images[..., None]
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise InputError(f"{where} is {images.dtype}. Expected uint8 or floating: convert it with .astype.")
+    if not jnp.issubdtype(images.dtype, jnp.floating) and np.any(np.abs(images.astype(np.float64)) > 2**24):
+        raise InputError(f"{where} has integers that float32 does not hold. Expected at most 2^24: scale them down.")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported
         images = images.astype(np.float32, copy=False)
     unusable = images.size - np.count_nonzero(np.isfinite(images))

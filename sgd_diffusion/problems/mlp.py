@@ -6,7 +6,6 @@ from functools import partial
 
 import flax.linen as nn
 import jax
-import numpy as np
 from jax.nn import initializers
 
 from sgd_diffusion.arrays import integer
@@ -38,10 +37,10 @@ class MLP(nn.Module):
 
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
-        if isinstance(self.features, str) or not isinstance(self.features, Iterable) or np.size(self.features) == 0:
+        if isinstance(self.features, str) or not isinstance(self.features, Iterable) or len(self.features) == 0:
             raise InputError(f"features is {self.features!r}; expected one positive size a layer, the output included, such "
                              "as (100, 10)")
-        self.features = tuple(integer("features", units, 1) for units in self.features)
+        self.features = tuple(integer("features", units, 1, 2**31 - 1) for units in self.features)
         check_initialization(self.initialization)
         super().__post_init__()
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax.errors import InvalidRngError
 
 from sgd_diffusion.arrays import integer, real_array
@@ -21,8 +20,11 @@ from sgd_diffusion.json_values import json_values
 from sgd_diffusion.problems import augmentation
 from sgd_diffusion.problems.datasets import channel_statistics
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
+from sgd_diffusion.problems.losses import LOSSES, cross_entropy, smoothed_kl, softmax_mse
 
-LABEL_SMOOTHING = 0.1
+__all__ = ["EVALUATION_BATCH", "LOSSES", "Problem", "RandomizedExamples", "accuracy", "classification", "cross_entropy",
+           "smoothed_kl", "softmax_mse"]
+
 EVALUATION_BATCH = 500
 
 
@@ -102,39 +104,14 @@ def _arrays(name: str, tree):
         where = f"{name}{jax.tree_util.keystr(path)}"
         if isinstance(leaf, jax.Array):
             return leaf
-        dtype = getattr(leaf, "dtype", None)
-        complex_numbers = isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, jnp.complexfloating)
-        array = np.asarray(leaf) if complex_numbers and not np.ma.isMaskedArray(leaf) else real_array(where, leaf)
-        found = jnp.asarray(array)
+        array = real_array(where, leaf, or_complex=True)
+        found = jnp.asarray(np.float64(array) if array.dtype == np.longdouble else array)
         if jnp.issubdtype(array.dtype, jnp.integer) and not np.array_equal(found, array):
             raise InputError(f"{where} has integers beyond {found.dtype}; expected smaller ones: take floating numbers, or "
                              "switch on 64-bit mode")
         return found
 
     return jax.tree.map_with_path(convert, tree)
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the labels, in nats; logits (B, C), labels (B,) -> ()."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-
-def smoothed_kl(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean KL divergence from the smoothed labels to the softmax, in nats; logits (B, C), labels (B,) -> ().
-
-    The target puts 1 - 0.1 + 0.1/C on the label and 0.1/C on every other class; the loss is 0 where the softmax equals
-    it. (For unsmoothed labels the divergence is the cross-entropy.)
-    """
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), LABEL_SMOOTHING)
-    return optax.losses.kl_divergence(jax.nn.log_softmax(logits), targets).mean()
-
-
-def softmax_mse(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over batch and classes of (softmax - one-hot)^2; logits (B, C), labels (B,) -> ()."""
-    return jnp.mean((jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[-1])) ** 2)
-
-
-LOSSES = {"cross_entropy": cross_entropy, "kl": smoothed_kl, "mse": softmax_mse}
 
 
 class RandomizedExamples(NamedTuple):

@@ -1,10 +1,13 @@
 """All kinds of arrays and options, in all modes of JAX, into every function of a path and every fit of a curve."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from input_table import Argument, Integers, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.analysis.aging import fit_aging, two_time_displacements
+from sgd_diffusion.analysis.displacement import time_averaged_msd
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.lags import standard_lags, standard_ranges
 from sgd_diffusion.analysis.moments import (
@@ -58,9 +61,9 @@ GRAM = STEPS @ STEPS.T
 LOSSES = RANDOM.integers(1, 50, size=13).astype(float)
 KEYS, VALUES = RANDOM.integers(1, 50, size=(2, 13, 13)).astype(float)
 EDGES = np.array([1.0, 10.0, 100.0])
-LAGS = np.array([1, 2, 4])
+LAGS = np.array([1, 2, 4, 6])
 PAIRS = by_lag(GRAM, LAGS)
-EXCURSIONS = Excursions(*RANDOM.integers(1, 50, size=(2, 12)).astype(float))
+EXCURSIONS = Excursions(*RANDOM.integers(1, 50, size=(2, 13)).astype(float))
 X = np.arange(1.0, 41.0)
 CURVE = np.rint(2 * X**0.5 + 40 * (X / 40) ** 2)  # bends up, as the MSD of persistent motion
 REPLICATES = CURVE + RANDOM.integers(0, 5, size=(40, 40))
@@ -68,17 +71,17 @@ TIMES = np.array([1.0, 2.0, 4.0, 8.0])
 AGING = np.rint(20 * np.log1p(X[:12] / TIMES[:, None]))
 
 OF_A_PATH = {
-    "by_lag": lambda gram: by_lag(gram, [1, 2]),
+    "by_lag": lambda gram: by_lag(gram, LAGS),
     "displacement_moments": lambda gram: displacement_moments(gram, [1, 2, 3]),
     "contour_length": contour_length,
     "end_to_end": lambda gram: end_to_end(gram, bins=EDGES),
     "transverse_excursions": lambda gram: transverse_excursions(gram, 4),
-    "excursions_by_length": lambda gram: excursions_by_length(gram, [2, 4]),
+    "excursions_by_length": lambda gram: excursions_by_length(gram, LAGS),
     "principal_components": lambda gram: principal_components(gram, 2),
     "loss_by_distance": lambda gram: loss_by_distance(gram, LOSSES, bins=EDGES),
     "loss_by_contour": lambda gram: loss_by_contour(gram, LOSSES, bins=EDGES),
     "mean_squared_loss": lambda gram: mean_squared_loss(gram, LOSSES, bins=3),
-    "two_time_displacements": lambda gram: two_time_displacements(gram, [0, 8], [1, 8]),
+    "two_time_displacements": lambda gram: two_time_displacements(gram, LAGS, LAGS + 4),
     "drift_subtracted": drift_subtracted,
     "drift_subtracted_msd": drift_subtracted_msd,
     "shuffled_msd": shuffled_msd,
@@ -88,21 +91,21 @@ OF_A_PATH = {
 
 ON_THE_DEVICE = [
     *(Argument(f"{name}(step_gram)", call, GRAM, single=1e-3) for name, call in OF_A_PATH.items()),
-    Argument("non_gaussian_parameter(positions)", lambda positions: non_gaussian_parameter(positions, [1, 2]), POSITIONS),
-    Argument("displacement_distribution(positions)", lambda positions: displacement_distribution(positions, 2, bins=[-2, 0, 2]),
+    Argument("non_gaussian_parameter(positions)", lambda positions: non_gaussian_parameter(positions, LAGS), POSITIONS),
+    Argument("displacement_distribution(positions)", lambda positions: displacement_distribution(positions, 2, bins=EDGES - 5),
              POSITIONS),
     Argument("displacement_distribution(bins)", lambda bins: displacement_distribution(POSITIONS, 2, bins=bins), EDGES),
     Argument("displacement_moments(orders)", lambda orders: displacement_moments(GRAM, orders), np.array([1.0, 2.0])),
     Argument("in_bins(keys)", lambda keys: in_bins(keys, VALUES, EDGES), KEYS),
     Argument("in_bins(values)", lambda values: in_bins(KEYS, values, EDGES), VALUES),
     Argument("in_bins(bins)", lambda bins: in_bins(KEYS, VALUES, bins), EDGES),
-    Argument("average(sums)", lambda sums: average(PAIRS._replace(sums=sums)), VALUES[:, :3]),
-    Argument("average(counts)", lambda counts: average(PAIRS._replace(counts=counts)), VALUES[:, :3]),
+    Argument("average(sums)", lambda sums: average(PAIRS._replace(sums=sums)), VALUES[:, :4]),
+    Argument("average(counts)", lambda counts: average(PAIRS._replace(counts=counts)), VALUES[:, :4]),
     Argument("mean_squared_loss(losses)", lambda losses: mean_squared_loss(GRAM, losses, bins=3), LOSSES),
     Argument("block_bootstrap(sums)", lambda sums: block_bootstrap(KEY, PAIRS._replace(sums=sums), num_resamples=4),
-             VALUES[:, :3], eager=False),
+             VALUES[:, :4], eager=False),
     Argument("block_bootstrap(counts)", lambda counts: block_bootstrap(KEY, PAIRS._replace(counts=counts), num_resamples=4),
-             VALUES[:, :3], eager=False),
+             VALUES[:, :4], eager=False),
     Argument("excursion_slope(squared_end_to_end)", eager=False, value=EXCURSIONS[0],
              call=lambda ends: excursion_slope(KEY, EXCURSIONS._replace(squared_end_to_end=ends), num_resamples=4)),
     Argument("excursion_slope(squared_excursion)", eager=False, value=EXCURSIONS[1],
@@ -110,8 +113,8 @@ ON_THE_DEVICE = [
     Integers("by_lag(lags)", lambda lags: by_lag(GRAM, lags), LAGS),
     Integers("displacement_moments(lags)", lambda lags: displacement_moments(GRAM, [1.0], lags), LAGS, takes_none=True),
     Integers("excursions_by_length(lengths)", lambda lengths: excursions_by_length(GRAM, lengths), LAGS),
-    Integers("two_time_displacements(waiting_times)", lambda times: two_time_displacements(GRAM, times, [1]), LAGS),
-    Integers("two_time_displacements(lags)", lambda lags: two_time_displacements(GRAM, [0], lags), LAGS),
+    Integers("two_time_displacements(waiting_times)", lambda times: two_time_displacements(GRAM, times, LAGS), LAGS),
+    Integers("two_time_displacements(lags)", lambda lags: two_time_displacements(GRAM, LAGS, lags), LAGS),
     Integers("non_gaussian_parameter(lags)", lambda lags: non_gaussian_parameter(POSITIONS, lags), LAGS),
     Integers("drift_subtracted_msd(lags)", lambda lags: drift_subtracted_msd(GRAM, lags), LAGS, takes_none=True),
     Integers("shuffled_msd(lags)", lambda lags: shuffled_msd(GRAM, lags), LAGS, takes_none=True),
@@ -137,23 +140,23 @@ ON_THE_HOST = [
     Argument("fit_power_law(y)", lambda y: fit_power_law(X, y), REPLICATES),
     Argument("fit_power_law(replicates)", lambda curves: fit_power_law(X, CURVE, replicates=curves), REPLICATES,
              takes_none=True),
-    Argument("fit_crossover(x)", lambda x: fit_crossover(x, CURVE), X, slow=True),
-    Argument("fit_crossover(y)", lambda y: fit_crossover(X, y), CURVE, slow=True),
+    Argument("fit_crossover(x)", lambda x: fit_crossover(x, CURVE), X),
+    Argument("fit_crossover(y)", lambda y: fit_crossover(X, y), CURVE),
     Argument("fit_crossover(replicates)", lambda curves: fit_crossover(X, CURVE, replicates=curves), REPLICATES,
-             takes_none=True, slow=True),
+             takes_none=True),
     Argument("superdiffusion_onset(lags)", lambda lags: superdiffusion_onset(lags, CURVE), X),
     Argument("superdiffusion_onset(msd)", lambda msd: superdiffusion_onset(X, msd), CURVE),
     Argument("regime_boundary(waiting_times)", lambda times: regime_boundary(times, X, REPLICATES[:4]), TIMES),
     Argument("regime_boundary(msd)", lambda msd: regime_boundary(TIMES, X, msd), REPLICATES[:4]),
     Argument("moment_scaling_spectrum(orders)", lambda orders: moment_scaling_spectrum(orders, X, REPLICATES[:4]), TIMES),
     Argument("moment_scaling_spectrum(moments)", lambda moments: moment_scaling_spectrum(TIMES, X, moments), REPLICATES[:4]),
-    Argument("fit_aging(waiting_times)", lambda times: fit_aging(times, X[:12], AGING), TIMES, slow=True),
-    Argument("fit_aging(lags)", lambda lags: fit_aging(TIMES, lags, AGING), X[:12], slow=True),
-    Argument("fit_aging(displacements)", lambda squares: fit_aging(TIMES, X[:12], squares), AGING, slow=True),
-    Argument("path_dimension(contour)", lambda contour: path_dimension(contour, CURVE), X, slow=True),
-    Argument("path_dimension(squared_end_to_end)", lambda ends: path_dimension(X, ends), CURVE, slow=True),
+    Argument("fit_aging(waiting_times)", lambda times: fit_aging(times, X[:12], AGING), TIMES),
+    Argument("fit_aging(lags)", lambda lags: fit_aging(TIMES, lags, AGING), X[:12]),
+    Argument("fit_aging(displacements)", lambda squares: fit_aging(TIMES, X[:12], squares), AGING),
+    Argument("path_dimension(contour)", lambda contour: path_dimension(contour, CURVE), X),
+    Argument("path_dimension(squared_end_to_end)", lambda ends: path_dimension(X, ends), CURVE),
     Argument("path_dimension(replicates)", lambda curves: path_dimension(X, CURVE, replicates=curves), REPLICATES,
-             takes_none=True, slow=True),
+             takes_none=True),
     Argument("self_affinity(lengths)", lambda x: self_affinity(x, CURVE, CURVE, replicates=(REPLICATES, REPLICATES)), X),
     Argument("self_affinity(squared_end_to_end)",
              lambda ends: self_affinity(X, ends, X, replicates=(REPLICATES, REPLICATES)), CURVE),
@@ -167,7 +170,6 @@ ON_THE_HOST = [
     Argument("hurst_exponent(distances)", lambda distances: hurst_exponent(distances, CURVE, 50 + X), X),
     Argument("hurst_exponent(msl)", lambda msl: hurst_exponent(X, msl, 50 + X), CURVE),
     Argument("hurst_exponent(counts)", lambda counts: hurst_exponent(X, CURVE, counts), 50 + X),
-    Argument("hurst_exponent(noise_floor)", lambda floor: hurst_exponent(X, CURVE, 50 + X, noise_floor=floor), np.array(1.0)),
     Argument("hurst_exponent(replicates)", lambda curves: hurst_exponent(X, CURVE, 50 + X, replicates=curves), REPLICATES,
              takes_none=True),
     Argument("segment_msd(positions)", lambda positions: segment_msd(positions, LAGS, last=9), POSITIONS),
@@ -183,16 +185,42 @@ ON_THE_HOST = [
     Option("ensemble_average(axis)", lambda axis: ensemble_average(REPLICATES, axis=axis), 1),
     Option("local_exponent(stride)", lambda stride: local_exponent(X, CURVE, stride), 3),
     Option("fit_power_law(num_points)", lambda number: fit_power_law(X, CURVE, num_points=number), 20),
-    Option("fit_crossover(num_points)", lambda number: fit_crossover(X, CURVE, num_points=number), 20, slow=True),
+    Option("fit_crossover(num_points)", lambda number: fit_crossover(X, CURVE, num_points=number), 20),
     Option("regime_boundary(num_points)", lambda number: regime_boundary([0], X, CURVE[None], num_points=number), 20),
     Number("fit_power_law(x_min)", lambda low: fit_power_law(X, CURVE, x_min=low), 2.0),
     Number("fit_power_law(x_max)", lambda high: fit_power_law(X, CURVE, x_max=high), 20.0),
-    Number("fit_crossover(confidence)", lambda confidence: fit_crossover(X, CURVE, confidence=confidence), 0.5, slow=True),
+    Number("fit_crossover(confidence)", lambda confidence: fit_crossover(X, CURVE, confidence=confidence), 0.5),
     Number("superdiffusion_onset(max_rmse)", lambda bound: superdiffusion_onset(X, CURVE, max_rmse=bound), 0.25),
     Number("regime_boundary(max_rmse)", lambda bound: regime_boundary([0], X, CURVE[None], max_rmse=bound), 0.25),
     Number("hurst_exponent(x_min)", lambda low: hurst_exponent(X, CURVE, 50 + X, x_min=low), 2.0),
     Number("hurst_exponent(x_max)", lambda high: hurst_exponent(X, CURVE, 50 + X, x_max=high), 20.0),
 ]
 
+# Functions of integers, or of other numbers, that are known before tracing
+OF_KNOWN = {
+    "time_averaged_msd": (lambda gram: time_averaged_msd(gram, LAGS), GRAM),
+    "by_lag": (lambda gram: by_lag(gram, LAGS), GRAM),
+    "displacement_moments": (lambda gram: displacement_moments(gram, EDGES, LAGS), GRAM),
+    "excursions_by_length": (lambda gram: excursions_by_length(gram, LAGS), GRAM),
+    "loss_by_distance": (lambda gram: loss_by_distance(gram, LOSSES, bins=EDGES), GRAM),
+    "two_time_displacements": (lambda gram: two_time_displacements(gram, LAGS, LAGS), GRAM),
+    "drift_subtracted_msd": (lambda gram: drift_subtracted_msd(gram, LAGS), GRAM),
+    "shuffled_msd": (lambda gram: shuffled_msd(gram, LAGS), GRAM),
+    "non_gaussian_parameter": (lambda positions: non_gaussian_parameter(positions, LAGS), POSITIONS),
+    "displacement_distribution": (lambda positions: displacement_distribution(positions, 2, bins=EDGES), POSITIONS),
+}
+
+
+@pytest.mark.parametrize("name", OF_KNOWN)
+def test_one_program_in_and_out_of_64_bit_mode(name):
+    function, values = OF_KNOWN[name]
+    program = jax.jit(function)
+    for wide in (False, True, False):
+        with jax.enable_x64(wide):
+            found = jax.tree.leaves(program.eval_shape(jnp.asarray(values, jnp.float64 if wide else jnp.float32)))
+            assert {leaf.dtype for leaf in found} == {np.dtype("float64" if wide else "float32")}
+
+
 test_inputs = input_tests(ON_THE_DEVICE + ON_THE_HOST)
-test_modes = mode_tests(ON_THE_DEVICE + [entry._replace(eager=False) for entry in ON_THE_HOST])
+test_modes = mode_tests(ON_THE_DEVICE)
+test_modes_on_the_host = pytest.mark.slow(mode_tests(ON_THE_HOST))  # that switches of JAX hardly reach

@@ -98,7 +98,7 @@ def test_rejects_empty_paths(process):
         process(KEY, 0, 3)
     with pytest.raises(ValueError, match="dim is 0; expected an integer in "):
         process(KEY, 3, 0)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=r"steps is 3\.5; expected an integer"):
         process(KEY, 3.5, 1)
 
 

@@ -397,7 +397,14 @@ def test_calibration_of_a_known_response():
 def test_calibrations_that_cannot_be():
     for options, message in (({"hursts": [0.5]}, r"hursts is \[0.5\]; expected at least 2"),
                              ({"hursts": [0.5, 0.4]}, "expected at least 2 increasing"),
-                             ({"repeats": 5}, "repeats is 5; expected at least 10"),
+                             ({"repeats": 5}, "repeats is 5; expected an integer in 10"),
                              ({"repeats": 10}, "value for 0 of 10 surfaces with hurst = 0.1; expected")):
         with pytest.raises(ValueError, match=message):
             calibrate(jax.random.key(0), lambda heights: stated(np.nan), 2, truth=graph_dimension, **options)
+
+
+def test_estimates_are_shown_in_a_few_lines():
+    fit = box_counting_dimension(np.ones((64, 64), dtype=bool))
+    shown = repr(fit)
+    assert shown.startswith("ScalingEstimate(value=2 ± ") and "status=OK" in shown
+    assert len(shown.splitlines()) <= 3

@@ -56,7 +56,7 @@ def hill_curve(samples, *, side="both"):
     """
     with sample_of("samples", samples) as samples:
         gamma = _hill_gammas(_tail_logarithms(samples, side))
-        alpha = jnp.where(gamma > 0, 1 / gamma, jnp.nan)
+        alpha = jnp.where(gamma > 0, 1 / jnp.where(gamma > 0, gamma, 1), jnp.nan)
         k = np.arange(1, samples.shape[-1])
         return HillCurve(k, alpha, alpha / jnp.sqrt(numbered(alpha)))
 
@@ -201,9 +201,10 @@ def tail_values(samples, side):
 def _tail_logarithms(samples, side):
     """ln(x_(i) / x_(1)) of the values in descending order, (..., n); NaN where x_(i) is not positive, or any not finite."""
     descending = -jax.lax.sort(-tail_values(samples, side))
-    ratio = descending / descending[..., :1]
-    usable = (descending > 0) & (ratio > 0) & jnp.isfinite(samples).all(axis=-1, keepdims=True)
-    return jnp.where(usable, jnp.log(ratio), jnp.nan)
+    usable = (descending > 0) & jnp.isfinite(samples).all(axis=-1, keepdims=True)
+    ratio = jnp.where(usable, descending, 1) / jnp.where(usable[..., :1], descending[..., :1], 1)
+    usable &= ratio > 0
+    return jnp.where(usable, jnp.log(jnp.where(usable, ratio, 1)), jnp.nan)
 
 
 def _hill_gammas(logs):

@@ -174,7 +174,7 @@ def effective_sample_size(series, *, block_size=None):
 @contextlib.contextmanager
 def _series(name, series):
     """Series (..., T) with T >= 2 as a JAX array in their own precision."""
-    with own_precision(name, series) as series:
+    with own_precision(name, series) as series, jax.debug_nans(False):
         if series.ndim == 0 or series.shape[-1] < 2:
             raise InputError(f"{name} has shape {series.shape}; expected (..., T) with T >= 2")
         yield series

@@ -99,8 +99,16 @@ def box_counting_dimension(mask, *, sizes=None, tolerance=0.1):
 
     For all other sets ``curve`` is the mean number of boxes over all places of the grid, and the law is
     N = c size^-dimension E^(dimension - 1), E = (L + size - 1) (M + size - 1) / (L M) for a bounding box of L x M pixels:
-    what sticks out counts for a filled box and not for a closed curve. Koch curves of 729 to 2187 pixels gave 1.26 to 1.28
-    for 1.262, a disc 1.98.
+    what sticks out counts for a filled box and not for a closed curve. Koch curves of 200 to 2187 pixels, in two directions,
+    gave 1.245 to 1.28 for 1.262, a disc 1.98. Lines of one pixel in every column that rise by 0.4 to 0.9 of a pixel give
+    0.93 to 0.94: seen from near they are thinner than from far. A set that is made by a rule only nearly, such as Cantor
+    dust with one pixel too many, is not told from the others and comes out low.
+
+    Level sets come out low where they are dense: median level sets of exact fractional Brownian surfaces of 1024 x 1024
+    points gave, on average over all sizes, 1.62, 1.43 and 1.25 for H = 0.3, 0.5 and 0.7, whose level sets have 2 - H. The
+    root mean square of the errors was 1.9 to 2.0 times the scatter from surface to surface at 256 x 256 points, which is
+    0.04 to 0.06, and 1.8 to 3.6 times the 0.03 to 0.05 at 1024 x 1024. Level sets of small images seldom have a plateau:
+    fit all sizes.
 
     Args:
         mask: (N, M) booleans, or zeros and ones, N and M >= 32 for the default sizes.

@@ -37,7 +37,7 @@ def floats(name, value):
     Raises:
         InputError: the value is no array of real numbers.
     """
-    array = real_array(name, value)
+    array = real_array(name, jnp.asarray(value) if is_traced(value) else value)  # traced values may come in a list
     single = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
     dtype = jnp.float32 if single else jnp.result_type(float)
     if isinstance(array, np.ndarray):

@@ -218,3 +218,9 @@ def test_arguments_out_of_range_are_refused():
         fit_power_law_tail(x, num_candidates=0)
     with pytest.raises(InputError, match="num_draws is 0; expected an integer of at least 1"):
         goodness_of_fit(key, x, num_draws=0)
+
+
+def test_fits_of_many_samples_are_shown_in_a_few_lines():
+    shown = repr(fit_power_law_tail(planted(size=(50, 100)), num_candidates=5))
+    assert shown.startswith("PowerLawTail(alpha=(50,) from ")
+    assert len(shown.splitlines()) <= 5
