@@ -96,7 +96,7 @@ def test_double_precision_holds_without_a_tolerance(name):
     expected = np.sort(np.linalg.eigvalsh(a))[::-1][:5]
     assert found.converged.all()
     np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-10 * expected[0])
-    assert np.all(found.residuals <= 1e-10 * found.values + 1e-13)
+    assert np.all(np.asarray(found.residuals) <= 1e-10 * np.asarray(found.values) + 1e-13)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 2e20, 1e37])
