@@ -7,11 +7,14 @@ Run from the checkout: python -m experiments.anomalous_diffusion
 """
 
 import dataclasses
+from typing import Annotated
 
 from experiments import command_line, summaries
-from experiments.training import RunOptions, TrainingOptions, train
+from experiments.options import within
+from experiments.progress import phase
+from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
-from sgd_diffusion.analysis.lags import standard_ranges
+from sgd_diffusion.analysis.lags import MIN_WINDOW, standard_ranges
 from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.results import save_figure, write_atomically
 
@@ -20,6 +23,8 @@ from sgd_diffusion.results import save_figure, write_atomically
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
+    window: Annotated[int, *within(MIN_WINDOW, MAX_WINDOW, "for two ranges of lags")] = 1000
+    """Updates in a window."""
     not_averaged: bool = False
     """Also draw the displacement from the start of each window, the MSD that is not averaged over time."""
 
@@ -37,16 +42,16 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, measure, and leave results, figure and summary in the run directory."""
-    options.plan()  # refuses what cannot be run before what cannot be fitted
-    ranges = standard_ranges(options.window)
     dataset, directory = train(options, "anomalous_diffusion", default_measurements)
-    table = tables.exponents(dataset, ranges)
-    text = summaries.anomalous_diffusion(dataset, table)
+    with phase("exponents, of surrogates too"):
+        table = tables.exponents(dataset, standard_ranges(options.window))
+        text = summaries.anomalous_diffusion(dataset, table)
     write_atomically(directory / "exponents.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
     write_atomically(directory / "summary.txt", text.encode())
-    save_figure(plots.anomalous_diffusion(dataset), directory / "anomalous_diffusion.png")
-    if options.not_averaged:
-        save_figure(plots.anomalous_diffusion(dataset, curve="displacement_from_start"), directory / "not_averaged.png")
+    with phase("figures"):
+        save_figure(plots.anomalous_diffusion(dataset), directory / "anomalous_diffusion.png")
+        if options.not_averaged:
+            save_figure(plots.anomalous_diffusion(dataset, curve="displacement_from_start"), directory / "not_averaged.png")
     print(text)
     print(f"results, figure and this summary: {directory}")
 

@@ -1,24 +1,28 @@
 """What every experiment's command line does: options from presets, clear refusals, and Ctrl-C at any moment."""
 
+import collections
 import contextlib
 import dataclasses
 import os
 import pathlib
 import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
 import tyro
 
+from experiments.interrupts import interruptibly
+from experiments.options import Checked, flag
+from experiments.output import safe_output
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.results import RunDirectory
 
 UNUSABLE = 2  # exit code for input, options or directories that cannot be used
-INTERRUPTED = 130  # what shells give a program that was stopped by Ctrl-C
+# options that are not looked at, by the one that decides in their place
+INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_windows"}}
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", bound=Checked)
 
 
 def main(experiment: Callable[[Options], None], presets: Mapping[str, Options], description: str) -> None:
@@ -29,14 +33,35 @@ def main(experiment: Callable[[Options], None], presets: Mapping[str, Options], 
       presets: named options to start from, "default" among them; all are dataclasses with the fields of `RunOptions`.
       description: shown by --help.
     """
-    try:
+    with program():
         options = parse(presets, description, sys.argv[1:])
         use_cores_as_devices()
         interruptibly(lambda: experiment(options),
                       hint="; finished windows are kept: continue with --resume --directory DIR")
-    except (InputError, StorageError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(UNUSABLE)
+
+
+def run(work: Callable[[Options], None], kind: type[Options], description: str) -> None:
+    """Run a program that has neither presets nor run directories, as `main` does.
+
+    Args:
+      work: does it.
+      kind: dataclass of its options.
+      description: shown by --help.
+    """
+    with program():
+        options = read(kind, description)
+        interruptibly(lambda: work(options))
+
+
+@contextlib.contextmanager
+def program() -> Iterator[None]:
+    """What all programs do: print as far as standard output allows, and exit with 2 after a message about unusable input."""
+    with safe_output():
+        try:
+            yield
+        except (InputError, StorageError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(UNUSABLE)
 
 
 def use_cores_as_devices() -> None:
@@ -53,22 +78,63 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
     """Options from a preset, or from the run to be resumed, and what the command line gives beside it.
 
     Raises:
-      InputError: for an unknown preset, or --resume without a directory.
+      InputError: for values out of range, an option given twice or beside one that makes it meaningless, an unknown
+        preset, --resume without a directory, or a run whose options cannot be read.
       SystemExit: with code 2 for options that do not exist or do not parse, 0 after --help.
     """
     known, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
+    known, given = known.expanded(), _given(arguments)
     name = "quick" if known.quick else known.preset
     if name not in presets:
-        raise InputError(f"Option --preset={name!r} is unknown. Expected one of {', '.join(presets)}.")
+        raise InputError(f"--preset is {name!r}; expected one of {', '.join(presets)}")
     default = dataclasses.replace(presets[name], preset=name)
     if known.resume:
         if known.directory is None:
-            raise InputError("Option --resume was given without --directory. Say which run is to be continued.")
-        stored = RunDirectory(known.directory).configuration("metadata")
-        if stored is not None:
-            default = _from_json(default, stored["options"])
-    description = f"{description}\n\nPresets: {', '.join(presets)}."
-    return tyro.cli(type(default), args=arguments, default=default, description=description, prog=_program())
+            raise InputError("--resume was given without --directory; expected both: say which run is to be continued")
+        if os.path.exists(known.directory / "config.json"):
+            default = _stored(default, RunDirectory(known.directory).configuration("metadata"), known.directory)
+            if {"preset", "quick"} & given and name != default.preset:
+                raise InputError(f"--preset is {name!r} and the run in {known.directory} was made with {default.preset!r}; "
+                                 "expected the same: leave it out to continue that run")
+    return read(type(default), f"{description}\n\nPresets: {', '.join(presets)}.", arguments, default)
+
+
+def read(kind: type[Options], description: str, arguments: list[str] | None = None, default: Options | None = None) -> Options:
+    """Checked options from the command line alone.
+
+    Args:
+      kind: their dataclass.
+      description: shown by --help.
+      arguments: those of the program by default.
+      default: what they are if not given; by default what the dataclass says.
+
+    Raises:
+      InputError, SystemExit: as `parse`.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given, others = _given(arguments), {} if default is None else {"default": default}
+    options = tyro.cli(kind, args=arguments, description=description, prog=_program(), **others).expanded()
+    for decisive, meaningless in INSTEAD_OF.items():
+        clash = sorted(given & meaningless)
+        if clash and getattr(options, decisive, None) not in (None, False):
+            raise InputError(f"{flag(clash[0])} was given, and is not looked at beside {flag(decisive)}; expected one of "
+                             "them: leave out the other")
+    options.check()
+    return options
+
+
+def _given(arguments: list[str]) -> set[str]:
+    """Names of the options on a command line.
+
+    Raises:
+      InputError: if one is there twice.
+    """
+    names = [argument[2:].partition("=")[0].replace("-", "_").removeprefix("no_")
+             for argument in arguments if argument.startswith("--")]
+    twice = [name for name, count in collections.Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{flag(twice[0])} was given twice; expected it once: leave out one of them")
+    return set(names)
 
 
 def options_as_json(options) -> dict:
@@ -78,35 +144,8 @@ def options_as_json(options) -> dict:
     return {name: plain(value) for name, value in dataclasses.asdict(options).items() if name not in ("resume", "directory")}
 
 
-def interruptibly(work: Callable[[], Any], *, hint: str = "") -> None:
-    """Do the work in a thread of its own, so that Ctrl-C ends the program at once, with a hint how to go on.
-
-    A compiled program holds the interpreter's main thread until it returns, minutes later perhaps. Ending the process
-    without ado is safe: a run directory survives a kill at any moment.
-    """
-    failures = []
-
-    def attempt():
-        try:
-            work()
-        except BaseException as error:  # handed over to the main thread
-            failures.append(error)
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.1)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted{hint}", file=sys.stderr)
-        sys.stdout.flush()
-        os._exit(INTERRUPTED)
-    if failures:
-        raise failures[0]
-
-
 @dataclasses.dataclass(frozen=True)
-class _Start:
+class _Start(Checked):
     """The options that decide which defaults the others have."""
 
     preset: str = "default"
@@ -121,12 +160,21 @@ def _program() -> str | None:
     return None if spec is None else f"python -m {spec.name}"
 
 
-def _from_json(default: Options, stored: Mapping[str, Any]) -> Options:
-    """The stored options in place of the defaults, in the types of the dataclass."""
+def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options:
+    """The options stored with a run in place of the defaults, in the types of the dataclass."""
     def typed(name, value):
         if isinstance(value, list):
             return tuple(value)
-        return pathlib.Path(value) if name == "data_dir" and value is not None else value
+        return pathlib.Path(value) if name == "data_dir" and isinstance(value, str) else value
 
-    names = {field.name for field in dataclasses.fields(default)}
-    return dataclasses.replace(default, **{name: typed(name, value) for name, value in stored.items() if name in names})
+    stored = metadata.get("options") if isinstance(metadata, Mapping) else None
+    if not isinstance(stored, Mapping):
+        raise StorageError(f"{directory / 'config.json'} holds no options of a run; expected those it was made with: choose "
+                           "another directory, or restore that file")
+    names = {field.name for field in dataclasses.fields(default)} - {"quick"}  # what it stood for is stored as the preset
+    options = dataclasses.replace(default, **{name: typed(name, value) for name, value in stored.items() if name in names})
+    try:
+        options.check()
+    except InputError as error:
+        raise StorageError(f"{directory / 'config.json'} cannot be used: {error}") from error
+    return options

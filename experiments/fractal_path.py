@@ -7,13 +7,15 @@ Run from the checkout: python -m experiments.fractal_path
 """
 
 import dataclasses
+from typing import Annotated
 
 from experiments import command_line, summaries
-from experiments.training import RunOptions, TrainingOptions, train
+from experiments.options import COUNT, within
+from experiments.progress import phase
+from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.dynamics import path_statistics
 from sgd_diffusion.dynamics.measurements import default_measurements
-from sgd_diffusion.errors import InputError
 from sgd_diffusion.results import save_figure, write_atomically
 
 MIN_WINDOW = 100  # fewer steps have no two decades of contour length
@@ -23,7 +25,9 @@ MIN_WINDOW = 100  # fewer steps have no two decades of contour length
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
-    probe_size: int = 256
+    window: Annotated[int, *within(MIN_WINDOW, MAX_WINDOW, "for power laws in the contour length")] = 1000
+    """Updates in a window."""
+    probe_size: Annotated[int, *within(0, COUNT)] = 256
     """Training examples on which the loss of every visited point is evaluated; 0 for mini-batch losses alone."""
 
 
@@ -43,16 +47,15 @@ def measure(problem, plan):
 
 def experiment(options: Options) -> None:
     """Train, measure, and leave results, a figure for each learning rate and a summary in the run directory."""
-    if options.window < MIN_WINDOW:
-        raise InputError(f"Parameter 'window'={options.window} is too small. Expected at least {MIN_WINDOW} updates for "
-                         "power laws in the contour length.")
     dataset, directory = train(options, "fractal_path", measure)
-    table = tables.fractal_path(dataset)
-    text = summaries.fractal_path(dataset, table)
+    with phase("power laws"):
+        table = tables.fractal_path(dataset)
+        text = summaries.fractal_path(dataset, table)
     write_atomically(directory / "scaling.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
     write_atomically(directory / "summary.txt", text.encode())
-    for rate in options.learning_rates:
-        save_figure(plots.fractal_path(dataset, rate), directory / f"fractal_path_{rate:g}.png")
+    with phase("figures"):
+        for rate in options.learning_rates:
+            save_figure(plots.fractal_path(dataset, rate), directory / f"fractal_path_{rate:g}.png")
     print(text)
     print(f"results, figures and this summary: {directory}")
 

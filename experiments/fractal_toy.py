@@ -17,9 +17,10 @@ import jax
 import numpy as np
 import tyro
 import xarray as xr
-from tqdm import tqdm
 
 from experiments import command_line, summaries
+from experiments.options import COUNT, UINT32, flag, within
+from experiments.progress import phase
 from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes, diamond_squares, key
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
@@ -30,63 +31,76 @@ from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.interpolation import nearest
 from sgd_diffusion.landscape.walkers import walk_ensemble
+from sgd_diffusion.memory import check_memory
 from sgd_diffusion.results import RunDirectory, save_figure, write_atomically
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER
 
 PHASE_LAGS = np.array([10, 14, 20, 28, 40, 60, 100])
 FREE_WALKERS = 2000
 MIN_STEPS = 2 * MIN_AFTER
+LEAST_STEP = 1e-9  # of a square of side 2, in float32
+LEARNING_RATES = within(1e-9, 100, "for steps that float32 tells from none and that do not all lead out of the square")
+NOISE_STDS = within(0, EXTENT, "the side of the square")
+HURSTS = within(0.01, 24, "below which a level is lost in the rounding of float32")
+BYTES_OF_POINT, BYTES_OF_POSITION = 16, 100  # of all copies; measured 12 and 50 to 90
+
+
+def several(limits):
+    """What annotates an option that takes one or more of such values."""
+    return within(*limits[0][:3], fewest=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     """Options of the experiment."""
 
-    seed: int = 0
+    seed: Annotated[int, *within(0, UINT32)] = 0
     """Of landscapes, starts and noise."""
-    landscapes: int = 100
+    landscapes: Annotated[int, *within(10, COUNT, "whose scatter can be told")] = 100
     """Random landscapes."""
-    walkers: int = 50
+    walkers: Annotated[int, *within(2, COUNT, "on each landscape")] = 50
     """Walkers on each of them, from random starts."""
-    steps: int = 1000
+    steps: Annotated[int, *within(MIN_STEPS, COUNT, "for paths before and after the final entry")] = 1000
     """Steps of each walker."""
-    learning_rate: float = 0.02
+    learning_rate: Annotated[float, *LEARNING_RATES] = 0.02
     """eta."""
-    noise_std: float = 0.01
+    noise_std: Annotated[float, *NOISE_STDS] = 0.01
     """sigma, of a step along each coordinate; the square has side 2."""
     noise_scaling: Literal["none", "sqrt"] = "none"
     """none: noise as given, the published convention; sqrt: times the square root of the learning rate."""
-    stability: float = 2.0
-    """Stability index alpha of the noise, from 0.3 on; 2 is normal."""
+    stability: Annotated[float, *within(MIN_ALPHA, 2)] = 2.0
+    """Stability index alpha of the noise; 2 is normal."""
     boundary: Literal["reject", "reflect"] = "reject"
     """At the walls: noise is redrawn, or paths are mirrored."""
     interpolant: Literal["bilinear", "bicubic"] = "bilinear"
     """Of the landscape between its points."""
-    levels: int = 10
+    levels: Annotated[int, *within(5, 12, "for a landscape with details of at most 4097 points along a side")] = 10
     """Landscapes have 2^levels + 1 points along a side."""
-    roughness: float = 3.0
+    roughness: Annotated[float, *within(1e-6, 1e6)] = 3.0
     """Width of the first random displacements of the landscape."""
-    hurst: float = 1.0
+    hurst: Annotated[float, *HURSTS] = 1.0
     """Displacements shrink by 2^-hurst from level to level; 1 is the published generator."""
-    smoothing: float = 1 / 32
+    smoothing: Annotated[float, *within(1e-4, 0.49)] = 1 / 32
     """Share of the side over which the smoothed landscapes are smoothed, and that on which basins are found."""
-    shuffled_smoothing: float = 8.0
+    shuffled_smoothing: Annotated[float, *within(0, 10_000)] = 8.0
     """Standard deviation of the filter of shuffled landscapes, in points of the grid."""
-    shuffled_power: float = 0.7
+    shuffled_power: Annotated[float, *within(0.01, 10)] = 0.7
     """Power of the heights of shuffled landscapes, as published; 1 to leave them."""
-    min_area: float = 0.05
+    min_area: Annotated[float, *within(0, 1)] = 0.05
     """A wide minimum: least share of the square that its basin covers, and"""
-    min_margin: float = 0.1
+    min_margin: Annotated[float, *within(0, 0.5)] = 0.1
     """least distance of its lowest point from the walls, as a share of the side."""
-    hursts: tuple[float, ...] = (0.3, 0.5, 0.7, 1.0, 1.5)
-    """Of the phase diagram, above 1 smooth; none for no diagram."""
-    learning_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+    phase_diagram: Annotated[bool, tyro.conf.FlagCreatePairsOff] = True
+    """Whether there is a phase diagram."""
+    hursts: Annotated[tuple[float, ...], *several(HURSTS)] = (0.3, 0.5, 0.7, 1.0, 1.5)
+    """Of the phase diagram, above 1 smooth."""
+    learning_rates: Annotated[tuple[float, ...], *several(LEARNING_RATES)] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
     """Of the phase diagram."""
-    noise_stds: tuple[float, ...] = (0.003, 0.01, 0.03)
+    noise_stds: Annotated[tuple[float, ...], *several(NOISE_STDS)] = (0.003, 0.01, 0.03)
     """Of the phase diagram."""
-    phase_landscapes: int = 20
+    phase_landscapes: Annotated[int, *within(2, COUNT, "for a standard error")] = 20
     """Landscapes of each roughness in the phase diagram."""
-    phase_walkers: int = 20
+    phase_walkers: Annotated[int, *within(1, COUNT)] = 20
     """Walkers on each of them."""
     animation: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write an animation of walkers on the landscape of the figure (GIF)."""
@@ -95,34 +109,26 @@ class Options(RunOptions):
         """Refuse what cannot be walked on before anything is written.
 
         Raises:
-          InputError: for a number out of range.
+          InputError: for a number out of range, numbers that are the same in float32, or more walks than the memory holds.
         """
-        for name, least, reason in (("landscapes", 10, "whose scatter can be told"), ("walkers", 2, "on each landscape"),
-                                    ("steps", MIN_STEPS, "for paths before and after the final entry"),
-                                    ("levels", 5, "for a landscape with details"),
-                                    ("phase_landscapes", 2, "for a standard error"), ("phase_walkers", 1, "to count")):
-            if getattr(self, name) < least:
-                raise InputError(f"Parameter '{name}'={getattr(self, name)} is too small. Expected at least {least}, {reason}.")
-        if self.levels > 12:
-            raise InputError(f"Parameter 'levels'={self.levels} is too large. Expected at most 12, 4097 points along a side.")
-        for name in ("learning_rate", "roughness", "hurst", "shuffled_power", "learning_rates", "hursts"):
-            values = np.atleast_1d(getattr(self, name))
-            if not np.all((values > 0) & np.isfinite(values)):
-                raise InputError(f"Parameter '{name}'={getattr(self, name)} is out of range. Expected finite positive numbers.")
-        for name in ("noise_std", "noise_stds", "shuffled_smoothing"):
-            values = np.atleast_1d(getattr(self, name))
-            if not np.all((values >= 0) & np.isfinite(values)):
-                raise InputError(f"Parameter '{name}'={getattr(self, name)} is out of range. Expected finite numbers, none "
-                                 "negative.")
+        super().check()
         for name in ("hursts", "learning_rates", "noise_stds"):
             values = getattr(self, name)
-            if len(set(values)) < len(values) or (not values and name != "hursts"):
-                raise InputError(f"Parameter '{name}'={values} is empty or has a value twice. Expected different numbers.")
-        if not MIN_ALPHA <= self.stability <= 2:
-            raise InputError(f"Parameter 'stability'={self.stability} is out of range. Expected a number in {MIN_ALPHA}..2.")
-        if not 0 < self.smoothing < 0.5:
-            raise InputError(f"Parameter 'smoothing'={self.smoothing} is out of range. Expected a share of the side between 0 "
-                             "and 0.5.")
+            if len(set(np.float32(values).tolist())) < len(values):
+                raise InputError(f"{flag(name)} is {' '.join(map(str, values))}; expected numbers that float32 tells apart")
+        for name, values in (("noise_std", (self.noise_std,)), ("noise_stds", self.noise_stds)):
+            if any(0 < value < LEAST_STEP for value in values):
+                raise InputError(f"{flag(name)} is {' '.join(map(str, values))}; expected 0, or at least {LEAST_STEP:g}, the "
+                                 "least step that float32 tells from none")
+        check_memory(self.needed_bytes(), f"--landscapes {self.landscapes} with --walkers {self.walkers}, --steps {self.steps} "
+                     f"and --levels {self.levels}, or those of the phase diagram,", "take fewer or smaller ones")
+
+    def needed_bytes(self) -> int:
+        """Bytes of memory at the peak, by what was measured for a point of a landscape and for a position of a walker."""
+        points, positions = (2**self.levels + 1) ** 2, self.steps + 1
+        walks = self.landscapes * (points * BYTES_OF_POINT + self.walkers * positions * BYTES_OF_POSITION)
+        members = self.phase_walkers * len(self.learning_rates) * len(self.noise_stds) * self.phase_diagram
+        return max(walks, self.phase_landscapes * (points * BYTES_OF_POINT + members * positions * BYTES_OF_POSITION))
 
 
 PRESETS = {
@@ -135,22 +141,26 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Walk, measure, and leave statistics, figures and a summary in the run directory."""
-    options.check()
     directory = options.directory or new_directory("fractal_toy")
     walks, phases, landscapes = walk(options, directory)
-    results = {"statistics": walks, "table": tables.toy_walks(walks, walks["selected"].values, tails=RANDOM),
-               "examples": examples(options, landscapes, walks)}
-    figures = {"fractal_toy": plots.fractal_toy(results["table"], walks, results["examples"])}
+    with phase("power laws and tails of all walks"):
+        results = {"statistics": walks, "table": tables.toy_walks(walks, walks["selected"].values, tails=RANDOM),
+                   "examples": examples(options, landscapes, walks)}
     if phases is not None:
-        results["phases"] = tables.phase_diagram(phases, free_exponents(options))
-        figures["phase_diagram"] = plots.phase_diagram(results["phases"])
+        with phase("free walkers"):
+            results["phases"] = tables.phase_diagram(phases, free_exponents(options))
+    with phase("figures"):
+        figures = {"fractal_toy": plots.fractal_toy(results["table"], walks, results["examples"])}
+        if phases is not None:
+            figures["phase_diagram"] = plots.phase_diagram(results["phases"])
+        for name, figure in figures.items():
+            save_figure(figure, directory / f"{name}.png")
     text = summaries.fractal_toy(dataclasses.asdict(options), results)
     for name, dataset in results.items():
         write_atomically(directory / f"{name}.nc", bytes(dataset.to_netcdf(engine="h5netcdf")))
-    for name, figure in figures.items():
-        save_figure(figure, directory / f"{name}.png")
     if options.animation:
-        plots.walker_animation(results["examples"], directory / "walkers.gif")
+        with phase("animation"):
+            plots.walker_animation(results["examples"], directory / "walkers.gif")
     write_atomically(directory / "summary.txt", text.encode())
     print(text)
     print(f"statistics, figures and this summary: {directory}")
@@ -164,22 +174,26 @@ def walk(options: Options, directory: pathlib.Path):
       landscapes), walks of the phase diagram or None, and the landscapes.
     """
     run, stored = RunDirectory(directory), command_line.options_as_json(options)
-    configuration = {name: value for name, value in stored.items() if name not in ("preset", "quick", "animation")}
+    elsewhere = ("preset", "quick", "animation", "phase_diagram")  # decide nothing about the walks
+    configuration = {name: value for name, value in stored.items() if name not in elsewhere}
     with run.claim(configuration, resume=options.resume, metadata={"experiment": "fractal_toy", "options": stored}):
         print(f"{options.landscapes} landscapes of {2**options.levels + 1}^2 points, {options.walkers} walkers on each, "
               f"{options.steps} steps -> {directory}", flush=True)
         landscapes = Landscapes(options)
-        parts = [functools.partial(walks_on, options, landscapes, kind) for kind in KINDS]
-        parts += [functools.partial(phase_walks, options, index) for index in range(len(options.hursts))]
-        finished = len(run.load_windows())
-        for index, part in enumerate(tqdm(parts, desc="walks", unit=" parts")):
-            if index >= finished:
+        with phase("landscapes and their basins"):
+            landscapes.basins  # noqa: B018
+        parts = [(f"walks: {kind}", functools.partial(walks_on, options, landscapes, kind)) for kind in KINDS]
+        if options.phase_diagram:
+            parts += [(f"phase diagram: hurst {hurst:g}", functools.partial(phase_walks, options, index))
+                      for index, hurst in enumerate(options.hursts)]
+        for index, (name, part) in list(enumerate(parts))[len(run.load_windows()):]:
+            with phase(f"{name} ({index + 1} of {len(parts)})"):
                 run.save_window(index, part())
         found = run.load_windows()
     join = functools.partial(xr.concat, data_vars="minimal", coords="minimal", compat="override", join="exact",
                              combine_attrs="override")
     walks = join(found[: len(KINDS)], "surface")
-    return walks, join(found[len(KINDS):], "hurst") if options.hursts else None, landscapes
+    return walks, join(found[len(KINDS):], "hurst") if options.phase_diagram else None, landscapes
 
 
 def walks_on(options: Options, landscapes: Landscapes, kind: str) -> xr.Dataset:

@@ -8,15 +8,19 @@ Run from the checkout: python -m experiments.gradient_tails
 """
 
 import dataclasses
+from typing import Annotated
 
 from experiments import command_line, summaries
-from experiments.training import RunOptions, TrainingOptions, train
+from experiments.options import COUNT, within
+from experiments.progress import phase
+from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.estimates import MIN_POINTS
 from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.results import save_figure, write_atomically
 
+MAX_NUMBERS = 10_000_000  # entries times resamples, in several arrays of 80 MB
 MIN_WINDOW = 100  # updates whose losses a moving variance covers, and ten for each block of the bootstrap
 
 
@@ -24,40 +28,43 @@ MIN_WINDOW = 100  # updates whose losses a moving variance covers, and ten for e
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
-    num_entries: int = 5000
+    window: Annotated[int, *within(MIN_WINDOW, MAX_WINDOW, "for the moving variance of the loss")] = 1000
+    """Updates in a window."""
+    gradient_samples: Annotated[int, *within(1, COUNT, "to have gradients")] = 500
+    """Coordinates at which every mini-batch gradient is kept; every layer gives some of them."""
+    num_entries: Annotated[int, *within(MIN_POINTS, 100_000, "for a fit and its error")] = 5000
     """Entries of the gradients of a window to which a law is fitted, as many as in the paper."""
-    num_resamples: int = 50
+    num_resamples: Annotated[int, *within(2, 1000, "for an error")] = 50
     """Times that a fit is repeated on resampled entries for its error."""
+
+    def check(self) -> None:
+        """Refuse what cannot be fitted too."""
+        super().check()
+        if self.num_entries * self.num_resamples > MAX_NUMBERS:
+            raise InputError(f"--num-entries is {self.num_entries} and --num-resamples {self.num_resamples}; expected at most "
+                             f"{MAX_NUMBERS} for their product, which is held in memory: take fewer of one")
 
 
 PRESETS = {
-    "default": Options(learning_rates=(0.02,), gradient_samples=500, frozen_passes=4),
+    "default": Options(learning_rates=(0.02,), frozen_passes=4),
     "quick": Options(model="resnet8", seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, gradient_samples=100,
                      frozen_passes=1, num_entries=1000, num_resamples=10),
     "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=24, window=1000,
-                     batch_size=1024, gradient_samples=500, frozen_passes=1),
+                     batch_size=1024, frozen_passes=1),
 }
 
 
 def experiment(options: Options) -> None:
     """Train, measure, and leave results, a figure for each learning rate and a summary in the run directory."""
-    if options.gradient_samples == 0:
-        raise InputError("Parameter 'gradient_samples'=0 keeps no gradients. Expected one or more coordinates for every "
-                         "layer, such as 500.")
-    if options.window < MIN_WINDOW:
-        raise InputError(f"Parameter 'window'={options.window} is too small. Expected at least {MIN_WINDOW} updates for the "
-                         "moving variance of the loss.")
-    for name, least in (("num_entries", MIN_POINTS), ("num_resamples", 2)):
-        if getattr(options, name) < least:
-            raise InputError(f"Parameter '{name}'={getattr(options, name)} is too small. Expected at least {least}, for a fit "
-                             "and its error.")
     dataset, directory = train(options, "gradient_tails", default_measurements)
-    table = tables.gradient_tails(dataset, num_entries=options.num_entries, num_resamples=options.num_resamples)
-    text = summaries.gradient_tails(dataset, table)
+    with phase("fits of laws and their bootstraps"):
+        table = tables.gradient_tails(dataset, num_entries=options.num_entries, num_resamples=options.num_resamples)
+        text = summaries.gradient_tails(dataset, table)
     write_atomically(directory / "tails.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
     write_atomically(directory / "summary.txt", text.encode())
-    for rate in options.learning_rates:
-        save_figure(plots.gradient_tails(dataset, table, rate), directory / f"gradient_tails_{rate:g}.png")
+    with phase("figures"):
+        for rate in options.learning_rates:
+            save_figure(plots.gradient_tails(dataset, table, rate), directory / f"gradient_tails_{rate:g}.png")
     print(text)
     print(f"results, figures and this summary: {directory}")
 

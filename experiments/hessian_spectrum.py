@@ -8,12 +8,14 @@ Run from the checkout: python -m experiments.hessian_spectrum
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 from experiments import command_line, summaries
+from experiments.options import COUNT, within
+from experiments.progress import phase
 from experiments.training import RunOptions, TrainingOptions, train
 from sgd_diffusion import plots
-from sgd_diffusion.dynamics.hessian_spectrum import hessian_density, hessian_eigenvalues
+from sgd_diffusion.dynamics.hessian_spectrum import MIN_BATCHES, hessian_density, hessian_eigenvalues
 from sgd_diffusion.dynamics.measurements import displacements, series
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.results import save_figure, write_atomically
@@ -23,34 +25,39 @@ from sgd_diffusion.results import save_figure, write_atomically
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
-    num_eigenvalues: int = 20
+    num_eigenvalues: Annotated[int, *within(1, 1000)] = 20
     """Largest eigenvalues that are computed at the end of every window."""
-    hessian_examples: int = 512
+    hessian_examples: Annotated[int, *within(1, COUNT)] = 512
     """Training examples whose mean loss has the Hessian; of them full batches of batch_size are used."""
-    statistics: tuple[Literal["batch", "running"], ...] = ("batch", "running")
+    statistics: Annotated[tuple[Literal["batch", "running"], ...], *within(fewest=1)] = ("batch", "running")
     """Batch normalisation of the Hessian: batch, by the statistics of every mini-batch as in training; running, by the
     running averages as in evaluation. One of them costs half the time."""
-    density_windows: tuple[int, ...] = (0, -1)
+    density_windows: Annotated[tuple[int, ...], *within(-100_000, 99_999)] = (0, -1)
     """Windows after which the density of all eigenvalues is estimated, from 0 on; -1 is the last. None may be given."""
-    density_probes: int = 4
+    density_probes: Annotated[int, *within(2, 1000, "for a standard error")] = 4
     """Random vectors for each density."""
-    density_products: int = 40
+    density_products: Annotated[int, *within(2, 1000)] = 40
     """Products with the Hessian for each of these vectors."""
+
+    def check(self) -> None:
+        """Refuse what cannot be measured too."""
+        super().check()
+        self.density_at()
+        if MIN_BATCHES * self.batch_size > self.hessian_examples:
+            raise InputError(f"--hessian-examples is {self.hessian_examples}; expected at least {MIN_BATCHES} batches of "
+                             f"--batch-size {self.batch_size}, for a variance and its error")
 
     def density_at(self) -> tuple[int, ...]:
         """Numbers of the windows with a density.
 
         Raises:
-          InputError: for windows that the run does not have, or fewer than two probes or products.
+          InputError: for windows that the run does not have.
         """
         present = range(self.plan().num_windows)
         for window in self.density_windows:
             if not -len(present) <= window < len(present):
-                raise InputError(f"Parameter 'density_windows'={self.density_windows} names window {window}. Expected "
-                                 f"{-len(present)} to {len(present) - 1}, the windows of the run.")
-        for name in ("density_probes", "density_products"):
-            if getattr(self, name) < 2:
-                raise InputError(f"Parameter '{name}'={getattr(self, name)} is too small. Expected at least 2.")
+                raise InputError(f"--density-windows names window {window}; expected {-len(present)} to {len(present) - 1}, "
+                                 "the windows of the run")
         return tuple(sorted({present[window] for window in self.density_windows}))
 
 
@@ -76,11 +83,12 @@ def experiment(options: Options) -> None:
                                           num_products=options.density_products, windows=density_at))
         return chosen
 
-    dataset, directory = train(options, "hessian_spectrum", measure)
+    dataset, directory = train(options, "hessian_spectrum", measure, at_ends="Hessian spectra")
     text = summaries.hessian_spectrum(dataset)
     write_atomically(directory / "summary.txt", text.encode())
-    for rate in options.learning_rates:
-        save_figure(plots.hessian_spectrum(dataset, rate), directory / f"hessian_spectrum_{rate:g}.png")
+    with phase("figures"):
+        for rate in options.learning_rates:
+            save_figure(plots.hessian_spectrum(dataset, rate), directory / f"hessian_spectrum_{rate:g}.png")
     print(text)
     print(f"results, figures and this summary: {directory}")
 

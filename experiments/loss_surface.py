@@ -10,7 +10,7 @@ Run from the checkout: python -m experiments.loss_surface
 
 import contextlib
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,12 @@ import xarray as xr
 from jax.flatten_util import ravel_pytree
 
 from experiments import command_line, summaries
-from experiments.progress import PointProgress
-from experiments.training import RunOptions, TrainingOptions, train
+from experiments.options import COUNT, within
+from experiments.progress import PointProgress, phase
+from experiments.training import RunOptions, TrainingOptions, loaded, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
 from sgd_diffusion.errors import InputError
@@ -40,38 +42,27 @@ MARGIN = 0.3  # of the extent of the path, on either side of it on the principal
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
-    planes: tuple[Literal["random", "principal", "hessian"], ...] = ("random", "principal")
+    planes: Annotated[tuple[Literal["random", "principal", "hessian"], ...], *within(fewest=1)] = ("random", "principal")
     """random: filter-normalised; principal: first principal components of the path; hessian: first eigenvectors."""
-    grid: int = 51
+    grid: Annotated[int, *within(MIN_GRID, 1025, "for four sizes of boxes and a million points")] = 51
     """Points along each side of a plane."""
-    reach: float = 1.0
+    reach: Annotated[float, *within(1e-4, 1000, "for losses that differ and are finite in float32")] = 1.0
     """Largest coordinate on the random plane, where a filter has moved by so many times its norm."""
-    surface_examples: int = 500
+    surface_examples: Annotated[int, *within(1, COUNT)] = 500
     """Training examples, without augmentation, whose mean loss is the surface."""
     statistics: Literal["batch", "running"] = "batch"
     """Batch normalisation of the surface: batch, by the statistics of (500 of) these examples at every point; running, by the
     running averages that training left at its end, which belong to that point alone."""
-    points_per_file_update: int = 100
+    points_per_file_update: Annotated[int, *within(1, COUNT)] = 100
     """Points of a plane after which its file is brought up to date: what an interruption costs at most."""
-    calibration_repeats: int = 20
+    calibration_repeats: Annotated[int, *within(MIN_REPLICATES, 1000, "whose scatter can be told")] = 20
     """Surfaces of each known dimension that the estimates are calibrated on."""
 
     def check(self) -> None:
-        """Refuse what cannot be evaluated before anything is trained.
-
-        Raises:
-          InputError: for a number out of range.
-        """
-        for name, least, reason in (("grid", MIN_GRID, "for four sizes of boxes"), ("surface_examples", 1, "to have a loss"),
-                                    ("points_per_file_update", 1, "to get on"),
-                                    ("calibration_repeats", MIN_REPLICATES, "whose scatter can be told")):
-            if getattr(self, name) < least:
-                raise InputError(f"Parameter '{name}'={getattr(self, name)} is too small. Expected at least {least}, {reason}.")
-        if not 0 < self.reach < np.inf:
-            raise InputError(f"Parameter 'reach'={self.reach} is out of range. Expected a finite positive number.")
-        if "random" not in self.planes or len(set(self.planes)) < len(self.planes):
-            raise InputError(f"Parameter 'planes'={self.planes} lacks the random plane, whose dimension is measured, or has "
-                             "one twice. Expected random, and any of the others once.")
+        """Refuse what cannot be measured too."""
+        super().check()
+        if "random" not in self.planes:
+            raise InputError(f"--planes is {' '.join(self.planes)}; expected random among them, whose dimension is measured")
 
 
 PAPER = Options(dataset="cifar10", seeds=(0,), learning_rates=(0.1,), num_windows=25, window=980, batch_size=1024,
@@ -88,21 +79,20 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, evaluate, and leave surfaces, dimensions, a figure for each learning rate and a summary in the run directory."""
-    options.check()
-    problem = options.problem()
-    if options.surface_examples > problem.num_examples:
-        raise InputError(f"Parameter 'surface_examples'={options.surface_examples} is out of range. Expected at most "
-                         f"{problem.num_examples}, the training examples.")
+    problem = loaded(options)
+    integer("--surface-examples", options.surface_examples, 1, problem.num_examples, what="of the training examples")
     run, directory = train(options, "loss_surface", lambda problem, plan: [displacements(), series(), endpoints()],
                            problem=problem)
     surfaces = evaluate(options, problem, run, directory)
-    table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
-    text = summaries.loss_surface(run, surfaces, table)
+    with phase("dimensions and their calibration"):
+        table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
+        text = summaries.loss_surface(run, surfaces, table)
     for name, dataset in (("surfaces", surfaces), ("dimensions", table)):
         write_atomically(directory / f"{name}.nc", dataset.assign_attrs(run.attrs).to_netcdf(engine="h5netcdf"))
     write_atomically(directory / "summary.txt", text.encode())
-    for rate in options.learning_rates:
-        save_figure(plots.loss_surface(surfaces, table, rate), directory / f"loss_surface_{rate:g}.png")
+    with phase("figures"):
+        for rate in options.learning_rates:
+            save_figure(plots.loss_surface(surfaces, table, rate), directory / f"loss_surface_{rate:g}.png")
     print(text)
     print(f"surfaces, dimensions, figures and this summary: {directory}")
 
@@ -160,6 +150,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
     length = np.sqrt(sum((np.asarray(leaf, float).reshape(len(leaf), -1) ** 2).sum(axis=1) for leaf in jax.tree.leaves(last)))
     found = {}
     for kind in options.planes:
+        progress.doing(f"{kind} plane of seed {seed}")
         plane = _plane(kind, keys.measurement, path, chunk_loss, examples)
         projection = jax.tree.map(np.asarray, project(plane, path))
         xs, ys = _coordinates(options, kind, projection.coordinates)

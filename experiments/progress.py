@@ -1,8 +1,40 @@
-"""Progress bars: over the updates of all members of a run, and over the points of planes."""
+"""What a run is doing: bars over the updates of all members and over the points of planes, and phases by name."""
 
-from collections.abc import Sequence
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
+
+STYLE = {"mininterval": 0.2, "dynamic_ncols": True}
+
+
+@contextlib.contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Say what is being done and for how many seconds, until it is done."""
+    with tqdm(desc=name, bar_format="{desc}: {elapsed}", **STYLE) as bar, _ticking(bar):
+        yield
+
+
+@contextlib.contextmanager
+def _ticking(bar) -> Iterator[None]:
+    """Keep the clock of a bar going in a terminal; a log would get a line for every tick."""
+    done = threading.Event()
+
+    def tick():
+        while not done.wait(1.0):
+            bar.refresh()
+
+    clock = threading.Thread(target=tick, daemon=True)
+    if sys.stderr.isatty():
+        clock.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if clock.ident is not None:
+            clock.join()
 
 
 class Progress:
@@ -11,14 +43,17 @@ class Progress:
     Args:
       ends: updates of a member after which each window ends.
       num_members: members of the ensemble.
+      at_ends: what is done at the end of a window when its updates are made.
     """
 
     REPORT_EVERY = 50
 
-    def __init__(self, ends: Sequence[int], num_members: int):
+    def __init__(self, ends: Sequence[int], num_members: int, *, at_ends: str = "measuring"):
         self._ends = [end * num_members for end in ends]
-        self._bar = tqdm(total=self._ends[-1], unit=" steps", desc="compiling", smoothing=0.05,
-                         mininterval=0.2, dynamic_ncols=True)
+        self._at_ends = at_ends
+        self._bar = tqdm(total=self._ends[-1], unit=" steps", desc="compiling", smoothing=0.05, **STYLE)
+        self._ticking = contextlib.ExitStack()
+        self._ticking.enter_context(_ticking(self._bar))
         self._finished = 0
         self._started = False
 
@@ -30,8 +65,11 @@ class Progress:
             self._bar.unpause()  # the time of the compilation says nothing about the time left
             self._describe()
         limit = self._ends[min(self._finished, len(self._ends) - 1)]
-        self._bar.update(min(self.REPORT_EVERY, limit - self._bar.n))
         self._bar.set_postfix_str(f"loss {float(loss):.3g}", refresh=False)
+        if self._bar.n < limit:
+            self._bar.update(min(self.REPORT_EVERY, limit - self._bar.n))
+            if self._bar.n == limit:
+                self._describe(self._at_ends)
 
     def window(self, index: int, dataset) -> None:
         """Take note of a finished window; made to be passed as `on_window`."""
@@ -40,11 +78,13 @@ class Progress:
         self._bar.update(self._ends[index] - self._bar.n)
         self._describe()
 
-    def _describe(self) -> None:
-        self._bar.set_description(f"window {min(self._finished + 1, len(self._ends))}/{len(self._ends)}")
+    def _describe(self, doing: str = "") -> None:
+        window = f"window {min(self._finished + 1, len(self._ends))}/{len(self._ends)}"
+        self._bar.set_description(f"{window}, {doing}" if doing else window)
 
     def close(self) -> None:
         """Leave the bar as it is."""
+        self._ticking.close()
         self._bar.close()
 
 
@@ -56,7 +96,11 @@ class PointProgress:
     """
 
     def __init__(self, total: int):
-        self._bar = tqdm(total=total, unit=" points", desc="planes", mininterval=0.2, dynamic_ncols=True)
+        self._bar = tqdm(total=total, unit=" points", desc="planes", **STYLE)
+
+    def doing(self, what: str) -> None:
+        """Say what comes before the next points."""
+        self._bar.set_description(what)
 
     def plane(self):
         """`progress(finished, total)` for the next plane, as `resumable_plane` calls it."""

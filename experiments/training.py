@@ -3,8 +3,11 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
+import itertools
+import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
 import jax
@@ -12,15 +15,18 @@ import tyro
 import xarray as xr
 
 from experiments import command_line
-from experiments.progress import Progress
+from experiments.options import COUNT, UINT32, Checked, expanded, within
+from experiments.progress import Progress, phase
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.problems import datasets, models, objectives
+
+MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
+class TrainingOptions(Checked):
     """What is trained, by which SGD, and for how long."""
 
     dataset: str = "digits"
@@ -34,50 +40,58 @@ class TrainingOptions:
     """resnetD[-noshort][-nobatchnorm][-widthW] with D = 6n + 2, or fcL[-widthW]."""
     initialization: Literal["paper", "pytorch"] = "paper"
     """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""
-    loss: str = "cross_entropy"
+    loss: Literal["cross_entropy", "kl", "mse"] = "cross_entropy"
     """cross_entropy, kl (against smoothed labels) or mse (softmax against one-hot)."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[int, ...], *within(0, UINT32, fewest=1)] = (0, 1, 2)
     """One member for each seed and learning rate."""
-    learning_rates: tuple[float, ...] = (0.02, 0.1)
+    learning_rates: Annotated[tuple[float, ...], *within(1e-20, 1e4, "for steps that float32 holds", fewest=1)] = (0.02, 0.1)
     """Step sizes, constant in time."""
-    num_windows: int = 5
+    num_windows: Annotated[int, *within(1, 100_000)] = 5
     """Number of consecutive windows."""
-    window: int = 1000
+    window: Annotated[int, *within(2, MAX_WINDOW)] = 1000
     """Updates in a window."""
-    waiting_times: tuple[int, ...] | None = None
-    """Updates at which the windows begin, if they are not consecutive; what lies between is trained, not recorded."""
-    batch_size: int = 32
+    waiting_times: Annotated[tuple[int, ...] | None, *within(0, 2**31, fewest=1)] = None
+    """Updates at which the windows begin, if they are not consecutive, in place of their number; what lies between is
+    trained, not recorded."""
+    batch_size: Annotated[int, *within(1, COUNT)] = 32
     """Examples in a mini-batch."""
-    momentum: float = 0.0
+    momentum: Annotated[float, *within(0, 0.9999)] = 0.0
     """Heavy-ball coefficient."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, *within(0, 1000)] = 0.0
     """Coefficient of the weights added to the gradient."""
     sampling: Literal["epochs", "replacement"] = "epochs"
     """epochs: reshuffled, without replacement, full batches only; replacement: independent draws."""
 
-    probe_size: int = 0
+    probe_size: Annotated[int, *within(0, COUNT)] = 0
     """Training examples on which the loss of every visited point is evaluated."""
-    gradient_samples: int = 0
+    gradient_samples: Annotated[int, *within(0, COUNT)] = 0
     """Coordinates at which every mini-batch gradient is kept; every layer gives some of them."""
-    gradient_layers: tuple[str, ...] | None = None
+    gradient_layers: Annotated[tuple[str, ...] | None, *within(fewest=1)] = None
     """Top-level layers that give these coordinates; by default all."""
-    frozen_passes: int = 0
+    frozen_passes: Annotated[int, *within(0, 1000)] = 0
     """Passes over the training examples at the weights where every window ends, in which all mini-batch gradients are kept
     at these coordinates; each costs as much as an epoch."""
     by_layer: bool = False
     """Keep the MSD of every top-level layer too."""
-    sketch_dim: int | None = None
+    sketch_dim: Annotated[int | None, *within(1, COUNT)] = None
     """Random projection of the increments to so many dimensions, for models too large to hold them."""
     full_batch_twin: bool = False
     """Also descend from every window's start by full-batch gradient descent, the control for drift: costs examples /
     batch_size times the training."""
     keep_step_gram: bool = False
     """Keep every step Gram matrix: 8 T^2 bytes a member and window."""
-    members_at_once: int | None = None
+    members_at_once: Annotated[int | None, *within(1, 10_000)] = None
     """Members side by side on a device; by default 1 on CPU, all on an accelerator."""
-    num_devices: int | None = None
+    num_devices: Annotated[int | None, *within(1, 10_000)] = None
     """Devices that share the members; by default all there are. On CPU the cores count as devices."""
+
+    def check(self) -> None:
+        """Refuse what cannot be trained, as far as that can be known without the data."""
+        super().check()
+        expanded("--dataset", pathlib.Path(self.dataset))
+        self.plan()
+        models.model(self.model, initialization=self.initialization)
 
     def problem(self) -> objectives.Problem:
         """The problem: data, network and loss."""
@@ -105,7 +119,7 @@ class TrainingOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(Checked):
     """Where the results go."""
 
     preset: str = "default"
@@ -119,7 +133,7 @@ class RunOptions:
 
 
 def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan], Sequence], *,
-          problem: objectives.Problem | None = None) -> tuple[xr.Dataset, pathlib.Path]:
+          problem: objectives.Problem | None = None, at_ends: str = "") -> tuple[xr.Dataset, pathlib.Path]:
     """Train what the options say under a progress bar.
 
     Args:
@@ -127,27 +141,71 @@ def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan]
       experiment: its name, stored with the results.
       measure: gives the measurements for a problem and a plan; those of the options come in addition.
       problem: that of the options, where it has been loaded already.
+      at_ends: what of the measurements takes long where a window ends.
 
     Returns:
       The results and the run directory.
     """
-    plan, devices, problem = options.plan(), options.devices(), problem or options.problem()
-    directory = options.directory or new_directory(f"{pathlib.Path(options.dataset).stem}-{options.model}")
-    chosen = [*measure(problem, plan), measurements.test_accuracy()]
-    if options.keep_step_gram:
-        chosen.append(measurements.step_grams())
-    print(f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x {len(plan.learning_rates)} "
-          f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}", flush=True)
+    plan, devices = options.plan(), options.devices()
+    at_ends = ", ".join(filter(None, [
+        at_ends or "measuring", "frozen passes" * bool(options.frozen_passes), "full-batch twin" * options.full_batch_twin]))
     ends = [start + plan.window for start in plan.starts()]
-    with contextlib.closing(Progress(ends, plan.num_members)) as progress:
-        dataset = run_ensemble(
-            problem, plan, directory, measurements=chosen, resume=options.resume,
-            members_at_once=options.members_at_once, devices=devices,
-            metadata={"experiment": experiment, "options": command_line.options_as_json(options)},
-            report=progress.report, on_window=progress.window)
+    with _directory(options) as directory:
+        problem = problem or loaded(options)
+        chosen = [*measure(problem, plan), measurements.test_accuracy()]
+        if options.keep_step_gram:
+            chosen.append(measurements.step_grams())
+        print(f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x {len(plan.learning_rates)} "
+              f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}", flush=True)
+        with contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress:
+            dataset = run_ensemble(
+                problem, plan, directory, measurements=chosen, resume=options.resume,
+                members_at_once=options.members_at_once, devices=devices,
+                metadata={"experiment": experiment, "options": command_line.options_as_json(options)},
+                report=progress.report, on_window=progress.window)
     return dataset, directory
 
 
+def loaded(options: TrainingOptions) -> objectives.Problem:
+    """The problem of the options, loaded while that is said."""
+    with phase(f"loading {options.dataset}"):
+        return options.problem()
+
+
+@contextlib.contextmanager
+def _directory(options) -> Iterator[pathlib.Path]:
+    """That of the options or a new one, made before anything that takes time; it goes again if the run is refused."""
+    wanted = options.directory or pathlib.Path("runs")
+    try:
+        made = [path for path in (wanted, *wanted.parents) if not path.exists()]
+        wanted.mkdir(parents=True, exist_ok=True)
+        if not os.access(wanted, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise StorageError(f"Cannot write to {wanted}: {error.strerror}. Choose another --directory.") from error
+    directory = options.directory or new_directory(f"{pathlib.Path(options.dataset).stem}-{options.model}")
+    try:
+        yield directory
+    except (InputError, StorageError):
+        with contextlib.suppress(OSError):  # not empty
+            for path in made if directory == wanted else [directory, *made]:
+                path.rmdir()
+        raise
+
+
 def new_directory(name: str) -> pathlib.Path:
-    """A directory below runs/ named after what is run and when."""
-    return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    """Make a directory below runs/, named after what is run and when, that nobody else has made.
+
+    Raises:
+      StorageError: if that is not possible.
+    """
+    base = f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        path = pathlib.Path("runs") / (base if number == 1 else f"{base}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(f"Cannot make {path}: {error.strerror}. Choose a place with --directory.") from error
+        return path

@@ -22,16 +22,21 @@ def is_traced(*values):
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
-def real_array(name, value):
+def real_array(name, value, *, or_complex=False):
     """Real numbers of any type as a JAX array, if they are one, or else as a NumPy array in native byte order.
 
     Booleans and integers count as real numbers. The type stays what it is.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        or_complex: whether complex numbers are allowed as well.
 
     Raises:
         InputError: the value is no array of real numbers, or some of its entries are masked.
     """
     array = value if isinstance(value, jax.Array) else _numpy_array(name, value)
-    if not _is_real(array.dtype):
+    if not (_is_real(array.dtype) or (or_complex and jnp.issubdtype(array.dtype, jnp.complexfloating))):
         raise InputError(f"{name} has dtype {array.dtype}; expected real numbers{_advice(array.dtype)}")
     return array
 

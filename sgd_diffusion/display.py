@@ -10,12 +10,14 @@ __all__ = ["shown_briefly"]
 
 WIDTH = 100
 ITEMS = 4  # so many numbers are shown one by one
+FIXED = "\N{NO-BREAK SPACE}"
 
 
 def shown_briefly(cls):
     """Class decorator for named tuples and dataclasses: fields are shown as numbers, long arrays by their range.
 
-    An error stands behind the number that it belongs to: ``x_error`` behind ``x``, and ``error`` behind ``value``.
+    An error stands behind the number that it belongs to: ``x_error`` behind ``x``, ``x_errors`` behind ``xs``, and
+    ``error`` or ``standard_error`` behind ``value``, or else behind the field before it.
 
     >>> from typing import NamedTuple
     >>> @shown_briefly
@@ -25,6 +27,8 @@ def shown_briefly(cls):
     ...     residuals: np.ndarray
     >>> Fit(1.23456, 0.01234, np.linspace(0, 1, 1000))
     Fit(slope=1.235 ± 0.01234, residuals=(1000,) from 0 to 1)
+    >>> Fit(np.full(300, 1.2), np.full(300, np.nan), np.linspace(0, 1, 1000))
+    Fit(slope=(300,) all 1.2 ± none finite, residuals=(1000,) from 0 to 1)
     """
     cls.__repr__ = _text
     return cls
@@ -33,18 +37,36 @@ def shown_briefly(cls):
 def _text(self):
     names = getattr(self, "_fields", None) or tuple(self.__dataclass_fields__)
     fields = {name: getattr(self, name) for name in names}
+    errors = {owner: fields[name] for name in names if (owner := _owner(name, names)) and fields[name] is not None}
     parts = []
     for name, value in fields.items():
-        owner = "value" if name == "error" else name.removesuffix("_error")
-        if owner != name and owner in fields:
+        if fields[name] is not None and _owner(name, names):
             continue
-        error = fields.get("error" if name == "value" else f"{name}_error")
-        parts.append(f"{name}={_value(name, value)}" + ("" if error is None else f" ± {_value('', error)}"))
-    text = f"{type(self).__name__}({', '.join(parts)})"
-    return textwrap.fill(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        text = f"{name}={_value(value)}"
+        if name in errors:
+            text += " ± " + _value(errors[name]).removeprefix(f"{np.shape(value)} ")
+        parts.append(text)
+    title = type(self).__name__
+    fixed = (part.replace(" ", FIXED) if len(part) < WIDTH - len(title) - 1 else part for part in parts)
+    text = f"{title}({', '.join(fixed)})"  # lines end between fields, where these fit a line
+    lines = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(FIXED, " ")
 
 
-def _value(name, value):
+def _owner(name, names):
+    """The field whose error this field is, or None."""
+    if name in ("error", "standard_error"):
+        owner = "value" if "value" in names else names[max(names.index(name) - 1, 0)]
+    elif name.endswith("_errors"):
+        owner = name.removesuffix("_errors") + "s"
+    else:
+        owner = name.removesuffix("_error")
+    return owner if owner in names and owner != name else None
+
+
+def _value(value):
+    if type(value).__repr__ is _text:
+        return " ".join(repr(value).split())
     if isinstance(value, enum.Enum):
         return value.name
     if isinstance(value, str) or value is None or callable(value):
@@ -66,8 +88,11 @@ def _array(array):
         return str(jax.tree.map(_Number, array.tolist()))
     finite = array[np.isfinite(array)].astype(float)
     missing = array.size - finite.size
-    spread = f" from {finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
-    return f"{array.shape}{spread}" + (f", {missing} not finite" if missing else "")
+    if not finite.size:
+        return f"{array.shape} none finite"
+    low, high = f"{finite.min():.4g}", f"{finite.max():.4g}"
+    spread = f"all {low}" if low == high else f"from {low} to {high}"
+    return f"{array.shape} {spread}" + (f", {missing} not finite" if missing else "")
 
 
 class _Number(float):

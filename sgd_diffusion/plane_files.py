@@ -12,12 +12,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion.arrays import integer, real_array
 from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion.json_values import json_values
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
 from sgd_diffusion.results import describe_differences, environment, write_atomically
+
+HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 
 def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: Plane, xs, ys, *, chunk: int,
@@ -45,13 +50,14 @@ def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: 
       counts the others, row by row. Attributes `configuration` and `environment` in JSON.
 
     Raises:
-      InputError: as `evaluate_in_chunks`; or the loss returns something else.
+      InputError: as `evaluate_in_chunks`; the description cannot be written in JSON; or the loss returns something else.
       StorageError: if the file holds something else or is damaged, or cannot be written; it stays as it was.
     """
-    path, xs, ys = pathlib.Path(path), np.asarray(xs), np.asarray(ys)
+    path, xs, ys = pathlib.Path(path), _storable(real_array("xs", xs)), _storable(real_array("ys", ys))
+    chunk, at_once = integer("chunk", chunk, 1), integer("at_once", at_once, 1)
     total = xs.size * ys.size
-    configuration = {"description": json.loads(json.dumps(dict(description))), "plane": _digest(plane), "xs": _range(xs),
-                     "ys": _range(ys), "chunk": int(chunk), "at_once": int(at_once)}
+    configuration = {"description": json_values("description", dict(description)), "plane": _digest(plane), "xs": _range(xs),
+                     "ys": _range(ys), "chunk": chunk, "at_once": at_once}
     _make_directory(path.parent)
     stored = _read(path, configuration)
     done = 0 if stored is None else int(stored.attrs["finished"])
@@ -74,9 +80,18 @@ def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: 
     return stored
 
 
+def _storable(values) -> np.ndarray:
+    """Real numbers in a type that NetCDF has: theirs, or else float32 for 16-bit and float64 for other numbers."""
+    values = np.asarray(values)
+    if values.dtype.kind in "iu" or (values.dtype.kind == "f" and values.dtype.itemsize in (4, 8)):
+        return values
+    return values.astype(np.float32 if values.dtype.itemsize == 2 else np.float64)
+
+
 def _named(losses) -> dict[str, np.ndarray]:
     """What a loss returns for the points of a chunk, by name."""
     named = losses if isinstance(losses, dict) else {"loss": losses}
+    named = {name: _storable(values) if getattr(values, "dtype", None) in HALF else values for name, values in named.items()}
     for name, values in named.items():
         if np.ndim(values) != 1 or not np.issubdtype(values.dtype, np.floating):
             shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", values)

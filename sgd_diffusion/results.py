@@ -3,7 +3,7 @@
 A run directory holds `config.json` (what is run, with versions and device), `windows/window_NNNNN.nc` (one
 self-describing NetCDF-4 file per finished window, with its SHA-256 beside it, as `sha256sum --check` reads it) and
 `checkpoints/`. A window file appears under its name only when it is complete, and one that was damaged later is known by
-its checksum.
+its checksum. It also says which window of which run it is.
 """
 
 import contextlib
@@ -12,52 +12,29 @@ import io
 import json
 import os
 import pathlib
-import platform
-import subprocess
+import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
 
 import xarray as xr
+from filelock import FileLock, Timeout
 
-from sgd_diffusion import __version__
 from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion.files import write_atomically
+from sgd_diffusion.json_values import json_values, same_values
+from sgd_diffusion.provenance import environment
+
+IDENTITY = "identity"
+"""Attribute of window files; it is not part of the results."""
+
+
+_SHORT = reprlib.Repr()  # of values that somebody else wrote, however long or deep they are
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlist = _SHORT.maxdict = 20
 
 
 class DamagedResultsWarning(UserWarning):
     """A file of a run directory cannot be used; the message says which, and what is used in its place."""
-
-
-def environment() -> dict:
-    """Versions, device and source revision that a result depends on, as JSON-like values."""
-    import flax
-    import jax
-    import numpy
-    import optax
-
-    device = jax.devices()[0]
-    return {
-        "python": platform.python_version(),
-        "packages": {"sgd_diffusion": __version__, "jax": jax.__version__, "flax": flax.__version__,
-                     "optax": optax.__version__, "numpy": numpy.__version__},
-        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count(),
-                   "host": platform.machine(), "cores": os.cpu_count()},
-        "revision": _git_revision(),
-    }
-
-
-def _git_revision() -> str | None:
-    """Revision of the checkout that this file belongs to, marked if it has uncommitted changes; None outside git."""
-    here = pathlib.Path(__file__).resolve().parent
-
-    def git(*arguments):
-        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
-
-    try:
-        if not git("ls-files", "--", pathlib.Path(__file__).name).strip():
-            return None  # installed below somebody else's checkout
-        return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "-uno").strip() else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def load_run(directory: str | os.PathLike) -> xr.Dataset:
@@ -88,16 +65,22 @@ def load_run(directory: str | os.PathLike) -> xr.Dataset:
 
 def combine_windows(windows: list[xr.Dataset]) -> xr.Dataset:
     """Datasets of consecutive windows, each with a `window` dimension of one, as one dataset; attributes of the last."""
-    joined = xr.concat([window.drop_vars("diverged_at") for window in windows], "window", data_vars="minimal",
-                       coords="minimal", compat="override", join="exact")
-    return joined.assign(diverged_at=windows[-1].diverged_at).assign_attrs(windows[-1].attrs)
+    try:
+        joined = xr.concat([window.drop_vars("diverged_at") for window in windows], "window", data_vars="minimal",
+                           coords="minimal", compat="override", join="exact")
+        return joined.assign(diverged_at=windows[-1].diverged_at).assign_attrs(windows[-1].attrs)
+    except (ValueError, AttributeError) as error:
+        raise StorageError(f"The windows are not those of one ensemble: {str(error).splitlines()[0][:200]}. Read them one by "
+                           "one with xarray.open_dataset.") from error
 
 
 class RunDirectory:
     """A directory that one process at a time writes a run to, window by window."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(f"directory is {path!r:.100}; expected a path")
+        self.path = pathlib.Path(path).expanduser()
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -109,10 +92,11 @@ class RunDirectory:
         return self.path / "windows" / f"window_{index:05d}.nc"
 
     def configuration(self, part: str = "configuration") -> dict | None:
-        """What the directory was made for, or its "metadata" or "environment"; None if it holds no run."""
+        """What the directory was made for, or its "metadata" or "environment"; None if it does not say so."""
         try:
-            return json.loads((self.path / "config.json").read_text())[part]
-        except (OSError, ValueError, KeyError, TypeError):
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8"))[part]
+            return json_values("config.json", found) if isinstance(found, dict) else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def check(self, configuration: dict, *, resume: bool) -> None:
@@ -130,9 +114,13 @@ class RunDirectory:
         if not occupied:
             return
         stored = self.configuration()
+        if stored is None and (self.path / "config.json").exists():
+            raise StorageError(f"{self.path / 'config.json'} is damaged: it cannot be read, or has no configuration. Put a "
+                               "copy of it back, or choose a new directory; all else in this one stays as it is.")
         if stored is None:
             raise StorageError(f"Directory {self.path} is not empty and holds no run. Choose a new directory.")
-        differences = describe_differences(stored, configuration)
+        self._check_folders()
+        differences = describe_differences(stored, json_values("configuration", configuration))
         if differences:
             raise StorageError(f"Directory {self.path} holds a run of another configuration ({differences}). Choose a new "
                                "directory, or resume with the configuration of the old one.")
@@ -147,26 +135,26 @@ class RunDirectory:
         Raises:
           StorageError: as `check` does, if another live process writes to it, or if it cannot be written to.
         """
-        import fcntl
-
         self.check(configuration, resume=resume)
+        lock = FileLock(self.path / "lock", timeout=0)  # the system's own: it goes with the process, however that ends
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / "lock", "a")
+            lock.acquire()
+        except Timeout as error:
+            raise StorageError(f"Directory {self.path} is being written by another process. Wait for it, or choose "
+                               "another directory.") from error
         except OSError as error:
             raise StorageError(f"Cannot write to {self.path}: {error.strerror}. Choose another directory.") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StorageError(f"Directory {self.path} is being written by another process. Wait for it, or choose "
-                                   "another directory.") from error
+        try:
             self.check(configuration, resume=resume)  # again, now that nobody else can change it
             if self.configuration() is None:
-                content = {"configuration": configuration, "metadata": dict(metadata or {}), "environment": environment()}
+                content = {"configuration": json_values("configuration", configuration),
+                           "metadata": json_values("metadata", metadata or {}), "environment": environment()}
                 write_atomically(self.path / "config.json", json.dumps(content, indent=2).encode() + b"\n")
             (self.path / "windows").mkdir(exist_ok=True)
             yield
+        finally:
+            lock.release()
 
     def save_window(self, index: int, dataset: xr.Dataset) -> None:
         """Write a finished window; its file appears complete or not at all.
@@ -174,7 +162,8 @@ class RunDirectory:
         Raises:
           StorageError: if the disk is full or read-only; earlier windows stay as they are.
         """
-        path, content = self.window_path(index), bytes(dataset.to_netcdf(engine="h5netcdf"))
+        path = self.window_path(index)
+        content = bytes(dataset.assign_attrs({IDENTITY: self._identity(index)}).to_netcdf(engine="h5netcdf"))
         try:
             write_atomically(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode())
             write_atomically(path, content)
@@ -185,22 +174,62 @@ class RunDirectory:
     def load_windows(self) -> list[xr.Dataset]:
         """The finished windows in order, in memory, up to the first that is missing or damaged.
 
+        Raises:
+          StorageError: for a window of another run or with another number, or something in the place of the windows.
+
         Warns:
           DamagedResultsWarning: if a window file is damaged or missing before later ones.
         """
+        self._check_folders()
         windows = []
         while (path := self.window_path(len(windows))).exists():
             try:
-                windows.append(_load_window(path))
-            except (OSError, ValueError, IndexError) as error:
+                window = _load_window(path)
+            except (OSError, ValueError, IndexError, KeyError) as error:
                 warnings.warn(f"{path} is damaged ({error}); the {len(windows)} windows before it are used.",
                               DamagedResultsWarning, stacklevel=2)
                 return windows
+            self._check_identity(path, window, len(windows))
+            windows.append(window)
         later = sorted(self.path.glob("windows/window_*.nc"))[len(windows):]
         if later:
             warnings.warn(f"{path} is missing, though {later[-1].name} exists; the {len(windows)} windows before it are "
                           "used.", DamagedResultsWarning, stacklevel=2)
         return windows
+
+    def _identity(self, index: int) -> str:
+        """What a window file says of itself, so that its checksum covers it: of which run it is, and which window."""
+        return f"window {index} of a run with the configuration {digest_of(self.configuration())}"
+
+    def _check_identity(self, path: pathlib.Path, window: xr.Dataset, index: int) -> None:
+        identity = window.attrs.pop(IDENTITY, None)
+        if identity is None:  # a file from before they had one
+            number = window.coords["window"].values.tolist() if "window" in window.coords else [index]
+            ours = number == [index] and _says(window, self.configuration())
+        else:
+            ours = identity == self._identity(index)
+        if not ours:
+            raise StorageError(f"{path} is a window of another run, or another window of this one. Move it away, or put the "
+                               "right one back; then continue with resume (--resume). Nothing was changed.")
+
+    def _check_folders(self) -> None:
+        for name in ("windows", "checkpoints"):
+            folder = self.path / name
+            if folder.exists() and not folder.is_dir():
+                raise StorageError(f"{folder} is a file. Expected a directory: move it away, or choose another directory.")
+
+
+def _says(window: xr.Dataset, configuration: dict | None) -> bool:
+    """Whether a window is of a run of this configuration, as far as it says so."""
+    try:
+        return "configuration" not in window.attrs or same_values(json.loads(window.attrs["configuration"]), configuration)
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def digest_of(configuration: dict | None) -> str:
+    """SHA-256 of JSON-like values, whatever the order of their names."""
+    return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum_path(path: pathlib.Path) -> pathlib.Path:
@@ -221,29 +250,9 @@ def describe_differences(stored: dict, wanted: dict, prefix: str = "") -> str:
         old, new = stored.get(name), wanted.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             found.append(describe_differences(old, new, f"{prefix}{name}."))
-        elif old != new:
-            found.append(f"{prefix}{name} is {old!r} there and {new!r} here")
+        elif not same_values(old, new):
+            found.append(f"{prefix}{name} is {_SHORT.repr(old)} there and {_SHORT.repr(new)} here")
     return ", ".join(filter(None, found))
-
-
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Write a file so that it exists under its name complete, on disk, or as it was before.
-
-    Raises:
-      StorageError: if it cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def save_figure(figure, path: pathlib.Path) -> None:
@@ -255,12 +264,3 @@ def save_figure(figure, path: pathlib.Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_atomically(path, buffer.getvalue())
-
-
-def _sync_directory(path: pathlib.Path) -> None:
-    """Make a rename in this directory survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,8 +10,9 @@ import pytest
 import xarray as xr
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
+from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.dynamics import path_statistics
-from sgd_diffusion.dynamics.window import WindowRecord, step_gram
+from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.problems.objectives import Problem
 
 

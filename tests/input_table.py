@@ -17,6 +17,7 @@ exception or warning, and never another number. pytest's last lines say how many
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ class Argument(NamedTuple):
       single: relative tolerance of results from numbers of 16 and 32 bits.
       takes_complex: whether complex numbers have a meaning there; refused otherwise.
       takes_list: whether a list of arrays is this array; False where a list has another meaning.
+      takes_none: whether None has a meaning there.
       eager: whether it finishes soon under jax_disable_jit.
     """
 
@@ -54,6 +56,17 @@ class Argument(NamedTuple):
     single: float = 1e-4
     takes_complex: bool = False
     takes_list: bool = True
+    takes_none: bool = False
+    eager: bool = True
+
+
+class Integers(NamedTuple):
+    """An argument that takes an int64 array in all types that integers have, and refuses other numbers."""
+
+    name: str
+    call: Callable[[Any], Any]
+    value: np.ndarray
+    takes_none: bool = False
     eager: bool = True
 
 
@@ -66,6 +79,15 @@ class Option(NamedTuple):
     eager: bool = True
 
 
+class Number(NamedTuple):
+    """A real option of a public function: its value, which 16 bits hold, in all types, and others, which it refuses."""
+
+    name: str
+    call: Callable[[Any], Any]
+    value: float
+    eager: bool = True
+
+
 class Kind(NamedTuple):
     """How a float64 array becomes an input, and what has to come out."""
 
@@ -75,7 +97,7 @@ class Kind(NamedTuple):
 
 
 def _typed(dtype):
-    return lambda value: value.astype(dtype)
+    return lambda value: np.asarray(value).astype(dtype)[()]
 
 
 def _read_only(value):
@@ -116,9 +138,9 @@ ARRAYS = {
     "read-only": Kind(_read_only, "value"),
     "strided": Kind(_spread_out, "value"),
     "Fortran order": Kind(np.asfortranarray, "value"),
-    "reversed twice": Kind(lambda value: value[::-1].copy()[::-1], "value"),
+    "reversed twice": Kind(lambda value: np.flip(np.flip(value).copy()), "value"),
     "nested lists": Kind(lambda value: value.tolist(), "value"),
-    "list of arrays": Kind(lambda value: list(value), "value"),
+    "list of arrays": Kind(lambda value: list(value) if value.ndim else value.tolist(), "value"),
     "JAX array": Kind(lambda value: jnp.asarray(value, jnp.float32), "value", single=True),
     "JAX integers": Kind(lambda value: jnp.asarray(value, jnp.int32), "value"),
     "nothing masked": Kind(np.ma.array, "value"),
@@ -131,14 +153,36 @@ ARRAYS = {
     "ragged": Kind(lambda value: [[1.0], [1.0, 2.0]], "refused"),
     "NaN": Kind(_first_set(np.nan), "any"),
     "infinity": Kind(_first_set(np.inf), "any"),
-    "empty": Kind(lambda value: value[:0], "any"),
-    "one element": Kind(lambda value: value[:1], "any"),
+    "empty": Kind(lambda value: np.atleast_1d(value)[:0], "any"),
+    "one element": Kind(lambda value: np.atleast_1d(value)[:1], "any"),
     "zero-dimensional": Kind(lambda value: np.float64(1.0), "any"),
 }
 if torch is not None:
     ARRAYS["torch tensor"] = Kind(lambda value: torch.tensor(value.tolist(), dtype=torch.float64), "value")
     ARRAYS["torch integers"] = Kind(lambda value: torch.tensor(value.astype(int).tolist()), "value")
     ARRAYS["torch with gradient"] = Kind(lambda value: torch.tensor(value.tolist(), requires_grad=True), "refused")
+
+# What an argument of integers takes of these; NaN, infinity and what has a gradient are none.
+WHOLE = ("int", "read-only", "strided", "Fortran", "reversed", "nested", "list of", "JAX integers", "nothing", "torch integers")
+INTEGER_ARRAYS = {
+    name: kind if kind.expected != "value" or any(word in name for word in WHOLE) else kind._replace(expected="refused")
+    for name, kind in ARRAYS.items() if name not in ("NaN", "infinity", "torch with gradient")
+}
+
+NUMBERS = {
+    **{kind: Kind(_typed(kind), "value") for kind in ("float16", "float32", "float64", "longdouble")},
+    "float": Kind(float, "value"),
+    "zero-dimensional": Kind(np.array, "value"),
+    "JAX": Kind(lambda value: jnp.asarray(value, jnp.float32), "value"),
+    "NaN": Kind(lambda value: float("nan"), "refused"),
+    "infinity": Kind(lambda value: np.float64("inf"), "refused"),
+    "bool": Kind(lambda value: True, "refused"),
+    "string": Kind(str, "refused"),
+    "list": Kind(lambda value: [value], "refused"),
+    "complex": Kind(complex, "refused"),
+    "masked": Kind(lambda value: np.ma.masked, "refused"),
+    "huge": Kind(lambda value: 10**400, "refused"),
+}
 
 INTEGERS = {
     **{kind: Kind(lambda value, kind=kind: np.dtype(kind).type(value), "value")
@@ -156,13 +200,24 @@ INTEGERS = {
     "negative": Kind(lambda value: -(10**6), "refused"),
 }
 
+
+
+@contextlib.contextmanager
+def _all_switches():
+    """What people switch on together to find a fault; each alone is left to the slow tests, since it compiles all anew."""
+    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
 MODES = {
+    "all switches": _all_switches,
+    "64 bits": lambda: jax.enable_x64(True),
     "debug_nans": lambda: jax.debug_nans(True),
     "strict promotion": lambda: jax.numpy_dtype_promotion("strict"),
     "no rank promotion": lambda: jax.numpy_rank_promotion("raise"),
-    "64 bits": lambda: jax.enable_x64(True),
     "no jit": lambda: jax.disable_jit(True),
 }
+ALWAYS = ("all switches", "64 bits")  # the others are slow tests
 
 
 def input_tests(entries):
@@ -176,30 +231,36 @@ def input_tests(entries):
 
 def mode_tests(entries):
     """A test that tries all kinds of inputs on every entry in every mode."""
-    cases = [(entry, mode) for entry in entries for mode in MODES if mode != "no jit" or entry.eager]
+    cases = [
+        pytest.param(entry, mode, marks=[] if mode in ALWAYS else [pytest.mark.slow])
+        for entry in entries for mode in MODES if mode != "no jit" or entry.eager
+    ]
 
     @pytest.mark.parametrize(("entry", "mode"), cases, ids=lambda case: getattr(case, "name", case))
     def test(entry, mode, record_property):
         with MODES[mode]():
-            _try_all(entry, record_property, nans_stop=mode == "debug_nans")
+            _try_all(entry, record_property, nans_stop=mode in ("debug_nans", "all switches"))
 
     return test
 
 
 def _try_all(entry, record_property, nans_stop=False):
-    kinds = INTEGERS if isinstance(entry, Option) else ARRAYS
-    wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, nans_stop))}
+    kinds = {Integers: INTEGER_ARRAYS, Option: INTEGERS, Number: NUMBERS}.get(type(entry), ARRAYS)
+    usual = functools.cache(lambda: _outcome(entry, entry.value, False))
+    wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, usual, nans_stop))}
     record_property("inputs", len(kinds))
     assert not wrong, "\n".join(f"{entry.name} of {name}: {problem}" for name, problem in wrong.items())
 
 
-def _problem(entry, name, kind, nans_stop):
+def _problem(entry, name, kind, usual, nans_stop):
     """What is wrong with the outcome of one input, or None."""
     given = kind.make(entry.value)
     expected = kind.expected
     if isinstance(entry, Argument) and name.startswith("complex") and entry.takes_complex:
         expected = "value"
     if isinstance(entry, Argument) and "list" in name and not entry.takes_list:
+        expected = "any"
+    if name == "None" and entry.takes_none:
         expected = "any"
     found = _outcome(entry, given, nans_stop and name in ("NaN", "infinity"))
     if isinstance(found, Exception):
@@ -208,8 +269,8 @@ def _problem(entry, name, kind, nans_stop):
         return None
     if expected == "refused":
         return None if found is InputError else f"{_short(found)} in place of InputError"
-    numbers = given.astype(np.float64) if name == "bool" else entry.value  # all other types hold the same numbers
-    reference = _outcome(entry, numbers, False)
+    # All types but one hold the same numbers.
+    reference = _outcome(entry, given.astype(np.float64), False) if name == "bool" else usual()
     if found is InputError or reference is InputError or isinstance(reference, Exception):
         same = found is reference
         return None if same else f"{_short(found)} in place of {_short(reference)}"

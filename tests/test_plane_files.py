@@ -177,3 +177,20 @@ def test_losses_that_a_file_does_not_take(tmp_path, loss, words):
     with pytest.raises(InputError, match=words):
         evaluate(tmp_path / "plane.nc", loss=loss)
     assert not (tmp_path / "plane.nc").exists()
+
+
+def test_inputs_of_other_types_are_those_of_plain_ones(tmp_path):
+    """Integers of NumPy, half-precision coordinates and losses, which NetCDF does not have."""
+    options = {"chunk": np.int8(4), "at_once": np.array(2), "description": {"rate": np.float32(0.5), "shape": (np.int64(3),)},
+               "xs": jnp.arange(3, dtype=jnp.bfloat16), "ys": [0, 1], "loss": lambda w: waves(w)["loss"].astype(jnp.float16)}
+    plain = options | {"chunk": 4, "at_once": 2, "xs": np.arange(3.0), "loss": lambda w: waves(w)["loss"],
+                       "description": {"rate": 0.5, "shape": [3]}}
+    found, expected = (resumable_plane(tmp_path / f"{len(each['xs'])}{type(each['chunk']).__name__}.nc", plane=PLANE, **each)
+                       for each in (options, plain))
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=2e-3)
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert json.loads(found.configuration)["description"] == json.loads(expected.configuration)["description"]
+    for wrong in ({"chunk": 2.5}, {"at_once": "2"}, {"description": {"model": object()}}, {"xs": [1j]}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            resumable_plane(tmp_path / "refused.nc", plane=PLANE, **plain | wrong)
+    assert not (tmp_path / "refused.nc").exists()

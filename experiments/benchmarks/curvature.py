@@ -16,13 +16,15 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments import command_line
 from experiments.benchmarks import timing
+from experiments.options import Checked, within
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.landscape.curvature import hessian_vector_product, top_eigenpairs
@@ -35,20 +37,20 @@ PEERS = {"torch": "torch", "hessian-eigenthings": "hessian_eigenthings", "PyHess
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """What is measured."""
 
-    images: int = 1000
+    images: Annotated[int, *within(1, 1437)] = 1000
     """Images whose mean loss has the Hessian."""
-    num_eigenvalues: int = 20
+    num_eigenvalues: Annotated[int, *within(1, 1000)] = 20
     """Largest eigenvalues."""
-    tolerance: float = 1e-3
+    tolerance: Annotated[float, *within(1e-6, 0.1)] = 1e-3
     """Relative residual that every eigenvalue has to reach."""
-    updates: int = 1000
+    updates: Annotated[int, *within(2, 10_000)] = 1000
     """Updates of training before, at learning rate 0.02 and batch 32."""
-    power_iteration_eigenvalues: int = 4
+    power_iteration_eigenvalues: Annotated[int, *within(1, 100)] = 4
     """Eigenvalues that are asked of PyHessian."""
-    repeats: int = 3
+    repeats: Annotated[int, *within(1, 1000)] = 3
     """Timed runs of each candidate."""
 
 
@@ -219,4 +221,4 @@ def torch_problem(params, state, examples):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    command_line.run(main, Options, __doc__)

@@ -11,13 +11,15 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments import command_line
 from experiments.benchmarks import timing
+from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, step_autocorrelation, time_averaged_msd
 from sgd_diffusion.dynamics import path_statistics
 from sgd_diffusion.dynamics.window import WindowRecord, step_gram
@@ -26,16 +28,16 @@ PEERS = ("tidynamics", "trackpy", "andi_datasets")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """What is measured."""
 
-    window: int = 1000
+    window: Annotated[int, *within(10, 10_000)] = 1000
     """Steps T of the window."""
-    members: int = 2
+    members: Annotated[int, *within(1, 100)] = 2
     """Members that are analysed at once, vmapped."""
-    dim: int = 2000
+    dim: Annotated[int, *within(2, 100_000)] = 2000
     """Parameters of the path on which peers are compared."""
-    repeats: int = 5
+    repeats: Annotated[int, *within(1, 1000)] = 5
     """Timed runs of each candidate."""
 
 
@@ -119,4 +121,4 @@ def _peers(positions, lags):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    command_line.run(main, Options, __doc__)

@@ -12,12 +12,14 @@ import importlib.metadata
 import importlib.util
 import json
 import math
+from typing import Annotated
 
 import jax
 import numpy as np
-import tyro
 
+from experiments import command_line
 from experiments.benchmarks import timing
+from experiments.options import Checked, within
 from sgd_diffusion.landscape.planes import evaluate_plane, plane_point, random_plane
 from sgd_diffusion.problems.datasets import load
 from sgd_diffusion.problems.objectives import classification
@@ -27,18 +29,18 @@ PEERS = ("torch", "loss-landscapes")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """What is measured."""
 
-    images: int = 1000
+    images: Annotated[int, *within(1, 1437)] = 1000
     """Images on which a point is evaluated."""
-    grid: tuple[int, int] = (5, 4)
+    grid: Annotated[tuple[int, int], *within(1, 1000, repeats=True)] = (5, 4)
     """Points along the two directions."""
-    at_once: tuple[int, ...] = (1, 2, 5, 20)
+    at_once: Annotated[tuple[int, ...], *within(1, 1000, fewest=1)] = (1, 2, 5, 20)
     """Sizes of the groups that are vmapped."""
-    full_grid: int = 51
+    full_grid: Annotated[int, *within(1, 10_000)] = 51
     """Points along each direction of the plane whose seconds are extrapolated."""
-    repeats: int = 3
+    repeats: Annotated[int, *within(1, 1000)] = 3
     """Timed runs of each candidate."""
 
 
@@ -111,4 +113,4 @@ def peers(options: Options, versions: dict, examples) -> dict:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    command_line.run(main, Options, __doc__)

@@ -12,30 +12,32 @@ import importlib.metadata
 import importlib.util
 import json
 import time
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from scipy import stats
 
+from experiments import command_line
 from experiments.benchmarks import timing
+from experiments.options import Checked, within
 from sgd_diffusion.analysis.stable import fits, interpolated, law
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """What is measured."""
 
-    points: int = 5000
+    points: Annotated[int, *within(20, 100_000)] = 5000
     """Samples of a fit."""
-    fits: int = 100
+    fits: Annotated[int, *within(1, 1000)] = 100
     """Fits of one call."""
-    alpha: float = 1.5
+    alpha: Annotated[float, *within(0.3, 2)] = 1.5
     """Stability of the samples."""
-    scipy_points: int = 100
+    scipy_points: Annotated[int, *within(0, 10_000)] = 100
     """Samples of SciPy's fit; 0 to leave it out."""
-    repeats: int = 5
+    repeats: Annotated[int, *within(1, 1000)] = 5
     """Timed runs of each candidate."""
 
 
@@ -110,4 +112,4 @@ def _scipy(samples) -> dict:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    command_line.run(main, Options, __doc__)

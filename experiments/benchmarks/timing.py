@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from tqdm.auto import tqdm
 
 from sgd_diffusion.results import environment
 
@@ -36,11 +37,18 @@ def seconds(candidates: Mapping[str, Callable[[], Any]], *, repeats: int) -> dic
     Returns:
       {name: {"first": ..., "median": ..., "min": ..., "max": ...}} in seconds.
     """
-    first = {name: _once(candidate) for name, candidate in candidates.items()}
-    warm = {name: [] for name in candidates}
-    for _ in range(repeats):
-        for name, candidate in candidates.items():
-            warm[name].append(_once(candidate))
+    with tqdm(total=(1 + repeats) * len(candidates), unit=" runs") as bar:
+        def timed(name):
+            bar.set_description(name)
+            found = _once(candidates[name])
+            bar.update()
+            return found
+
+        first = {name: timed(name) for name in candidates}
+        warm = {name: [] for name in candidates}
+        for _ in range(repeats):
+            for name in candidates:
+                warm[name].append(timed(name))
     return {name: {"first": first[name], "median": statistics.median(times), "min": min(times), "max": max(times)}
             for name, times in warm.items()}
 

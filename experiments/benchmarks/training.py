@@ -9,19 +9,20 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments import command_line
 from experiments.benchmarks import timing
-from experiments.command_line import use_cores_as_devices
+from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.dynamics.ensemble import map_members
 from sgd_diffusion.dynamics.sgd import sgd, sgd_step, start
 from sgd_diffusion.dynamics.window import increment_gram
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.datasets import gaussian
 from sgd_diffusion.problems.objectives import classification
 from sgd_diffusion.problems.resnet import ResNet
@@ -31,21 +32,28 @@ LEARNING_RATE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """What is measured."""
 
-    images: tuple[Literal["digits", "cifar10"], ...] = ("digits", "cifar10")
+    images: Annotated[tuple[Literal["digits", "cifar10"], ...], *within(fewest=1)] = ("digits", "cifar10")
     """Image sizes: 8 x 8 x 1 and 32 x 32 x 3."""
-    batch_size: int = 128
+    batch_size: Annotated[int, *within(1, 10_000)] = 128
     """Images in a mini-batch."""
-    members: tuple[int, ...] = (4, 16)
+    members: Annotated[tuple[int, ...], *within(1, 1000, fewest=1)] = (4, 16)
     """Sizes of the ensembles."""
-    steps: tuple[int, ...] = (40, 3)
+    steps: Annotated[tuple[int, ...], *within(1, 10_000, fewest=1, repeats=True)] = (40, 3)
     """Steps of a timed run, for each of the image sizes."""
-    repeats: int = 5
+    repeats: Annotated[int, *within(1, 1000)] = 5
     """Timed runs of each candidate."""
-    window: int = 1000
+    window: Annotated[int, *within(2, 10_000)] = 1000
     """Steps of the window whose Gram matrix and path analysis are timed against its training."""
+
+    def check(self) -> None:
+        """Refuse numbers of steps that do not belong to the image sizes too."""
+        super().check()
+        if len(self.steps) != len(self.images):
+            raise InputError(f"--steps has {len(self.steps)} values and --images {len(self.images)}; expected as many: give "
+                             "both")
 
 
 def main(options: Options) -> None:
@@ -151,5 +159,5 @@ def path_analysis(options: Options, trained: dict) -> dict:
 
 
 if __name__ == "__main__":
-    use_cores_as_devices()
-    main(tyro.cli(Options, description=__doc__))
+    command_line.use_cores_as_devices()
+    command_line.run(main, Options, __doc__)

@@ -12,12 +12,14 @@ import functools
 import json
 import resource
 import sys
+from typing import Annotated
 
 import jax
 import numpy as np
-import tyro
 
+from experiments import command_line
 from experiments.benchmarks import timing
+from experiments.options import Checked, within
 from sgd_diffusion.landscape.fractal_surfaces import diamond_square
 from sgd_diffusion.landscape.walkers import walk_ensemble
 
@@ -25,24 +27,24 @@ ROUGHNESS, LEARNING_RATE, NOISE_STD = 3.0, 0.02, 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """What is measured."""
 
-    surfaces: int = 100
+    surfaces: Annotated[int, *within(1, 1000)] = 100
     """Surfaces."""
-    walkers: int = 1000
+    walkers: Annotated[int, *within(1, 100_000)] = 1000
     """Walkers on each of them."""
-    steps: int = 1000
+    steps: Annotated[int, *within(1, 100_000)] = 1000
     """Steps of each walker."""
-    every: int = 10
+    every: Annotated[int, *within(1, 100_000)] = 10
     """Which positions are recorded."""
-    levels: int = 10
+    levels: Annotated[int, *within(2, 12)] = 10
     """Surfaces have 2^levels + 1 points along a side."""
-    numpy_surfaces: int = 2
+    numpy_surfaces: Annotated[int, *within(1, 1000)] = 2
     """Surfaces that the NumPy walkers do."""
-    surfaces_timed: int = 20
+    surfaces_timed: Annotated[int, *within(1, 1000)] = 20
     """Surfaces that are made in the comparison of surfaces."""
-    repeats: int = 3
+    repeats: Annotated[int, *within(1, 1000)] = 3
     """Timed runs of each candidate; three times as many of surfaces."""
 
 
@@ -133,4 +135,4 @@ def numpy_walk(heights: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarra
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    command_line.run(main, Options, __doc__)

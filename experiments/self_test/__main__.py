@@ -12,26 +12,37 @@ import sys
 from typing import Annotated
 
 import tyro
+from tqdm.auto import tqdm
 
-from experiments.command_line import UNUSABLE, interruptibly
+from experiments import command_line
+from experiments.options import UINT32, Checked, within
 from experiments.self_test import displacements, heavy_tails, shapes
 from experiments.self_test.laboratory import STEPS, Laboratory
+from sgd_diffusion.errors import InputError
 
 FAILED = 1  # exit code
+MAX_NUMBERS = 100_000  # paths times coordinates, of which each takes 8 kB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Checked):
     """Options of the self-test."""
 
-    seed: int = 0
+    seed: Annotated[int, *within(0, UINT32)] = 0
     """Chooses all random numbers."""
-    num_paths: int = 12
+    num_paths: Annotated[int, *within(3, 200, "whose scatter is the error")] = 12
     """Independent paths of each process."""
-    dim: int = 300
+    dim: Annotated[int, *within(50, 10_000, "for truths of many dimensions")] = 300
     """Coordinates of a path."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Five paths of 100 coordinates."""
+
+    def check(self) -> None:
+        """Refuse what the memory does not hold too."""
+        super().check()
+        if self.num_paths * self.dim > MAX_NUMBERS:
+            raise InputError(f"--num-paths is {self.num_paths} and --dim {self.dim}; expected at most {MAX_NUMBERS} for their "
+                             "product, which is held in memory: take less of one")
 
 
 GROUPS = (displacements.exponent_checks, displacements.ensemble_checks, displacements.local_checks, displacements.step_checks,
@@ -44,12 +55,14 @@ def self_test(options: Options) -> bool:
     print(f"{lab.num_paths} paths of {STEPS} steps in {lab.dim} dimensions for each process")
     print(f"{'estimator':32s}{'process':34s}{'truth':>10s}{'estimate':>20s}{'allowance':>11s}")
     results = []
-    for group in GROUPS:
-        for result in group(lab):
-            results.append(result)
-            estimate = f"{result.estimate:.4g} ± {result.error:.2g}"
-            print(f"{result.estimator:32s}{result.process:34s}{result.truth:10.4g}{estimate:>20s}{result.allowance:11.2g}"
-                  f"  {'pass' if result.passed else 'FAIL'}", flush=True)
+    with tqdm(GROUPS, unit=" groups", leave=False, dynamic_ncols=True) as groups:
+        for group in groups:
+            groups.set_description(group.__name__.replace("_", " "))
+            for result in group(lab):
+                results.append(result)
+                estimate = f"{result.estimate:.4g} ± {result.error:.2g}"
+                tqdm.write(f"{result.estimator:32s}{result.process:34s}{result.truth:10.4g}{estimate:>20s}"
+                           f"{result.allowance:11.2g}  {'pass' if result.passed else 'FAIL'}", file=sys.stdout)
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} of {len(results)} passed")
     return failed == 0
@@ -57,13 +70,8 @@ def self_test(options: Options) -> bool:
 
 def main() -> None:
     """Run from the command line; exit code 1 if a check fails."""
-    options = tyro.cli(Options, prog="python -m experiments.self_test", description=__doc__)
-    if options.num_paths < 2 or options.dim < 1:
-        print(f"error: num_paths is {options.num_paths} and dim {options.dim}; expected at least 2 paths, whose scatter is "
-              "the error, and 1 coordinate", file=sys.stderr)
-        sys.exit(UNUSABLE)
     passed = []
-    interruptibly(lambda: passed.append(self_test(options)))
+    command_line.run(lambda options: passed.append(self_test(options)), Options, __doc__)
     sys.exit(0 if passed[0] else FAILED)
 
 

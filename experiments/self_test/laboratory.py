@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from sgd_diffusion.analysis import displacement, scaling
-from sgd_diffusion.dynamics.window import step_gram
+from sgd_diffusion.analysis.gram import step_gram
 
 STEPS = 1000
 LAGS = np.unique(np.rint(np.geomspace(1, STEPS, 80)).astype(int))

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.self_test.laboratory import STEPS, Check, Laboratory, check, each, exponents
 from sgd_diffusion.analysis import displacement, pairs, paths, processes, roughness
-from sgd_diffusion.dynamics.window import step_gram
+from sgd_diffusion.analysis.gram import step_gram
 
 
 def shape_checks(lab: Laboratory) -> Iterator[Check]:

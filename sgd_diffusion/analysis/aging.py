@@ -7,12 +7,14 @@ along a training run, averaged over members.
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import legendre
 from scipy import optimize
 
 from sgd_diffusion.analysis.gram import checked_lags, one_path, upper_squared_displacements
+from sgd_diffusion.analysis.guarded import where_known
+from sgd_diffusion.arrays import host_array, integer_array
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["AgingFit", "fit_aging", "two_time_displacements"]
@@ -24,6 +26,7 @@ SEARCHED = np.linspace(-1.0, 2.0, 31)  # ageing exponents
 ROUNDING = 1e-9  # smaller residuals of ln Delta are rounding
 
 
+@shown_briefly
 class AgingFit(NamedTuple):
     """Collapse Delta = t_w^a F(lag / t_w^mu); (...) are the leading axes of the displacements."""
 
@@ -61,14 +64,10 @@ def two_time_displacements(step_gram, waiting_times, lags):
     """
     with one_path(step_gram) as gram:
         steps = len(gram)
-        start, lags = np.asarray(waiting_times), checked_lags(lags, steps)
-        if not np.issubdtype(start.dtype, np.integer) or start.ndim != 1 or np.any((start < 0) | (start >= steps)):
-            raise InputError(
-                f"waiting_times is {start}; expected a one-dimensional array of integers in 0..{steps - 1}"
-            )
+        start, lags = integer_array("waiting_times", waiting_times, 0, steps - 1), checked_lags(lags, steps)
         end = start[:, None] + lags
         inside = upper_squared_displacements(gram)[start[:, None], np.minimum(end, steps)]
-        return jnp.where(end <= steps, inside, jnp.nan)
+        return where_known(end <= steps, inside)
 
 
 def fit_aging(waiting_times, lags, displacements):
@@ -106,7 +105,7 @@ def fit_aging(waiting_times, lags, displacements):
     """
     log_times = _log_axis("waiting_times", waiting_times, MIN_WAITING_TIMES)
     log_lags = _log_axis("lags", lags, MIN_LAGS)
-    displacements = np.asarray(displacements, dtype=np.float64)
+    displacements = host_array("displacements", displacements)
     shape = (len(log_times), len(log_lags))
     if displacements.shape[-2:] != shape:
         raise InputError(f"displacements has shape {displacements.shape}; expected (..., {shape[0]}, {shape[1]}), "
@@ -175,7 +174,7 @@ def _successive_overlap(log_times, log_lags):
 
 def _log_axis(name, axis, fewest):
     """Natural logarithms of a checked axis."""
-    axis = np.asarray(axis, dtype=np.float64)
+    axis = host_array(name, axis)
     if axis.ndim != 1 or len(axis) < fewest or not (np.all(np.diff(axis) > 0) and 0 < axis[0] and axis[-1] < np.inf):
         raise InputError(f"{name} is {axis}; expected at least {fewest} increasing, positive, finite numbers")
     return np.log(axis)

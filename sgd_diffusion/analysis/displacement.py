@@ -20,8 +20,6 @@ All functions of a Gram matrix take one path; map ensembles with ``jax.vmap``. A
 matrix with NaN (a member that diverged) gives NaN.
 """
 
-import numbers
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -34,8 +32,10 @@ from sgd_diffusion.analysis.gram import (
     one_path,
     upper_squared_displacements,
 )
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.analysis.guarded import power, ratio, where_known
+from sgd_diffusion.arrays import integer, own_precision
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.memory import check_memory
 
 __all__ = [
     "displacement_from_start",
@@ -121,8 +121,9 @@ def effective_pairs(steps, lags=None):
     >>> effective_pairs(1000, [1, 10, 100, 1000]).round(2).tolist()
     [1000.0, 148.28, 13.9, 1.0]
     """
-    if not isinstance(steps, numbers.Integral) or steps < 1:
-        raise InputError(f"steps is {steps}; expected a positive integer, the number of steps of the path")
+    steps = integer("steps", steps, 1, what="steps of the path")
+    if lags is None:
+        check_memory(8 * 8 * steps, f"A number for each of {steps} lags", "choose lags")
     n = (np.arange(1, steps + 1) if lags is None else checked_lags(lags, steps)).astype(np.float64)
     pairs = steps + 1 - n
     some_disjoint = (4 * n**2 * pairs + 2 * pairs + n - n**3) / (6 * n * pairs**2)
@@ -170,7 +171,7 @@ def step_autocorrelation(step_gram):
     """
     with one_path(step_gram) as gram:
         covariance = diagonal_means(jnp.triu(gram))
-        return covariance / covariance[0]
+        return ratio(covariance, covariance[0])
 
 
 def step_angles(step_gram, separation=1):
@@ -197,10 +198,10 @@ def step_angles(step_gram, separation=1):
     """
     with one_path(step_gram) as gram:
         apart = checked_integer("separation", separation, 1, len(gram) - 1, len(gram))
-        lengths = jnp.sqrt(jnp.diagonal(gram))
+        lengths = power(jnp.diagonal(gram), 0.5)
         products = lengths[:-apart] * lengths[apart:]
-        cosines = jnp.where(products > 0, jnp.diagonal(gram, apart) / products, jnp.nan)
-        return jnp.arccos(jnp.clip(cosines, -1, 1))
+        cosines = jnp.diagonal(gram, apart) / jnp.where(products > 0, products, 1)
+        return where_known(products > 0, jnp.arccos(jnp.clip(cosines, -1, 1)))
 
 
 def ergodicity_breaking(msds, *, axis=0):
@@ -216,11 +217,18 @@ def ergodicity_breaking(msds, *, axis=0):
 
     Returns:
         ``msds``'s shape without ``axis``; NaN where fewer than two paths are left or none has moved.
+
+    Raises:
+        InputError: the TAMSDs are no array of real numbers with such an axis.
     """
     with own_precision("msds", msds) as msds:
+        if msds.ndim == 0:
+            raise InputError("msds has shape (); expected (..., N, ..., L), the TAMSDs of N paths")
+        axis = integer("axis", axis, -msds.ndim, msds.ndim - 1)
         present = ~jnp.isnan(msds)
-        count = present.sum(axis=axis, keepdims=True)
-        mean = jnp.where(present, msds, 0).sum(axis=axis, keepdims=True) / count
-        deviation = jnp.where(present, msds / mean - 1, 0)
-        breaking = (deviation**2).sum(axis=axis) / count.squeeze(axis)
-        return jnp.where(count.squeeze(axis) > 1, breaking, jnp.nan)
+        msds = jnp.where(present, msds, 0)
+        count = present.sum(axis=axis, keepdims=True).astype(msds.dtype)
+        mean = msds.sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
+        deviation = jnp.where(present, msds / jnp.where(mean == 0, 1, mean) - 1, 0)
+        breaking = (deviation**2).sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
+        return where_known(((count > 1) & (mean != 0)).squeeze(axis), breaking.squeeze(axis))

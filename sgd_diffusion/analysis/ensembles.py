@@ -4,9 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sgd_diffusion.arrays import host_array, integer
+from sgd_diffusion.display import shown_briefly
+from sgd_diffusion.errors import InputError
+
 __all__ = ["EnsembleAverage", "ensemble_average"]
 
 
+@shown_briefly
 class EnsembleAverage(NamedTuple):
     """Mean over members and what is known about it; every array has the shape of the values without their axis."""
 
@@ -29,11 +34,17 @@ def ensemble_average(values, *, axis=0):
     Returns:
         :class:`EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer than two are.
 
+    Raises:
+        InputError: the values are no array of real numbers with such an axis.
+
     >>> average = ensemble_average([1.0, 3.0, float("nan")])
     >>> float(average.mean), float(average.standard_error), int(average.count)
     (2.0, 1.0, 2)
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = host_array("values", values)
+    if values.ndim == 0:
+        raise InputError("values has shape (); expected (..., N, ...), N members along an axis")
+    axis = integer("axis", axis, -values.ndim, values.ndim - 1)
     present = np.isfinite(values)
     count = present.sum(axis=axis)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -6,17 +6,16 @@ Shared by the modules that estimate a number or fit a law; users meet :class:`Es
 import contextlib
 import enum
 import math
-import numbers
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.arrays import integer, own_precision, real_array
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
-__all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "one_sample", "sample_of", "spread_status"]
+__all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "numbered", "one_sample", "sample_of", "spread_status"]
 
 MIN_POINTS = 20  # the standard deviation of 20 is itself known to 16 percent; no tail is seen in fewer
 
@@ -33,6 +32,7 @@ class Status(enum.IntEnum):
     NOT_CONVERGED = 6  # numbers where a search has ended before its maximum
 
 
+@shown_briefly
 class Estimate(NamedTuple):
     """One number for each sample; every array has the leading shape (...) of the samples."""
 
@@ -44,8 +44,12 @@ class Estimate(NamedTuple):
 
 @contextlib.contextmanager
 def sample_of(name, values, axis=-1):
-    """Samples (..., n) with n >= 20 as a JAX array in their own precision, with ``axis`` moved to the end."""
-    with own_precision(name, values) as values:
+    """Samples (..., n) with n >= 20 as a JAX array in their own precision, with ``axis`` moved to the end.
+
+    NaN is an answer of estimators, and no reason to stop where JAX is told to debug them.
+    """
+    with own_precision(name, values) as values, jax.debug_nans(False):
+        axis = integer("axis", axis)
         if not -values.ndim <= axis < values.ndim or values.shape[axis] < MIN_POINTS:
             raise InputError(
                 f"{name} has shape {values.shape}; expected at least {MIN_POINTS} values along axis {axis}: "
@@ -56,7 +60,7 @@ def sample_of(name, values, axis=-1):
 
 def one_sample(x):
     """One sample (n,) with n >= 20 in float64, for laws that are fitted to it; to be called with 64-bit mode on."""
-    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    x = real_array("x", x)
     if x.ndim != 1 or x.size < MIN_POINTS:
         raise InputError(f"x has shape {x.shape}; expected (n,) with n >= {MIN_POINTS} samples; use jax.vmap for several")
     return jnp.asarray(x, jnp.float64)
@@ -76,10 +80,15 @@ def spread_status(ordered):
 def in_blocks(values, block_size):
     """Consecutive blocks (..., K, m) of (..., n), of the integer part of sqrt(n) when None; the rest is left out."""
     n = values.shape[-1]
-    size = math.isqrt(n) if block_size is None else block_size
-    if not isinstance(size, numbers.Integral) or not 2 <= size <= n // 2:
-        raise InputError(f"block_size is {size}; expected an integer in 2..{n // 2}, at least two blocks of the {n} values")
+    size = math.isqrt(n) if block_size is None else integer(
+        "block_size", block_size, 2, n // 2, what=f"at least two blocks of the {n} values")
     return values[..., : n // size * size].reshape(*values.shape[:-1], n // size, size)
+
+
+def numbered(values):
+    """1, 2, ..., n along the last axis of values (..., n), in their type and with as many axes."""
+    n = values.shape[-1]
+    return jnp.arange(1, n + 1, dtype=values.dtype).reshape((1,) * (values.ndim - 1) + (n,))
 
 
 def flagged(value, error, num_points, *reasons):

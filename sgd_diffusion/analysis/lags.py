@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.arrays import integer
 
-__all__ = ["MIN_WINDOW", "STANDARD_STRIDE", "standard_lags", "standard_ranges"]
+__all__ = ["MAX_WINDOW", "MIN_WINDOW", "STANDARD_STRIDE", "standard_lags", "standard_ranges"]
 
 MIN_WINDOW = 10  # fewer steps have no two ranges of lags
+MAX_WINDOW = 10**9
 STANDARD_STRIDE = 8  # between standard_lags for local exponents: a third of a decade
 
 
@@ -18,13 +19,12 @@ def standard_ranges(window_length):
     shares of T as T = 1000 does, (T/100, T/10) and (T/10, T/2), with at least three lags in each.
 
     Raises:
-        InputError: T < 10.
+        InputError: T is not an integer of at least 10.
 
     >>> standard_ranges(1000)
     {'short': (10, 100), 'long': (100, 500)}
     """
-    if window_length < MIN_WINDOW:
-        raise InputError(f"window_length is {window_length}; expected at least 10 steps for two ranges of lags")
+    window_length = integer("window_length", window_length, MIN_WINDOW, MAX_WINDOW, what="steps for two ranges of lags")
     middle = min(100, max(3, window_length // 10))
     return {"short": (max(1, middle // 10), middle), "long": (middle, window_length // 2)}
 
@@ -40,13 +40,12 @@ def standard_lags(window_length):
         (L,) increasing integers in 1..T.
 
     Raises:
-        InputError: T < 10.
+        InputError: T is not an integer of at least 10.
 
     >>> standard_lags(60).tolist()
     [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 34, 38, 42, 46, 50, 54, 60]
     """
-    if window_length < MIN_WINDOW:
-        raise InputError(f"window_length is {window_length}; expected at least 10 steps for power laws in the lag")
+    window_length = integer("window_length", window_length, MIN_WINDOW, MAX_WINDOW, what="steps for power laws in the lag")
     step = 2 if window_length >= 60 else 1
     longest = window_length // step
     targets = np.geomspace(1, longest, int(24 * np.log10(longest)) + 2)

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.arrays import host_array, integer, number
 from sgd_diffusion.errors import InputError
 
 __all__ = ["Line", "Moments", "log_replicates", "logarithms", "points_in_range", "replicate_error", "thinned"]
 
+MAX_POINTS = 10**6  # of a fit
 MIN_REPLICATES = 10  # the standard deviation of ten is itself known to 24 percent
 
 
@@ -67,18 +69,18 @@ class Moments(NamedTuple):
 
 
 def logarithms(x_name, x, y_name, y):
-    """Natural logarithms of a checked axis and its curves, NaN where a curve is not positive and finite."""
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    """A checked axis, its natural logarithms and those of its curves, NaN where a curve is not positive and finite."""
+    x, y = host_array(x_name, x), host_array(y_name, y)
     if x.ndim != 1 or len(x) == 0 or not (np.all(np.diff(x) > 0) and 0 < x[0] and x[-1] < np.inf):
         raise InputError(f"{x_name} has shape {x.shape}; expected (L,) increasing, positive, finite numbers")
     if y.shape[-1:] != x.shape:
         raise InputError(f"{y_name} has shape {y.shape}; expected (..., {len(x)}), one value for each of {x_name}")
-    return np.log(x), _log_positive(y)
+    return x, np.log(x), _log_positive(y)
 
 
 def log_replicates(replicates, curves, at_least=1):
     """Natural logarithms of replicates (..., B, L) of curves (..., L), NaN where one is not positive and finite."""
-    replicates = np.asarray(replicates, dtype=np.float64)
+    replicates = host_array("replicates", replicates)
     shapes = replicates.shape[:-2] + replicates.shape[-1:], replicates.shape[-2:-1]
     if replicates.ndim < 2 or shapes[0] != curves.shape or shapes[1][0] < at_least:
         expected = ", ".join(str(size) for size in (*curves.shape[:-1], "B", curves.shape[-1]))
@@ -90,8 +92,8 @@ def log_replicates(replicates, curves, at_least=1):
 
 def points_in_range(x, x_min, x_max, num_points, at_least):
     """Indices of ``num_points`` log-spaced ones of the points in [x_min, x_max]; None is the end of ``x``."""
-    x = np.asarray(x, dtype=np.float64)
-    low, high = x[0] if x_min is None else x_min, x[-1] if x_max is None else x_max
+    low, high = x[0] if x_min is None else number("x_min", x_min), x[-1] if x_max is None else number("x_max", x_max)
+    num_points = integer("num_points", num_points, at_least, MAX_POINTS)
     inside = np.flatnonzero((x >= low) & (x <= high))
     points = inside[thinned(np.log(x[inside]), num_points)] if len(inside) else inside
     if len(points) < at_least:

@@ -22,8 +22,10 @@ from sgd_diffusion.analysis.gram import (
     one_path,
     upper_squared_displacements,
 )
+from sgd_diffusion.analysis.guarded import power, where_known
 from sgd_diffusion.analysis.scaling import fit_power_law
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.arrays import host_array, own_precision
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 
+@shown_briefly
 class MomentScalingSpectrum(NamedTuple):
     """Exponents of <|Delta|^q> ~ lag^(q nu(q)), and how straight they lie; (...) are the leading axes of the moments."""
 
@@ -46,6 +49,7 @@ class MomentScalingSpectrum(NamedTuple):
     deviation: np.ndarray  # (...), root mean square of q nu(q) about that line
 
 
+@shown_briefly
 class DisplacementDistribution(NamedTuple):
     """Densities of scaled displacements."""
 
@@ -78,7 +82,7 @@ def displacement_moments(step_gram, orders, lags=None):
     orders = _checked_orders(orders)
     with one_path(step_gram) as gram:
         upper = upper_squared_displacements(gram)
-        moments = jnp.stack([diagonal_means(upper ** (order / 2))[1:] for order in orders.tolist()])
+        moments = jnp.stack([diagonal_means(power(upper, order / 2))[1:] for order in orders.tolist()])
         return moments if lags is None else moments[:, checked_lags(lags, len(gram)) - 1]
 
 
@@ -109,7 +113,7 @@ def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
     >>> spectrum.exponents.round(6).tolist(), float(spectrum.nu.round(6))
     ([1.0, 2.0], 1.0)
     """
-    orders, moments = _checked_orders(orders), np.asarray(moments, dtype=np.float64)
+    orders, moments = _checked_orders(orders), host_array("moments", moments)
     if moments.shape[-2:-1] != orders.shape:
         raise InputError(f"moments has shape {moments.shape}; expected (..., {len(orders)}, L), a curve for each order")
     fits = fit_power_law(lags, moments, x_min=x_min, x_max=x_max)
@@ -145,11 +149,13 @@ def non_gaussian_parameter(positions, lags):
     with _one_path_along(positions) as positions:
         steps = len(positions) - 1
         end = np.arange(steps + 1) + checked_lags(lags, steps)[:, None]
-        displacements = positions[np.minimum(end, steps)] - positions  # (L, T+1, K), T+1-lag of them on the path
+        displacements = positions[np.minimum(end, steps)] - positions[None]  # (L, T+1, K), T+1-lag of them on the path
         displacements = jnp.where((end <= steps)[:, :, None], displacements, 0)
-        scaled = displacements / jnp.abs(displacements).max(axis=1, keepdims=True)  # else float32 may lose the powers
+        scaled = displacements / _largest(displacements, axis=1)
+        squares, moved = jnp.sum(scaled**2, axis=1), jnp.any(displacements != 0, axis=1)
         pairs = jnp.asarray((end <= steps).sum(axis=1)[:, None], positions.dtype)
-        return pairs * jnp.sum(scaled**4, axis=1) / (3 * jnp.sum(scaled**2, axis=1) ** 2) - 1
+        kurtosis = pairs * jnp.sum(scaled**4, axis=1) / jnp.where(moved, squares, 1) ** 2
+        return where_known(moved, kurtosis / 3 - 1)
 
 
 def displacement_distribution(positions, lag, *, bins):
@@ -176,7 +182,7 @@ def displacement_distribution(positions, lag, *, bins):
     >>> displacement_distribution([[0.0], [1.0], [0.0]], 1, bins=[-2, 0, 2]).density.tolist()   # one step each way
     [[0.25, 0.25]]
     """
-    edges = np.asarray(bins, dtype=np.float64)
+    edges = host_array("bins", bins)
     if edges.ndim != 1 or len(edges) < 2 or not np.all((np.diff(edges) > 0) & (np.diff(edges) < np.inf)):
         raise InputError(f"bins is {bins}; expected (B+1,) increasing, finite edges of B >= 1 bins, in standard deviations")
     with _one_path_along(positions) as positions:
@@ -184,13 +190,12 @@ def displacement_distribution(positions, lag, *, bins):
         lag = checked_integer("lag", lag, 1, steps, steps)
         edges = jnp.asarray(edges, positions.dtype)
         displacements = positions[lag:] - positions[:-lag]
-        largest = jnp.abs(displacements).max(axis=0)
-        scaled = displacements / largest  # else float32 may lose the squares
-        spread = jnp.sqrt(jnp.mean(scaled**2, axis=0))  # NaN for a coordinate with NaN, or one that never moves
-        scaled /= spread
-        shares = jnp.mean(scaled[:, :, None] < edges, axis=0, dtype=scaled.dtype)
-        density = jnp.diff(shares) / jnp.diff(edges)
-        return DisplacementDistribution(edges, jnp.where(spread[:, None] > 0, density, jnp.nan))
+        scaled = displacements / _largest(displacements, axis=0)
+        spread = jnp.sqrt(jnp.mean(scaled**2, axis=0))  # NaN for a coordinate with NaN
+        scaled = scaled / jnp.where(spread == 0, 1, spread)[None]
+        shares = jnp.mean(scaled[:, :, None] < edges[None, None], axis=0, dtype=scaled.dtype)
+        density = jnp.diff(shares) / jnp.diff(edges)[None]
+        return DisplacementDistribution(edges, where_known(spread[:, None] > 0, density))
 
 
 @contextlib.contextmanager
@@ -205,8 +210,14 @@ def _one_path_along(positions):
         yield positions
 
 
+def _largest(displacements, axis):
+    """Largest displacement, 1 where there is none: in its units float32 does not lose the powers of displacements."""
+    largest = jax.lax.stop_gradient(jnp.abs(displacements).max(axis=axis, keepdims=True))
+    return jnp.where(largest == 0, 1, largest)
+
+
 def _checked_orders(orders):
-    values = np.asarray(orders, dtype=np.float64)
+    values = host_array("orders", orders)
     if values.ndim != 1 or len(values) == 0 or not np.all((values > 0) & (values < np.inf)):
         raise InputError(f"orders is {orders}; expected (Q,) positive, finite numbers")
     return values

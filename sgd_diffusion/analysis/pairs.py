@@ -7,7 +7,7 @@ curve follow by weighting stretches of the window at random, and whatever is fit
 replicates too.
 """
 
-import numbers
+import contextlib
 from typing import NamedTuple
 
 import jax
@@ -15,14 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion.analysis.gram import by_start_and_lag, checked_lags, one_path, upper_squared_displacements
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.analysis.guarded import ratio, where_known
+from sgd_diffusion.arrays import host_array, integer, own_precision, real_array
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["PairAverages", "average", "block_bootstrap", "block_weights", "by_lag", "in_bins"]
 
 NUM_BLOCKS = 10
 
+INDICES = 2**31  # that 32 bits tell apart, in and out of 64-bit mode
 
+
+@shown_briefly
 class PairAverages(NamedTuple):
     """Sums over pairs of points of a path of n points, by starting point and bin."""
 
@@ -66,18 +71,24 @@ def in_bins(keys, values, bins):
         count, and neither do those with key 0, two identical points. If all keys are alike, the last bin has all pairs.
 
     Raises:
-        InputError: ``bins`` is neither.
+        InputError: ``keys`` is not a square matrix of real numbers; ``values`` has another shape; ``bins`` is neither.
     """
     with own_precision("keys", keys) as keys:
+        values = jnp.asarray(real_array("values", values), keys.dtype)
+        if keys.ndim != 2 or keys.shape[0] != keys.shape[1] or keys.size == 0:
+            raise InputError(f"keys has shape {keys.shape}; expected (n, n) for the pairs of n >= 1 points")
+        if values.shape != keys.shape:
+            raise InputError(f"values has shape {values.shape}; expected {keys.shape}, that of keys")
         upper = jnp.triu(jnp.ones(keys.shape, bool), 1)
         lost = jnp.any(upper & jnp.isnan(keys))
-        keys, values = jnp.where(upper, keys, 0), jnp.asarray(values, keys.dtype)
+        keys = jnp.where(upper, keys, 0)
         edges = _edges(keys, bins)
         count, points = len(edges) - 1, len(keys)
         place = jnp.where(keys == edges[-1], count - 1, jnp.searchsorted(edges, keys, side="right") - 1)
         inside = (keys > 0) & (place >= 0) & (place < count)
         # One column more than there are bins takes the pairs that do not count.
-        segments = jnp.arange(points)[:, None] * (count + 1) + jnp.where(inside, place, count)
+        place = jnp.where(inside, place, count).astype(jnp.int32)
+        segments = jnp.arange(points, dtype=jnp.int32)[:, None] * (count + 1) + place
 
         def sums_of(quantity):
             quantity = jnp.where(inside, quantity, 0).ravel()
@@ -85,18 +96,22 @@ def in_bins(keys, values, bins):
             return sums.reshape(points, count + 1)[:, :count]
 
         counts = sums_of(jnp.ones_like(keys))
-        x = jnp.exp(sums_of(jnp.log(jnp.where(inside, keys, 1))).sum(axis=0) / counts.sum(axis=0))
-        return PairAverages(*(jnp.where(lost, jnp.nan, array) for array in (x, sums_of(values), counts)))
+        total = counts.sum(axis=0)
+        x = jnp.exp(sums_of(jnp.log(jnp.where(inside, keys, 1))).sum(axis=0) / jnp.maximum(total, 1))
+        return PairAverages(*(where_known(known, array) for known, array in (
+            (~lost & (total > 0), x), (~lost, sums_of(values)), (~lost, counts))))
 
 
 def _edges(keys, bins):
     """Edges of bins (K+1,), given or at equal ratios from the smallest positive key to the largest."""
-    if isinstance(bins, numbers.Integral) and bins >= 1:
-        smallest, largest = jnp.where(keys > 0, keys, jnp.inf).min(), keys.max()
-        share = np.arange(bins + 1) / bins
-        edges = jnp.exp((1 - share) * jnp.log(smallest) + share * jnp.log(largest)).astype(keys.dtype)
+    edges = host_array("bins", bins)
+    if edges.ndim == 0:
+        count = integer("bins", bins, 1, INDICES // len(keys) - 1, what="or (K+1,) edges of K bins")
+        there = jnp.any(keys > 0)
+        smallest, largest = jnp.where(there, jnp.where(keys > 0, keys, jnp.inf).min(), 1), jnp.where(there, keys.max(), 1)
+        share = jnp.asarray(np.arange(count + 1) / count, keys.dtype)
+        edges = jnp.exp((1 - share) * jnp.log(smallest) + share * jnp.log(largest))
         return edges.at[0].set(smallest).at[-1].set(largest)  # exactly: these keys are to be inside
-    edges = np.asarray(bins, dtype=np.float64)
     if edges.ndim != 1 or len(edges) < 2 or not (edges[0] > 0 and np.all(np.diff(edges) > 0) and edges[-1] < np.inf):
         raise InputError(f"bins is {bins}; expected (K+1,) increasing, positive, finite edges of K >= 1 bins, or K itself")
     return jnp.asarray(edges, keys.dtype)
@@ -104,8 +119,18 @@ def _edges(keys, bins):
 
 def average(pairs):
     """The curve: mean over all pairs of a bin, (K,), NaN where a bin is empty."""
-    with own_precision("pairs", pairs.sums) as sums:
-        return sums.sum(axis=0) / pairs.counts.sum(axis=0)
+    with _sums_and_counts(pairs) as (sums, counts):
+        return ratio(sums.sum(axis=0), counts.sum(axis=0))
+
+
+@contextlib.contextmanager
+def _sums_and_counts(pairs):
+    """Sums (n, K) and counts of pairs, in the precision of the sums."""
+    with own_precision("pairs.sums", pairs.sums) as sums:
+        counts = jnp.asarray(real_array("pairs.counts", pairs.counts), sums.dtype)
+        if sums.ndim != 2 or len(sums) == 0 or counts.shape != sums.shape:
+            raise InputError(f"pairs has sums {sums.shape} and counts {counts.shape}; expected (n, K) both, of n >= 1 points")
+        yield sums, counts
 
 
 def block_weights(key, points, *, num_resamples, num_blocks=NUM_BLOCKS):
@@ -113,11 +138,11 @@ def block_weights(key, points, *, num_resamples, num_blocks=NUM_BLOCKS):
 
     Single precision throughout: the same blocks and weights for every curve, in and out of 64-bit mode.
     """
-    if not 3 <= num_blocks <= points:
-        raise InputError(f"num_blocks is {num_blocks}; expected 3..{points}, at most the {points} points of the path")
+    num_blocks = integer("num_blocks", num_blocks, 3, points, what=f"for the {points} points of the path")
+    num_resamples = integer("num_resamples", num_resamples, 1, INDICES // points)
     offset_key, weight_key = jax.random.split(key)
     offsets = jax.random.randint(offset_key, (num_resamples, 1), 0, points, jnp.int32)
-    blocks = (jnp.arange(points, dtype=jnp.int32) + offsets) % points * num_blocks // points
+    blocks = (jnp.arange(points, dtype=jnp.int32)[None] + offsets) % points * num_blocks // points
     shape = (num_blocks - 2) / num_blocks
     return jnp.take_along_axis(jax.random.gamma(weight_key, shape, (num_resamples, num_blocks), jnp.float32), blocks, axis=1)
 
@@ -138,19 +163,19 @@ def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
     Args:
         key: PRNG key.
         pairs: :class:`PairAverages`.
-        num_resamples: replicates B.
+        num_resamples: replicates B, at least 1.
         num_blocks: blocks of a window, at least 3.
 
     Returns:
         (B, K) replicates of the curve; NaN where a bin is empty.
 
     Raises:
-        InputError: fewer than 3 blocks, or fewer points than blocks.
+        InputError: fewer than 3 blocks, fewer points than blocks, or no replicates.
     """
-    weights = block_weights(key, len(pairs.sums), num_resamples=num_resamples, num_blocks=num_blocks)
-    with own_precision("pairs", pairs.sums) as sums:
+    with _sums_and_counts(pairs) as (sums, counts):
+        weights = block_weights(key, len(sums), num_resamples=num_resamples, num_blocks=num_blocks)
 
         def weighted(array):
             return jax.lax.dot(weights.astype(sums.dtype), array, precision=jax.lax.Precision.HIGHEST)
 
-        return weighted(sums) / weighted(pairs.counts)
+        return ratio(weighted(sums), weighted(counts))

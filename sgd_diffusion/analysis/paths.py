@@ -22,9 +22,12 @@ from sgd_diffusion.analysis.gram import (
     one_path,
     upper_squared_displacements,
 )
-from sgd_diffusion.analysis.pairs import PairAverages, average, block_bootstrap, by_lag, in_bins
+from sgd_diffusion.analysis.guarded import power, ratio, where_known
+from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag, in_bins
 from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.arrays import host_array, integer, integer_array, own_precision, real_array
+from sgd_diffusion.display import shown_briefly
+from sgd_diffusion.errors import InputError
 
 __all__ = [
     "ExcursionSlope",
@@ -46,6 +49,7 @@ __all__ = [
 DISCRETENESS = 0.1  # what chi of Brownian motion in two dimensions is above 1, see self_affinity
 
 
+@shown_briefly
 class PathDimension(NamedTuple):
     """Dimension D_f in squared end-to-end distance ~ contour length^(2/D_f): 1 straight, 2 for Brownian motion."""
 
@@ -64,6 +68,7 @@ class PathDimension(NamedTuple):
     error_source: str  # as in fit_power_law
 
 
+@shown_briefly
 class Excursions(NamedTuple):
     """Fragments of one length, by the point at which they start."""
 
@@ -71,6 +76,7 @@ class Excursions(NamedTuple):
     squared_excursion: jax.Array  # (T+1-length,), largest squared distance of a point from the line through the ends
 
 
+@shown_briefly
 class ExcursionsByLength(NamedTuple):
     """Fragments of several lengths, ready to be averaged and resampled."""
 
@@ -78,6 +84,7 @@ class ExcursionsByLength(NamedTuple):
     squared_excursion: PairAverages
 
 
+@shown_briefly
 class ExcursionSlope(NamedTuple):
     """How ln squared excursion goes with ln squared end-to-end distance among fragments of one length."""
 
@@ -85,6 +92,7 @@ class ExcursionSlope(NamedTuple):
     slope_error: jax.Array  # () standard error, from resampling the window
 
 
+@shown_briefly
 class SelfAffinity(NamedTuple):
     """Whether width and length of fragments grow alike; (...) are the leading axes of the curves."""
 
@@ -93,6 +101,7 @@ class SelfAffinity(NamedTuple):
     verdict: np.ndarray  # (...), "self-similar", "self-affine" or "undecided"
 
 
+@shown_briefly
 class PrincipalComponents(NamedTuple):
     """Principal components of the points of a path, largest variance first."""
 
@@ -119,7 +128,7 @@ def contour_length(step_gram):
     [0.0, 3.0, 7.0]
     """
     with one_path(step_gram) as gram:
-        return jnp.pad(jnp.cumsum(jnp.sqrt(non_negative(jnp.diagonal(gram)))), (1, 0))
+        return jnp.pad(jnp.cumsum(power(non_negative(jnp.diagonal(gram)), 0.5)), (1, 0))
 
 
 def end_to_end(step_gram, *, bins, published_contour=False):
@@ -148,7 +157,7 @@ def end_to_end(step_gram, *, bins, published_contour=False):
     with one_path(step_gram) as gram:
         length = contour_length(gram)
         start = jnp.pad(length[:-1], (1, 0)) if published_contour else length
-        return in_bins(length - start[:, None], upper_squared_displacements(gram), bins)
+        return in_bins(length[None] - start[:, None], upper_squared_displacements(gram), bins)
 
 
 def path_dimension(contour, squared_end_to_end, *, x_min=None, x_max=None, replicates=None):
@@ -179,13 +188,19 @@ def path_dimension(contour, squared_end_to_end, *, x_min=None, x_max=None, repli
     Raises:
         InputError: shapes that do not fit, or fewer than 10 bins with fragments in the range.
     """
-    contour, squared_end_to_end = (np.asarray(values, dtype=np.float64) for values in (contour, squared_end_to_end))
+    contour, squared_end_to_end = host_array("contour", contour), host_array("squared_end_to_end", squared_end_to_end)
+    if contour.ndim != 1 or squared_end_to_end.shape != contour.shape:
+        raise InputError(f"contour and squared_end_to_end have shapes {contour.shape} and {squared_end_to_end.shape}; expected "
+                         "(K,), the bins of one path")
     filled = np.isfinite(contour)
     if not filled.any():
         return PathDimension(*np.full(11, np.nan), 0, "none")
     if replicates is not None:
-        replicates = np.asarray(replicates, dtype=np.float64)[..., filled]
-    curve = contour[filled], squared_end_to_end[..., filled]
+        replicates = host_array("replicates", replicates)
+        if replicates.shape[1:] != contour.shape:
+            raise InputError(f"replicates has shape {replicates.shape}; expected (B, {len(contour)}), B of the curve")
+        replicates = replicates[:, filled]
+    curve = contour[filled], squared_end_to_end[filled]
     single = fit_power_law(*curve, x_min=x_min, x_max=x_max, replicates=replicates)
     double = fit_crossover(*curve, x_min=x_min, x_max=x_max, replicates=replicates)
     return PathDimension(
@@ -238,17 +253,18 @@ def _squared_excursions(upper, length):
     All shapes are independent of the length, so that one compiled program serves many.
     """
     last = len(upper) - 1
-    start, offset = jnp.arange(last + 1)[:, None], jnp.arange(last + 1)
+    points = jnp.arange(last + 1, dtype=jnp.int32)
+    start, offset = points[:, None], points[None]
     end = start + length
     from_start = by_start_and_lag(upper)
     chord = jnp.take(from_start, length, axis=1)[:, None]
     from_end = upper[jnp.minimum(start + offset, last), jnp.minimum(end, last)]
     along = (from_start + chord - from_end) / 2
-    squared_heights = from_start - jnp.where(chord > 0, along**2 / chord, 0)
+    squared_heights = from_start - jnp.where(chord > 0, along**2 / jnp.where(chord > 0, chord, 1), 0)
     inside = (offset <= length) & (end <= last)
     highest = jnp.where(inside, squared_heights, 0).max(axis=1)
     # The chord is NaN if any step of the fragment is; compiled for CPU, max does not always pass NaN on.
-    return jnp.where(jnp.isnan(chord[:, 0]), jnp.nan, non_negative(highest))
+    return where_known(~jnp.isnan(chord[:, 0]), non_negative(highest))
 
 
 def excursions_by_length(step_gram, lengths):
@@ -267,10 +283,14 @@ def excursions_by_length(step_gram, lengths):
             1..T.
     """
     with one_path(step_gram) as gram:
-        lengths = [checked_integer("lengths", length, 1, len(gram), len(gram)) for length in np.ravel(lengths).tolist()]
+        lengths = integer_array("lengths", lengths, 1, len(gram))
         chords, upper = by_lag(gram, lengths), upper_squared_displacements(gram)
-        sums = jax.lax.map(lambda length: _squared_excursions(upper, length), jnp.asarray(lengths)).T
-        return ExcursionsByLength(chords, chords._replace(sums=sums))
+        _, sums = jax.lax.scan(_next_squared_excursions, upper, jnp.asarray(lengths, jnp.int32))
+        return ExcursionsByLength(chords, chords._replace(sums=sums.T))
+
+
+def _next_squared_excursions(upper, length):
+    return upper, _squared_excursions(upper, length)
 
 
 def excursion_slope(key, excursions, *, num_resamples=200):
@@ -285,26 +305,35 @@ def excursion_slope(key, excursions, *, num_resamples=200):
     Args:
         key: PRNG key.
         excursions: :class:`Excursions` of at least 10 fragments, from :func:`transverse_excursions`.
-        num_resamples: replicates for the error.
+        num_resamples: replicates for the error, at least 2.
 
     Returns:
         :class:`ExcursionSlope`; NaN if a fragment is closed or straight, and without meaning, as its error tells, where
         all are equally long.
 
     Raises:
-        InputError: fewer than 10 fragments.
+        InputError: fewer than 10 fragments, fields of the excursions that do not fit, or fewer than 2 replicates.
     """
+    num_resamples = integer("num_resamples", num_resamples, 2)
     with own_precision("squared_end_to_end", excursions.squared_end_to_end) as ends:
-        ends, heights = (jnp.log(squares) for squares in (ends, jnp.asarray(excursions.squared_excursion, ends.dtype)))
+        heights = jnp.asarray(real_array("squared_excursion", excursions.squared_excursion), ends.dtype)
+        if ends.ndim != 1 or heights.shape != ends.shape or len(ends) < NUM_BLOCKS:
+            raise InputError(f"squared_end_to_end and squared_excursion have shapes {ends.shape} and {heights.shape}; expected "
+                             f"(N,) both, of N >= {NUM_BLOCKS} fragments")
+        known = jnp.all((ends != 0) & (heights != 0))
+        ends, heights = (jnp.log(jnp.where(known, squares, 1)) for squares in (ends, heights))
         ends, heights = ends - ends.mean(), heights - heights.mean()
         moments = jnp.stack([ends, heights, ends**2, ends * heights], axis=1)
         pairs = PairAverages(None, moments, jnp.ones_like(moments))
 
         def slope(end, height, end_end, end_height):
-            return (end_height - end * height) / (end_end - end**2)
+            spread = end_end - end**2
+            return (end_height - end * height) / jnp.where(spread == 0, 1, spread), jnp.all(spread != 0)
 
-        replicates = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
-        return ExcursionSlope(slope(*average(pairs)), replicates.std(ddof=1))
+        found, differ = slope(*average(pairs))
+        replicates, all_differ = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
+        known = known & differ
+        return ExcursionSlope(where_known(known, found), where_known(known & all_differ, replicates.std(ddof=1)))
 
 
 def self_affinity(lengths, squared_end_to_end, squared_excursion, *, replicates):
@@ -334,12 +363,25 @@ def self_affinity(lengths, squared_end_to_end, squared_excursion, *, replicates)
     Raises:
         InputError: lengths too few or not increasing, shapes that do not fit.
     """
+    try:
+        of_ends, of_excursions = (host_array("replicates", curves) for curves in replicates)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"replicates is a {type(replicates).__name__} of other than two arrays; expected those of "
+                         "squared_end_to_end and of squared_excursion") from None
+    ends, excursions = host_array("squared_end_to_end", squared_end_to_end), host_array("squared_excursion", squared_excursion)
+    shapes = ends.shape, excursions.shape, of_ends.shape, of_excursions.shape
+    if not (shapes[0] == shapes[1] == shapes[2][:-2] + shapes[2][-1:] and shapes[2] == shapes[3]):
+        raise InputError(f"squared_end_to_end, squared_excursion and the two replicates have shapes {shapes}; expected "
+                         "(..., L) twice and (..., B, L) twice")
+
     def exponent(ends, excursions):
         with np.errstate(divide="ignore", invalid="ignore"):  # a path that stays where it is
             return fit_power_law(lengths, excursions).exponent / fit_power_law(lengths, ends).exponent
 
-    chi = exponent(squared_end_to_end, squared_excursion)
-    error = ensemble_average(exponent(*replicates), axis=-1).std
+    chi = exponent(ends, excursions)
+    error = ensemble_average(exponent(of_ends, of_excursions), axis=-1).std
     margin = np.maximum(2 * error, DISCRETENESS)
     verdict = np.where(chi < 1 - margin, "self-affine", "self-similar")
     return SelfAffinity(chi, error, np.where((chi <= 1 + margin) & (2 * error <= 1 / 4), verdict, "undecided"))
@@ -372,10 +414,10 @@ def principal_components(step_gram, k=None):
         steps = len(gram)
         components = steps if k is None else checked_integer("k", k, 1, steps, steps)
         centred = -squared_displacements(gram) / 2
-        centred = centred - centred.mean(axis=0)
+        centred = centred - centred.mean(axis=0, keepdims=True)
         centred = centred - centred.mean(axis=1, keepdims=True)
         values, vectors = jnp.linalg.eigh(centred)
         values, vectors = non_negative(values[::-1][:components]), vectors[:, ::-1][:, :components]
-        sign = jnp.where(vectors.max(axis=0) < -vectors.min(axis=0), -1, 1)
-        scores = sign * jnp.sqrt(values) * vectors
-        return PrincipalComponents(values / steps, values / jnp.trace(centred), scores)
+        sign = jnp.where(vectors.max(axis=0) < -vectors.min(axis=0), -1, 1).astype(gram.dtype)
+        scores = (sign * power(values, 0.5))[None] * vectors
+        return PrincipalComponents(values / steps, ratio(values, jnp.trace(centred)), scores)

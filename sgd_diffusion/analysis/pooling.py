@@ -12,21 +12,23 @@ be jitted and mapped. A series with NaN (a member that diverged) gives NaN for t
 """
 
 import contextlib
-import numbers
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.arrays import integer, own_precision
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["Entries", "Standardised", "draw_entries", "gaussian_surrogate", "standardised"]
 
+MOST_ENTRIES = 2**31 - 1  # int32 counts them
 QUARTILES_OF_NORMAL = 1.3489795003921634  # distance of the quartiles of the normal law, in its standard deviations
 
 
+@shown_briefly
 class Entries(NamedTuple):
     """Some entries of several series, in random order; each array has shape (count,)."""
 
@@ -35,6 +37,7 @@ class Entries(NamedTuple):
     series: jax.Array  # int32 in 0..S-1, the series of each entry
 
 
+@shown_briefly
 class Standardised(NamedTuple):
     """Series in units of their own scale."""
 
@@ -72,11 +75,11 @@ def draw_entries(key, samples, weights, count):
     """
     with _series_of(samples) as samples:
         steps, num_series = samples.shape
-        weights = jnp.asarray(weights, jnp.float32)
+        with own_precision("weights", weights) as weights:
+            weights = weights.astype(jnp.float32)
         if weights.shape != (num_series,):
             raise InputError(f"weights has shape {weights.shape}; expected ({num_series},), one for each series")
-        if not isinstance(count, numbers.Integral) or count < 1:
-            raise InputError(f"count is {count}; expected a positive integer, such as 5000")
+        count = integer("count", count, 1, MOST_ENTRIES)
         place_key, time_key, order_key = jax.random.split(key, 3)
         # Single precision throughout: the same entries in and out of 64-bit mode.
         until = jnp.cumsum(weights)
@@ -113,7 +116,8 @@ def standardised(samples):
         low, location, high = jnp.quantile(samples, jnp.array([0.25, 0.5, 0.75], samples.dtype), axis=0)
         scale = (high - low) / QUARTILES_OF_NORMAL
         usable = jnp.isfinite(samples).all(axis=0) & (scale > 0)
-        values = jnp.where(usable, (samples - location) / jnp.where(usable, scale, 1), jnp.nan)
+        in_units = (samples - location[None]) / jnp.where(usable, scale, 1)[None]
+        values = jnp.where(usable[None], in_units, jnp.nan)
         return Standardised(values, location, scale, usable)
 
 
@@ -141,15 +145,16 @@ def gaussian_surrogate(key, samples, groups=None):
         if groups.shape != (num_series,):
             raise InputError(f"groups has shape {groups.shape}; expected ({num_series},), a label for each series")
         _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        mean_squares = jax.ops.segment_sum((samples**2).mean(axis=0), group, len(sizes)) / sizes
+        mean_squares = jax.ops.segment_sum((samples**2).mean(axis=0), group, len(sizes)) / jnp.asarray(sizes, samples.dtype)
         scale = jnp.sqrt(mean_squares)
-        return scale[group] * jax.random.normal(key, samples.shape, samples.dtype)
+        noise = jax.random.normal(key, samples.shape, np.float32)  # the same in and out of 64-bit mode
+        return scale[None, group] * noise.astype(samples.dtype)
 
 
 @contextlib.contextmanager
 def _series_of(samples):
-    """Series (T, S) as a JAX array in their own precision."""
-    with own_precision("samples", samples) as samples:
+    """Series (T, S) as a JAX array in their own precision; NaN is an answer, and no reason to stop where JAX looks for it."""
+    with own_precision("samples", samples) as samples, jax.debug_nans(False):
         if samples.ndim != 2 or samples.size == 0:
             raise InputError(f"samples has shape {samples.shape}; expected (T, S), a series of T >= 1 steps in each of S >= 1 "
                              "columns; use jax.vmap for several windows")

@@ -16,9 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion.analysis.gram import one_path, upper_squared_displacements
+from sgd_diffusion.analysis.guarded import power
 from sgd_diffusion.analysis.pairs import average, in_bins
 from sgd_diffusion.analysis.paths import contour_length
 from sgd_diffusion.analysis.scaling import fit_power_law
+from sgd_diffusion.arrays import host_array, number, real_array
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = [
@@ -37,6 +40,7 @@ MIN_PAIRS = 30  # a bin with fewer pairs shows those few, not a mean
 FLOOR_MARGIN = 2  # where less than half is left above the floor, the error of the floor decides
 
 
+@shown_briefly
 class MeanSquaredLoss(NamedTuple):
     """Mean squared loss differences of the pairs of points of a path, by distance."""
 
@@ -45,6 +49,7 @@ class MeanSquaredLoss(NamedTuple):
     counts: jax.Array  # (K,) pairs
 
 
+@shown_briefly
 class NoiseFloor(NamedTuple):
     """What batch noise adds to every mean squared loss difference; (...) are the leading axes of the losses."""
 
@@ -52,6 +57,7 @@ class NoiseFloor(NamedTuple):
     standard_error: np.ndarray  # (...)
 
 
+@shown_briefly
 class HurstFit(NamedTuple):
     """Power law msl - noise_floor ~ distance^(2H); every field is ()."""
 
@@ -83,7 +89,7 @@ def loss_by_distance(step_gram, losses, *, bins):
     """
     with one_path(step_gram) as gram:
         squared_distances = upper_squared_displacements(gram)
-        return in_bins(jnp.sqrt(squared_distances), _squared_differences(losses, gram), bins)
+        return in_bins(power(squared_distances, 0.5), _squared_differences(losses, gram), bins)
 
 
 def loss_by_contour(step_gram, losses, *, bins):
@@ -93,17 +99,17 @@ def loss_by_contour(step_gram, losses, *, bins):
     """
     with one_path(step_gram) as gram:
         length = contour_length(gram)
-        return in_bins(length - length[:, None], _squared_differences(losses, gram), bins)
+        return in_bins(length[None] - length[:, None], _squared_differences(losses, gram), bins)
 
 
 def _squared_differences(losses, gram):
-    losses = jnp.asarray(losses, gram.dtype)
+    losses = jnp.asarray(real_array("losses", losses), gram.dtype)
     if losses.shape != (len(gram) + 1,):
         raise InputError(
             f"losses has shape {losses.shape}; expected ({len(gram) + 1},), one loss for each of the T+1 points of a path "
             f"of T = {len(gram)} steps"
         )
-    return (losses - losses[:, None]) ** 2
+    return (losses[None] - losses[:, None]) ** 2
 
 
 def mean_squared_loss(step_gram, losses, *, bins):
@@ -157,10 +163,10 @@ def batch_noise_floor(losses, probe_losses=None):
     >>> batch_noise_floor([1.0, 3.0, 1.0, 3.0], [0.0, 0.0, 0.0, 0.0]).floor.tolist()
     4.0
     """
-    losses = np.asarray(losses, dtype=np.float64)
+    losses = host_array("losses", losses)
     if losses.ndim == 0 or losses.shape[-1] < 2:
         raise InputError(f"losses has shape {losses.shape}; expected (..., T+1) losses with T >= 1")
-    probe_losses = np.zeros_like(losses) if probe_losses is None else np.asarray(probe_losses, dtype=np.float64)
+    probe_losses = np.zeros_like(losses) if probe_losses is None else host_array("probe_losses", probe_losses)
     if probe_losses.shape != losses.shape:
         raise InputError(f"probe_losses has shape {probe_losses.shape}; expected {losses.shape}, that of losses")
     with np.errstate(invalid="ignore"):  # infinite losses
@@ -199,19 +205,26 @@ def hurst_exponent(distances, msl, counts, *, noise_floor=0.0, replicates=None, 
         :class:`HurstFit`; NaN, with ``num_points`` telling, where fewer than 5 bins are left.
 
     Raises:
-        InputError: shapes that do not fit.
+        InputError: shapes that do not fit, or a range that is no number.
     """
-    distances, msl, counts = (np.asarray(values, dtype=np.float64) for values in (distances, msl, counts))
+    distances, msl, counts = host_array("distances", distances), host_array("msl", msl), host_array("counts", counts)
     if distances.ndim != 1 or not distances.shape == msl.shape == counts.shape:
         raise InputError(
             f"distances, msl and counts have shapes {distances.shape}, {msl.shape} and {counts.shape}; expected (K,), the "
             "bins of one path"
         )
-    low, high = -np.inf if x_min is None else x_min, np.inf if x_max is None else x_max
+    noise_floor = host_array("noise_floor", noise_floor)
+    if noise_floor.ndim > 0:
+        raise InputError(f"noise_floor has shape {noise_floor.shape}; expected a number, that of one path")
+    if replicates is not None:
+        replicates = host_array("replicates", replicates)
+        if replicates.shape[1:] != msl.shape:
+            raise InputError(f"replicates has shape {replicates.shape}; expected (B, {len(msl)}), B of the curve")
+    low, high = -np.inf if x_min is None else number("x_min", x_min), np.inf if x_max is None else number("x_max", x_max)
     kept = (distances >= low) & (distances <= high) & (counts >= MIN_PAIRS)
     kept = np.flatnonzero(kept & (msl > 0) & (msl >= FLOOR_MARGIN * noise_floor))
     if len(kept) < MIN_BINS:
         return HurstFit(*np.full(5, np.nan), len(kept), "none")
-    above = None if replicates is None else np.asarray(replicates, dtype=np.float64)[..., kept] - noise_floor
+    above = None if replicates is None else replicates[:, kept] - noise_floor
     fit = fit_power_law(distances[kept], msl[kept] - noise_floor, replicates=above)
     return HurstFit(fit.exponent, fit.exponent_error, fit.exponent / 2, fit.x_min, fit.x_max, fit.num_points, fit.error_source)

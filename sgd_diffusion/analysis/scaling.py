@@ -25,6 +25,8 @@ from sgd_diffusion.analysis.least_squares import (
     replicate_error,
     thinned,
 )
+from sgd_diffusion.arrays import host_array, integer, number
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = [
@@ -45,7 +47,8 @@ ONSET_POINTS = 10  # fewer points, or less than ONSET_DECADES, fit any smooth cu
 ONSET_DECADES = 0.5
 
 
-@dataclass(frozen=True, eq=False)
+@shown_briefly
+@dataclass(frozen=True, eq=False, repr=False)
 class LocalExponent:
     """Exponent along a curve; it unpacks into ``lags, exponent``."""
 
@@ -57,6 +60,7 @@ class LocalExponent:
         return iter((self.lags, self.exponent))
 
 
+@shown_briefly
 class PowerLawFit(NamedTuple):
     """Least-squares power laws y = prefactor * x**exponent; every array has the leading shape (...) of the curves."""
 
@@ -70,6 +74,7 @@ class PowerLawFit(NamedTuple):
     error_source: str  # "replicates", or "residuals" as if these were independent: a lower bound
 
 
+@shown_briefly
 class CrossoverFit(NamedTuple):
     """Where one power law gives way to another; every array has the leading shape (...) of the curves."""
 
@@ -90,6 +95,7 @@ class CrossoverFit(NamedTuple):
     error_source: str  # "replicates", or "residuals" as if these were independent: a lower bound
 
 
+@shown_briefly
 class Onset(NamedTuple):
     """Where superdiffusion begins."""
 
@@ -119,9 +125,8 @@ def local_exponent(lags, msd, stride=20, replicates=None):
     >>> local_exponent([1, 2, 4], [3.0, 6.0, 24.0], stride=1).exponent.round(6).tolist()
     [1.0, 2.0]
     """
-    log_lags, log_msd = logarithms("lags", lags, "msd", msd)
-    if not 1 <= stride < len(log_lags):
-        raise InputError(f"stride is {stride}; expected 1..{len(log_lags) - 1}, less than the {len(log_lags)} lags")
+    _, log_lags, log_msd = logarithms("lags", lags, "msd", msd)
+    stride = integer("stride", stride, 1, len(log_lags) - 1, what=f"for {len(log_lags)} lags")
     first, second = log_lags[:-stride], log_lags[stride:]
 
     def slope(curves):
@@ -154,8 +159,8 @@ def normal_diffusion_crossing(lags, exponent):
     >>> float(normal_diffusion_crossing([1, 10, 100], [0.5, 0.9, 1.1]).round(3))
     31.623
     """
-    log_lags, _ = logarithms("lags", lags, "exponent", exponent)
-    exponent = np.asarray(exponent, dtype=np.float64)
+    exponent = host_array("exponent", exponent)
+    _, log_lags, _ = logarithms("lags", lags, "exponent", exponent)
     if len(log_lags) == 1:
         return np.full(exponent.shape[:-1], np.nan)
     rises = (exponent[..., :-1] < 1) & (exponent[..., 1:] >= 1)
@@ -200,7 +205,7 @@ def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
     >>> print(f"{fit.exponent:.6f} {fit.prefactor:.6f} {fit.error_source}")
     1.500000 2.000000 residuals
     """
-    log_x, log_y = logarithms("x", x, "y", y)
+    x, log_x, log_y = logarithms("x", x, "y", y)
     points = points_in_range(x, x_min, x_max, num_points, MIN_POINTS)
     line = Moments.of(log_x[points], log_y[..., points]).line()
     error, source = line.slope_error, "residuals"
@@ -252,9 +257,8 @@ def fit_crossover(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
     >>> print(f"{fit.crossover:.3f} {fit.exponent_below:.3f} {abs(fit.exponent_above):.3f}")
     40.000 1.000 0.000
     """
-    log_x, log_y = logarithms("x", x, "y", y)
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
+    x, log_x, log_y = logarithms("x", x, "y", y)
+    confidence = number("confidence", confidence, above=0, below=1)
     points = points_in_range(x, x_min, x_max, num_points, crossover.MIN_POINTS)
     u = log_x[points]
     fit = crossover.fit_broken_lines(u, log_y[..., points])
@@ -303,10 +307,10 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
     Raises:
         InputError: lags not increasing and positive, shapes that do not fit, or lags too few for a candidate.
     """
-    log_lags, log_msd = logarithms("lags", lags, "msd", msd)
+    lags, log_lags, log_msd = logarithms("lags", lags, "msd", msd)
+    max_rmse = number("max_rmse", max_rmse, at_least=0)
     points = thinned(log_lags, 200)
-    log_lags, log_msd = log_lags[points], log_msd[..., points]
-    lags = np.asarray(lags, dtype=np.float64)[points]
+    lags, log_lags, log_msd = lags[points], log_lags[points], log_msd[..., points]
     enough = np.arange(len(points), 0, -1) >= ONSET_POINTS
     candidates = np.count_nonzero(enough & (log_lags[-1] - log_lags >= ONSET_DECADES * np.log(10) - 1e-9))
     if candidates == 0:
@@ -353,7 +357,8 @@ def regime_boundary(waiting_times, lags, msd, *, x_min=None, x_max=None, num_poi
             fewer than 3 lags in the range.
     """
     fit = fit_power_law(lags, msd, x_min=x_min, x_max=x_max, num_points=num_points)
-    waiting_times = np.asarray(waiting_times, dtype=np.float64)
+    max_rmse = number("max_rmse", max_rmse, at_least=0)
+    waiting_times = host_array("waiting_times", waiting_times)
     matching = waiting_times.ndim == 1 and waiting_times.shape == fit.exponent.shape[-1:]
     if not matching or not np.all(np.diff(waiting_times) > 0):
         raise InputError(
@@ -366,7 +371,7 @@ def regime_boundary(waiting_times, lags, msd, *, x_min=None, x_max=None, num_poi
 
 def _fitted_range(x, points, curves):
     """First and last x that entered, and how many, for each of the curves."""
-    first, last = np.asarray(x, dtype=np.float64)[points[[0, -1]]]
+    first, last = x[points[[0, -1]]]
     shape = curves.shape[:-1]
     return np.full(shape, first), np.full(shape, last), np.full(shape, len(points))
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sgd_diffusion.analysis.gram import checked_lags
+from sgd_diffusion.arrays import host_array
 from sgd_diffusion.errors import InputError
 
 __all__ = ["segment_msd"]
@@ -31,13 +32,14 @@ def segment_msd(positions, lags, *, first=0, last=None):
     >>> segment_msd([[0.0], [1.0], [2.0], [5.0]], [1], last=2)
     (array([1.]), array([2]))
     """
-    positions = np.asarray(positions, dtype=np.float64)
+    positions, first = host_array("positions", positions), host_array("first", first)
     if positions.ndim < 2 or positions.shape[-2] < 2:
         raise InputError(f"positions has shape {positions.shape}; expected (..., T+1, P) with at least one step")
     *paths, points, _ = positions.shape
     lags = checked_lags(lags, points - 1)
+    last = host_array("last", points - 1 if last is None else last)
     try:
-        first, last = (np.broadcast_to(end, paths)[..., None] for end in (first, points - 1 if last is None else last))
+        first, last = (np.broadcast_to(end, paths)[..., None] for end in (first, last))
     except ValueError:
         raise InputError(f"first or last has another shape than the paths have, {tuple(paths)}; expected one number a path"
                          ) from None

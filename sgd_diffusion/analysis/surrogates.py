@@ -30,6 +30,9 @@ import numpy as np
 
 from sgd_diffusion.analysis.displacement import time_averaged_msd
 from sgd_diffusion.analysis.gram import checked_lags, non_negative, one_path
+from sgd_diffusion.analysis.guarded import ratio
+from sgd_diffusion.analysis.lags import MAX_WINDOW
+from sgd_diffusion.arrays import integer
 
 __all__ = [
     "bridge_factor",
@@ -60,14 +63,15 @@ def drift_subtracted(step_gram):
     [[1.0, -1.0], [-1.0, 1.0]]
     """
     with one_path(step_gram) as gram:
-        def without_mean(_, gram):
-            with_mean = gram.mean(axis=0)  # <dw_u, mean dw>
-            less = gram - (with_mean[:, None] + with_mean) + with_mean.mean()
-            return (less + less.T) / 2
-
         # Later passes take off what rounding left in the row sums, which adds up over long lags. Compiled, the two terms of a
         # row and a column are not rounded alike, and it takes symmetry and a third pass to have as little left as before.
-        return jax.lax.fori_loop(0, 3, without_mean, gram)
+        return jax.lax.fori_loop(0, 3, _without_mean, gram)
+
+
+def _without_mean(_, gram):
+    with_mean = gram.mean(axis=0)  # <dw_u, mean dw>
+    less = gram - (with_mean[:, None] + with_mean[None]) + with_mean.mean()
+    return (less + less.T) / 2
 
 
 def shuffled_steps(key, step_gram):
@@ -110,7 +114,7 @@ def sign_flipped_steps(key, step_gram):
     with one_path(step_gram) as gram:
         heads = jax.random.bernoulli(key, np.float32(0.5), (len(gram),))  # float32: the same draws in every precision
         signs = jnp.where(heads, 1, -1).astype(gram.dtype)
-        return signs[:, None] * signs * gram
+        return signs[:, None] * signs[None] * gram
 
 
 def bridge_factor(steps, lags):
@@ -128,11 +132,12 @@ def bridge_factor(steps, lags):
         (L,) float64 NumPy, 1 at lag 1 and 0 at lag T; 0 for T = 1, where both are the same lag.
 
     Raises:
-        InputError: a lag is not an integer in 1..T.
+        InputError: ``steps`` is not a positive integer; a lag is not an integer in 1..T.
 
     >>> bridge_factor(5, [1, 3, 5]).tolist()
     [1.0, 0.5, 0.0]
     """
+    steps = integer("steps", steps, 1, MAX_WINDOW)
     return (steps - checked_lags(lags, steps)) / max(steps - 1, 1)
 
 
@@ -161,7 +166,7 @@ def drift_subtracted_msd(step_gram, lags=None):
     with one_path(step_gram) as gram:
         lags = _lags_or_all(lags, len(gram))
         factor = bridge_factor(len(gram), lags)
-        return time_averaged_msd(drift_subtracted(gram), lags) / np.where(factor > 0, factor, np.nan).astype(gram.dtype)
+        return ratio(time_averaged_msd(drift_subtracted(gram), lags), jnp.asarray(factor, gram.dtype))
 
 
 def shuffled_msd(step_gram, lags=None):
@@ -188,7 +193,7 @@ def shuffled_msd(step_gram, lags=None):
     """
     with one_path(step_gram) as gram:
         steps = len(gram)
-        lags = _lags_or_all(lags, steps).astype(gram.dtype)
+        lags = jnp.asarray(_lags_or_all(lags, steps), gram.dtype)
         diagonal = jnp.diagonal(gram).mean()
         off_diagonal = jnp.triu(gram, 1).sum() / max(steps * (steps - 1) / 2, 1)
         return non_negative(lags * diagonal + lags * (lags - 1) * off_diagonal)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sgd_diffusion.arrays import integer, is_traced
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -30,16 +31,16 @@ def batch_indices(key: jax.Array, start, num_steps: int, *, num_examples: int, b
     Raises:
       InputError: for a batch larger than the data, or an unknown sampling.
     """
-    if not 1 <= batch_size <= num_examples:
-        raise InputError(f"Parameter 'batch_size'={batch_size} is out of range. Expected 1 to {num_examples}, the number "
-                         "of training examples; choose a smaller batch.")
-    if sampling not in SAMPLINGS:
-        raise InputError(f"Parameter 'sampling'={sampling!r} is unknown. Expected one of {', '.join(SAMPLINGS)}.")
-    start = jnp.asarray(start, jnp.int32)
+    num_steps, num_examples = integer("num_steps", num_steps, 1), integer("num_examples", num_examples, 1, 2**31 - 1)
+    batch_size = integer("batch_size", batch_size, 1, num_examples, what="(at most all training examples)")
+    if not isinstance(sampling, str) or sampling not in SAMPLINGS:
+        raise InputError(f"sampling is {sampling!r}; expected one of {', '.join(SAMPLINGS)}")
+    start = jnp.asarray(start if is_traced(start) else integer("start", start, 0, 2**31 - 1), jnp.int32)
     steps = start + jnp.arange(num_steps, dtype=jnp.int32)
     if sampling == "replacement":
         def draw(step):
-            return jax.random.randint(jax.random.fold_in(key, step), (batch_size,), 0, num_examples)
+            return jax.random.randint(jax.random.fold_in(key, step), (batch_size,), 0, num_examples,
+                                      dtype=jnp.int32)
         return jax.vmap(draw)(steps)
 
     steps_per_epoch = num_examples // batch_size

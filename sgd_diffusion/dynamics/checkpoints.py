@@ -2,29 +2,48 @@
 
 import hashlib
 import pathlib
+import shutil
 import warnings
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from sgd_diffusion.dynamics.sgd import Carry
-from sgd_diffusion.errors import StorageError
+from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.results import DamagedResultsWarning
 
 KEPT = 3
 
 
-class Checkpoints:
-    """The newest checkpoints of a run directory; each is complete under its name or absent (Orbax renames it last)."""
+def check_storable(carry: Carry) -> None:
+    """Raise InputError for a carry, of arrays or their shapes, of which a checkpoint cannot be made."""
+    for path, leaf in jax.tree.leaves_with_path(carry):
+        if not _is_key(leaf) and (leaf.dtype.itemsize * 8 != jax.dtypes.itemsize_bits(leaf.dtype) and leaf.dtype != bool):
+            raise InputError(f"{jax.tree_util.keystr(path, simple=True, separator='.')} is {leaf.dtype}; expected a type of "
+                             "whole bytes, which checkpoints hold: convert it, for example to int8")
 
-    def __init__(self, directory: pathlib.Path):
+
+class Checkpoints:
+    """The newest checkpoints of a run directory; each is complete under its name or absent (Orbax renames it last).
+
+    Args:
+      directory: where they are.
+      run: what they belong to; a checkpoint of another run, or of another number of windows, is known by it.
+
+    Raises:
+      StorageError: if the directory cannot be used.
+    """
+
+    def __init__(self, directory: pathlib.Path, run: str = ""):
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False, create=True)
         try:
+            _remove_unfinished(directory)
             self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
         except OSError as error:
             raise StorageError(f"Cannot use {directory}: {error}. Choose another directory.") from error
-        self._directory = directory
+        self._directory, self._run = directory, run
 
     def save(self, windows: int, carry: Carry) -> None:
         """Keep the carry after so many windows.
@@ -32,13 +51,18 @@ class Checkpoints:
         Raises:
           StorageError: if it cannot be written.
         """
-        content = ocp.args.Composite(carry=ocp.args.StandardSave(_named_leaves(carry)),
-                                     digest=ocp.args.JsonSave({"sha256": _digest(carry)}))
+        facts = {"sha256": _digest(carry), "identity": self._identity(windows)}
+        content = ocp.args.Composite(carry=ocp.args.StandardSave(_named_leaves(carry)), digest=ocp.args.JsonSave(facts))
         try:
             self._manager.save(windows, args=content, force=True)
         except (OSError, ValueError) as error:
             raise StorageError(f"Cannot write a checkpoint to {self._directory}: {error}. The finished windows stay "
                                "readable; free some space and continue with resume (--resume).") from error
+
+    def save_start(self, carry: Carry) -> None:
+        """Keep the carry before the first window, if there is no checkpoint yet: what cannot be kept shows before it trains."""
+        if not self._manager.all_steps():
+            self.save(0, carry)
 
     def restore(self, like: Carry, *, at_most: int) -> tuple[int, Carry] | None:
         """The newest sound checkpoint after at most so many windows, with their number; None if there is none.
@@ -46,7 +70,7 @@ class Checkpoints:
         All others that are newer are deleted, so that the run can go on from this one.
 
         Warns:
-          DamagedResultsWarning: for every newer checkpoint that cannot be read or fails its digest.
+          DamagedResultsWarning: for every newer checkpoint that cannot be read, fails its digest, or is of another run.
         """
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, _named_leaves(like))
         content = ocp.args.Composite(carry=ocp.args.StandardRestore(template), digest=ocp.args.JsonRestore())
@@ -56,9 +80,11 @@ class Checkpoints:
                 continue
             try:
                 restored = self._manager.restore(windows, args=content)
-                carry = jax.tree.unflatten(jax.tree.structure(like), list(restored.carry.values()))
+                carry = _with_leaves(like, restored.carry)
                 if _digest(carry) != restored.digest["sha256"]:
                     raise ValueError("its content does not match its digest")
+                if restored.digest.get("identity", self._identity(windows)) != self._identity(windows):
+                    raise ValueError("it is of another run, or after another window")
             except Exception as error:  # a damaged file surfaces as nearly anything from inside Orbax
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 warnings.warn(f"The checkpoint after {windows} windows in {self._directory} is damaged ({reason[:200]}); an "
@@ -72,16 +98,45 @@ class Checkpoints:
         """Let go of the directory."""
         self._manager.close()
 
+    def _identity(self, windows: int) -> str:
+        return f"after {windows} windows of {self._run}"
+
+
+def _remove_unfinished(directory: pathlib.Path) -> None:
+    """Delete what a process left that was killed while it wrote; it never was a checkpoint."""
+    for path in directory.glob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(path, ignore_errors=True)
+
 
 def _named_leaves(carry: Carry) -> dict[str, jax.Array]:
-    """The leaves under names that sort in tree order, so that no container type enters the files."""
-    return {f"{number:06d}": leaf for number, leaf in enumerate(jax.tree.leaves(carry))}
+    """The leaves under names that sort in tree order, so that no container type enters the files.
+
+    Of random keys their numbers; arrays without entries are left out, since Orbax refuses them.
+    """
+    return {f"{number:06d}": jax.random.key_data(leaf) if _is_key(leaf) else leaf
+            for number, leaf in enumerate(jax.tree.leaves(carry)) if leaf.size}
+
+
+def _with_leaves(like: Carry, named: Mapping[str, jax.Array]) -> Carry:
+    """The inverse of `_named_leaves`; kinds of random keys, and arrays without entries, are those of `like`."""
+    def restored(number, leaf):
+        if not leaf.size:
+            return leaf
+        stored = named[f"{number:06d}"]
+        return jax.random.wrap_key_data(stored, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else stored
+
+    leaves, structure = jax.tree.flatten(like)
+    return jax.tree.unflatten(structure, [restored(number, leaf) for number, leaf in enumerate(leaves)])
+
+
+def _is_key(leaf) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _digest(carry: Carry) -> str:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(carry):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array)
+        array = np.ascontiguousarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        digest.update(f"{leaf.dtype if _is_key(leaf) else array.dtype}{array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8))
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """Members side by side: seeds x learning rates through one compiled program."""
 
-import pathlib
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
+from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, sgd, start
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.objectives import Problem
 
 
@@ -56,9 +58,7 @@ def map_members(function: Callable[..., Any], *, members_at_once: int,
     Raises:
       InputError: for fewer than one member at once.
     """
-    if members_at_once < 1:
-        raise InputError(f"Parameter 'members_at_once'={members_at_once} is out of range. Expected 1 (one after the "
-                         "other) to the number of members (all side by side).")
+    members_at_once = integer("members_at_once", members_at_once, 1, what="(1 for one after the other)")
 
     def on_one_device(shared, members):
         def single(member):
@@ -108,6 +108,7 @@ class Ensemble:
         self.measure_path, self.measure_state = measure_path, measure_state
         self.optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
         at_once = default_members_at_once(plan.num_members) if members_at_once is None else members_at_once
+        self._devices = jax.devices()[:1] if devices is None else list(devices)
         self._check()
         self._coordinates = draw_coordinates(problem, plan.gradient_samples, layers=plan.gradient_layers).indices
         # The members' start is made one by one: it is cheap, and so it cannot depend on how the windows are executed.
@@ -115,7 +116,6 @@ class Ensemble:
         self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
         self._advance = jax.jit(map_members(self._advance_member, members_at_once=at_once, devices=devices))
         self._states = jax.jit(map_members(self._states_of_member, members_at_once=1, devices=devices))
-        self._devices = jax.devices()[:1] if devices is None else list(devices)
         self._compiled = None
 
     def start(self) -> Carry:
@@ -124,25 +124,27 @@ class Ensemble:
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, Any]:
         """One window of all members from `carry` at waiting time `start`: the carries after it, and the measurements."""
+        arguments = self._arguments(carry, start)
+        if jax.config.jax_disable_jit:
+            return self._window(*arguments)
         if self._compiled is None:
             self.compile(carry)
-        arguments = self._arguments(carry, start)
-        # The carry of the window before lies spread over the devices; the program wants it where it was at the start.
-        return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
+        with _nan_is_a_value():
+            # The carry of the window before lies spread over the devices; the program wants it where it was at the start.
+            return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
 
     def advance(self, carry: Carry, start: int, stop: int) -> Carry:
         """The carries of all members after the updates start, ..., stop - 1, of which nothing is recorded."""
         for first in range(start, stop, self.plan.window):
             shared = self.problem.examples, jnp.int32(first), jnp.int32(min(self.plan.window, stop - first))
-            carry = self._advance(shared, (*self._members(), carry))
+            with _nan_is_a_value():
+                carry = self._advance(shared, (*self._members(), carry))
         return carry
 
     def states(self, carry: Carry, window: int) -> dict[str, Any]:
         """What `measure_state` finds where the members stand at the end of a window; NaN for diverged ones."""
-        waiting_time = self.plan.starts()[window] + self.plan.window
-        shared = (self.problem.examples, self.problem.probe, self.problem.test_examples, jnp.int32(window),
-                  jnp.int32(waiting_time))
-        return self._states(shared, (*self._members(), carry))
+        with _nan_is_a_value():
+            return self._states(*self._state_arguments(carry, window))
 
     def compile(self, carry: Carry) -> int:
         """Compile the window program; returns the bytes that it needs at its peak of the memory of a device.
@@ -151,18 +153,23 @@ class Ensemble:
           InputError: if that is more than there is.
         """
         self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
-        needed, available = self._peak_bytes(), _available_bytes()
-        if available is not None and needed > available:
-            raise InputError(
-                f"A window needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are free. Run fewer "
-                "members at once, use a shorter window, or set 'sketch_dim' (a few thousand) to keep a random projection "
-                "of the increments in place of all of them.")
+        needed = self._peak_bytes()
+        check_memory(needed, "a window", "run fewer members at once, use a shorter window, or set sketch_dim (a few "
+                     "thousand) to keep a random projection of the increments in place of all of them", self._devices[0])
         return needed
+
+    def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of what `window` and `states` measure, with a leading axis of M members."""
+        _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
+        return of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
 
     def _peak_bytes(self) -> int:
         stats = self._compiled.memory_analysis()  # of the program on one device
-        sharing = len(self._devices) if self._devices[0].platform == "cpu" else 1  # CPU devices have one memory
-        return sharing * (stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes)
+        return self._sharing() * (stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes)
+
+    def _sharing(self) -> int:
+        """Devices that have one memory: those of a CPU."""
+        return len(self._devices) if self._devices[0].platform == "cpu" else 1
 
     def _members(self):
         seeds, learning_rates = self.plan.members()
@@ -171,6 +178,12 @@ class Ensemble:
     def _arguments(self, carry, start):
         # The data travel as arguments: closed over, they would be constants of the program.
         shared = self.problem.examples, self.problem.probe, jnp.int32(start)
+        return shared, (*self._members(), carry)
+
+    def _state_arguments(self, carry, window):
+        waiting_time = self.plan.starts()[window] + self.plan.window
+        shared = (self.problem.examples, self.problem.probe, self.problem.test_examples, jnp.int32(window),
+                  jnp.int32(waiting_time))
         return shared, (*self._members(), carry)
 
     def _start_member(self, shared, seed):
@@ -209,26 +222,17 @@ class Ensemble:
     def _check(self):
         batch_indices(jax.random.key(0), 0, 1, num_examples=self.problem.num_examples,
                       batch_size=self.plan.batch_size, sampling=self.plan.sampling)
-        params, _ = jax.eval_shape(self.problem.init, jax.random.key(0))
-        size = sum(leaf.size for leaf in jax.tree.leaves(params))
-        if (self.plan.sketch_dim or 0) > size:
-            raise InputError(f"Parameter 'sketch_dim'={self.plan.sketch_dim} is out of range. Expected at most {size}, the "
-                             "number of parameters.")
+        params, _ = initial_shapes(self.problem)
+        if self.plan.sketch_dim is not None:
+            integer("sketch_dim", self.plan.sketch_dim, 1, count(params), what="(at most the number of parameters)")
+        members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
+        needed = 2 * members * 4 * count(params)  # where the members stand before a window and after it
+        check_memory(needed, f"training {self.plan.num_members} members of {count(params)} parameters",
+                     "take a smaller model, or fewer seeds and learning rates", self._devices[0])
 
 
-def _available_bytes() -> int | None:
-    """Bytes that the first device can still give, or None where nobody says."""
-    device = jax.devices()[0]
-    if device.platform == "cpu":
-        return _available_host_bytes()
-    stats = device.memory_stats() or {}
-    return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
-
-
-def _available_host_bytes() -> int | None:
-    try:
-        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    values = dict(line.split(":") for line in lines)
-    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None
+@contextlib.contextmanager
+def _nan_is_a_value():
+    """NaN marks members that have diverged, and quantities that a window does not have: no reason for JAX to stop."""
+    with jax.debug_nans(False), jax.debug_infs(False):
+        yield

@@ -7,11 +7,12 @@ gradient of all examples.
 
 import jax
 
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates
+from sgd_diffusion.dynamics.parameters import flatten
 from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.dynamics.sgd import loss_and_gradient
-from sgd_diffusion.dynamics.window import flatten
 
 
 def frozen_gradients(coordinates: GradientCoordinates, *, num_passes: int, batch_size: int) -> StateMeasurement:
@@ -30,6 +31,8 @@ def frozen_gradients(coordinates: GradientCoordinates, *, num_passes: int, batch
       num_passes: E.
       batch_size: B, examples in a batch.
     """
+    num_passes, batch_size = integer("num_passes", num_passes, 1, 2**31 - 1), integer("batch_size", batch_size, 1, 2**31 - 1)
+
     def measure(problem, params, state, key):
         def gradient(batch):
             return flatten(loss_and_gradient(problem, params, state, batch)[1])[coordinates.indices]

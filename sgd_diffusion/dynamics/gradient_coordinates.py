@@ -11,7 +11,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from sgd_diffusion.dynamics.window import layer_name
+from sgd_diffusion.arrays import integer
+from sgd_diffusion.dynamics.parameters import initial_shapes, layer_name, real_shapes
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 
@@ -22,7 +23,8 @@ class GradientCoordinates(NamedTuple):
     """Some coordinates of the gradient.
 
     Attributes:
-      indices: (S,) increasing positions in the flattened gradient, its leaves in the order of `jax.tree.leaves`.
+      indices: (S,) increasing positions in the flattened gradient (see `parameters.flatten`), its leaves in the order of
+        `jax.tree.leaves`.
       layers: (S,) names of the top-level layers that they belong to.
       weights: (S,) parameters for which each of them stands: those of its layer by the coordinates drawn from it. They
         add up to the parameters of the layers.
@@ -49,16 +51,17 @@ def draw_coordinates(problem: Problem, num_coordinates: int, *, layers: Sequence
     Raises:
       InputError: for a layer that there is not, fewer coordinates than layers, or more than parameters in them.
     """
-    params, _ = jax.eval_shape(problem.init, jax.random.key(0))
+    num_coordinates = integer("gradient_samples", num_coordinates, 0)
+    params, _ = initial_shapes(problem)
     sizes = _layer_sizes(params)
     chosen = [name for name in sizes if layers is None or name in layers]
     if layers is not None and set(layers) - set(chosen):
-        raise InputError(f"Parameter 'gradient_layers'={tuple(layers)} names layers that there are not. Expected some of "
-                         f"{', '.join(sizes)}.")
+        raise InputError(f"gradient_layers is {tuple(layers)}, with layers that there are not; expected some of "
+                         f"{', '.join(sizes)}")
     available = np.array([sizes[name] for name in chosen])
     if num_coordinates and not len(chosen) <= num_coordinates <= available.sum():
-        raise InputError(f"Parameter 'gradient_samples'={num_coordinates} is out of range. Expected {len(chosen)} to "
-                         f"{available.sum()}, one for every layer to all parameters; 'gradient_layers' chooses layers.")
+        raise InputError(f"gradient_samples is {num_coordinates}; expected {len(chosen)} to {available.sum()}, one for every "
+                         "layer to all parameters: gradient_layers chooses layers")
     random = np.random.default_rng(SEED)
     starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
     quotas = _quotas(available, num_coordinates)
@@ -71,7 +74,7 @@ def draw_coordinates(problem: Problem, num_coordinates: int, *, layers: Sequence
 def _layer_sizes(params) -> dict[str, int]:
     """Parameters of every top-level layer that has any, in the order of the flattened gradient."""
     sizes = {}
-    for path, leaf in jax.tree.leaves_with_path(params):
+    for path, leaf in jax.tree.leaves_with_path(real_shapes(params)):
         if leaf.size:
             sizes[layer_name(path)] = sizes.get(layer_name(path), 0) + leaf.size
     return sizes

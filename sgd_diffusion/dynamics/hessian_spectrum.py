@@ -3,7 +3,7 @@
 Two curvatures of a network with batch normalisation are measured side by side, since they differ by much more than either
 changes: "batch", in which every mini-batch of B examples is normalised by statistics of its own, as in training, and
 "running", with the running averages of evaluation. The Hessian is that of the mean loss of the first N training
-examples without augmentation, and exact for them.
+examples without augmentation, and exact for them. All is computed in full precision on every device, whatever training has.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from sgd_diffusion.arrays import integer, number
 from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import (
@@ -20,6 +21,8 @@ from sgd_diffusion.landscape.curvature import (
     spectral_density,
     top_eigenpairs,
 )
+from sgd_diffusion.landscape.curvature.stochastic import standard_error
+from sgd_diffusion.landscape.pytrees import full_precision
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH, Problem
 
 STATISTICS = ("batch", "running")
@@ -54,11 +57,10 @@ def hessian_eigenvalues(problem: Problem, *, num_eigenvalues: int, num_examples:
     Raises:
       InputError: for a k or N that the problem does not have, fewer than three batches, or unknown statistics.
     """
-    statistics = _checked(problem, statistics, num_examples, batch_size)
-    size = _size(jax.eval_shape(problem.init, jax.random.key(0))[0])
-    if not 1 <= num_eigenvalues <= size:
-        raise InputError(f"Parameter 'num_eigenvalues'={num_eigenvalues} is out of range. Expected 1 to {size}, the number of "
-                         "parameters.")
+    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
+    statistics, size = _checked(problem, statistics, num_examples, batch_size)
+    num_eigenvalues = integer("num_eigenvalues", num_eigenvalues, 1, size, what=f"for {size} parameters")
+    tol = number("tol", tol, at_least=0)
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
@@ -99,9 +101,12 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
       windows: numbers of the windows after which it is measured; None for all.
 
     Raises:
-      InputError: as `hessian_eigenvalues`; numbers out of range when it is first called.
+      InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in 1..n of n parameters.
     """
-    statistics = _checked(problem, statistics, num_examples, batch_size)
+    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
+    statistics, size = _checked(problem, statistics, num_examples, batch_size)
+    num_probes = integer("num_probes", num_probes, 2)
+    num_products = integer("num_products", num_products, 1, size, what=f"for {size} parameters")
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
@@ -109,7 +114,7 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
         found = spectral_density(key, product, params, num_products=num_products, num_probes=num_probes)
         traces = _size(params) * (found.nodes * found.weights).sum(axis=1)
         return {"hessian_node": found.nodes, "hessian_weight": found.weights, "hessian_trace": traces.mean(),
-                "hessian_trace_error": traces.std(ddof=1) / num_probes**0.5}
+                "hessian_trace_error": standard_error(traces)}
 
     dims = dict.fromkeys(("hessian_node", "hessian_weight"), ("statistics", "probe", "node"))
     dims |= dict.fromkeys(("hessian_trace", "hessian_trace_error"), ("statistics",))
@@ -118,7 +123,7 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
 
 
 def _checked(problem, statistics, num_examples, batch_size):
-    """The statistics that there are to measure."""
+    """The statistics that there are to measure, and the number of parameters."""
     if not statistics or set(statistics) - set(STATISTICS) or len(set(statistics)) < len(statistics):
         raise InputError(f"Parameter 'statistics'={tuple(statistics)} is empty, unknown or twice the same. Expected one or "
                          f"both of {', '.join(STATISTICS)}.")
@@ -126,8 +131,8 @@ def _checked(problem, statistics, num_examples, batch_size):
         raise InputError(f"Parameter 'num_examples'={num_examples} of the Hessian is out of range. Expected at least "
                          f"{MIN_BATCHES} batches of 'batch_size'={batch_size}, and at most {problem.num_examples}, the "
                          "training examples.")
-    _, state = jax.eval_shape(problem.init, jax.random.key(0))
-    return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1]
+    params, state = jax.eval_shape(problem.init, jax.random.key(0))
+    return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1], _size(params)
 
 
 def _loss_and_examples(problem, state, kind, num_examples, batch_size):
@@ -144,7 +149,8 @@ def _chunk_size(kind, batch_size):
 
 def _for_all(measure_one, statistics):
     def measure(*arguments):
-        found = [measure_one(*arguments, kind) for kind in statistics]
+        with full_precision():  # gradients too
+            found = [measure_one(*arguments, kind) for kind in statistics]
         return jax.tree.map(lambda *values: jnp.stack(values), *found)
 
     return measure

@@ -7,16 +7,15 @@ ones here on equal terms.
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.analysis.lags import MIN_WINDOW
 from sgd_diffusion.dynamics.frozen_gradients import frozen_gradients
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
+from sgd_diffusion.dynamics.parameters import flatten, initial_shapes, layer_name
 from sgd_diffusion.dynamics.path_statistics import controls
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.schema import PathMeasurement, StateMeasurement
-from sgd_diffusion.dynamics.window import layer_name
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
 
@@ -52,7 +51,7 @@ def gradient_samples(coordinates: GradientCoordinates) -> PathMeasurement:
 
 def layer_displacements(problem: Problem) -> PathMeasurement:
     """`layer_msd(layer, lag)`, which adds up to `msd` over layers; needs a plan with `by_layer=True`."""
-    params, _ = jax.eval_shape(problem.init, jax.random.key(0))
+    params, _ = initial_shapes(problem)
     layers = sorted({layer_name(path) for path, _ in jax.tree.leaves_with_path(params)})
 
     def measure(record):
@@ -82,12 +81,13 @@ def test_accuracy() -> StateMeasurement:
 
 
 def endpoints() -> StateMeasurement:
-    """`params(parameter)` and `state(state_entry)`, the point where the window ends, each as one vector
-    (`jax.flatten_util.ravel_pytree`): 4 P bytes a member and window.
+    """`params(parameter)` and `state(state_entry)`, the point where the window ends, each as one vector, leaf by leaf: 4 P
+    bytes a member and window. Random keys in the state are left out.
     """
     def measure(problem, params, state, key):
         del problem, key
-        return {"params": ravel_pytree(params)[0], "state": ravel_pytree(state)[0]}
+        numbers = [leaf for leaf in jax.tree.leaves(state) if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+        return {"params": flatten(params), "state": flatten(numbers) if numbers else jnp.zeros(0)}
 
     return StateMeasurement(measure, {"params": ("parameter",), "state": ("state_entry",)})
 

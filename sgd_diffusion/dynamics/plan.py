@@ -1,13 +1,16 @@
 """A plan says which members an ensemble has and how long they run; it is checked in full before anything is traced."""
 
+import dataclasses
 import itertools
-import math
-import operator
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from sgd_diffusion.arrays import integer, number, real_array
+from sgd_diffusion.display import WIDTH
 from sgd_diffusion.dynamics.batches import SAMPLINGS
 from sgd_diffusion.errors import InputError
 
@@ -40,6 +43,11 @@ class Plan:
 
     Raises:
       InputError: for anything outside these ranges.
+
+    Integers and numbers of NumPy and JAX become Python's.
+
+    >>> Plan(seeds=range(3), learning_rates=[0.1], window=100)
+    Plan(seeds=(0, 1, 2), window=100)
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -59,35 +67,27 @@ class Plan:
     frozen_passes: int = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "seeds", tuple(_integer("seeds", seed, 0, 2**32 - 1) for seed in self.seeds))
-        object.__setattr__(self, "learning_rates", tuple(
-            _number("learning_rates", rate, lambda x: 0 < x < math.inf, "a finite step size > 0")
-            for rate in self.learning_rates))
-        for name in ("seeds", "learning_rates"):
-            values = getattr(self, name)
+        self._set("seeds", _sequence("seeds", self.seeds, lambda seed: integer("seeds", seed, 0, 2**32 - 1)))
+        self._set("learning_rates", _sequence("learning_rates", self.learning_rates, _learning_rate))
+        for name, values in (("seeds", self.seeds), ("learning_rates", np.float32(self.learning_rates).tolist())):
             # learning rates are float32 on the device: two that agree there would be the same member twice
-            distinct = set(np.asarray(values, np.float32).tolist()) if name == "learning_rates" else set(values)
-            if not values or len(distinct) < len(values):
-                raise InputError(f"Parameter '{name}'={values} is empty or has duplicates. Expected one or more distinct "
-                                 "values: each stands for a member of the ensemble.")
-        _integer("num_windows", self.num_windows, 1)
-        _integer("window", self.window, 2)
-        if self.waiting_times is not None:
-            self._check_waiting_times()
-        _integer("batch_size", self.batch_size, 1)
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"{name} is {getattr(self, name)}, empty or with duplicates; expected one or more distinct "
+                                 "values: each stands for a member of the ensemble")
+        for name, low in (("num_windows", 1), ("window", 2), ("batch_size", 1), ("gradient_samples", 0), ("frozen_passes", 0)):
+            self._set(name, integer(name, getattr(self, name), low, 2**31 - 1))
+        self._set("momentum", _single("momentum", self.momentum, at_least=0, below=1))
+        self._set("weight_decay", _single("weight_decay", self.weight_decay, at_least=0))
+        for name in ("by_layer", "full_batch_twin"):
+            self._set(name, _flag(name, getattr(self, name)))
+        if not isinstance(self.sampling, str) or self.sampling not in SAMPLINGS:
+            raise InputError(f"sampling is {self.sampling!r}; expected one of {', '.join(SAMPLINGS)}")
+        self._check_waiting_times()
         self._check_gradients()
-        _number("momentum", self.momentum, lambda x: 0 <= x < 1, "0 <= momentum < 1")
-        _number("weight_decay", self.weight_decay, lambda x: 0 <= x < math.inf, "a finite coefficient >= 0")
-        if self.sampling not in SAMPLINGS:
-            raise InputError(f"Parameter 'sampling'={self.sampling!r} is unknown. Expected one of {', '.join(SAMPLINGS)}.")
-        if self.sketch_dim is not None:
-            _integer("sketch_dim", self.sketch_dim, 1)
-            if self.by_layer:
-                raise InputError(f"Parameters 'sketch_dim'={self.sketch_dim} and 'by_layer'=True were given together. "
-                                 "Expected one of them: a sketch mixes the layers.")
+        self._check_sketch()
         if self.starts()[-1] + self.window >= 2**31:
-            raise InputError(f"The last of 'num_windows'={self.num_windows} windows of 'window'={self.window} updates ends "
-                             f"after {self.starts()[-1] + self.window}. Expected fewer than 2^31, the range of a step.")
+            raise InputError(f"the last of num_windows = {self.num_windows} windows of window = {self.window} updates ends "
+                             f"after {self.starts()[-1] + self.window}; expected fewer than 2^31, the range of a step")
 
     @property
     def num_members(self) -> int:
@@ -112,45 +112,71 @@ class Plan:
                 del values[name]  # so that runs from before there was this option can be continued
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def __repr__(self):
+        """The options that are not at their defaults."""
+        def brief(value):
+            long = isinstance(value, tuple) and len(value) > 8
+            return f"({', '.join(map(repr, value[:3]))}, ..., {value[-1]!r}: {len(value)} values)" if long else repr(value)
+
+        shown = (f"{field.name}={brief(getattr(self, field.name))}" for field in dataclasses.fields(self)
+                 if getattr(self, field.name) != field.default)
+        return textwrap.fill(f"Plan({', '.join(shown)})", WIDTH, subsequent_indent="    ")
+
+    def _set(self, name: str, value) -> None:
+        object.__setattr__(self, name, value)
+
     def _check_gradients(self):
-        _integer("gradient_samples", self.gradient_samples, 0)
-        _integer("frozen_passes", self.frozen_passes, 0)
-        if self.gradient_layers is not None:
-            layers = self.gradient_layers
-            if isinstance(layers, str) or not layers or len(set(layers)) < len(layers):
-                raise InputError(f"Parameter 'gradient_layers'={layers!r} is no sequence of names, empty, or has duplicates. "
-                                 "Expected the names of one or more layers, or None for all.")
-            object.__setattr__(self, "gradient_layers", tuple(layers))
+        layers = self.gradient_layers
+        if layers is not None:
+            names = isinstance(layers, Sequence) and not isinstance(layers, str) and all(isinstance(x, str) for x in layers)
+            if not names or not layers or len(set(layers)) < len(layers):
+                raise InputError(f"gradient_layers is {layers!r}, no sequence of names, empty, or with duplicates; expected "
+                                 "the names of one or more layers, or None for all")
+            self._set("gradient_layers", tuple(layers))
         for name in ("gradient_layers", "frozen_passes"):
             if getattr(self, name) and not self.gradient_samples:
-                raise InputError(f"Parameter '{name}'={getattr(self, name)} was given with 'gradient_samples'=0. Expected "
-                                 "'gradient_samples' > 0, the number of coordinates at which gradients are kept.")
+                raise InputError(f"{name} is {getattr(self, name)} while gradient_samples is 0; expected gradient_samples of "
+                                 "at least 1, the number of coordinates at which gradients are kept")
+
+    def _check_sketch(self):
+        if self.sketch_dim is None:
+            return
+        self._set("sketch_dim", integer("sketch_dim", self.sketch_dim, 1, 2**31 - 1))
+        if self.by_layer:
+            raise InputError(f"sketch_dim is {self.sketch_dim} while by_layer is True; expected one of them: a sketch mixes "
+                             "the layers")
 
     def _check_waiting_times(self):
-        times = tuple(_integer("waiting_times", time, 0) for time in self.waiting_times)
+        if self.waiting_times is None:
+            return
+        times = _sequence("waiting_times", self.waiting_times, lambda time: integer("waiting_times", time, 0, 2**31 - 1))
         if not times or any(later - earlier < self.window for earlier, later in itertools.pairwise(times)):
-            raise InputError(f"Parameter 'waiting_times'={times} is empty or not increasing by 'window'={self.window} or "
-                             "more. Expected the numbers of updates at which the windows begin, without overlap.")
-        object.__setattr__(self, "waiting_times", times)
-        object.__setattr__(self, "num_windows", len(times))
+            raise InputError(f"waiting_times is {times}, empty or not increasing by window = {self.window} or more; expected "
+                             "the numbers of updates at which the windows begin, without overlap")
+        self._set("waiting_times", times)
+        self._set("num_windows", len(times))
 
 
-def _integer(name: str, value, low: int, high: float = math.inf) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or not low <= number <= high:
-        limit = f"{low} <= {name}" if high == math.inf else f"{low} <= {name} <= {high}"
-        raise InputError(f"Parameter '{name}'={value!r} is out of range. Expected an integer, {limit}.")
-    return number
+def _sequence(name: str, values, convert: Callable[[Any], Any]) -> tuple:
+    """The values of a sequence or a one-dimensional array, each converted."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
+        raise InputError(f"{name} is {values!r:.100}; expected a sequence, such as ({values!r:.20},) or a list")
+    return tuple(map(convert, real_array(name, values) if hasattr(values, "dtype") else values))
 
 
-def _number(name: str, value, accept, expected: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not accept(number):
-        raise InputError(f"Parameter '{name}'={value!r} is out of range. Expected {expected}.")
-    return number
+def _learning_rate(value) -> float:
+    return _single("learning_rates", value, above=0)
+
+
+def _single(name: str, value, **limits) -> float:
+    """A real option that also lies within its limits as the float32 that it is on the device."""
+    found = number(name, value, **limits)
+    with np.errstate(all="ignore"):
+        number(name, np.float32(found), **limits, what="as a float32")
+    return found
+
+
+def _flag(name: str, value) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is {value!r:.100}; expected True or False")
+    return bool(value)

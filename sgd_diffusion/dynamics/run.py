@@ -8,16 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
 
-from sgd_diffusion.dynamics.checkpoints import Checkpoints
+from sgd_diffusion.dynamics.checkpoints import Checkpoints, check_storable
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.schema import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.sgd import Carry
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.json_values import json_values
 from sgd_diffusion.problems.objectives import Problem
-from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, combine_windows, environment
+from sgd_diffusion.provenance import environment
+from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, combine_windows, digest_of
 
 __all__ = ["Plan", "run_ensemble"]
 
@@ -58,21 +62,29 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
     ensemble = Ensemble(problem, plan, measure_path=schema.measure_path, measure_state=schema.measure_state,
                         members_at_once=members_at_once, devices=devices, report=report)
     configuration = {"problem": dict(problem.description), "plan": plan.description(), **schema.description()}
+    metadata = json_values("metadata", dict(metadata or {}))
     attributes = {"configuration": json.dumps(configuration), "environment": json.dumps(environment()),
-                  "metadata": json.dumps(dict(metadata or {}))}
+                  "metadata": json.dumps(metadata)}
     run = None if directory is None else RunDirectory(directory)
     if run is not None:
         run.check(configuration, resume=resume)
     carry = ensemble.start()
-    ensemble.compile(carry)
+    shapes = ensemble.values(carry)
+    schema.check(shapes)
+    if not jax.config.jax_disable_jit:
+        ensemble.compile(carry)
+    if run is not None:
+        check_storable(carry)
+        _check_window(schema, shapes, carry, attributes)
 
     starts = plan.starts()
     with contextlib.ExitStack() as stack:
         windows, checkpoints = [], None
         if run is not None:
             stack.enter_context(run.claim(configuration, resume=resume, metadata=metadata))
-            checkpoints = stack.enter_context(contextlib.closing(Checkpoints(run.checkpoints)))
+            checkpoints = stack.enter_context(contextlib.closing(Checkpoints(run.checkpoints, digest_of(configuration))))
             windows, carry = _continue(run, checkpoints, carry, plan.num_windows)
+            checkpoints.save_start(carry)
         for index in range(plan.num_windows):
             if index == len(windows):
                 carry = ensemble.advance(carry, 0 if index == 0 else starts[index - 1] + plan.window, starts[index])
@@ -85,6 +97,21 @@ def run_ensemble(problem: Problem, plan: Plan, directory: str | os.PathLike | No
             if on_window is not None:
                 on_window(index, windows[index])
     return combine_windows(windows)
+
+
+def _check_window(schema: Schema, shapes: Mapping[str, jax.ShapeDtypeStruct], carry: Carry, attributes: dict) -> None:
+    """Refuse measurements that a file cannot hold, by writing one of each to memory.
+
+    Raises:
+      InputError: if there are such.
+    """
+    zeros = {name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in shapes.items()}
+    window = schema.label(0, zeros, carry).assign_attrs(attributes)
+    try:
+        window.isel(dict.fromkeys(window.dims, slice(1))).to_netcdf(engine="h5netcdf")
+    except (TypeError, ValueError, OSError, NotImplementedError) as error:
+        raise InputError(f"measurements cannot be written to a NetCDF file ({error}); expected names and coordinates that it "
+                         "holds: plain names, and numbers or texts of one kind") from error
 
 
 def _continue(run: RunDirectory, checkpoints: Checkpoints, carry: Carry,

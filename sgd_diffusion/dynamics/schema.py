@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion.dynamics.parameters import computing_dtype
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.json_values import json_values
 from sgd_diffusion.problems.objectives import Problem
 
 RESERVED = ("window", "seed", "learning_rate", "waiting_time", "diverged_at")
@@ -88,18 +90,21 @@ class Schema:
         """What fixes the measurements, as JSON-like values: the names of all variables, and what they depend on."""
         facts = {name: value for measurement in self.measurements if isinstance(measurement, StateMeasurement)
                  for name, value in measurement.description.items()}
-        return {"variables": sorted(self.dims)} | ({"measurements": facts} if facts else {})
+        return {"variables": sorted(self.dims)} | ({"measurements": json_values("description", facts)} if facts else {})
 
     def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
         """All path measurements of a member's window."""
-        return self._collect(PathMeasurement, lambda measurement: measurement.function(record))
+        def make(measurement):
+            return jax.tree.map(_numbers, measurement.function(record))
+
+        return self._collect(PathMeasurement, make)
 
     def measure_state(self, window: jax.Array, problem: Problem, params, state, key) -> dict[str, jax.Array]:
         """All measurements of the point at the end of a member's window, of which the number is traced."""
         def make(measurement):
             def made():
                 found = measurement.function(problem, params, state, key)
-                return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf, jnp.float32)), found)
+                return jax.tree.map(lambda leaf: _numbers(leaf, floating=True), found)
 
             if measurement.windows is None:
                 return made()
@@ -107,6 +112,24 @@ class Schema:
             return jax.lax.cond(jnp.isin(window, jnp.asarray(measurement.windows, jnp.int32)), made, lambda: missing)
 
         return self._collect(StateMeasurement, make)
+
+    def check(self, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+        """Refuse values of these shapes, with a leading axis of members, that cannot be labelled and stored.
+
+        Raises:
+          InputError: for values of other dimensions than they say.
+        """
+        sizes: dict[str, int] = {}
+        for name, (dim, values) in self.coords.items():
+            if sizes.setdefault(dim, len(values)) != len(values):
+                raise InputError(f"a measurement gives {len(values)} values of {name!r} along {dim!r}, which has {sizes[dim]}; "
+                                 "expected as many")
+        for name, leaf in shapes.items():
+            dims, shape = self.dims[name], leaf.shape[1:]
+            known = tuple(sizes.setdefault(dim, size) for dim, size in zip(dims, shape, strict=False))
+            if len(dims) != len(shape) or known != shape:
+                wanted = ", ".join(f"{dim}: {sizes.get(dim, 'any')}" for dim in dims)
+                raise InputError(f"a measurement returned {name!r} of shape {shape}; expected ({wanted}), as its dims say")
 
     def label(self, index: int, values: dict[str, jax.Array], carry: Carry) -> xr.Dataset:
         """Values with a leading axis of members as the dataset of a window."""
@@ -134,6 +157,24 @@ class Schema:
                                      "names in its 'dims'.")
                 values |= found
         return values
+
+
+def _numbers(value, *, floating: bool = False) -> jax.Array:
+    """What a measurement returned as numbers that files hold: floating ones of at least float32.
+
+    Args:
+      value: an array or a number.
+      floating: whether integers become floating numbers too.
+
+    Raises:
+      InputError: for what is no real number.
+    """
+    value = jnp.asarray(value)
+    if not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise InputError(f"a measurement returned {jax.typeof(value)}; expected real numbers: of complex ones the parts as two "
+                         "variables, of random keys jax.random.key_data")
+    dtype = computing_dtype(value.dtype) if floating or jnp.issubdtype(value.dtype, jnp.floating) else value.dtype
+    return value if value.dtype == dtype else value.astype(dtype)
 
 
 def _labelled(measurement: PathMeasurement | StateMeasurement) -> dict[str, tuple[str, Sequence]]:

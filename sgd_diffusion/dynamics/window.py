@@ -8,21 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from sgd_diffusion.analysis.gram import increment_gram, step_gram  # noqa: F401  (step_gram was public here first)
 from sgd_diffusion.dynamics.batches import take_batch
 from sgd_diffusion.dynamics.gradient_descent import descend
+from sgd_diffusion.dynamics.parameters import count, flatten, layer_name, real_parts
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry, sgd_step
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
-
-# Columns of the float64 copy that the Gram product is made from: large enough for the product to run at full speed,
-# small enough that the copy (8 T bytes a column) stays far below the increments themselves (4 T bytes a parameter).
-GRAM_BLOCK = 32768
 
 
 class WindowRecord(NamedTuple):
     """What a window of T steps leaves behind; the weights themselves are not kept.
 
-    With w_t the parameters after t updates of the window (t = 0..T) and dw_u = w_{u+1} - w_u:
+    With w_t the parameters after t updates of the window (t = 0..T) and dw_u = w_{u+1} - w_u; a complex parameter counts as
+    two real ones:
 
     Attributes:
       step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the backend has it.
@@ -47,57 +46,12 @@ class WindowRecord(NamedTuple):
     diverged_at: jax.Array
 
 
-def increment_gram(increments) -> jax.Array:
-    """Gram matrix (T, T) of the increments dw, a pytree of (T, ...) float32 arrays: G[u, v] = <dw_u, dw_v>.
-
-    Products and sums are float64 where the backend has it, over blocks of parameters unrolled in Python. Otherwise
-    (TPU) they are float32 at `Precision.HIGHEST`, and path statistics of confined motion carry a relative error of up
-    to 1e-3.
-    """
-    wide = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
-    with jax.enable_x64(wide is jnp.float64):
-        gram = 0.0
-        for leaf in jax.tree.leaves(increments):
-            rows = leaf.reshape(leaf.shape[0], -1)
-            for block in range(0, rows.shape[1], GRAM_BLOCK):
-                columns = rows[:, block:block + GRAM_BLOCK].astype(wide)
-                gram += jax.lax.dot_general(columns, columns, (((1,), (1,)), ((), ())),
-                                            precision=jax.lax.Precision.HIGHEST)
-        return gram
-
-
-def step_gram(weights) -> jax.Array:
-    """Step Gram matrix of a trajectory of one's own: weights (T+1, P), or a pytree of (T+1, ...) arrays, -> (T, T).
-
-    The increments are taken first, in the dtype of the weights, so that nothing is lost to the size of the weights.
-
-    Raises:
-      InputError: for fewer than two points.
-    """
-    points = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(weights)}
-    if len(points) != 1 or min(points) < 2:
-        raise InputError(f"Parameter 'weights' has leading axes {sorted(points)}. Expected T+1 >= 2 points of a path "
-                         "along the first axis of every leaf.")
-    with jax.enable_x64(jax.default_backend() != "tpu"):
-        return increment_gram(jax.tree.map(lambda leaf: jnp.diff(jnp.asarray(leaf), axis=0), weights))
-
-
-def layer_name(path) -> str:
-    """Name of the top-level layer that a leaf of params belongs to, from its path in the tree."""
-    return jax.tree_util.keystr(path[:1], simple=True)
-
-
-def flatten(tree) -> jax.Array:
-    """The entries of a pytree like params, leaf by leaf in the order of `jax.tree.leaves`, (P,)."""
-    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
-
-
 class Recording(NamedTuple):
     """What to keep of a window beyond the series that cost nothing.
 
     Attributes:
-      gradient_coordinates: (S,) positions in the flattened gradient (see `flatten`) at which every mini-batch gradient is
-        kept, for example those of `gradient_coordinates.draw_coordinates`.
+      gradient_coordinates: (S,) positions in the flattened gradient (see `parameters.flatten`) at which every mini-batch
+        gradient is kept, for example those of `gradient_coordinates.draw_coordinates`.
       by_layer: also keep the Gram matrix of every top-level layer.
       sketch_dim: if given, increments are replaced by a random projection to so many dimensions (a count sketch), for
         models whose T x P increments do not fit; every squared displacement then has a relative standard error of at
@@ -170,7 +124,7 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     Raises:
       InputError: for gradient coordinates that the gradient does not have.
     """
-    size = sum(leaf.size for leaf in jax.tree.leaves(carry.params))
+    size = count(carry.params)
     coordinates = _checked_coordinates(recording, size)
     keep = _projection(recording, size)
 
@@ -186,7 +140,8 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     def record(carry, inputs):
         probe_loss = probe_loss_at(carry)
         carry, info = update(carry, *inputs)
-        series = (info.loss, probe_loss, optax.tree.norm(info.gradient), flatten(info.gradient)[coordinates])
+        norm = optax.tree.norm(real_parts(info.gradient))
+        series = (*real_parts((info.loss, probe_loss)), norm, flatten(info.gradient)[coordinates])
         return carry, (keep(info.increment), mask_diverged(series, carry.diverged_at))
 
     def twin_gram():
@@ -197,7 +152,7 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     offsets = jnp.arange(rows.shape[0] - 1, dtype=jnp.int32)
     end, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(record, carry, (offsets, rows[:-1]))
     last_batch = take_batch(problem, rows[-1], jax.random.fold_in(augmentation_key, start + offsets.size))
-    closing = loss_at(end, last_batch), probe_loss_at(end)
+    closing = real_parts((loss_at(end, last_batch), probe_loss_at(end)))
     closing_loss, closing_probe_loss = mask_diverged(closing, end.diverged_at)
     total, by_layer = _grams(increments, end.diverged_at, by_layer=recording.by_layer)
     twin = None
@@ -236,7 +191,8 @@ def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
     order_key, sign_key = jax.random.split(jax.random.fold_in(key, 1))
     padded = -(-size // recording.sketch_dim) * recording.sketch_dim
     order = jax.random.permutation(order_key, padded)
-    signs = jax.random.rademacher(sign_key, (padded,), jnp.float32)
+    half = np.float32(0.5)  # of its own precision, so that 64-bit mode draws the same signs
+    signs = jnp.where(jax.random.bernoulli(sign_key, half, (padded,)), np.float32(1), np.float32(-1))
 
     def project(increment):
         flat = jnp.pad(flatten(increment), (0, padded - size)) * signs

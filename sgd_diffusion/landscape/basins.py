@@ -5,12 +5,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from sgd_diffusion.arrays import host_array, number
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces import smoothed
+from sgd_diffusion.landscape.fractal_surfaces.controls import filter_along
+from sgd_diffusion.landscape.fractal_surfaces.surface import checked
 
 __all__ = ["Basin", "wide_basin"]
 
 
+@shown_briefly
 class Basin(NamedTuple):
     """The region around the lowest point of a smoothed surface."""
 
@@ -26,7 +30,7 @@ def wide_basin(surface, *, smoothing=1 / 32, filling=0.5):
 
     The heights are smoothed by a Gaussian filter, so that no narrow hole counts. The basin is the connected part, around
     the lowest point that is left, of where the smoothed surface lies less than ``filling`` of the way up from there to its
-    median.
+    median. Worked out in float64 on the host.
 
     Args:
         surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with finite heights (N, M).
@@ -39,17 +43,19 @@ def wide_basin(surface, *, smoothing=1 / 32, filling=0.5):
     Raises:
         InputError: heights that are not one finite surface or all alike, or a parameter out of range.
     """
-    heights = np.asarray(surface.heights, dtype=np.float64)
-    if heights.ndim != 2 or min(heights.shape) < 2 or not np.isfinite(heights).all() or heights.min() == heights.max():
+    checked(surface, least=2)
+    heights, extent = host_array("heights", surface.heights), float(host_array("extent", surface.extent))
+    if not np.isfinite(heights).all() or heights.min() == heights.max():
         raise InputError(f"heights has shape {heights.shape}; expected (N, M) finite numbers that are not all alike")
-    if not 0 < smoothing < 1 or not 0 < filling < 1:
-        raise InputError(f"smoothing is {smoothing} and filling {filling}; expected numbers between 0 and 1")
-    smooth = np.asarray(smoothed(surface, smoothing * (len(heights) - 1)).heights)
+    smoothing = number("smoothing", smoothing, above=0, below=1, what="as a share of the side")
+    filling = number("filling", filling, above=0, below=1, what="as a share of the depth")
+    rows, columns = (filter_along(points, smoothing * (len(heights) - 1)) for points in heights.shape)
+    smooth = rows @ heights @ columns.T
     lowest = np.unravel_index(smooth.argmin(), smooth.shape)
     depth = np.median(smooth) - smooth[lowest]
     parts, _ = ndimage.label(smooth < smooth[lowest] + filling * depth)
     region = parts == parts[lowest]
-    spacing = float(surface.extent) / (len(heights) - 1)
+    spacing = extent / (len(heights) - 1)
     centre = (np.array(lowest) - (np.array(heights.shape) - 1) / 2) * spacing
     margin = min(min(place, points - 1 - place) for place, points in zip(lowest, heights.shape, strict=True)) * spacing
     return Basin(region, float(region.mean()), centre, float(margin), float(depth))

@@ -63,7 +63,7 @@ def _normalize(direction, params, ignore_vectors, *, by_filter):
             return jnp.zeros_like(params)
         axes = tuple(range(params.ndim - 1 if by_filter and params.ndim > 1 else params.ndim))
         norm = norms(direction, axes)
-        return jnp.where(norm == 0, 0, direction / norm) * norms(params, axes)
+        return direction / jnp.where(norm == 0, 1, norm) * norms(params, axes)
 
     with in_precision_of("params", params, direction=direction) as (params, direction):
         if ignore_vectors and all(leaf.ndim < 2 for leaf in jax.tree.leaves(params)):

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from sgd_diffusion.arrays import real_array
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.fractal_surfaces.surface import checked, floats
 
 __all__ = ["INTERPOLANTS", "half_sides", "interpolator", "nearest"]
 
@@ -27,10 +29,11 @@ def interpolator(surface, *, interpolant="bilinear", periodic=False):
 
     Returns:
         ``height(x, y) -> ()`` for two numbers ``()`` in the unit of ``surface.extent``, the square's centre being the
-        origin and x running along the first axis. Map it with ``jax.vmap``; it can be jitted and differentiated.
+        origin and x running along the first axis. Map it with ``jax.vmap``; it can be jitted and differentiated. The
+        precision is that of the heights, float32 at least; integers have JAX's default.
 
     Raises:
-        InputError: heights that are not one surface, an unknown ``interpolant``.
+        InputError: heights that are not one surface, an unknown ``interpolant``; of ``height``, positions that are not numbers.
 
     >>> from sgd_diffusion.landscape.fractal_surfaces import Surface
     >>> height = interpolator(Surface(jnp.array([[0.0, 2.0], [1.0, 3.0]]), jnp.array(2.0)))
@@ -39,16 +42,18 @@ def interpolator(surface, *, interpolant="bilinear", periodic=False):
     """
     if interpolant not in INTERPOLANTS:
         raise InputError(f"interpolant is {interpolant!r}; expected one of {', '.join(INTERPOLANTS)}")
-    shape = jnp.shape(surface.heights)
-    if len(shape) != 2 or min(shape) < 2:
-        raise InputError(f"heights has shape {shape}; expected (N, M) with at least 2 points a side: map many with jax.vmap")
+    surface = checked(surface, least=2)
+    shape, dtype = surface.heights.shape, surface.heights.dtype
     heights, weights = INTERPOLANTS[interpolant](surface.heights, periodic)
     sides, spacing = half_sides(surface), surface.extent / (shape[0] - 1)
 
     def height(x, y):
-        places = [(at + side) / spacing for at, side in zip((x, y), sides, strict=True)]
-        cells = [jnp.clip(place.astype(int), 0, points - 2) for place, points in zip(places, shape, strict=True)]
-        along_x, along_y = (weights(place - cell) for place, cell in zip(places, cells, strict=True))
+        position = [floats(name, at).astype(dtype) for name, at in (("x", x), ("y", y))]
+        if any(at.ndim for at in position):
+            raise InputError(f"x and y have shapes {[at.shape for at in position]}; expected two numbers: map with jax.vmap")
+        places = [(at + side) / spacing for at, side in zip(position, sides, strict=True)]
+        cells = [jnp.clip(place, 0, points - 2).astype(int) for place, points in zip(places, shape, strict=True)]
+        along_x, along_y = (weights(place - cell.astype(dtype)) for place, cell in zip(places, cells, strict=True))
         corners = jax.lax.dynamic_slice(heights, cells, (len(along_x), len(along_y)))
         rows = [sum(weight * corners[i, j] for j, weight in enumerate(along_y)) for i in range(len(along_x))]
         return sum(weight * row for weight, row in zip(along_x, rows, strict=True))
@@ -60,22 +65,35 @@ def nearest(surface, x, y):
     """Height at the nearest point of the grid, for positions (...); of a surface of booleans, whether they are in a region.
 
     Args:
-        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M) of any kind.
+        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M); booleans stay booleans.
         x: (...), unit of ``surface.extent``.
-        y: (...).
+        y: (...), the same shape.
 
     Returns:
-        (...), that of the border outside the square.
+        (...), that of the border outside the square; NaN, or False of booleans, where a position is NaN.
+
+    Raises:
+        InputError: heights that are not one surface of 2 points a side, or positions that are not real numbers.
     """
-    spacing = surface.extent / (surface.heights.shape[0] - 1)
-    places = (jnp.rint((at + side) / spacing).astype(int) for at, side in zip((x, y), half_sides(surface), strict=True))
-    return jnp.asarray(surface.heights).at[tuple(places)].get(mode="clip")
+    frame, heights = checked(surface, least=2), real_array("heights", surface.heights)
+    x, y = (floats(name, at).astype(frame.extent.dtype) for name, at in (("x", x), ("y", y)))
+    if x.shape != y.shape:
+        raise InputError(f"x has shape {x.shape} and y {y.shape}; expected the same shape, one pair for each position")
+    spacing = frame.extent / (heights.shape[0] - 1)
+    places = (
+        jnp.clip(jnp.rint((at + side) / spacing), 0, points - 1).astype(int)
+        for at, side, points in zip((x, y), half_sides(frame), heights.shape, strict=True)
+    )
+    region, lost = heights.dtype == bool, jnp.isnan(x) | jnp.isnan(y)
+    found = (jnp.asarray(heights) if region else frame.heights).at[tuple(places)].get(mode="clip")
+    return found & ~lost if region else jnp.where(lost, jnp.nan, found)
 
 
 def half_sides(surface):
     """Half the length of the square along both axes: the walls are at plus and minus that."""
-    rows, columns = surface.heights.shape[-2:]
-    return surface.extent / 2, surface.extent / 2 * ((columns - 1) / (rows - 1))
+    rows, columns = jnp.shape(surface.heights)[-2:]
+    half = floats("extent", surface.extent) / 2
+    return half, half * ((columns - 1) / (rows - 1))
 
 
 def _bilinear(heights, periodic):

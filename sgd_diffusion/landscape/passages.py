@@ -1,18 +1,22 @@
 """Times at which walkers come into a region, stay and leave, from whether they are inside at every step.
 
-``inside`` is (..., T+1) booleans, one path along the last axis; times count steps from 0. What has not happened within the
-path has the time T + 1, so that times above T are censored.
+``inside`` is (..., T+1) booleans, or numbers that are all 0 or 1, one path along the last axis; times count steps from 0. What
+has not happened within the path has the time T + 1, so that times above T are censored.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from sgd_diffusion.arrays import host_array
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.fractal_surfaces.surface import booleans
 
 __all__ = ["MeanDuration", "Stays", "final_entry", "first_passage", "mean_duration", "stays"]
 
 
+@shown_briefly
 class Stays(NamedTuple):
     """Uninterrupted stays in a region, of all paths one after the other; every field is (K,)."""
 
@@ -23,6 +27,7 @@ class Stays(NamedTuple):
     left: np.ndarray  # booleans, whether the exit was seen: not for a stay up to step T
 
 
+@shown_briefly
 class MeanDuration(NamedTuple):
     """Mean length of stays that go on beyond what was seen of them."""
 
@@ -76,16 +81,17 @@ def mean_duration(found):
     from the binomial law, for independent stays; many of one walker are not.
 
     >>> mean_duration(stays([[True, True, True, False, True]]))
-    MeanDuration(value=array(4.), error=array(3.46410162), exits=1)
+    MeanDuration(value=4 ± 3.464, exits=1)
     """
-    steps, exits = found.duration.sum(), int(found.left.sum())
+    steps, exits = host_array("duration", found.duration).sum(), int(booleans("left", found.left).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.asarray(np.float64(steps) / exits)
         return MeanDuration(value, np.asarray(value * np.sqrt((1 - 1 / value) / exits)), exits)
 
 
 def _series(inside):
-    inside = np.asarray(inside)
-    if inside.dtype != bool or inside.ndim < 1 or not inside.shape[-1]:
-        raise InputError(f"inside is {inside.dtype} of shape {inside.shape}; expected (..., T+1) booleans")
+    host_array("inside", inside)  # refuses traced values
+    inside = np.asarray(booleans("inside", inside))
+    if inside.ndim < 1 or not inside.shape[-1]:
+        raise InputError(f"inside has shape {inside.shape}; expected (..., T+1) with one point of a path at least")
     return inside

@@ -19,7 +19,6 @@ otherwise; everything else is cast to it, and a loss is called with such points.
 
 import contextlib
 import functools
-import numbers
 import operator
 from typing import Any, NamedTuple
 
@@ -28,9 +27,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion.analysis.paths import principal_components
+from sgd_diffusion.arrays import integer, own_precision
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.directions import filter_normalize, layer_normalize, random_direction
-from sgd_diffusion.landscape.pytrees import in_precision_of, matched, precision, take_out, tree_norm
+from sgd_diffusion.landscape.pytrees import (
+    behind,
+    divided,
+    full_precision,
+    in_precision_of,
+    matched,
+    precision,
+    take_out,
+    tree_norm,
+)
 
 __all__ = [
     "Plane",
@@ -55,6 +65,7 @@ FLAT = 1e-12  # variances are known to 1e-14 of the largest; of a smaller second
 PARALLEL = 100  # roundings by which a direction has to leave the line along the other
 
 
+@shown_briefly
 class Plane(NamedTuple):
     """The points origin + x first + y second."""
 
@@ -63,6 +74,7 @@ class Plane(NamedTuple):
     second: Any
 
 
+@shown_briefly
 class Projection(NamedTuple):
     """Where points are with respect to a plane; (...) are the leading axes of the points."""
 
@@ -117,7 +129,7 @@ def principal_plane(path, *, origin=None):
         with jax.enable_x64(True):
             components = principal_components(sum(_step_gram(leaf) for leaf in jax.tree.leaves(path)), 2)
             known = components.variances > FLAT * components.variances[:1]
-            weights = jnp.where(known, components.scores, jnp.nan) / (components.scores**2).sum(axis=0)
+            weights = jnp.where(known[None], components.scores, jnp.nan) / (components.scores**2).sum(axis=0, keepdims=True)
             directions = [jax.tree.map(lambda leaf, weight=weight: _combination(weight, leaf), path) for weight in weights.T]
         return orthonormal(Plane(origin, *directions))
 
@@ -130,7 +142,7 @@ def _step_gram(leaf):
 def _combination(weights, leaf):
     """Sum over the points of their weights times their position about the mean, in float64 until it is done."""
     positions = leaf.astype(jnp.float64)
-    positions = positions - positions.mean(axis=0)
+    positions = positions - positions.mean(axis=0, keepdims=True)
     return jax.lax.dot_general(weights, positions, (((0,), (0,)), ((), ()))).astype(leaf.dtype)
 
 
@@ -198,7 +210,7 @@ def project(plane, params):
     with _own_precision(plane) as plane:
         params, batch = matched("params", params, plane.origin, batched=True)
         first, second, (length, along, across) = _frame(plane)
-        rest = jax.tree.map(jnp.subtract, params, plane.origin)
+        rest = jax.tree.map(lambda points, origin: points - behind(batch, origin), params, plane.origin)
         u, rest = take_out(rest, first, batch)
         v, rest = take_out(rest, second, batch)
         y = v / across
@@ -224,8 +236,14 @@ def evaluate_points(loss, point_of, coordinates, *, at_once=1):
         InputError: ``at_once`` is not a positive integer.
     """
     size = _positive("at_once", at_once)
-    # a group of one is not vmapped, so that it costs what the loss costs alone
-    return jax.lax.map(lambda entry: loss(point_of(entry)), jnp.asarray(coordinates), batch_size=size if size > 1 else None)
+    with own_precision("coordinates", coordinates) as coordinates:
+        pass
+    coordinates = coordinates.astype(jax.dtypes.canonicalize_dtype(coordinates.dtype))
+    if coordinates.ndim == 0:
+        raise InputError("coordinates has shape (); expected (K, ...), the coordinates of K points")
+    with full_precision():
+        # a group of one is not vmapped, so that it costs what the loss costs alone
+        return jax.lax.map(lambda entry: loss(point_of(entry)), coordinates, batch_size=size if size > 1 else None)
 
 
 def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
@@ -251,8 +269,9 @@ def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
     [[1.0, 2.0, 3.0], [11.0, 12.0, 13.0]]
     """
     with _own_precision(plane) as plane:
-        losses = evaluate_points(loss, functools.partial(_point, plane), _grid(plane, xs, ys), at_once=at_once)
-        return jax.tree.map(lambda leaf: leaf.reshape(len(ys), len(xs), *leaf.shape[1:]), losses)
+        grid = _grid(plane, xs, ys)
+        losses = evaluate_points(loss, functools.partial(_point, plane), grid.reshape(-1, 2), at_once=at_once)
+        return jax.tree.map(lambda leaf: leaf.reshape(*grid.shape[:2], *leaf.shape[1:]), losses)
 
 
 def evaluate_line(loss, start, end, fractions, *, at_once=1):
@@ -302,10 +321,9 @@ def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
     """
     _positive("at_once", at_once)
     with _own_precision(plane) as own:
-        coordinates = np.asarray(_grid(own, xs, ys))
+        coordinates = np.asarray(_grid(own, xs, ys)).reshape(-1, 2)  # x runs fastest
     size = min(_positive("chunk", chunk), len(coordinates))
-    if not isinstance(done, numbers.Integral) or not 0 <= done <= len(coordinates):
-        raise InputError(f"done is {done}; expected an integer in 0..{len(coordinates)}, the number of points of the grid")
+    done = integer("done", done, 0, len(coordinates), what="(the number of points of the grid)")
 
     @jax.jit
     def evaluate(plane, part):
@@ -343,35 +361,35 @@ def _point(plane, coordinates):
 def _frame(plane):
     """Orthonormal directions q, r of a plane, and (a, b, c) in first = a q and second = b q + c r."""
     length = tree_norm(plane.first)
-    q = jax.tree.map(lambda leaf: leaf / length, plane.first)
+    q = divided(plane.first, length)
     along, rest = take_out(plane.second, q)
     correction, rest = take_out(rest, q)  # once is not enough where the two are nearly parallel
     across = tree_norm(rest)
     rounding = PARALLEL * jnp.finfo(across.dtype).eps * tree_norm(plane.second)
     across = jnp.where(across > rounding, across, jnp.nan)
-    return q, jax.tree.map(lambda leaf: leaf / across, rest), (length, along + correction, across)
+    return q, divided(rest, across), (length, along + correction, across)
 
 
 def _grid(plane, xs, ys):
-    """Coordinates (YX, 2) of the points of a grid, x first and running fastest."""
+    """Coordinates (Y, X, 2) of the points of a grid."""
     dtype = precision(plane.origin)
     x, y = jnp.meshgrid(_one_axis("xs", xs, dtype), _one_axis("ys", ys, dtype))
-    return jnp.stack([x.ravel(), y.ravel()], axis=-1)
+    return jnp.stack([x, y], axis=-1)
 
 
 def _one_axis(name, values, dtype):
-    if np.ndim(values) != 1 or len(values) == 0:
-        raise InputError(f"{name} has shape {np.shape(values)}; expected (K,), K >= 1 coordinates")
-    return jnp.asarray(values, dtype)
+    with own_precision(name, values) as values:
+        if values.ndim != 1 or values.size == 0:
+            raise InputError(f"{name} has shape {values.shape}; expected (K,), K >= 1 coordinates")
+        return values.astype(dtype)
 
 
 def _number(name, value, dtype):
-    if np.ndim(value) != 0:
-        raise InputError(f"{name} has shape {np.shape(value)}; expected a number; use jax.vmap for several points")
-    return jnp.asarray(value, dtype)
+    with own_precision(name, value) as value:
+        if value.ndim != 0:
+            raise InputError(f"{name} has shape {value.shape}; expected a number; use jax.vmap for several points")
+        return value.astype(dtype)
 
 
 def _positive(name, value):
-    if not isinstance(value, numbers.Integral) or value < 1:
-        raise InputError(f"{name} is {value}; expected a positive integer, a number of points")
-    return int(value)
+    return integer(name, value, 1, 2**63 - 1, what="(a number of points)")

@@ -15,7 +15,6 @@ memory holds every k-th position only.
 ((101, 2), [0.193, 0.193])
 """
 
-import operator
 from typing import NamedTuple
 
 import jax
@@ -24,13 +23,19 @@ import numpy as np
 
 from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
+from sgd_diffusion.arrays import integer, is_traced, number
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.fractal_surfaces.surface import booleans, checked, floats, parameter
 from sgd_diffusion.landscape.interpolation import half_sides, interpolator, nearest
 from sgd_diffusion.landscape.walls import BOUNDARIES
 
 __all__ = ["Walk", "walk", "walk_ensemble"]
 
+MOST_STEPS = 2**31 - 2
 
+
+@shown_briefly
 class Walk(NamedTuple):
     """A walker's path, every k-th point of it, and what was seen on all steps 0..T; leading axes if it was mapped.
 
@@ -71,7 +76,8 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
 
     Args:
         key: PRNG key.
-        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M).
+        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M), whose precision the
+            walk has: float32 at least, JAX's default for integers.
         start: (2,), a position within the square.
         learning_rate: eta, unit of the extent squared over that of the heights; may be traced.
         noise_std: sigma, unit of the extent, standard deviation per coordinate and step; may be traced.
@@ -88,38 +94,46 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
         :class:`Walk`.
 
     Raises:
-        InputError: a start outside the square or a negative noise that are known before tracing (traced ones give
-            NaN), steps that are not positive or no multiple of ``every``, an unknown boundary or interpolant, a stability
-            outside 0.3..2, a region of another shape than the heights.
+        InputError: no surface with heights (N, M); a start outside the square, or a negative or infinite learning rate or
+            noise, that are known before tracing (traced ones give NaN); steps that are not positive or no multiple of
+            ``every``, an unknown boundary or interpolant, a stability outside 0.3..2, a region of another shape than the
+            heights.
     """
-    steps, every = operator.index(steps), operator.index(every)
-    _check(surface, start, noise_std, steps, boundary, stability, every, region)
+    surface, start = checked(surface, least=2), floats("start", start)
+    dtype = surface.heights.dtype
+    steps, every = integer("steps", steps, 1, MOST_STEPS), integer("every", every, 1)
+    stability = number("stability", stability, at_least=MIN_ALPHA, at_most=2, what="where 2 is normal noise")
+    region = None if region is None else booleans("region", region)
+    _check(surface, start, steps, boundary, every, region)
+    learning_rate, noise_std = (
+        _not_negative(parameter(name, value, at_least=0), dtype)
+        for name, value in (("learning_rate", learning_rate), ("noise_std", noise_std)))
     height = jax.value_and_grad(interpolator(surface, interpolant=interpolant, periodic=boundary == "periodic"), argnums=(0, 1))
     walls = half_sides(surface)
-    noise_std = jnp.where(noise_std >= 0, noise_std, jnp.nan) * (jnp.sqrt(learning_rate) if sqrt_scaling else 1)
+    noise_std = noise_std * jnp.sqrt(learning_rate) if sqrt_scaling else noise_std
 
     def visit(place):
         return _Point(place, *height(*place))
 
-    def step(state, number):
+    def step(state, time):
         point, seen = state
-        uniform, std = _noise(jax.random.fold_in(key, number), noise_std, stability)
+        uniform, std = _noise(jax.random.fold_in(key, time), noise_std, stability)
         moves = [
-            BOUNDARIES[boundary](at - learning_rate * slope, std, number_01, wall)
-            for at, slope, number_01, wall in zip(point.place, point.gradient, uniform, walls, strict=True)
+            BOUNDARIES[boundary](at - learning_rate * slope, std, level, wall)
+            for at, slope, level, wall in zip(point.place, point.gradient, uniform, walls, strict=True)
         ]
         point = visit(tuple(jnp.clip(place, -wall, wall) for (place, _), wall in zip(moves, walls, strict=True)))
         crossed = moves[0][1] | moves[1][1]
-        return (point, _see(seen, number, point, crossed, _within(region, surface, point.place))), None
+        return (point, _see(seen, time, point, crossed, _within(region, surface, point.place))), None
 
     def record(state, first):
         state, _ = jax.lax.scan(step, state, first + jnp.arange(every))
         return state, state[0]
 
-    start = jnp.asarray(start, surface.heights.dtype)
-    origin = visit(tuple(jnp.where(jnp.abs(at) <= wall, at, jnp.nan) for at, wall in zip(start, walls, strict=True)))
-    never = jnp.array(steps + 1)
-    nothing = _Seen(jnp.inf * jnp.ones_like(origin.loss), never, jnp.array(0), never, jnp.array(0), never)
+    places = zip(start.astype(dtype), walls, strict=True)
+    origin = visit(tuple(jnp.where(jnp.abs(at) <= wall, at, jnp.nan) for at, wall in places))
+    never, none = jnp.array(steps + 1), jnp.array(0)
+    nothing = _Seen(jnp.full_like(origin.loss, jnp.inf), never, none, never, none, never)
     seen = _see(nothing, 0, origin, False, _within(region, surface, origin.place))
     (_, seen), points = jax.lax.scan(record, (origin, seen), 1 + every * jnp.arange(steps // every))
     path = jax.tree.map(lambda first, rest: jnp.append(first[None], rest), origin, points)
@@ -149,17 +163,21 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
     Raises:
         InputError: as :func:`walk`, and for shapes that do not fit.
     """
-    number, walkers = len(keys), np.shape(starts)[-2] if np.ndim(starts) > 1 else 0
-    if np.shape(starts)[-1:] != (2,) or not walkers or np.ndim(starts) > 3:
-        raise InputError(f"starts has shape {np.shape(starts)}; expected (S, W, 2), or (W, 2) for the same on every surface")
-    if jnp.ndim(surfaces.heights) != 3 or len(surfaces.heights) != number or jnp.shape(surfaces.extent) != (number,):
-        raise InputError(
-            f"surfaces has heights {jnp.shape(surfaces.heights)} and extent {jnp.shape(surfaces.extent)}; expected "
-            f"({number}, N, M) and ({number},), one surface for each of the {number} keys"
-        )
-    learning_rates, noise_stds = (jnp.atleast_1d(jnp.asarray(values, float)) for values in (learning_rates, noise_stds))
-    _refuse(starts, surfaces, noise_stds)
-    starts = jnp.broadcast_to(jnp.asarray(starts), (number, walkers, 2))
+    surfaces, starts = checked(surfaces, dims=3, least=2), floats("starts", starts)
+    number, dtype = len(surfaces.heights), surfaces.heights.dtype
+    if jnp.shape(keys)[:1] != (number,):
+        raise InputError(f"keys has shape {jnp.shape(keys)}; expected ({number},), one key for each of the {number} surfaces")
+    if starts.ndim not in (2, 3) or starts.shape[-1] != 2 or not starts.size or starts.shape[:-2] not in ((), (number,)):
+        raise InputError(f"starts has shape {starts.shape}; expected ({number}, W, 2), or (W, 2) for the same on every surface")
+    learning_rates = _values("learning_rates", learning_rates).astype(dtype)
+    noise_stds = _values("noise_stds", noise_stds).astype(dtype)
+    _refuse_outside(starts, surfaces)
+    walkers = starts.shape[-2]
+    starts = jnp.broadcast_to(starts.astype(dtype), (number, walkers, 2))
+    if regions is not None:
+        regions = jnp.asarray(booleans("regions", regions))
+        if regions.shape != surfaces.heights.shape:
+            raise InputError(f"regions has shape {regions.shape}; expected that of the heights, {surfaces.heights.shape}")
 
     def on_one_surface(inputs):
         key, surface, starts, region = inputs
@@ -191,62 +209,64 @@ class _Seen(NamedTuple):
     first_region_step: jax.Array
 
 
-def _see(seen, number, point, crossed, within):
+def _see(seen, time, point, crossed, within):
     """What has been seen, with one more point."""
-    lower = point.loss < seen.lowest_loss
+    lower, crossed, within = point.loss < seen.lowest_loss, jnp.asarray(crossed), jnp.asarray(within)
     return _Seen(
         jnp.where(lower, point.loss, seen.lowest_loss),
-        jnp.where(lower, number, seen.lowest_step),
-        seen.wall_steps + crossed,
-        jnp.where(crossed, jnp.minimum(seen.first_wall_step, number), seen.first_wall_step),
-        seen.region_steps + within,
-        jnp.where(within, jnp.minimum(seen.first_region_step, number), seen.first_region_step),
+        jnp.where(lower, time, seen.lowest_step),
+        seen.wall_steps + crossed.astype(int),
+        jnp.where(crossed, jnp.minimum(seen.first_wall_step, time), seen.first_wall_step),
+        seen.region_steps + within.astype(int),
+        jnp.where(within, jnp.minimum(seen.first_region_step, time), seen.first_region_step),
     )
 
 
 def _within(region, surface, place):
     if region is None:
         return False
-    return nearest(surface._replace(heights=region), *place) & ~jnp.isnan(place[0])
+    return nearest(surface._replace(heights=region), *place)
 
 
 def _noise(key, std, stability):
     """Two uniform numbers in (0, 1) for the normal ones, and their standard deviation at this step."""
-    uniform = _open_uniform(key)
+    uniform = _open_uniform(key, std.dtype)
     if stability == 2:
         return uniform, std
-    angle, exponential = _open_uniform(jax.random.fold_in(key, 0))
+    angle, exponential = _open_uniform(jax.random.fold_in(key, 0), std.dtype)
     return uniform, std * stable_root(angle, -jnp.log(exponential), stability)
 
 
-def _open_uniform(key):
+def _open_uniform(key, dtype):
     """Two uniform numbers of 23 bits from the words of a key that no one else uses: the middles of cells."""
     words = jax.random.key_data(key)[:2]
-    return ((words >> 9).astype(jnp.float32) + 0.5) * 2.0**-23
+    return ((words >> 9).astype(dtype) + 0.5) * 2.0**-23
 
 
 # Arguments
 
 
-def _check(surface, start, noise_std, steps, boundary, stability, every, region):
-    if steps < 1 or every < 1 or steps % every:
-        raise InputError(f"steps is {steps} and every {every}; expected positive integers, steps a multiple of every")
+def _not_negative(value, dtype):
+    """A number, NaN if it is negative; what is known has been refused."""
+    value = jnp.asarray(value, dtype)
+    return jnp.where(value >= 0, value, jnp.nan)
+
+
+def _check(surface, start, steps, boundary, every, region):
+    if steps % every:
+        raise InputError(f"steps is {steps} and every {every}; expected steps that are a multiple of every")
     if boundary not in BOUNDARIES:
         raise InputError(f"boundary is {boundary!r}; expected one of {', '.join(BOUNDARIES)}")
-    if not MIN_ALPHA <= stability <= 2:  # below, float32 overflows
-        raise InputError(f"stability is {stability}; expected a number in {MIN_ALPHA}..2; 2 is normal noise")
-    if region is not None and jnp.shape(region) != jnp.shape(surface.heights):
-        raise InputError(f"region has shape {jnp.shape(region)}; expected that of the heights, {jnp.shape(surface.heights)}")
-    if np.shape(start) != (2,):
-        raise InputError(f"start has shape {np.shape(start)}; expected (2,): map many with jax.vmap, or walk_ensemble")
-    _refuse(start, surface, noise_std)
+    if region is not None and region.shape != surface.heights.shape:
+        raise InputError(f"region has shape {region.shape}; expected that of the heights, {surface.heights.shape}")
+    if start.shape != (2,):
+        raise InputError(f"start has shape {start.shape}; expected (2,): map many with jax.vmap, or walk_ensemble")
+    _refuse_outside(start, surface)
 
 
-def _refuse(starts, surfaces, noise_stds):
-    """Refuse values that cannot be, where they are known."""
-    if not isinstance(noise_stds, jax.core.Tracer) and not np.all(np.asarray(noise_stds) >= 0):
-        raise InputError(f"noise_std is {noise_stds}; expected numbers that are not negative")
-    if any(isinstance(value, jax.core.Tracer) for value in (starts, surfaces.extent, surfaces.heights)):
+def _refuse_outside(starts, surfaces):
+    """Refuse starts that are not within the square, where they are known."""
+    if is_traced(starts, surfaces.extent):
         return
     starts, walls = np.asarray(starts), np.stack(half_sides(surfaces), axis=-1)
     if walls.ndim > 1:
@@ -257,3 +277,15 @@ def _refuse(starts, surfaces, noise_stds):
             f"start is {starts[outside][0].tolist()}; expected a position within the square, at most "
             f"{walls.min():g} from its centre along each axis"
         )
+
+
+def _values(name, values):
+    """Values of a parameter, (R,): finite and not negative, where they are known."""
+    values = jnp.atleast_1d(floats(name, values))
+    if values.ndim > 1 or not values.size:
+        raise InputError(f"{name} has shape {values.shape}; expected one or more numbers, (R,)")
+    if not is_traced(values):
+        known = np.asarray(values)
+        if not np.all((known >= 0) & np.isfinite(known)):
+            raise InputError(f"{name} is {known.tolist()}; expected finite numbers that are not negative")
+    return values

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sgd_diffusion.analysis.stable import fits, law
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, letter
 from sgd_diffusion.tables.walk_statistics import EARLY, GRADIENT_EDGES, PARTS
 
@@ -67,7 +68,11 @@ def walker_animation(examples, path, *, frames=100, tail=40):
         path: of the file.
         frames: pictures, equally spaced in time.
         tail: steps that stay visible.
+
+    Raises:
+        InputError: no pictures, or a negative number of steps.
     """
+    frames, tail = integer("frames", frames, 1, 10_000), integer("tail", tail, 0)
     import matplotlib as mpl
     from matplotlib.animation import FuncAnimation, PillowWriter
     from matplotlib.figure import Figure

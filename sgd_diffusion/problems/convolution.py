@@ -40,7 +40,8 @@ def convolution(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilati
       lhs: images (batch, height, width, channels).
       rhs: kernel (kernel height, kernel width, channels, features). Other layouts, dilation and groups are left to
         `lax.conv_general_dilated`.
-      window_strides: as in `lax.conv_general_dilated`, like all up to `precision`, and `options`.
+      window_strides: as in `lax.conv_general_dilated`, like all up to `precision`, and `options`. A precision of None is
+        that of `jax.default_matmul_precision` when the function is called, in every formulation.
       formulation: one of `FORMULATIONS`. None chooses: by shape on CPU, "xla" elsewhere. The backend is
         `jax.default_backend()` when the function is traced; name the formulation to compile for another one, or where
         vmap over members with kernels of their own would make XLA's grouped convolution ("patches" becomes a batched
@@ -134,6 +135,8 @@ def _canonical(images, kernel, strides, padding, precision):
         raise InputError(f"Parameter 'window_strides'={strides} does not go with formulation='canonical'. Expected (1, 1): "
                          "take 'patches'.")
     images, kernel = _varying_alike(images, kernel)
+    if precision is None:  # as lax does where it binds; what the primitive becomes is traced later, in another context
+        precision = jax.config.jax_default_matmul_precision
     return canonical_p.bind(images, kernel, padding=padding, precision=precision)
 
 

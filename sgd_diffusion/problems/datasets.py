@@ -5,6 +5,7 @@ import difflib
 import importlib.util
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -12,19 +13,21 @@ import shlex
 import subprocess
 import sys
 import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
+import jax
 import numpy as np
 
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.memory import check_memory
+from sgd_diffusion.problems.labelled_images import MAX_CLASSES, Dataset, Examples
+from sgd_diffusion.problems.npz_files import ARRAYS, load_npz
+
+__all__ = ["NAMES", "Dataset", "Examples", "channel_statistics", "gaussian", "load"]
 
 NAMES = ("digits", "mnist", "cifar10", "gaussian")
 """The data sets that `load` knows by name."""
-
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 # One file of each download, to find out quickly whether its host can be reached.
 _DOWNLOADS = {
@@ -40,34 +43,6 @@ _PUBLISHED_STATISTICS = {
 }
 
 
-class Examples(NamedTuple):
-    """Images and their classes.
-
-    Attributes:
-      images: (N, H, W, C), uint8 or float32, in the source's own pixel units and not normalised.
-      labels: (N,) int32, from 0 to the number of classes - 1.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-class Dataset(NamedTuple):
-    """A training and a test set of images with the same H, W, C and dtype.
-
-    Attributes:
-      train: the training examples.
-      test: the test examples.
-      num_classes: number of classes.
-      name: the name it was loaded by; for an `.npz` file the file's name, as "mine.npz".
-    """
-
-    train: Examples
-    test: Examples
-    num_classes: int
-    name: str
-
-
 def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None = None) -> Dataset:
     """Load a data set by its name or from an `.npz` file. The order of the examples is always the same.
 
@@ -79,8 +54,8 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     - "cifar10": 32 x 32 x 3 uint8, 50,000 and 10,000 images, through tensorflow-datasets.
     - "gaussian": noise without structure, `gaussian()`.
     - a path that ends in `.npz`, with the arrays train_images, train_labels, test_images and test_labels: images
-      (N, H, W) or (N, H, W, C), uint8 or floating (read as float32); labels (N,), integers from 0. The number of
-      classes is the largest training label + 1.
+      (N, H, W) or (N, H, W, C), uint8, or other numbers (read as float32); labels (N,) or (N, 1), integers from 0. The
+      number of classes is the largest training label + 1.
 
     Reading what tensorflow-datasets has prepared needs neither TensorFlow nor a network. What is not prepared is
     downloaded and prepared first, if TensorFlow is installed and the download's host answers within seconds; that
@@ -99,9 +74,11 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     >>> digits.train.images.shape, digits.test.labels.shape, digits.num_classes
     ((1437, 8, 8, 1), (360,), 10)
     """
+    if not isinstance(name_or_npz, str | os.PathLike):
+        raise InputError(f"Parameter 'name_or_npz'={name_or_npz!r:.100} is unusable. Expected a name or a path.")
     source = os.fspath(name_or_npz)
     if source.lower().endswith(".npz"):
-        return _load_npz(pathlib.Path(source).expanduser())
+        return load_npz(_home(source))
     if source == "digits":
         return _load_digits()
     if source == "gaussian":
@@ -120,7 +97,17 @@ def gaussian(*, train_size: int = 50_000, test_size: int = 1_000, shape: tuple[i
     The control without any structure to learn, by default of the size of the published one (614 MB). The data that
     Chen, Qu and Gong (2022) published under this name are uniform instead of normal, and no image has the label 9.
     The same `seed` gives the same data, and the training set does not depend on `test_size`.
+
+    Raises:
+      InputError: for sizes, classes or a seed that are no integers in their range.
     """
+    train_size, test_size = integer("train_size", train_size, 1), integer("test_size", test_size, 1)
+    num_classes, seed = integer("num_classes", num_classes, 1, MAX_CLASSES), integer("seed", seed, 0, 2**64 - 1)
+    if not isinstance(shape, Sequence | np.ndarray) or len(shape) != 3:
+        raise InputError(f"shape is {shape!r:.100}; expected (height, width, channels)")
+    shape = tuple(integer("shape", size, 1, 2**16) for size in shape)
+    check_memory(4 * (train_size + test_size) * math.prod(shape), f"{train_size} training images of shape {shape}",
+                 "make fewer or smaller ones", jax.devices("cpu")[0])
 
     def examples(stream: int, size: int) -> Examples:
         rng = np.random.default_rng((seed, stream))
@@ -154,6 +141,14 @@ def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), std.astype(np.float32)
 
 
+def _home(path: str) -> pathlib.Path:
+    """A path in which ~ stands for a home directory."""
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"Parameter 'name_or_npz'={path!r} cannot be found: {error} Write the path in full.") from error
+
+
 def _load_digits() -> Dataset:
     from sklearn.datasets import load_digits
 
@@ -167,7 +162,11 @@ def _load_tfds(name: str, data_dir: str | os.PathLike | None) -> Dataset:
     from etils import epath  # tensorflow-datasets brings it: paths that may also lie in a bucket
     from google.protobuf.json_format import ParseError
 
-    data_dir = epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    data_dir = epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    try:
+        data_dir = data_dir.expanduser()
+    except RuntimeError as error:
+        raise InputError(f"Parameter 'data_dir'={str(data_dir)!r} cannot be found: {error} Write the path in full.") from error
     directory = _prepared(data_dir / name) or _prepare(name, data_dir)
     try:
         builder = tfds.builder_from_directory(directory)
@@ -231,7 +230,7 @@ def _prepare(name: str, data_dir):
         "If it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is ~/tensorflow_datasets). To "
         "prepare it once, with internet access and TensorFlow installed (reading it later needs neither), run\n"
         f"    python -c {shlex.quote(code)}\n"
-        f"Or load an .npz file with the arrays {', '.join(_ARRAYS)}.")
+        f"Or load an .npz file with the arrays {', '.join(ARRAYS)}.")
 
 
 def _obstacle(name: str) -> str | None:
@@ -244,67 +243,3 @@ def _obstacle(name: str) -> str | None:
     except OSError as error:
         return f"{_DOWNLOADS[name]} cannot be reached ({error})."
     return None
-
-
-def _load_npz(path: pathlib.Path) -> Dataset:
-    arrays = _read_npz(path)
-    train, test = (
-        Examples(_checked_images(f"{split}_images in {path}", arrays[f"{split}_images"]),
-                 _checked_labels(f"{split}_labels in {path}", arrays[f"{split}_labels"], arrays[f"{split}_images"]))
-        for split in ("train", "test"))
-    kinds = [(str(split.images.dtype), split.images.shape[1:]) for split in (train, test)]
-    if kinds[0] != kinds[1]:
-        raise InputError(f"Images in {path} are {kinds[0]} for training and {kinds[1]} for testing. Expected one dtype "
-                         "and one (H, W, C): store both in the same units and size.")
-    largest = int(train.labels.max())
-    if test.labels.max() > largest:
-        raise InputError(f"test_labels in {path} go up to {test.labels.max()}. Expected at most {largest}, the largest "
-                         "training label: leave out test examples of classes without training examples.")
-    return Dataset(train, test, largest + 1, path.name)
-
-
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-    expected = f"Expected an .npz file as written by numpy.savez(path, {', '.join(f'{key}=...' for key in _ARRAYS)})."
-    if not path.is_file():
-        raise InputError(f"There is no file {path}. {expected}")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is cut off, or is no .npz file at all. {expected}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = archive.files
-            arrays = {key: np.asarray(archive[key]) for key in _ARRAYS if key in found}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error} {expected} All are plain arrays of numbers.") from error
-    missing = [key for key in _ARRAYS if key not in found]
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; it has {', '.join(found) or 'nothing'}. {expected}")
-    return arrays
-
-
-def _checked_images(where: str, images: np.ndarray) -> np.ndarray:
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise InputError(f"{where} has shape {images.shape}. Expected (N, H, W) or (N, H, W, C), none of them 0: "
-                         "reshape it, channels last.")
-    if images.dtype == np.uint8:
-        return images if images.ndim == 4 else images[..., None]
-    if not np.issubdtype(images.dtype, np.floating):
-        raise InputError(f"{where} is {images.dtype}. Expected uint8 or floating: convert it with .astype.")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported
-        images = images.astype(np.float32)
-    unusable = images.size - np.count_nonzero(np.isfinite(images))
-    if unusable:
-        raise InputError(f"{where} has {unusable} pixels that are NaN or infinite in float32. Expected finite values: "
-                         "replace them, or leave those images out.")
-    return images if images.ndim == 4 else images[..., None]
-
-
-def _checked_labels(where: str, labels: np.ndarray, images: np.ndarray) -> np.ndarray:
-    if labels.shape != images.shape[:1]:
-        raise InputError(f"{where} has shape {labels.shape}. Expected {images.shape[:1]}, one label for each image: "
-                         "flatten a column with .reshape(-1), one-hot rows with .argmax(1).")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{where} is {labels.dtype}. Expected integers: convert it with .astype(numpy.int32).")
-    if labels.min() < 0 or labels.max() >= np.iinfo(np.int32).max:
-        raise InputError(f"{where} runs from {labels.min()} to {labels.max()}. Expected classes counted from 0: "
-                         "numpy.unique(labels, return_inverse=True)[1] counts them so.")
-    return labels.astype(np.int32)

@@ -1,13 +1,14 @@
 """Fully connected networks, and the two ways to initialise a network's weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import flax.linen as nn
 import jax
 from jax.nn import initializers
 
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.errors import InputError
 
 INITIALIZATIONS = ("paper", "pytorch")
@@ -36,9 +37,10 @@ class MLP(nn.Module):
 
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
-        if len(self.features) == 0 or min(self.features) < 1:
-            raise InputError(f"Parameter 'features'={self.features} is unusable. Expected one positive size a layer, the "
-                             "output included, such as (100, 10).")
+        if isinstance(self.features, str) or not isinstance(self.features, Iterable) or len(self.features) == 0:
+            raise InputError(f"features is {self.features!r}; expected one positive size a layer, the output included, such "
+                             "as (100, 10)")
+        self.features = tuple(integer("features", units, 1, 2**31 - 1) for units in self.features)
         check_initialization(self.initialization)
         super().__post_init__()
 
@@ -57,9 +59,8 @@ class MLP(nn.Module):
 
 def check_initialization(initialization):
     """Raise InputError unless it is one of `INITIALIZATIONS`."""
-    if initialization not in INITIALIZATIONS:
-        raise InputError(f"Parameter 'initialization'={initialization!r} is unknown. Expected one of "
-                         f"{', '.join(INITIALIZATIONS)}.")
+    if not isinstance(initialization, str) or initialization not in INITIALIZATIONS:
+        raise InputError(f"initialization is {initialization!r}; expected one of {', '.join(INITIALIZATIONS)}")
 
 
 def kernel_initializer(initialization, role):

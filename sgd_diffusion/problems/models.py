@@ -2,12 +2,17 @@
 
 import re
 
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems.labelled_images import MAX_CLASSES
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.resnet import ResNet
 
 RESNET = re.compile(r"resnet(?P<depth>\d+)(?P<noshort>-noshort)?(?P<nobatchnorm>-nobatchnorm)?(-width(?P<width>\d+))?")
 FULLY_CONNECTED = re.compile(r"fc(?P<layers>\d+)(-width(?P<width>\d+))?")
+MAX_LAYERS = 500  # fully connected: XLA compiles every layer on its own, in a fraction of a second to a second
+MAX_DEPTH = 1202  # of a ResNet: the deepest that He et al. (2016) train
+MAX_WIDTH = {"fc": 2**16, "resnet": 2**12}  # one layer of twice as many units needs 64 GiB, or 10 GiB
 EXPECTED = ("resnetD[-noshort][-nobatchnorm][-widthW] with D = 6n + 2, such as resnet14, resnet56-noshort or "
             "resnet14-width32, or fcL[-widthW], such as fc3")
 
@@ -23,17 +28,34 @@ def model(name: str, *, num_classes: int = 10, initialization: str = "paper"):
       initialization: "paper" or "pytorch", see `ResNet` and `MLP`.
 
     Raises:
-      InputError: for a name of another form, or a ResNet of impossible depth.
+      InputError: for a name of another form, a ResNet of impossible depth, more layers than can be compiled, or a width
+        that does not fit into memory.
 
     >>> model("resnet14-noshort").shortcut
     False
     >>> model("fc3").features
     (100, 100, 10)
     """
-    if match := RESNET.fullmatch(name):
-        return ResNet(int(match["depth"]), shortcut=match["noshort"] is None, norm=match["nobatchnorm"] is None,
-                      width=int(match["width"] or 16), num_classes=num_classes, initialization=initialization)
-    if (match := FULLY_CONNECTED.fullmatch(name)) and int(match["layers"]) >= 1:
-        hidden = (int(match["width"] or 100),) * (int(match["layers"]) - 1)
-        return MLP((*hidden, num_classes), bias=False, initialization=initialization)
-    raise InputError(f"Parameter 'model'={name!r} is unknown. Expected {EXPECTED}.")
+    num_classes = integer("num_classes", num_classes, 1, MAX_CLASSES)
+    if match := RESNET.fullmatch(str(name)):
+        depth = _bounded(name, "layers", match["depth"], MAX_DEPTH, "compiling takes longer than training")
+        return ResNet(depth, shortcut=match["noshort"] is None, norm=match["nobatchnorm"] is None,
+                      width=_width(name, match, "resnet", 16), num_classes=num_classes, initialization=initialization)
+    if (match := FULLY_CONNECTED.fullmatch(str(name))) and int(match["layers"][:9]) >= 1:
+        layers = _bounded(name, "layers", match["layers"], MAX_LAYERS, "compiling takes longer than training")
+        return MLP((*(_width(name, match, "fc", 100),) * (layers - 1), num_classes), bias=False,
+                   initialization=initialization)
+    raise InputError(f"model is {name!r}; expected {EXPECTED}")
+
+
+def _width(name: str, match: re.Match, kind: str, default: int) -> int:
+    if match["width"] is None:
+        return default
+    return _bounded(name, "width", match["width"], MAX_WIDTH[kind], "a layer does not fit into memory")
+
+
+def _bounded(name: str, what: str, digits: str, high: int, reason: str) -> int:
+    """A number from a model's name, which may have any number of digits."""
+    if len(digits.lstrip("0")) > 9 or not 1 <= int(digits) <= high:
+        raise InputError(f"model is {name[:100]!r}; expected {what} in 1..{high}: beyond them {reason}")
+    return int(digits)

@@ -1,21 +1,30 @@
 """What is optimised: a `Problem` is a loss on parameters together with the examples it is evaluated on."""
 
 import dataclasses
+import textwrap
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from flax.errors import InvalidRngError
 
+from sgd_diffusion.arrays import integer, real_array
+from sgd_diffusion.display import WIDTH
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.json_values import json_values
 from sgd_diffusion.problems import augmentation
-from sgd_diffusion.problems.datasets import Dataset, Examples, channel_statistics
+from sgd_diffusion.problems.datasets import channel_statistics
+from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
+from sgd_diffusion.problems.losses import LOSSES, cross_entropy, smoothed_kl, softmax_mse
 
-LABEL_SMOOTHING = 0.1
+__all__ = ["EVALUATION_BATCH", "LOSSES", "Problem", "RandomizedExamples", "accuracy", "classification", "cross_entropy",
+           "smoothed_kl", "softmax_mse"]
+
 EVALUATION_BATCH = 500
 
 
@@ -32,9 +41,10 @@ class Problem:
         fewer rows.
       test_examples: the same for held-out examples, or None.
       probe: the same for a fixed batch on which the loss of every visited point is evaluated, or None.
-      augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None.
+      augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None. The key is another one for every step
+        and seed; a loss that needs random numbers of its own finds them here too, if its batch gets an entry for them.
       description: JSON-like facts that identify the problem; they are stored with the results, and a run directory is
-        continued only by a problem of the same description.
+        continued only by a problem of the same description. Kept as JSON has them (see `json_values`).
 
     A loss of one's own needs no network:
 
@@ -59,10 +69,28 @@ class Problem:
     description: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
+        if not isinstance(self.description, Mapping):
+            raise InputError(f"description is {self.description!r:.100}; expected a mapping")
+        object.__setattr__(self, "description", json_values("description", self.description))
+        for name in ("examples", "test_examples", "probe"):
+            object.__setattr__(self, name, _arrays(name, getattr(self, name)))
         lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
         if len(lengths) != 1 or () in lengths:
-            raise InputError(f"Parameter 'examples' has leaves with leading axes {sorted(lengths)}. Expected arrays that "
-                             "share one leading axis, the examples.")
+            raise InputError(f"examples has leaves with leading axes {sorted(lengths)}; expected arrays that share one leading "
+                             "axis, the examples: make an array of a list of numbers")
+
+    def __repr__(self):
+        """What it is called, and how many examples of what shape there are."""
+        def shapes(tree):
+            leaves = jax.tree.leaves_with_path(tree)
+            return ", ".join(f"{jax.tree_util.keystr(path, simple=True, separator='.')} {jax.typeof(leaf)}".strip()
+                             for path, leaf in leaves)
+
+        parts = [f"examples={shapes(self.examples)}"]
+        parts += [f"{name}: {len(jax.tree.leaves(value)[0])} examples" for name, value in
+                  (("test", self.test_examples), ("probe", self.probe)) if value is not None]
+        parts += [f"{name}={value!r}" for name, value in self.description.items()]
+        return textwrap.fill(f"Problem({'; '.join(parts)})", WIDTH, subsequent_indent="    ")
 
     @property
     def num_examples(self) -> int:
@@ -70,27 +98,28 @@ class Problem:
         return jax.tree.leaves(self.examples)[0].shape[0]
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the labels, in nats; logits (B, C), labels (B,) -> ()."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+def _arrays(name: str, tree):
+    """A pytree of arrays of any kind as one of JAX arrays; what is one already, or traced, stays as it is."""
+    def convert(path, leaf):
+        where = f"{name}{jax.tree_util.keystr(path)}"
+        if isinstance(leaf, jax.Array):
+            return leaf
+        array = real_array(where, leaf, or_complex=True)
+        found = jnp.asarray(np.float64(array) if array.dtype == np.longdouble else array)
+        if jnp.issubdtype(array.dtype, jnp.integer) and not np.array_equal(found, array):
+            raise InputError(f"{where} has integers beyond {found.dtype}; expected smaller ones: take floating numbers, or "
+                             "switch on 64-bit mode")
+        return found
+
+    return jax.tree.map_with_path(convert, tree)
 
 
-def smoothed_kl(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean KL divergence from the smoothed labels to the softmax, in nats; logits (B, C), labels (B,) -> ().
+class RandomizedExamples(NamedTuple):
+    """Examples with the key of the random layers that see them."""
 
-    The target puts 1 - 0.1 + 0.1/C on the label and 0.1/C on every other class; the loss is 0 where the softmax equals
-    it. (For unsmoothed labels the divergence is the cross-entropy.)
-    """
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), LABEL_SMOOTHING)
-    return optax.losses.kl_divergence(jax.nn.log_softmax(logits), targets).mean()
-
-
-def softmax_mse(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over batch and classes of (softmax - one-hot)^2; logits (B, C), labels (B,) -> ()."""
-    return jnp.mean((jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[-1])) ** 2)
-
-
-LOSSES = {"cross_entropy": cross_entropy, "kl": smoothed_kl, "mse": softmax_mse}
+    images: jax.Array
+    labels: jax.Array
+    key: jax.Array
 
 
 def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augment: str | Callable | None = "standard",
@@ -99,6 +128,11 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
 
     Images stay as they are stored (uint8 where possible) and are normalised per channel inside the loss, after the
     augmentation, so that padding is black as in the published pipeline.
+
+    A model with random layers, such as dropout, gets its random streams in training: others for every step and seed, and
+    the same ones alone or in an ensemble. Wherever a loss has to be a function of the point alone (of the probe, and
+    in Hessians) the layers draw once, with a fixed key: every example of the batch has a mask of its own, which it keeps.
+    Evaluation (`train=False`) has none.
 
     Args:
       model: called as `model.apply(variables, images, train=bool)` -> logits (B, num_classes).
@@ -109,14 +143,16 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
       probe_size: the first `probe_size` training examples, not augmented, become `Problem.probe`; 0 for none.
 
     Raises:
-      InputError: for an unknown loss, a probe larger than the data, or images the model cannot take.
+      InputError: for an unknown loss, a probe larger than the data, images the model cannot take, or logits for fewer
+        classes than there are.
     """
-    if loss not in LOSSES:
-        raise InputError(f"Parameter 'loss'={loss!r} is unknown. Expected one of {', '.join(LOSSES)}.")
-    if not 0 <= probe_size <= len(dataset.train.labels):
-        raise InputError(f"Parameter 'probe_size'={probe_size} is out of range. Expected 0 (no probe) to "
-                         f"{len(dataset.train.labels)}, the number of training examples.")
-    mean, std = (np.asarray(values, np.float32) for values in channel_statistics(dataset))
+    if not isinstance(loss, str) or loss not in LOSSES:
+        raise InputError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
+    dataset = checked(dataset.train, dataset.test, dataset.name, num_classes=dataset.num_classes)
+    probe_size = integer("probe_size", probe_size, 0, len(dataset.train.labels),
+                         what="(0 for no probe, at most all training examples)")
+    # of the rank of images, so that nothing is left to rank promotion
+    mean, std = (np.asarray(values, np.float32).reshape(1, 1, 1, -1) for values in channel_statistics(dataset))
     measure, sample = LOSSES[loss], dataset.train.images[:2]
 
     def normalise(images):
@@ -126,22 +162,18 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
         variables = model.init(key, normalise(jnp.asarray(sample)), train=False)
         return variables["params"], {name: values for name, values in variables.items() if name != "params"}
 
+    def apply(params, state, images, rngs):
+        return model.apply({"params": params, **state}, normalise(images), train=True, mutable=list(state), rngs=rngs)
+
+    random = _draws(init, apply, sample, dataset.num_classes)
+
     def evaluate(params, state, batch, train):
-        variables, images = {"params": params, **state}, normalise(batch.images)
         if train:
-            logits, state = model.apply(variables, images, train=True, mutable=list(state))
+            logits, state = apply(params, state, batch.images, _streams(batch) if random else None)
         else:
-            logits = model.apply(variables, images, train=False)
+            logits = model.apply({"params": params, **state}, normalise(batch.images), train=False)
         return measure(logits, batch.labels), (state, logits)
 
-    if augment == "standard":
-        transform = augmentation.standard_augmentation(dataset.name)
-    elif augment is None or callable(augment):
-        transform = augment
-    else:
-        raise InputError(f"Parameter 'augment'={augment!r} is unknown. Expected 'standard', None or a function "
-                         "(key, images) -> images.")
-    jax.eval_shape(init, jax.random.key(0))  # a model that cannot take these images says so here, before any run
     train = jax.tree.map(jnp.asarray, dataset.train)
     return Problem(
         init=init,
@@ -149,9 +181,50 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
         examples=train,
         test_examples=jax.tree.map(jnp.asarray, dataset.test),
         probe=Examples(train.images[:probe_size], train.labels[:probe_size]) if probe_size else None,
-        augment=transform and (lambda key, batch: batch._replace(images=transform(key, batch.images))),
+        augment=_augmentation(augment, dataset.name, random),
         description=_description(model, dataset, loss, augment, probe_size),
     )
+
+
+def _draws(init, apply, sample, num_classes) -> bool:
+    """Whether a model draws random numbers in training; a model that cannot take the images says so here, before any run."""
+    variables = jax.eval_shape(init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct(sample.shape, sample.dtype)
+    try:
+        logits, _ = jax.eval_shape(partial(apply, rngs=None), *variables, images)
+        random = False
+    except InvalidRngError:
+        logits, _ = jax.eval_shape(partial(apply, rngs=_streams(None)), *variables, images)
+        random = True
+    if logits.ndim != 2 or logits.shape[1] < num_classes:
+        raise InputError(f"model returns {list(logits.shape)} for {len(sample)} images; expected logits ({len(sample)}, C) "
+                         f"with C of at least {num_classes}, the number of classes")
+    return random
+
+
+def _streams(batch) -> dict[str, jax.Array]:
+    """Keys of the random layers; fixed ones for a batch that has none. Streams of other names take flax's default."""
+    key = getattr(batch, "key", None)
+    default, dropout = jax.random.split(jax.random.key(0) if key is None else key)
+    return {"params": default, "dropout": dropout}
+
+
+def _augmentation(augment, dataset_name: str, random: bool) -> Callable[[jax.Array, Any], Any] | None:
+    """What a problem does to a batch of images: changes them, and gives it a key for random layers."""
+    if augment == "standard":
+        augment = augmentation.standard_augmentation(dataset_name)
+    elif augment is not None and not callable(augment):
+        raise InputError(f"augment is {augment!r}; expected 'standard', None or a function (key, images) -> images")
+
+    def images_only(key, batch):
+        return batch._replace(images=augment(key, batch.images))
+
+    def with_key(key, batch):
+        key, own = jax.random.split(key)
+        batch = batch if augment is None else images_only(key, batch)
+        return RandomizedExamples(*batch, own)
+
+    return with_key if random else augment and images_only
 
 
 def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -> dict:

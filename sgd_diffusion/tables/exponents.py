@@ -6,6 +6,7 @@ import xarray as xr
 from sgd_diffusion.analysis import scaling
 from sgd_diffusion.analysis.lags import STANDARD_STRIDE, standard_ranges
 from sgd_diffusion.analysis.least_squares import replicate_error
+from sgd_diffusion.arrays import number
 from sgd_diffusion.errors import InputError
 
 __all__ = ["exponents"]
@@ -50,11 +51,12 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
           single power law from the first lag of the short range to half the largest lag is subdiffusive.
 
     Raises:
-        InputError: a range has fewer than 3 lags, or the lags are too few for ranges or onsets.
+        InputError: ranges that are no such dict, a range with fewer than 3 lags, or lags too few for ranges or onsets.
     """
     msd = dataset["msd"].transpose(..., "lag")
     longest = int(dataset["lag"].values[-1])
-    ranges = standard_ranges(longest) if ranges is None else dict(ranges)
+    ranges = standard_ranges(longest) if ranges is None else _checked_ranges(ranges)
+    max_rmse = number("max_rmse", max_rmse, at_least=0)
     curves = msd.dims[:-1]
     found = dict(_all_fits(dataset, curves, ranges))
     onset = scaling.superdiffusion_onset(dataset["lag"].values, msd.values, max_rmse=max_rmse)
@@ -90,6 +92,19 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
         whole = next(iter(ranges.values()))[0], longest / 2
         table["regime_boundary"] = _regime_boundary(msd, *whole, max_rmse)
     return table
+
+
+def _checked_ranges(ranges):
+    try:
+        pairs = {name: (low, high) for name, (low, high) in dict(ranges).items()}
+    except (TypeError, ValueError):
+        pairs = {}
+    if not pairs:
+        raise InputError(f"ranges is {ranges}; expected {{name: (smallest lag, largest lag)}} of at least one range")
+    for name, ends in pairs.items():
+        for end in ends:
+            number(f"ranges[{name!r}]", end)
+    return pairs
 
 
 def _all_fits(dataset, curves, ranges):

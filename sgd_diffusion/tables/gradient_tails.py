@@ -10,6 +10,7 @@ from sgd_diffusion.analysis import pooling, tails
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS
 from sgd_diffusion.analysis.stable import comparison, fits, law
+from sgd_diffusion.arrays import integer
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.tables.members import MEMBERS, member_coordinates, rows
 
@@ -44,7 +45,7 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
             ``gradient_samples`` and ``frozen_passes``), and the series ``loss``.
         key: PRNG key; ``jax.random.key(0)`` when None.
         num_entries: entries in each sample, at least 20. A layer with fewer gives some of them twice.
-        num_resamples: replicates of the block bootstrap; layers get 20 at most.
+        num_resamples: replicates of the block bootstrap, at least 2; layers get 20 at most.
 
     Returns:
         Dataset with dimensions (window, seed, learning_rate), NaN for members that diverged, and, with ``source`` in front,
@@ -72,7 +73,8 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
         - ``moving_variance`` (.., first_point): variance of 100 consecutive losses, and ``mean_moving_variance``.
 
     Raises:
-        InputError: a dataset without gradients or with windows of fewer than 100 updates; fewer than 20 entries.
+        InputError: a dataset without gradients or with windows of fewer than 100 updates; fewer than 20 entries
+            or 2 replicates.
     """
     if "gradient_sample" not in dataset:
         raise InputError("dataset has no variable 'gradient_sample'; expected that of a run with a plan in which "
@@ -80,6 +82,7 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
     if dataset.sizes["point"] <= MOVING:
         raise InputError(f"dataset has windows of {dataset.sizes['point'] - 1} updates; expected at least {MOVING} for the "
                          "moving variance of the loss")
+    num_entries, num_resamples = integer("num_entries", num_entries, 20), integer("num_resamples", num_resamples, 2)
     key = jax.random.key(0) if key is None else key
     sizes = {dim: dataset.sizes[dim] for dim in MEMBERS}
     layers = list(dict.fromkeys(dataset["coordinate_layer"].values.tolist()))

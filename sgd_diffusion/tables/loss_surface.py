@@ -5,6 +5,8 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.arrays import host_array
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.box_counting import (
     box_counting_dimension,
     calibrate,
@@ -24,7 +26,7 @@ ALL_SIZES = np.inf
 
 
 def _of_level_set(heights):
-    return box_counting_dimension(level_set(heights, np.median(heights)), tolerance=ALL_SIZES)
+    return box_counting_dimension(level_set(heights, np.median(heights)), sizes=_sizes(len(heights)), tolerance=ALL_SIZES)
 
 
 def _of_variogram(heights):
@@ -62,8 +64,9 @@ def loss_surface(surfaces, *, calibration_repeats=20):
         finite and positive.
     """
     losses = surfaces["loss"].sel(plane="random").transpose("seed", "learning_rate", "row", "column").values
+    losses = host_array("loss", losses)
     with np.errstate(divide="ignore", invalid="ignore"):
-        heights = np.log(losses.astype(float))
+        heights = np.log(losses)
     smooth = np.stack([[smooth_surface(surface) for surface in row] for row in heights])
     both = {"loss": heights, "smooth": smooth}
     rows = {}
@@ -86,8 +89,14 @@ def loss_surface(surfaces, *, calibration_repeats=20):
 
 
 def smooth_surface(heights):
-    """Least-squares polynomial, of degree 4 in both coordinates together, of heights (N, M); NaN unless all are finite."""
-    heights = np.asarray(heights, float)
+    """Least-squares polynomial, of degree 4 in both coordinates together, of heights (N, M); NaN unless all are finite.
+
+    Raises:
+        InputError: the heights are no (N, M) array of real numbers.
+    """
+    heights = host_array("heights", heights)
+    if heights.ndim != 2 or heights.size == 0:
+        raise InputError(f"heights has shape {heights.shape}; expected (N, M), those of one surface")
     if not np.isfinite(heights).all():
         return np.full_like(heights, np.nan)
     y, x = np.meshgrid(*(np.linspace(-1, 1, length) for length in heights.shape), indexing="ij")
@@ -108,5 +117,5 @@ def _row(heights, estimator, calibration):
 
 
 def _sizes(points):
-    """Those that estimators take by default, of so many points along a side."""
+    """Those that estimators of graphs take by default, of so many points along a side."""
     return box_sizes(None, (points - 1, points - 1))

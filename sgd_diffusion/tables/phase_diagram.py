@@ -4,6 +4,8 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.arrays import host_array
+from sgd_diffusion.errors import InputError
 
 __all__ = ["FATES", "phase_diagram"]
 
@@ -28,7 +30,13 @@ def phase_diagram(walks, free_exponents):
         Dataset along (hurst, learning_rate, noise_std): ``share`` (fate, ...) of the walkers and its ``share_error``, the
         standard error over landscapes; ``depth``, ``early_exponent`` and, of the walkers that have not escaped, ``exponent``,
         all with errors likewise; and the bounds ``free_low`` and ``free_high``.
+
+    Raises:
+        InputError: free exponents that are not one or more finite numbers.
     """
+    free_exponents = host_array("free_exponents", free_exponents)
+    if free_exponents.ndim != 1 or not free_exponents.size or not np.isfinite(free_exponents).all():
+        raise InputError(f"free_exponents has shape {free_exponents.shape}; expected (W,) finite numbers, one at least")
     low, high = np.quantile(free_exponents, (0.05, 0.95))
     escaped = walks["first_wall_step"] <= walks.attrs["steps"]
     exponent = walks["exponent"]

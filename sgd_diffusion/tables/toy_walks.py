@@ -9,6 +9,9 @@ from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.stable import fits
 from sgd_diffusion.analysis.stable.comparison import compare_with_normal
+from sgd_diffusion.arrays import integer
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.fractal_surfaces.surface import booleans
 from sgd_diffusion.tables.walk_statistics import LAGS, PARTS, SAMPLE
 
 __all__ = ["toy_walks"]
@@ -38,7 +41,15 @@ def toy_walks(statistics, selected, *, tails=None, seed=0):
         ``alpha`` of the stable law of pooled gradients, mean ``landscape_excess`` and ``landscape_alpha`` over landscapes, and
         ``likelihood_ratio`` and ``p_value`` against the normal law of the pooled ones; ``walker_excess``, the median over
         walkers. NaN where nothing is left.
+
+    Raises:
+        InputError: ``selected`` that are not booleans, one for each landscape, or a negative seed.
     """
+    seed, selected = integer("seed", seed, 0), np.asarray(booleans("selected", selected))
+    if selected.shape != (statistics.sizes["landscape"],):
+        raise InputError(
+            f"selected has shape {selected.shape}; expected ({statistics.sizes['landscape']},), one boolean for each landscape"
+        )
     random = np.random.default_rng(seed)
     rows = {}
     for number, selection in enumerate((np.ones_like(selected), selected)):

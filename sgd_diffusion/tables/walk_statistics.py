@@ -6,6 +6,8 @@ import xarray as xr
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable import fits
+from sgd_diffusion.arrays import host_array, integer
+from sgd_diffusion.landscape.fractal_surfaces.surface import booleans
 from sgd_diffusion.landscape.passages import final_entry, first_passage, stays
 
 __all__ = ["EARLY", "GRADIENT_EDGES", "LAGS", "MIN_AFTER", "MIN_BEFORE", "PARTS", "SAMPLE", "walk_statistics"]
@@ -48,18 +50,23 @@ def walk_statistics(walks, *, seed=0):
         - with ``visits`` in front, for ``all`` points and for those ``inner`` ones before any contact with a wall:
           ``gradient_std``, ``gradient_excess`` and ``gradient_alpha`` (of the stable law, landscape), ``gradient_counts``
           (landscape, bin) between the ``GRADIENT_EDGES``, and ``gradient_sample`` (landscape, sample), 2000 at random.
+
+    Raises:
+        InputError: numbers that are not real, ``inside`` that is not all true or false, or a negative seed.
     """
-    steps = walks.sizes["step"] - 1
+    seed, steps = integer("seed", seed, 0), walks.sizes["step"] - 1
     dims = ("landscape", "walker", "step", "axis")
-    position, gradient = (walks[name].transpose(*dims).values for name in ("position", "gradient"))
-    inside = walks["inside"].transpose("landscape", "walker", "step").values
-    first_wall = walks["first_wall_step"].transpose("landscape", "walker").values
+    position, gradient = (_numbers(walks, name, *dims) for name in ("position", "gradient"))
+    inside = booleans("inside", walks["inside"].transpose("landscape", "walker", "step").values)
+    first_wall = _numbers(walks, "first_wall_step", "landscape", "walker")
+    lowest_loss = _numbers(walks, "lowest_loss", "landscape", "walker")
+    median, lowest = (_numbers(walks, name, "landscape")[:, None] for name in ("median_height", "lowest_height"))
     entry = final_entry(inside)
     found = {
         "first_passage": (("landscape", "walker"), first_passage(inside)),
         "final_entry": (("landscape", "walker"), entry),
         "first_wall_step": (("landscape", "walker"), first_wall),
-        "depth": (walks["median_height"] - walks["lowest_loss"]) / (walks["median_height"] - walks["lowest_height"]),
+        "depth": (("landscape", "walker"), _depth(lowest_loss, median, lowest)),
     }
     there = [stays(one) for one in inside]
     found["steps_inside"] = ("landscape", [one.duration.sum() for one in there])
@@ -74,6 +81,15 @@ def walk_statistics(walks, *, seed=0):
                                  ("gradient_alpha", ("landscape",)),
                                  ("gradient_counts", ("landscape", "bin")), ("gradient_sample", ("landscape", "sample")))}
     return xr.Dataset(found, coords={"lag": LAGS, "part": list(PARTS), "visits": ["all", "inner"]}, attrs={"steps": steps})
+
+
+def _numbers(walks, name, *dims):
+    return host_array(name, walks[name].transpose(*dims).values)
+
+
+def _depth(height, median, lowest):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (median - height) / (median - lowest)
 
 
 def _displacements(position, entry, steps):

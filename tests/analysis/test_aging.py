@@ -242,7 +242,7 @@ def test_units(time_unit, unit, shift, seed):
     ("call", "message"),
     [
         (lambda: two_time_displacements(np.eye(3), [3], [1]), r"waiting_times is \[3\]; .*integers in 0..2"),
-        (lambda: two_time_displacements(np.eye(3), [0.0], [1]), r"waiting_times is \[0\.\]"),
+        (lambda: two_time_displacements(np.eye(3), [0.0], [1]), r"waiting_times is \[0\.0\]; expected .*integers"),
         (lambda: two_time_displacements(np.eye(3), [0], [4]), r"lags is \[4\].*integers in 1..3"),
         (lambda: two_time_displacements(np.zeros((2, 3)), [0], [1]), r"step_gram has shape \(2, 3\)"),
         (lambda: fit_aging([0, 1, 2], LAGS, np.ones((3, len(LAGS)))), "waiting_times is .*at least 3 increasing, positive"),

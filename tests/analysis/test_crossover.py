@@ -280,7 +280,7 @@ def test_intervals_cover_in_repeated_experiments(process, time, steps):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fit_crossover(LAGS, LAGS, confidence=1.0), r"confidence is 1.0; expected a number between 0 and 1"),
+        (lambda: fit_crossover(LAGS, LAGS, confidence=1.0), r"confidence is 1.0; expected a finite number above 0 and below 1"),
         (lambda: fit_crossover(LAGS, LAGS, x_max=9), r"9 points .*at least 10: widen the range"),
         (lambda: fit_crossover(LAGS, LAGS, x_min=500), r"points run from 500 to 1000; expected a third of a decade"),
         (lambda: fit_crossover([0, 1], [1.0, 2.0]), r"x has shape \(2,\).*positive"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from input_table import Argument, Option, input_tests, mode_tests
 from jax.test_util import check_grads
 from scipy.spatial.distance import cdist
 
@@ -43,6 +44,21 @@ def compiled(function, **options):
             return np.asarray(jitted(gram))
 
     return call
+
+
+# Inputs of all kinds
+
+GRAM = np.array([[4.0, 1, 0, 2], [1, 3, 1, 0], [0, 1, 5, 1], [2, 0, 1, 6]])
+ENTRIES = [
+    *(Argument(f"{function.__name__}(step_gram)", function, GRAM) for function in OF_A_PATH),
+    Argument("ergodicity_breaking(msds)", ergodicity_breaking, GRAM),
+    Option("displacement_from_start(waiting_time)", lambda time: displacement_from_start(GRAM, waiting_time=time), 2),
+    Option("step_angles(separation)", lambda separation: step_angles(GRAM, separation), 2),
+    Option("time_averaged_msd(one lag)", lambda lag: time_averaged_msd(GRAM, [lag]), 2),
+    Option("effective_pairs(steps)", effective_pairs, 8),
+]
+test_inputs = input_tests(ENTRIES)
+test_modes = mode_tests(ENTRIES)
 
 
 # Closed forms
@@ -436,7 +452,7 @@ def test_rejects_lags_outside_the_window(lags):
         (lambda: step_angles(np.eye(3), 3), r"separation is 3; expected an integer in 1..2 for a path of 3 steps"),
         (lambda: step_angles(np.eye(3), 0), "separation is 0"),
         (lambda: step_angles([[4.0]]), r"separation is 1; .* for a path of 1 steps"),
-        (lambda: effective_pairs(0), "steps is 0; expected a positive integer"),
+        (lambda: effective_pairs(0), "steps is 0; expected an integer of at least 1"),
         (lambda: effective_pairs(10.0), "steps is 10.0"),
     ],
 )

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
+from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.analysis.pairs import average, block_bootstrap, by_lag
 from sgd_diffusion.analysis.processes import fractional_brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
-from sgd_diffusion.dynamics.window import step_gram
 
 STEPS = 1000
 LAGS = np.unique(np.rint(np.geomspace(1, 100, 50)).astype(int))

@@ -237,14 +237,14 @@ def test_precision_transformations_and_a_diverged_member():
 
 @pytest.mark.parametrize("bins", [0, -3, 2.5, [1.0], [2.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, np.inf], [np.nan, 1.0]])
 def test_rejects_what_are_no_bins(bins):
-    with pytest.raises(ValueError, match=r"bins is .*expected \(K\+1,\) increasing, positive, finite edges"):
+    with pytest.raises(ValueError, match=r"bins is .*expected .*\(K\+1,\) .*edges"):
         in_bins(np.ones((3, 3)), np.ones((3, 3)), bins)
 
 
 @pytest.mark.parametrize("num_blocks", [2, 14])
 def test_rejects_numbers_of_blocks(num_blocks):
     pairs = by_lag(step_gram(random_walk(0)), [1])
-    with pytest.raises(ValueError, match=rf"num_blocks is {num_blocks}; expected 3..13, at most the 13 points"):
+    with pytest.raises(ValueError, match=rf"num_blocks is {num_blocks}; expected an integer in 3..13 for the 13 points"):
         block_bootstrap(jax.random.key(0), pairs, num_blocks=num_blocks)
 
 

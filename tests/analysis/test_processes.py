@@ -94,11 +94,11 @@ def test_double_precision_and_the_shortest_path(process):
 
 @every_process
 def test_rejects_empty_paths(process):
-    with pytest.raises(ValueError, match="steps is 0; expected at least 1"):
+    with pytest.raises(ValueError, match=r"steps is 0; expected an integer in 1\.\."):
         process(KEY, 0, 3)
-    with pytest.raises(ValueError, match="dim is 0; expected at least"):
+    with pytest.raises(ValueError, match="dim is 0; expected an integer in "):
         process(KEY, 3, 0)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=r"steps is 3\.5; expected an integer"):
         process(KEY, 3.5, 1)
 
 
@@ -121,7 +121,7 @@ def test_rejects_parameters_out_of_range(process, name, bad):
 
 
 def test_period_two_takes_two_dimensions():
-    with pytest.raises(ValueError, match="dim is 1; expected at least 2"):
+    with pytest.raises(ValueError, match=r"dim is 1; expected an integer in 2\.\."):
         period_two_with_drift(KEY, 5, 1, amplitude=1.0, drift=1.0)
 
 
@@ -422,7 +422,7 @@ def ensemble_of_fields(squares):
 
 def test_field_errors():
     for bad in (0, 1.1, math.nan):
-        with pytest.raises(ValueError, match=f"hurst is {bad}; expected a number in"):
+        with pytest.raises(ValueError, match=f"hurst is {bad}; expected a finite number above 0 and of at most 1"):
             fractional_brownian_field(KEY, np.zeros((3, 3)), hurst=bad)
     for shape in ((1, 1), (3, 4), (2, 3, 3)):
         with pytest.raises(ValueError, match=r"squared_displacements has shape .*n >= 2.*jax.vmap"):

@@ -306,7 +306,7 @@ def test_ensemble_average():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: local_exponent([1, 2, 3], [1.0, 2.0, 3.0], 3), r"stride is 3; expected 1..2"),
+        (lambda: local_exponent([1, 2, 3], [1.0, 2.0, 3.0], 3), r"stride is 3; expected an integer in 1..2"),
         (lambda: local_exponent([1, 2, 2], [1.0, 2.0, 3.0], 1), r"lags has shape \(3,\); expected \(L,\) increasing"),
         (lambda: fit_power_law([0, 1, 2], [1.0, 2.0, 3.0]), r"x has shape \(3,\).*positive"),
         (lambda: fit_power_law([], []), r"x has shape \(0,\)"),

@@ -70,8 +70,9 @@ def test_a_mean_over_batches_weighs_them_by_their_examples(batch_size):
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"batch_size": 11}, "'batch_size'=11"), ({"batch_size": 0}, "'batch_size'=0"),
-    ({"batch_size": 2, "sampling": "sorted"}, "'sampling'='sorted'")])
+    ({"batch_size": 11}, "batch_size is 11"), ({"batch_size": 0}, "batch_size is 0"),
+    ({"batch_size": 2.0}, "batch_size is 2.0"),
+    ({"batch_size": 2, "sampling": "sorted"}, "sampling is 'sorted'")])
 def test_bad_arguments_are_named(options, words):
     with pytest.raises(InputError, match=words):
         batch_indices(KEY, 0, 1, num_examples=10, **options)

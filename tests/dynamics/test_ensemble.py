@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgd_diffusion.dynamics import ensemble as ensemble_module
+from sgd_diffusion import memory
 from sgd_diffusion.dynamics.ensemble import Ensemble, default_members_at_once, map_members, member_keys
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.errors import InputError
@@ -106,20 +106,23 @@ def test_bad_arguments_are_refused_before_anything_is_compiled(regression):
     def make(members_at_once=1, **plan):
         Ensemble(regression, Plan(**plan), measure_path=lambda record: {}, members_at_once=members_at_once)
 
-    for words, arguments in [("'batch_size'=61", {"batch_size": 61}),
-                             ("'members_at_once'=0", {"batch_size": 5, "members_at_once": 0}),
-                             ("'gradient_samples'=50", {"batch_size": 5, "gradient_samples": 50}),
-                             ("'gradient_layers'=", {"batch_size": 5, "gradient_samples": 5, "gradient_layers": ("stem",)}),
-                             ("'sketch_dim'=1000", {"batch_size": 5, "sketch_dim": 1000})]:
+    for words, arguments in [("batch_size is 61", {"batch_size": 61}),
+                             ("members_at_once is 0", {"batch_size": 5, "members_at_once": 0}),
+                             ("gradient_samples is 50", {"batch_size": 5, "gradient_samples": 50}),
+                             ("gradient_layers is", {"batch_size": 5, "gradient_samples": 5, "gradient_layers": ("stem",)}),
+                             ("sketch_dim is 1000", {"batch_size": 5, "sketch_dim": 1000})]:
         with pytest.raises(InputError, match=words):
             make(**arguments)
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_its_size(regression, monkeypatch):
-    monkeypatch.setattr(ensemble_module, "_available_bytes", lambda: 1000)
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
     ensemble = Ensemble(regression, Plan(window=20, batch_size=10), measure_path=lambda record: {"g": record.step_gram})
-    with pytest.raises(InputError, match=r"needs about \d+\.\d GiB of memory.*sketch_dim"):
+    with pytest.raises(InputError, match=r"a window needs about .* GiB of memory.*sketch_dim"):
         ensemble.compile(ensemble.start())
+    with pytest.raises(InputError, match=r"3 members of 49 parameters needs.*smaller model"):
+        Ensemble(regression, Plan(seeds=(0, 1, 2), window=20, batch_size=10), measure_path=lambda record: {})
 
 
 def test_the_memory_estimate_holds_the_increments(regression):

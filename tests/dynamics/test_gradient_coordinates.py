@@ -71,10 +71,10 @@ def test_no_coordinates_are_none(regression):
 
 
 @pytest.mark.parametrize(("count", "layers", "words"), [
-    (50, None, "'gradient_samples'=50 is out of range. Expected 2 to 49"),
-    (1, None, "'gradient_samples'=1 is out of range. Expected 2 to 49"),
-    (8, ("output",), "'gradient_samples'=8 is out of range. Expected 1 to 7"),
-    (5, ("hidden", "stem"), r"'gradient_layers'=\('hidden', 'stem'\) .* Expected some of hidden, output")])
+    (50, None, "gradient_samples is 50; expected 2 to 49"),
+    (1, None, "gradient_samples is 1; expected 2 to 49"),
+    (8, ("output",), "gradient_samples is 8; expected 1 to 7"),
+    (5, ("hidden", "stem"), r"gradient_layers is \('hidden', 'stem'\).*expected some of hidden, output")])
 def test_what_the_layers_cannot_give_is_refused(regression, count, layers, words):
     with pytest.raises(InputError, match=words):
         draw_coordinates(regression, count, layers=layers)

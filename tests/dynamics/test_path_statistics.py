@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from sgd_diffusion.analysis import displacement, paths, roughness, surrogates
+from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.analysis.lags import standard_lags
 from sgd_diffusion.dynamics import path_statistics
 from sgd_diffusion.dynamics.measurements import step_grams
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
-from sgd_diffusion.dynamics.window import WindowRecord, step_gram
+from sgd_diffusion.dynamics.window import WindowRecord
 
 STEPS = 80
 

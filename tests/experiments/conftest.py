@@ -7,11 +7,22 @@ import pytest
 from experiments import command_line
 
 
+def last_of_each(arguments):
+    """A command line without the options that come again."""
+    groups = {}
+    for argument in arguments:
+        if argument.startswith("--"):
+            name = argument.partition("=")[0]
+            groups[name] = []
+        groups[name].append(argument)
+    return [argument for group in groups.values() for argument in group]
+
+
 @pytest.fixture
 def call(monkeypatch):
-    """`call(experiment, *arguments)`: the exit code of an experiment's command line."""
+    """`call(experiment, *arguments)`: the exit code of an experiment's command line; the last of an option counts."""
     def run(experiment, *arguments):
-        monkeypatch.setattr(sys, "argv", [experiment.__name__, *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", [experiment.__name__, *last_of_each(map(str, arguments))])
         try:
             command_line.main(experiment.experiment, experiment.PRESETS, experiment.__doc__)
         except SystemExit as exit:

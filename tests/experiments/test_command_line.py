@@ -1,14 +1,21 @@
+import errno
+import io
+import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import pytest
 
-from experiments import anomalous_diffusion, command_line
+from experiments import anomalous_diffusion, command_line, output, training
+from experiments.training import new_directory
+from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.results import load_run
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
@@ -35,7 +42,8 @@ def test_a_run_leaves_results_figure_and_summary(call, capsys, tmp_path):
 
 def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(anomalous_diffusion, *TINY, "--seeds", 0, "--waiting-times", 0, 50, "--full-batch-twin", "--not-averaged",
+    one = [argument for argument in TINY if argument not in ("--num-windows", "2")]
+    assert call(anomalous_diffusion, *one, "--seeds", 0, "--waiting-times", 0, 50, "--full-batch-twin", "--not-averaged",
                 "--directory", directory) == 0
     assert (directory / "not_averaged.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
@@ -58,10 +66,10 @@ def test_resume_takes_the_options_of_the_run(call, capsys, tmp_path):
 
 def test_a_diverged_member_is_named_in_the_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(anomalous_diffusion, *TINY, "--learning-rates", "0.05", "1e30", "--directory", directory) == 0
-    assert "learning rate 1e+30   (diverged and left out from there on: seed 0 at step" in capsys.readouterr().out
+    assert call(anomalous_diffusion, *TINY, "--learning-rates", "0.05", "1e4", "--directory", directory) == 0
+    assert "learning rate 10000   (diverged and left out from there on: seed 0 at step" in capsys.readouterr().out
     run = load_run(directory)
-    assert np.isnan(run.msd.sel(learning_rate=1e30)).all() and np.isfinite(run.msd.sel(learning_rate=0.05)).all()
+    assert np.isnan(run.msd.sel(learning_rate=1e4)).all() and np.isfinite(run.msd.sel(learning_rate=0.05)).all()
 
 
 def test_presets_are_defaults_that_options_override():
@@ -78,17 +86,14 @@ def test_presets_are_defaults_that_options_override():
     (["--dataset", "minst"], "minst"),
     (["--dataset", "nowhere.npz"], "nowhere.npz"),
     (["--model", "resnet15"], "15"),
-    (["--model", "transformer"], "'model'='transformer'"),
-    (["--loss", "hinge"], "'loss'='hinge'"),
-    (["--batch-size", "100000"], "'batch_size'=100000"),
-    (["--window", "1"], "'window'=1"),
-    (["--window", "5"], "window"),
-    (["--seeds", "1", "1"], "'seeds'=(1, 1)"),
-    (["--seeds"], "seeds"),
-    (["--learning-rates", "-0.1"], "'learning_rates'"),
-    (["--learning-rates", "nan"], "'learning_rates'=nan"),
-    (["--learning-rates", "0"], "'learning_rates'=0"),
-    (["--preset", "huge"], "--preset='huge'"),
+    (["--model", "transformer"], "transformer"),
+    (["--loss", "hinge"], "hinge"),
+    (["--batch-size", "100000"], "batch_size"),
+    (["--window", "9"], "--window is 9; expected an integer in 10..100000 for two ranges of lags"),
+    (["--seeds", "1", "1"], "--seeds is 1 1; expected different values, at least one"),
+    (["--seeds"], "--seeds is empty"),
+    (["--learning-rates", "nan"], "--learning-rates is nan; expected a finite number"),
+    (["--preset", "huge"], "--preset is 'huge'; expected one of default, quick"),
     (["--resume"], "--directory"),
     (["--nonsense"], "nonsense"),
     (["--seeds", "one"], "one"),
@@ -122,12 +127,13 @@ def test_an_unwritable_directory_is_refused(call, capsys, tmp_path):
 
 
 def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
-    arguments = [sys.executable, "-m", "experiments.anomalous_diffusion", *TINY, "--window", "400", "--num-windows", "400",
+    arguments = [sys.executable, "-m", "experiments.anomalous_diffusion", *TINY[:7], "--window", "400", "--num-windows", "400",
                  "--directory", str(tmp_path / "run")]
     child = subprocess.Popen(arguments, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                              env=os.environ | {"PYTHONUNBUFFERED": "1"})
     deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "windows" / "window_00001.nc").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "run" / "windows" / "window_00001.nc").exists() and child.poll() is None and (
+            time.monotonic() < deadline):
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     begin = time.monotonic()
@@ -135,6 +141,111 @@ def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
     assert child.returncode == 130 and time.monotonic() - begin < 5
     assert "interrupted" in said and "Traceback" not in said
     assert load_run(tmp_path / "run").sizes["window"] >= 2
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_ctrl_c_is_quiet_during_imports_too(seconds, tmp_path):
+    child = subprocess.Popen([sys.executable, "-m", "experiments.anomalous_diffusion", *TINY], cwd=tmp_path, text=True,
+                             stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(CHECKOUT)})
+    time.sleep(seconds)
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=30) == ("", "\ninterrupted\n") and child.returncode == 130
+
+
+def test_importing_experiments_leaves_ctrl_c_alone():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_runs_of_the_same_second_have_directories_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    made = [new_directory("digits-fc3") for _ in range(5)]
+    assert len(set(made)) == 5 and all(path.is_dir() and path.parent == pathlib.Path("runs") for path in made)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    pathlib.Path("runs").write_text("")
+    with pytest.raises(StorageError, match="--directory"):
+        new_directory("digits-fc3")
+
+
+def test_a_run_refused_late_leaves_no_directory_of_its_own(refused, monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("too large for this machine")
+
+    monkeypatch.setattr(training, "run_ensemble", refuse)
+    refused(anomalous_diffusion, "too large for this machine", *TINY)
+
+
+@pytest.mark.parametrize(("metadata", "words"), [
+    ({"options": {"window": "20"}}, "--window is '20'"), ({"options": {"seeds": [[0]]}}, "--seeds is"),
+    ({"options": {"loss": 3}}, "--loss is 3"), ({"options": {"model": None}}, "--model is None"),
+    ({"options": {"seeds": 4}}, "--seeds is 4"), ({"options": 5}, "holds no options"), ({}, "holds no options"),
+    ([], "holds no options"), ("{", "holds no options"), ("", "holds no options"), ("[" * 10_000, "holds no options")])
+def test_a_damaged_configuration_is_one_message_and_exit_code_2(call, capsys, tmp_path, metadata, words):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    text = metadata if isinstance(metadata, str) else json.dumps({"metadata": metadata, "configuration": {}})
+    (directory / "config.json").write_text(text)
+    assert call(anomalous_diffusion, "--resume", "--directory", directory) == 2
+    said = capsys.readouterr().err
+    assert words in said and str(directory / "config.json") in said and len(said.splitlines()) == 1
+
+
+def test_a_run_is_resumed_by_its_own_preset_alone(call, capsys, tmp_path):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {"preset": "quick", "quick": True}
+    (directory / "config.json").write_text(json.dumps({"metadata": {"options": options}, "configuration": {}}))
+    where = ["--resume", "--directory", str(directory)]
+    for preset in ([], ["--quick"], ["--preset", "quick"]):
+        assert parse(*where, *preset).num_windows == 4
+    assert call(anomalous_diffusion, *where, "--preset", "paper") == 2
+    assert "was made with 'quick'" in capsys.readouterr().err
+
+
+class _Pipe(io.StringIO):
+    """A stream that cannot be written to, with a file descriptor that can be given up."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise OSError(self.error, os.strerror(self.error))
+
+    def fileno(self):
+        return self.descriptor
+
+
+@pytest.mark.parametrize(("error", "said"), [(errno.EPIPE, ""), (errno.ENOSPC, "warning: cannot write output: No space left")])
+def test_output_that_nobody_takes_ends_nothing(monkeypatch, capsys, error, said):
+    monkeypatch.setattr(sys, "stdout", _Pipe(error))
+    with tempfile.TemporaryFile() as file:
+        sys.stdout.descriptor = file.fileno()
+        with output.safe_output():
+            print("lost")
+            print("lost too", flush=True)
+    assert capsys.readouterr().err.startswith(said) and not isinstance(sys.stdout, output.Output)
+
+
+def test_output_without_streams_or_with_few_characters(monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", narrow)
+    monkeypatch.setattr(sys, "stderr", None)
+    with output.safe_output():
+        print("1.0±0.1 m²")
+        print("to nobody", file=sys.stderr)
+    assert narrow.buffer.getvalue() == b"1.0+-0.1 m?\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["PYTHONIOENCODING=ascii {}", "{} | head -1", "{} 2>&1 | head -1", "{} > /dev/full", "{} >&-",
+                                   "{} 2>&-"])
+def test_a_run_ends_well_whatever_becomes_of_its_output(shell, tmp_path):
+    program = shlex.join([sys.executable, "-W", "error", "-m", "experiments.anomalous_diffusion", *TINY, "--directory", "run"])
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {shell.format(program)}"], cwd=tmp_path, capture_output=True,
+                          env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, timeout=200)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert "±" in (tmp_path / "run" / "summary.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
         assert table.probe_exponent.dims == ("window", "seed", "learning_rate") and "configuration" in table.attrs
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(["--window", "99"], "'window'=99"), (["--probe-size", "-1"], "probe_size")])
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--window", "99"], "--window is 99; expected an integer in 100..100000 for power laws in the contour length"),
+    (["--probe-size", "1438"], "1437")])
 def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
     refused(fractal_path, words, *TINY, *arguments)

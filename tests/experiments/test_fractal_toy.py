@@ -1,6 +1,7 @@
 """The experiment on toy landscapes from the command line: what it leaves behind, what it resumes, and what it refuses."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -56,7 +57,16 @@ def test_an_interrupted_run_goes_on_to_the_same_results(call, capsys, directory)
 def test_the_configuration_says_all_that_decides(directory):
     stored = json.loads((directory / "config.json").read_text())["configuration"]
     assert set(stored) == {field for field in Options.__dataclass_fields__ if field not in (
-        "preset", "quick", "directory", "resume", "animation")}
+        "preset", "quick", "directory", "resume", "animation", "phase_diagram")}
+
+
+def test_a_run_may_do_without_a_phase_diagram(call, capsys, directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    for part in ("windows/window_00006.nc", "windows/window_00007.nc", "phases.nc", "phase_diagram.png"):
+        (copy / part).unlink()
+    assert call(fractal_toy, "--resume", "--no-phase-diagram", "--directory", copy) == 0
+    assert "superdiffusive" not in capsys.readouterr().out.split("ln likelihood over")[1]
+    assert len(list((copy / "windows").glob("*.nc"))) == 6 and not (copy / "phases.nc").exists()
 
 
 def test_controls_are_made_of_the_landscapes():
@@ -82,9 +92,34 @@ def test_walks_do_not_depend_on_what_else_there_is():
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--landscapes", "9"], "'landscapes'=9"), (["--steps", "599"], "'steps'=599"), (["--levels", "13"], "'levels'=13"),
-    (["--noise-std", "-1"], "'noise_std'=-1"), (["--learning-rates", "0.1", "0.1"], "has a value twice"),
-    (["--hurst", "0"], "'hurst'=0"), (["--stability", "2.5"], "'stability'=2.5"), (["--smoothing", "0.5"], "'smoothing'=0.5"),
-    (["--boundary", "absorb"], "boundary"), (["--roughness", "nan"], "'roughness'=nan")])
+    (["--landscapes", "9"], "--landscapes is 9; expected an integer in 10.."),
+    (["--steps", "599"], "--steps is 599; expected"), (["--levels", "13"], "--levels is 13; expected an integer in 5..12"),
+    (["--seed", "-1"], "--seed is -1; expected an integer in 0..4294967295"),
+    (["--landscapes", "1000000000"], "--landscapes is 1000000000; expected"),
+    (["--walkers", "100000000"], "--walkers is 100000000; expected"),
+    (["--landscapes", "1000000", "--levels", "12"], "GiB of memory; expected at most"),
+    (["--walkers", "1000000", "--steps", "100000"], "GiB that are free: take fewer"),
+    (["--noise-std", "-1"], "--noise-std is -1.0; expected"), (["--noise-std", "1e30"], "--noise-std is 1e+30; expected"),
+    (["--noise-std", "1e-50"], "--noise-std is 1e-50; expected 0, or at least 1e-09"),
+    (["--noise-stds", "0.1", "1e30"], "--noise-stds is 1e+30; expected"),
+    (["--learning-rate", "1e-50"], "--learning-rate is 1e-50; expected"),
+    (["--learning-rates", "1e30"], "--learning-rates is 1e+30; expected"),
+    (["--learning-rates", "0.1", "0.1"], "--learning-rates is 0.1 0.1; expected different"),
+    (["--learning-rates", "0.1", "0.1000000001"], "expected numbers that float32 tells apart"),
+    (["--hurst", "0"], "--hurst is 0.0; expected"), (["--hurst", "100"], "--hurst is 100.0; expected"),
+    (["--hursts", "0.5", "100"], "--hursts is 100.0; expected"), (["--hursts"], "--hursts is empty; expected"),
+    (["--stability", "2.5"], "--stability is 2.5; expected"), (["--smoothing", "0.5"], "--smoothing is 0.5; expected"),
+    (["--shuffled-smoothing", "1e30"], "--shuffled-smoothing is 1e+30; expected"),
+    (["--boundary", "absorb"], "boundary"), (["--roughness", "nan"], "--roughness is nan; expected a finite number"),
+    (["--roughness", "1e30"], "--roughness is 1e+30; expected"), (["--min-area", "-1"], "--min-area is -1.0; expected"),
+    (["--min-area", "2"], "--min-area is 2.0; expected"), (["--min-margin", "nan"], "--min-margin is nan; expected")])
 def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
     refused(fractal_toy, words, *TINY, *arguments)
+
+
+def test_memory_is_counted_before_anything_starts():
+    """The default takes less than 3 GiB; ten times as many of everything takes a hundred times as much."""
+    needed = Options().needed_bytes()
+    assert 2**30 < needed < 3 * 2**30
+    walks = Options(landscapes=100, walkers=1000, steps=10_000, levels=5, phase_diagram=False).needed_bytes()
+    assert walks == pytest.approx(100 * 1000 * 10_001 * 100, rel=0.01)

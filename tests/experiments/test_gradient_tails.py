@@ -35,9 +35,10 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--window", "99"], "'window'=99"), (["--gradient-samples", "0", "--frozen-passes", "0"], "'gradient_samples'=0"),
-    (["--gradient-samples", "1"], "'gradient_samples'=1"), (["--num-entries", "10"], "'num_entries'=10"),
-    (["--num-resamples", "1"], "'num_resamples'=1")])
+    (["--window", "99"], "--window is 99; expected an integer in 100..100000 for the moving variance of the loss"),
+    (["--gradient-samples", "0", "--frozen-passes", "0"], "--gradient-samples is 0"),
+    (["--gradient-samples", "1"], "gradient_samples"),  # there are more layers
+    (["--num-entries", "100000", "--num-resamples", "101"], "expected at most 10000000 for their product")])
 def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
     refused(gradient_tails, words, *TINY, *arguments)
 

@@ -28,8 +28,8 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--density-windows", "2"], "names window 2. Expected -2 to 1"), (["--density-probes", "1"], "'density_probes'=1"),
-    (["--num-eigenvalues", "0"], "'num_eigenvalues'=0"), (["--hessian-examples", "40"], "'num_examples'=40"),
-    (["--hessian-examples", "5000"], "at most 1437")])
+    (["--density-windows", "2"], "names window 2; expected -2 to 1"), (["--hessian-examples", "40"], "at least 3 batches"),
+    (["--density-products", "1000"], "num_products"), (["--num-eigenvalues", "1000"], "num_eigenvalues"),
+    (["--hessian-examples", "5000"], "1437")])
 def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
     refused(hessian_spectrum, words, *TINY, *arguments)

@@ -52,7 +52,7 @@ def test_resuming_a_finished_run_changes_nothing(call, directory):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--grid", "32"], "'grid'=32"), (["--planes", "principal"], "lacks the random plane"), (["--reach", "0"], "'reach'=0"),
-    (["--surface-examples", "2000"], "at most 1437"), (["--calibration-repeats", "9"], "'calibration_repeats'=9")])
+    (["--planes", "principal"], "--planes is principal; expected random among them"),
+    (["--surface-examples", "2000"], "--surface-examples is 2000; expected an integer in 1..1437 of the training examples")])
 def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
     refused(loss_surface, words, *TINY, *arguments)

@@ -53,8 +53,8 @@ def test_a_slope_ends_at_a_wall():
         ({"surface": Surface(np.zeros((4, 4)), 2.0)}, "finite numbers that are not all alike"),
         ({"surface": Surface(np.full((4, 4), np.nan), 2.0)}, "finite numbers"),
         ({"surface": Surface(np.zeros(4), 2.0)}, r"heights has shape \(4,\)"),
-        ({"smoothing": 0.0}, "smoothing is 0.0 and filling 0.5; expected numbers between 0 and 1"),
-        ({"filling": 1.0}, "filling 1.0; expected"),
+        ({"smoothing": 0.0}, "smoothing is 0.0; expected a finite number above 0 and below 1"),
+        ({"filling": 1.0}, "filling is 1.0; expected a finite number above 0 and below 1"),
     ],
 )
 def test_errors_say_what_was_expected(change, message):

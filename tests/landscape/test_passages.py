@@ -60,6 +60,10 @@ def test_nothing_seen():
 
 
 @pytest.mark.parametrize("function", [first_passage, final_entry, stays])
-def test_other_than_booleans_are_refused(function):
-    with pytest.raises(ValueError, match=r"inside is int64 of shape \(3,\); expected \(..., T\+1\) booleans"):
-        function(np.array([0, 1, 1]))
+def test_numbers_are_booleans_if_they_are_0_or_1(function):
+    for whole in (np.array([0, 1, 1]), np.array([0.0, 1.0, 1.0]), [False, True, True]):
+        for found, expected in zip(function(whole), function(np.array([False, True, True])), strict=True) if (
+                function is stays) else [(function(whole), function(np.array([False, True, True])))]:
+            np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"inside is int64 of shape \(3,\); expected booleans, or numbers that are all 0 or 1"):
+        function(np.array([0, 1, 2]))

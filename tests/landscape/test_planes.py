@@ -449,8 +449,8 @@ def test_planes_that_do_not_match_are_refused(call, words):
     (lambda: evaluate_plane(total, plane_of(), XS, 0.0), r"ys has shape \(\)"),
     (lambda: evaluate_plane(total, plane_of(), XS, []), r"ys has shape \(0,\)"),
     (lambda: evaluate_line(total, network(0), network(1), 0.5), r"fractions has shape \(\)"),
-    (lambda: evaluate_plane(total, plane_of(), XS, YS, at_once=0), "at_once is 0; expected a positive integer"),
-    (lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2.5), r"chunk is 2\.5; expected a positive integer"),
+    (lambda: evaluate_plane(total, plane_of(), XS, YS, at_once=0), "at_once is 0; expected an integer in 1.."),
+    (lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2.5), r"chunk is 2\.5; expected an integer in 1.."),
     (lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2, done=16), r"done is 16; expected an integer in 0\.\.15"),
     (lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2, at_once=0.5), r"at_once is 0\.5"),
 ])

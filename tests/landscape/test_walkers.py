@@ -11,6 +11,7 @@ from scipy import stats
 from sgd_diffusion.analysis import stable
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_square, paraboloid
 from sgd_diffusion.landscape.walkers import walk, walk_ensemble
 from sgd_diffusion.landscape.walls import BOUNDARIES
@@ -246,12 +247,15 @@ def test_what_cannot_be_known_before_tracing_gives_nan():
         ({"start": [0.0, 1.5]}, r"start is \[0.0, 1.5\]; expected a position within the square, at most 1 from"),
         ({"start": [np.nan, 0.0]}, "start is .*; expected a position within"),
         ({"start": np.zeros((3, 2))}, r"start has shape \(3, 2\); expected \(2,\)"),
-        ({"noise_std": -0.1}, "noise_std is -0.1; expected numbers that are not negative"),
-        ({"steps": 0}, "steps is 0 and every 1; expected positive"),
+        ({"noise_std": -0.1}, "noise_std is -0.1; expected a finite number of at least 0"),
+        ({"noise_std": np.inf}, "noise_std is inf; expected a finite number"),
+        ({"learning_rate": np.nan}, "learning_rate is nan; expected a finite number"),
+        ({"learning_rate": [0.1]}, r"learning_rate is \[0.1\]; expected a finite number"),
+        ({"steps": 0}, "steps is 0; expected an integer"),
         ({"steps": 10, "every": 3}, "steps is 10 and every 3; expected .* a multiple"),
         ({"boundary": "absorb"}, "boundary is 'absorb'; expected one of reject, reflect, periodic"),
         ({"interpolant": "spline"}, "interpolant is 'spline'"),
-        ({"stability": 2.1}, "stability is 2.1; expected a number in 0.3..2"),
+        ({"stability": 2.1}, "stability is 2.1; expected a finite number of at least 0.3 and of at most 2"),
         ({"region": np.ones((4, 5), bool)}, r"region has shape \(4, 5\); expected that of the heights, \(5, 5\)"),
     ],
 )
@@ -267,8 +271,66 @@ def test_ensembles_refuse_what_does_not_fit():
     for starts in (np.zeros(2), np.zeros((3, 3)), np.zeros((1, 2, 3, 2))):
         with pytest.raises(ValueError, match="starts has shape"):
             walk_ensemble(keys, surfaces, starts, **options)
-    with pytest.raises(ValueError, match=r"surfaces has heights \(5, 5\).*one surface for each of the 2 keys"):
+    with pytest.raises(ValueError, match=r"heights has shape \(5, 5\); expected \(S, N, M\)"):
         walk_ensemble(keys, FLAT, np.zeros((3, 2)), **options)
     for starts in (np.array([[0.0, 0.0], [0.0, -1.1]]), np.array([[[0.0, 0.0]], [[0.0, -1.1]]])):
         with pytest.raises(ValueError, match=r"start is \[.*-1.1.*\]; expected a position within the square"):
             walk_ensemble(keys, surfaces, starts, **options)
+    three, starts = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), FLAT), np.zeros((4, 2))
+    for change, message in (
+        ({"surfaces": three}, r"keys has shape \(2,\); expected \(3,\)"),
+        ({"surfaces": three, "keys": jax.random.split(KEY, 3), "starts": np.zeros((2, 4, 2))}, r"starts has shape \(2, 4, 2\)"),
+        ({"regions": np.ones((2, 4, 4), bool)}, r"regions has shape \(2, 4, 4\); expected that of the heights, \(2, 5, 5\)"),
+        ({"regions": np.ones((5, 5), bool)}, r"regions has shape \(5, 5\)"),
+        ({"regions": np.full((2, 5, 5), 2)}, "regions is int64 .* expected booleans"),
+        ({"learning_rates": np.ones((2, 2))}, r"learning_rates has shape \(2, 2\)"),
+        ({"learning_rates": []}, r"learning_rates has shape \(0,\)"),
+        ({"learning_rates": [0.1, np.nan]}, "learning_rates is .*nan.*; expected finite numbers that are not negative"),
+        ({"noise_stds": [-0.1]}, "noise_stds is .*-0.1.*; expected finite numbers"),
+        ({"noise_stds": [np.inf]}, "noise_stds is .*inf.*; expected finite numbers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            walk_ensemble(**({"keys": keys, "surfaces": surfaces, "starts": starts} | options | change))
+
+
+# Heights of any type
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool", "float16", jnp.bfloat16, "float64"])
+@pytest.mark.parametrize("double", [False, True])
+def test_walks_on_heights_of_any_type_are_those_on_floats(dtype, double):
+    """Start (.7, -.3) on whole heights; in 64-bit mode too, and many at once."""
+    heights = np.add.outer(np.arange(9) % 2, np.arange(9) < 4).clip(max=1)
+    options = {"learning_rate": 0.01, "noise_std": 0.01, "steps": 4, "region": heights > 0}
+    with jax.enable_x64(double):
+        expected = walk(KEY, Surface(jnp.asarray(heights, float), 2.0), (0.7, -0.3), **options)
+        found = walk(KEY, Surface(heights.astype(dtype), 2), (0.7, -0.3), **options)
+        assert found.positions[0] == pytest.approx([0.7, -0.3])
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+        many = walk_ensemble(jax.random.split(KEY, 1), Surface(jnp.asarray(heights, np.float32)[None], np.float32([2])),
+                             [[0.7, -0.3]], learning_rates=[0.01], noise_stds=np.float64([0.01]), steps=4)
+        assert many.positions.dtype == np.float32
+        np.testing.assert_array_equal(many.positions[0, 0, 0, 0, 0], np.float32([0.7, -0.3]))
+
+
+def test_walks_can_be_differentiated():
+    """By learning rate, noise, start and heights: no NaN, with or without noise; on a slope the derivative is known."""
+    heights = np.broadcast_to(np.linspace(0, 1, 9)[:, None], (9, 9))
+
+    def last(learning_rate, noise_std, start, heights, boundary):
+        return walk(KEY, Surface(heights, 2.0), start, learning_rate=learning_rate, noise_std=noise_std, steps=3,
+                    boundary=boundary).positions[-1, 0]
+
+    for boundary in BOUNDARIES:
+        slopes = jax.jit(jax.grad(functools.partial(last, boundary=boundary), argnums=(0, 1, 2, 3)))
+        for noise in (0.0, 1e-3):
+            found = slopes(0.1, noise, jnp.array([0.5, 0.0]), jnp.asarray(heights, np.float32))
+            assert all(np.isfinite(leaf).all() for leaf in found)
+            assert found[0] == pytest.approx(-1.5, rel=1e-4)
+            np.testing.assert_allclose(found[2], [1, 0], atol=1e-4)
+
+
+def test_a_walk_is_shown_in_a_few_lines():
+    text = repr(walk(KEY, ROUGH, jnp.zeros(2), learning_rate=0.01, noise_std=0.01, steps=3))
+    assert len(text.splitlines()) < 10 and "positions=(4, 2) from" in text

@@ -143,12 +143,11 @@ class TestEveryAugmentation:
                                       expected)
 
     def test_asks_for_batches(self, augment):
-        with pytest.raises(InputError, match=r"'images' has shape \(6, 7, 3\). Expected \(B, H, W, C\)"):
+        with pytest.raises(InputError, match=r"images has shape \(6, 7, 3\); expected \(B, H, W, C\)"):
             augment(KEY, random_images()[0])
 
 
 def test_padding_is_a_number_of_pixels():
-    with pytest.raises(InputError, match="'padding'=-1 is negative"):
-        random_crop(-1)
-    with pytest.raises(TypeError):
-        random_crop(1.5)
+    for padding in (-1, 1.5, True, "1", None, 10**9):
+        with pytest.raises(InputError, match=r"padding is .*; expected an integer"):
+            random_crop(padding)

@@ -11,6 +11,7 @@ import time
 import types
 import urllib.error
 import urllib.request
+import zipfile
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -18,9 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sgd_diffusion import memory
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems import datasets
-from sgd_diffusion.problems.datasets import Dataset, Examples, channel_statistics, load
+from sgd_diffusion.problems.datasets import Dataset, Examples, channel_statistics, gaussian, load
 
 SIZES = {"train": 7, "test": 3}
 
@@ -354,11 +356,14 @@ CUBE = np.zeros((3, 4, 4), np.uint8)
     ({"train_images": CUBE[0]}, r"train_images in .* has shape \(4, 4\). Expected \(N, H, W\) or"),
     ({"train_images": np.uint8(1)}, r"train_images in .* has shape \(\)"),
     ({"test_images": CUBE[:0], "test_labels": np.zeros(0, int)}, r"test_images in .* has shape \(0, 4, 4\).*none"),
-    ({"train_images": CUBE.astype(int)}, r"train_images in .* is int64. Expected uint8 or floating.*astype"),
+    ({"train_images": CUBE + 2**25}, r"train_images in .* has integers that float32 does not hold"),
+    ({"train_images": CUBE.astype(complex)}, r"train_images in .* has dtype complex128; expected real numbers"),
     ({"train_images": np.where(np.arange(48) < 2, np.nan, 1.0).reshape(3, 4, 4)}, r"train_images in .* has 2 pixels"),
     ({"test_images": np.full((2, 4, 4), 1e300)}, r"test_images in .* has 32 pixels that are NaN or infinite"),
     ({"train_labels": np.array([0, 2])}, r"train_labels in .* has shape \(2,\). Expected \(3,\)"),
-    ({"train_labels": np.array([[0], [2], [1]])}, r"train_labels in .* has shape \(3, 1\).*reshape\(-1\)"),
+    ({"train_labels": np.array([[0, 1], [1, 0], [1, 0]])}, r"train_labels in .* has shape \(3, 2\).*one-hot rows.*argmax"),
+    ({"train_labels": np.array([[0, 1], [1, 1], [0, 0]])}, r"train_labels in .*\(3, 2\).*several labels.*loss of your own"),
+    ({"train_labels": np.array([0, 2, 10**9])}, r"train_labels in .* runs from 0 to 1000000000.*numpy\.unique"),
     ({"train_labels": np.array([0.0, 2.0, 1.0])}, r"train_labels in .* is float64. Expected integers"),
     ({"train_labels": np.array([True, False, True])}, r"train_labels in .* is bool. Expected integers"),
     ({"test_labels": np.array([0, -1])}, r"test_labels in .* runs from -1 to 0. Expected classes counted from 0"),
@@ -396,3 +401,63 @@ def test_npz_with_a_damaged_array(tmp_path):
     path.write_bytes(contents)
     with pytest.raises(InputError, match=r"mine\.npz cannot be read: Bad CRC-32"):
         load(path)
+
+
+def test_labels_may_be_a_column(tmp_path):
+    column = {"train_labels": np.array([[0], [2], [1]], np.uint8), "test_labels": np.array([[1], [0]])}
+    np.testing.assert_array_equal(load(save(tmp_path / "mine.npz", arrays(**column))).train.labels, [0, 2, 1])
+
+
+def with_header(path, header, content=b"", size=None):
+    """A file of which train_images has this header, and perhaps a size that the archive only claims."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, array in arrays(train_images=None).items():
+            with archive.open(f"{key}.npy", "w") as file:
+                np.save(file, array)
+        head = header.encode().ljust(117) + b"\n"
+        archive.writestr("train_images.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + content)
+    return path
+
+
+@pytest.mark.parametrize(("shape", "words"), [
+    ("(10000000, 10000, 10000)", "1000000000000000 bytes, and 48 bytes"),
+    ("(3, 4, 5)", "60 bytes, and 48 bytes"), ("(3, 4, 3)", "36 bytes, and 48 bytes"), ("(-3, 4, 4)", "-48 bytes, and 48")])
+def test_an_array_of_another_size_than_it_says_is_refused_before_it_is_read(tmp_path, shape, words):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    with pytest.raises(InputError, match=f"train_images in .*{words}.*damaged"):
+        load(with_header(tmp_path / "mine.npz", header, bytes(48)))
+
+
+def test_an_array_larger_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = save(tmp_path / "mine.npz", arrays())
+    assert load(path).num_classes == 3
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 100)
+    with pytest.raises(InputError, match=r"mine\.npz needs .* GiB of memory.* are free"):
+        load(path)
+
+
+@pytest.mark.parametrize("header", ["{'descr': '|u1', 'fortran_order': False, 'shape': (3, 4, 4", "(((((", "", "\x00\xff",
+                                    "{'descr': 'O:', 'fortran_order': 1}", "[" * 100])
+def test_garbage_in_a_header_is_refused(tmp_path, header):
+    with pytest.raises(InputError, match=r"mine\.npz cannot be read"):
+        load(with_header(tmp_path / "mine.npz", header))
+
+
+@pytest.mark.parametrize("options", [
+    {"train_size": 0}, {"train_size": 10.0}, {"test_size": -1}, {"num_classes": 0}, {"num_classes": 10**12}, {"seed": -1},
+    {"shape": (4, 4)}, {"shape": (0, 4, 4)}, {"shape": "444"}])
+def test_impossible_noise_is_refused(options):
+    with pytest.raises(InputError, match=f"{next(iter(options))} (is|has) .*expected"):
+        gaussian(**options)
+
+
+def test_noise_beyond_the_memory_is_refused():
+    with pytest.raises(InputError, match=r"1000000000000 training images .* GiB of memory"):
+        gaussian(train_size=10**12)
+
+
+def test_names_that_are_none_and_homes_that_are_nowhere_are_refused():
+    for name in (None, 5, "~nobody-of-this-name/mine.npz"):
+        with pytest.raises(InputError, match="name_or_npz"):
+            load(name)

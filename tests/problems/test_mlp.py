@@ -51,10 +51,10 @@ def test_init_pytorch():
 
 @pytest.mark.parametrize("features", [(), (5, 0)])
 def test_impossible_features(features):
-    with pytest.raises(InputError, match=r"'features'=.*one positive size a layer"):
+    with pytest.raises(InputError, match="features is "):
         MLP(features)
 
 
 def test_unknown_initialization():
-    with pytest.raises(InputError, match=r"'initialization'='zeros'.*paper"):
+    with pytest.raises(InputError, match=r"initialization is 'zeros'; .*paper"):
         MLP((3,), initialization="zeros")

@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,8 +102,8 @@ def test_descriptions_tell_problems_apart_and_are_the_same_in_every_process(digi
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"loss": "hinge"}, "'loss'='hinge'"), ({"probe_size": 2000}, "'probe_size'=2000"), ({"probe_size": -1}, "'probe_size'=-1"),
-    ({"augment": "mixup"}, "'augment'='mixup'")])
+    ({"loss": "hinge"}, "loss is 'hinge'"), ({"loss": None}, "loss is None"), ({"probe_size": 2000}, "probe_size is 2000"),
+    ({"probe_size": -1}, "probe_size is -1"), ({"probe_size": 2.0}, "probe_size is 2.0"), ({"augment": "mixup"}, "augment is")])
 def test_bad_options_are_named(digits, options, words):
     with pytest.raises(InputError, match=words):
         objectives.classification(MLP((10,)), digits, **options)
@@ -112,3 +113,64 @@ def test_images_that_the_model_cannot_take_are_refused_at_once(digits):
     tiny = digits._replace(train=digits.train._replace(images=digits.train.images[:, :3, :3]))
     with pytest.raises(InputError, match="3, 3"):
         objectives.classification(ResNet(8), tiny)
+
+
+class Dropout(nn.Module):
+    """A hidden layer of which training keeps half, and noise from a stream of another name."""
+
+    noise: bool = False
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Dropout(0.5, deterministic=not train)(nn.relu(nn.Dense(16)(x.reshape(len(x), -1))))
+        if self.noise and train:
+            x = x + jax.random.normal(self.make_rng("noise"), x.shape)
+        return nn.Dense(10)(x)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_random_layers_draw_anew_for_every_batch_and_not_at_a_point(digits, noise):
+    problem = objectives.classification(Dropout(noise), digits, probe_size=20)
+    params, state = problem.init(jax.random.key(0))
+    rows = jax.tree.map(lambda leaf: leaf[:20], problem.examples)
+    loss = jax.jit(lambda batch, train: problem.loss(params, state, batch, train)[0], static_argnums=1)
+    drawn = [float(loss(problem.augment(jax.random.key(key), rows), True)) for key in (0, 1, 0)]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert float(loss(problem.probe, True)) == float(loss(problem.probe, True))  # a function of the point alone
+    assert float(loss(problem.probe, False)) == float(loss(problem.augment(jax.random.key(0), rows)._replace(
+        images=rows.images), False))  # evaluation draws nothing
+    masks = problem.loss(params, state, problem.probe, True)[1][1]
+    assert jnp.unique(jnp.sum(masks, axis=1)).size == 20  # every example keeps a mask of its own
+
+
+def test_a_model_without_random_layers_gets_no_key(digits):
+    problem = objectives.classification(MLP((10,)), digits)
+    batch = problem.augment(jax.random.key(0), jax.tree.map(lambda leaf: leaf[:3], problem.examples))
+    assert batch._fields == ("images", "labels")
+
+
+def test_logits_for_fewer_classes_are_refused(digits):
+    with pytest.raises(InputError, match=r"model returns \[2, 9\].*at least 10"):
+        objectives.classification(MLP((9,)), digits)
+
+
+def make_problem(**changes):
+    return objectives.Problem(**{"init": None, "loss": None, "examples": {"x": np.zeros((3, 2))}} | changes)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"description": [1]}, "description is"), ({"description": {"f": print}}, r"description\.f is"),
+    ({"examples": {"x": [1.0, 2.0]}}, "examples has leaves"), ({"examples": {"x": np.array(["a"])}}, r"examples\['x'\] has"),
+    ({"examples": {"x": np.array([1, None])}}, r"examples\['x'\] has"), ({"probe": np.array(["a"])}, "probe has"),
+    ({"examples": np.ma.array([1.0, 2.0], mask=[0, 1])}, "examples has 1 masked"),
+    ({"examples": np.array([1, 2**40])}, "examples has integers beyond int32")])
+def test_what_is_no_problem_is_refused(changes, words):
+    with pytest.raises(InputError, match=words):
+        make_problem(**changes)
+
+
+def test_a_problem_shows_its_examples_and_its_description(digits):
+    shown = repr(objectives.classification(MLP((10,)), digits, probe_size=5))
+    words = " ".join(shown.split())
+    assert "images uint8[1437,8,8,1]" in words and "probe: 5 examples" in words and "digits" in words
+    assert len(shown.splitlines()) <= 8

@@ -111,6 +111,9 @@ def test_the_whole_of_one_small_sample(gradient_run):
     (lambda run: run.drop_vars("gradient_sample"), {}, "gradient_sample"),
     (lambda run: run.isel(point=slice(100), update=slice(99)), {}, "99 updates"),
     (lambda run: run, {"num_entries": 10}, "10"),
+    (lambda run: run, {"num_entries": 200.0}, "num_entries is 200.0"),
+    (lambda run: run, {"num_resamples": 1}, "num_resamples is 1"),
+    (lambda run: run, {"num_resamples": np.array(True)}, "num_resamples is True"),
 ])
 def test_bad_input_says_what_is_expected(gradient_run, change, options, words):
     with pytest.raises(InputError, match=words):

@@ -35,8 +35,9 @@ def test_a_bowl_is_smooth(table):
     bowl = table.sel(seed=1)
     smooth = xr.where(bowl.estimator == "level set, boxes", 1, 2)
     assert (abs(bowl.dimension - smooth) < 0.1).all() and (abs(bowl.low - smooth) < 1e-9).all()
-    # degree 4 holds a quadratic: the control is the bowl itself, up to boxes whose sides the bowl touches
-    np.testing.assert_allclose(bowl.raw.sel(surface="smooth"), bowl.raw.sel(surface="loss"), atol=1e-3)
+    # degree 4 holds a quadratic: the control is the bowl itself, up to boxes whose sides the bowl touches: one of the 158
+    # cells of its level set changes the slope over sizes 1 to 8 by at most 1.5 / (5 ln 2) / 158 = 0.003
+    np.testing.assert_allclose(bowl.raw.sel(surface="smooth"), bowl.raw.sel(surface="loss"), atol=3e-3)
     assert table.smooth_residual.sel(seed=1) < 1e-6
 
 
@@ -48,9 +49,9 @@ def test_a_member_that_diverged_is_lost_and_said_to_be(table):
 
 def test_curves_are_what_was_fitted(table):
     assert table["size"].values.tolist() == [1, 2, 4, 8]
-    level_set = table.isel(seed=0).sel(estimator="level set, boxes", surface="loss")
-    slope = np.polyfit(np.log(level_set["size"]), np.log(level_set.curve), 1)[0]
-    np.testing.assert_allclose(-slope, level_set.raw, rtol=1e-9)
+    boxes = table.isel(seed=0).sel(estimator="graph, boxes", surface="loss")
+    slope = np.polyfit(np.log(boxes["size"]), np.log(boxes.curve), 1)[0]
+    np.testing.assert_allclose(-slope, boxes.raw, rtol=1e-9)
 
 
 def test_the_smooth_surface_is_the_best_polynomial():

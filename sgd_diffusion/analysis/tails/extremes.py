@@ -18,19 +18,21 @@ are NaN, its status says why, and the other samples are not affected.
 """
 
 import math
-import numbers
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, flagged, sample_of
+from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, flagged, numbered, sample_of
+from sgd_diffusion.arrays import integer
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["HillCurve", "hill", "hill_curve", "moment", "pickands", "tail_values"]
 
 
+@shown_briefly
 class HillCurve(NamedTuple):
     """Hill estimates of a sample for all numbers of tail points, to see where they are stable."""
 
@@ -54,9 +56,9 @@ def hill_curve(samples, *, side="both"):
     """
     with sample_of("samples", samples) as samples:
         gamma = _hill_gammas(_tail_logarithms(samples, side))
-        alpha = jnp.where(gamma > 0, 1 / gamma, jnp.nan)
+        alpha = jnp.where(gamma > 0, 1 / jnp.where(gamma > 0, gamma, 1), jnp.nan)
         k = np.arange(1, samples.shape[-1])
-        return HillCurve(k, alpha, alpha / jnp.asarray(np.sqrt(k), alpha.dtype))
+        return HillCurve(k, alpha, alpha / jnp.sqrt(numbered(alpha)))
 
 
 def hill(samples, k=None, *, side="both"):
@@ -199,15 +201,16 @@ def tail_values(samples, side):
 def _tail_logarithms(samples, side):
     """ln(x_(i) / x_(1)) of the values in descending order, (..., n); NaN where x_(i) is not positive, or any not finite."""
     descending = -jax.lax.sort(-tail_values(samples, side))
-    ratio = descending / descending[..., :1]
-    usable = (descending > 0) & (ratio > 0) & jnp.isfinite(samples).all(axis=-1, keepdims=True)
-    return jnp.where(usable, jnp.log(ratio), jnp.nan)
+    usable = (descending > 0) & jnp.isfinite(samples).all(axis=-1, keepdims=True)
+    ratio = jnp.where(usable, descending, 1) / jnp.where(usable[..., :1], descending[..., :1], 1)
+    usable &= ratio > 0
+    return jnp.where(usable, jnp.log(jnp.where(usable, ratio, 1)), jnp.nan)
 
 
 def _hill_gammas(logs):
     """Hill's 1/alpha for k = 1..n-1, (..., n-1); NaN where the k+1 largest are not all positive."""
-    k = jnp.arange(1, logs.shape[-1], dtype=logs.dtype)
-    return jnp.cumsum(logs[..., :-1], axis=-1) / k - logs[..., 1:]
+    sums = jnp.cumsum(logs[..., :-1], axis=-1)
+    return sums / numbered(sums) - logs[..., 1:]
 
 
 def _drees_kaufmann(gammas, positive):
@@ -216,17 +219,17 @@ def _drees_kaufmann(gammas, positive):
     A value outside one of the bands of all smaller k is one outside their intersection, whose ends are a cumulative
     maximum and a cumulative minimum: this takes n operations rather than n^2.
     """
-    k = jnp.arange(1, gammas.shape[-1] + 1)
+    k = numbered(gammas)
     last = jnp.maximum(positive - 1, 1)
     n = positive.astype(gammas.dtype)
     pilot = _at(gammas, jnp.minimum((2 * jnp.sqrt(n)).astype(last.dtype), last))
     r = 2.5 * pilot * n ** (1 / 4)
 
     def first_outside(r):
-        half_width = jnp.where(k > 1, r[..., None] / jnp.sqrt(k.astype(gammas.dtype)), jnp.inf)
+        half_width = jnp.where(k > 1, r[..., None] / jnp.sqrt(k), jnp.inf)
         low = jax.lax.cummax(gammas - half_width, axis=gammas.ndim - 1)
         high = jax.lax.cummin(gammas + half_width, axis=gammas.ndim - 1)
-        outside = (gammas < low) | (gammas > high) | (k >= last[..., None])
+        outside = (gammas < low) | (gammas > high) | (k >= last[..., None].astype(k.dtype))
         return (outside.argmax(axis=-1) + 1).astype(gammas.dtype)
 
     best = (first_outside(r**0.7) / first_outside(r) ** 0.7) ** (1 / 0.3) * (2 * pilot**2) ** (1 / 3) / 3
@@ -239,6 +242,4 @@ def _at(gammas, k):
 
 
 def _checked_count(k, low, high):
-    if not isinstance(k, numbers.Integral) or not low <= k <= high:
-        raise InputError(f"k is {k}; expected an integer in {low}..{high}, the number of tail points")
-    return int(k)
+    return integer("k", k, low, high, what="as the number of tail points")

@@ -9,21 +9,22 @@ Losses of mini-batches carry the noise of the batch on top of what the walker do
 
 import contextlib
 import math
-import numbers
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, sample_of
+from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, numbered, sample_of
 from sgd_diffusion.analysis.gram import non_negative
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.arrays import integer, own_precision
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["ExcessKurtosis", "effective_sample_size", "excess_kurtosis", "loss_changes", "moving_variance"]
 
 
+@shown_briefly
 class ExcessKurtosis(NamedTuple):
     """Excess kurtosis of each sample; every array has the shape of the samples without their axis."""
 
@@ -81,8 +82,7 @@ def moving_variance(losses, window=100):
     """
     with _series("losses", losses) as losses:
         steps = losses.shape[-1]
-        if not isinstance(window, numbers.Integral) or not 2 <= window <= steps:
-            raise InputError(f"window is {window}; expected an integer in 2..{steps} for a series of {steps} points")
+        window = integer("window", window, 2, steps, what=f"for a series of {steps} points")
         blocks = -(-steps // window) + 1
         padding = [(0, 0)] * (losses.ndim - 1) + [(0, blocks * window - steps)]
         values = jnp.pad(losses, padding).reshape(*losses.shape[:-1], blocks, window)
@@ -91,10 +91,10 @@ def moving_variance(losses, window=100):
         mean, squares = _running_moments(beginning)
         shift = beginning[..., :1] - end[..., -1:] + mean - end_mean[..., 1:]
         # From the next block come 1, ..., window - 1 values, the others from the end of this one.
-        count = jnp.arange(1, window, dtype=values.dtype)
+        count = numbered(mean)
         merged = end_squares[..., 1:] + squares + shift**2 * (count * (window - count) / window)
         variance = jnp.concatenate([end_squares[..., :1], merged], axis=-1) / (window - 1)
-        return variance.reshape(*losses.shape[:-1], -1)[..., : steps - window + 1]
+        return variance.reshape(*losses.shape[:-1], (blocks - 1) * window)[..., : steps - window + 1]
 
 
 def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
@@ -122,8 +122,7 @@ def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
     """
     with sample_of("samples", samples, axis) as samples:
         n = samples.shape[-1]
-        if not isinstance(num_blocks, numbers.Integral) or not 2 <= num_blocks <= n:
-            raise InputError(f"num_blocks is {num_blocks}; expected an integer in 2..{n}, at most the {n} values")
+        num_blocks = integer("num_blocks", num_blocks, 2, n, what=f"for {n} values")
         without_block = np.arange(n) * num_blocks // n != np.arange(num_blocks)[:, None]
         without = jax.vmap(_kurtosis, (None, 0))(samples, jnp.asarray(without_block, samples.dtype))
         error = without.std(axis=0) * math.sqrt(num_blocks - 1)
@@ -175,7 +174,7 @@ def effective_sample_size(series, *, block_size=None):
 @contextlib.contextmanager
 def _series(name, series):
     """Series (..., T) with T >= 2 as a JAX array in their own precision."""
-    with own_precision(name, series) as series:
+    with own_precision(name, series) as series, jax.debug_nans(False):
         if series.ndim == 0 or series.shape[-1] < 2:
             raise InputError(f"{name} has shape {series.shape}; expected (..., T) with T >= 2")
         yield series
@@ -183,7 +182,7 @@ def _series(name, series):
 
 def _running_moments(values):
     """Means, less the first value, and sums of squared deviations of the first 1, ..., n of the values (..., n)."""
-    count = jnp.arange(1, values.shape[-1] + 1, dtype=values.dtype)
+    count = numbered(values)
     deviation = values - values[..., :1]
     mean = jnp.cumsum(deviation, axis=-1) / count
     # At most n (n+1) roundings of the result are lost: the first value is within the root of it from the mean.
@@ -192,7 +191,7 @@ def _running_moments(values):
 
 def _kurtosis(samples, kept):
     """Excess kurtosis (...) of the samples (..., n) where ``kept`` (n,) is 1."""
-    n = kept.sum()
+    n, kept = kept.sum(), kept.reshape((1,) * (samples.ndim - 1) + kept.shape)
     deviation = kept * (samples - (kept * samples).sum(axis=-1, keepdims=True) / n)
     scaled = deviation / jnp.abs(deviation).max(axis=-1, keepdims=True)  # else float32 may lose the powers
     return n * (scaled**4).sum(axis=-1) / (scaled**2).sum(axis=-1) ** 2 - 3

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, sample_of
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.arrays import number, own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["log_variance", "mohammadi", "mohammadi_quantile", "paired_differences"]
@@ -79,18 +79,17 @@ def mohammadi_quantile(samples, *, block_size=None, quantile=0.5):
         InputError: fewer than 20 values, values that are not real numbers, a block size outside 2..n//2, or a quantile
             outside (0, 1).
     """
-    if not 0 < quantile < 1:
-        raise InputError(f"quantile is {quantile}; expected a number between 0 and 1, such as 0.5 for the median")
+    quantile = number("quantile", quantile, above=0, below=1, what="such as 0.5 for the median")
     with sample_of("samples", samples) as samples:
         blocks = in_blocks(samples, block_size)
         sums, values = jnp.abs(blocks.sum(axis=-1)), jnp.abs(blocks)
-        ascending = jax.lax.sort(values.reshape(*samples.shape[:-1], -1))
+        ascending = jax.lax.sort(values.reshape(*samples.shape[:-1], values.shape[-2] * values.shape[-1]))
         nearby = 2 * quantile * (1 - quantile) * ascending.shape[-1] ** (-1 / 3)
         of_sums = _quantile(jax.lax.sort(sums), quantile)
         low, of_values, high = (_quantile(ascending, quantile + shift) for shift in (-nearby, 0, nearby))
         density = 2 * nearby / jnp.log(high / low)
         shares = jnp.mean(values < of_values[..., None, None], axis=-1, dtype=values.dtype)
-        influence = (shares - (sums < of_sums[..., None])) / density[..., None]
+        influence = (shares - (sums < of_sums[..., None]).astype(shares.dtype)) / density[..., None]
         alike = (Status.CONSTANT, low == high)
         return _index_from_rises(samples, blocks, jnp.log(of_sums / of_values), influence, alike)
 

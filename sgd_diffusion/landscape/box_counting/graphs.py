@@ -3,6 +3,7 @@
 import numpy as np
 
 from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.arrays import host_array
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.box_counting.scales import box_sizes, scaling_estimate, window_means
 
@@ -46,7 +47,7 @@ def differential_box_counting(heights, *, sizes=None, tolerance=0.1):
         boxes = np.maximum(np.ceil(highest) - np.floor(lowest), 1)
         curves.append(window_means(boxes) * steps.prod() / size**2)
     curves = np.stack(curves, axis=1)
-    return scaling_estimate(sizes, curves, value=lambda exponent: -exponent, tolerance=tolerance, status=status)
+    return scaling_estimate(sizes, curves, value=lambda exponent: -exponent, bounds=(2, 3), tolerance=tolerance, status=status)
 
 
 def oscillation_dimension(heights, *, sizes=None, tolerance=0.1):
@@ -75,7 +76,8 @@ def oscillation_dimension(heights, *, sizes=None, tolerance=0.1):
     heights, sizes, status = _surface(heights, sizes)
     windows = (extremes(heights, int(size)) for size in sizes)
     curves = np.stack([window_means(highest - lowest) for lowest, highest in windows], axis=1)
-    return scaling_estimate(sizes, curves, value=lambda exponent: 3 - exponent, tolerance=tolerance, status=status)
+    return scaling_estimate(sizes, curves, value=lambda exponent: 3 - exponent, bounds=(2, 3), tolerance=tolerance,
+                            status=status)
 
 
 def variogram_exponent(heights, *, sizes=None, tolerance=0.1):
@@ -103,7 +105,8 @@ def variogram_exponent(heights, *, sizes=None, tolerance=0.1):
     heights, sizes, status = _surface(heights, sizes)
     along = [heights[size:] - heights[:-size] for size in sizes], [heights[:, size:] - heights[:, :-size] for size in sizes]
     curves = np.stack([(window_means(a**2) + window_means(b**2)) / 2 for a, b in zip(*along, strict=True)], axis=1)
-    return scaling_estimate(sizes, curves, value=lambda exponent: exponent / 2, tolerance=tolerance, status=status)
+    return scaling_estimate(sizes, curves, value=lambda exponent: exponent / 2, bounds=(0, 1), tolerance=tolerance,
+                            status=status)
 
 
 def extremes(heights, size):
@@ -123,7 +126,7 @@ def _sliding(extreme, values, size):
 
 def _surface(heights, sizes):
     """Heights in float64, checked sizes, and whether there can be an estimate."""
-    heights = np.asarray(heights, dtype=np.float64)
+    heights = host_array("heights", heights)
     if heights.ndim != 2:
         raise InputError(f"heights has shape {heights.shape}; expected (N, M), the heights of one surface")
     sizes = box_sizes(sizes, tuple(length - 1 for length in heights.shape))

@@ -1,23 +1,35 @@
 """Eigenvalues and eigenvectors at the ends of the spectrum of a symmetric matrix that is known by its products."""
 
-import numbers
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
+from sgd_diffusion.arrays import integer, number
+from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.curvature.krylov import Krylov, direction_outside, dot, extended, outside, ritz, started
+from sgd_diffusion.landscape.curvature.flat import flat_matrix
+from sgd_diffusion.landscape.curvature.krylov import (
+    Krylov,
+    direction_outside,
+    dot,
+    extended,
+    length,
+    outside,
+    ritz,
+    started,
+)
 
 __all__ = ["Eigenpairs", "top_eigenpairs"]
 
 ENDS = ("largest", "smallest", "both")
 ROUNDING = 32  # residuals below this many units of rounding of the norm of the matrix are rounding
 EXTRA = 20  # vectors of the basis beyond twice the number of pairs
+TOLERANCES = {4: 1e-4, 8: 1e-10}  # by the bytes of a number
 
 
+@shown_briefly
 class Eigenpairs(NamedTuple):
     """k eigenvalues with their vectors, from the wanted end on."""
 
@@ -37,7 +49,7 @@ class _Search(NamedTuple):
     sweeps: jax.Array
 
 
-def top_eigenpairs(product, like, k, *, which="largest", tol=1e-4, max_restarts=100, key=None, start=None):
+def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=100, key=None, start=None):
     """Eigenvalues at the ends of the spectrum, and their vectors.
 
     Thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full reorthogonalisation: a basis of
@@ -47,55 +59,58 @@ def top_eigenpairs(product, like, k, *, which="largest", tol=1e-4, max_restarts=
     changes none of the wanted eigenvalues.
 
     The basis and its products take 8 (2k + 20) n bytes in single precision. Under :func:`jax.vmap` all members go on until
-    the last has finished. Inside ``jax.enable_x64(True)``, with ``like`` and products in float64, eigenvalues are those of a
-    dense eigenvalue solver to 1e-10 of the largest. That residuals are small says that there are these eigenvalues, and not
-    that there is no other between them: at the edge of a dense bulk one may be missed.
+    the last has finished. With ``like`` and products in float64, eigenvalues are those of a dense eigenvalue solver to 1e-10
+    of the largest. That residuals are small says that there are these eigenvalues, and not that there is no other between
+    them: at the edge of a dense bulk one may be missed.
+
+    Products of matrices and convolutions that the product is made of have full precision on every device. A matrix may have
+    any size that its type holds: it is scaled.
 
     Args:
         product: ``vector -> A vector``, pytrees like ``like``, with A symmetric; as from
-            :func:`~sgd_diffusion.landscape.curvature.products.hessian_vector_product`.
-        like: a pytree of floating arrays, of which only the shapes are taken; n numbers in all.
+            :func:`~sgd_diffusion.landscape.curvature.products.hessian_vector_product`. For 16-bit weights its vectors are
+            in float32, unless it takes none of these; then its rounding, 1/256 of bfloat16, shows in the residuals.
+        like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in all. All is computed in
+            float64 where one of them has 8 bytes and the product gives back such numbers, in float32 otherwise.
         k: number of pairs, 1..n.
         which: "largest" eigenvalues, in descending order; "smallest" (the most negative), in ascending order; or "both",
             half of them from each end and the odd one among the largest, in descending order.
-        tol: residual at which a pair has converged, relative to its eigenvalue. An eigenvalue of one that is far from
-            others is right to tol^2 of its distance from these. Residuals that are rounding, below 32 eps times the norm of
-            A, have converged whatever the eigenvalue.
+        tol: residual at which a pair has converged, relative to its eigenvalue; 1e-4 if None, and 1e-10 in float64. An
+            eigenvalue is right to within its residual; that of one which is far from others, to tol^2 of its distance from
+            these. Residuals that are rounding, below 32 eps times the norm of A, have converged whatever the eigenvalue.
         max_restarts: how often the basis is replaced at most.
         key: PRNG key of random vectors; ``jax.random.key(0)`` when None.
         start: eigenvectors found earlier, at near-by parameters, as in :class:`Eigenpairs`. The first vector is then their
             sum.
 
     Returns:
-        :class:`Eigenpairs`. NaN where products are.
+        :class:`Eigenpairs`: vectors in the types of ``like``, values and residuals in the precision of the computation. NaN
+        where products are not finite.
 
     Raises:
-        InputError: k not in 1..n, an unknown end, or a pytree of other than floating arrays.
+        InputError: k not in 1..n, an unknown end, a negative tolerance, a pytree of other than floating arrays, or products
+            that do not match it.
 
     >>> pairs = top_eigenpairs(lambda v: jnp.array([3.0, 1.0, -4.0]) * v, jnp.zeros(3), 2, which="both")
     >>> jnp.round(pairs.values, 4).tolist()
     [3.0, -4.0]
     """
-    leaves = jax.tree.leaves(like)
-    if not leaves or not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
-        raise InputError(f"like has leaves of {[str(jnp.result_type(leaf)) for leaf in leaves]}; expected floating arrays")
-    zero, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, like))
-    if not isinstance(k, numbers.Integral) or not 1 <= k <= zero.size:
-        raise InputError(f"k is {k}; expected an integer in 1..{zero.size}, the size of the matrix")
     if which not in ENDS:
         raise InputError(f"which is {which!r}; expected one of {', '.join(ENDS)}")
-
-    def flat_product(vector):
-        return ravel_pytree(product(unravel(vector)))[0]
-
-    first = zero if start is None else jax.vmap(lambda vectors: ravel_pytree(vectors)[0])(start).sum(axis=0)
-    krylov = started(jax.random.key(0) if key is None else key, first.astype(zero.dtype), min(zero.size, 2 * k + EXTRA))
-    krylov, residuals, num_products = _searched(flat_product, krylov, k, which, tol, max_restarts)
-    values = jnp.diagonal(krylov.projected)[:k]
-    order = jnp.argsort(-values) if which == "both" else jnp.arange(k)
-    values, residuals = values[order], residuals[order]
-    return Eigenpairs(values, jax.vmap(unravel)(krylov.basis[:k][order]), residuals,
-                      residuals <= _tolerated(values, krylov.norm, tol), num_products)
+    max_restarts = integer("max_restarts", max_restarts, 0, 2**31 - 1)
+    with flat_matrix(product, like) as matrix:
+        zero = matrix.zero
+        k = integer("k", k, 1, zero.size, what="(the size of the matrix)")
+        tol = TOLERANCES[zero.dtype.itemsize] if tol is None else number("tol", tol, at_least=0)
+        first = zero if start is None else matrix.flat("start", start).sum(axis=0)
+        krylov = started(jax.random.key(0) if key is None else key, first, min(zero.size, 2 * k + EXTRA))
+        krylov, residuals, num_products = _searched(matrix.product, krylov, k, which, tol, max_restarts)
+        values = jnp.diagonal(krylov.projected)[:k]
+        order = jnp.argsort(-values) if which == "both" else jnp.arange(k)
+        values, residuals = values[order], residuals[order]
+        unit = jnp.where(krylov.unit == 0, 1, krylov.unit)
+        return Eigenpairs(values * unit, jax.vmap(matrix.tree)(krylov.basis[:k][order]), residuals * unit,
+                          residuals <= _tolerated(values, krylov.norm, tol), num_products)
 
 
 def _searched(product, krylov, k, which, tol, max_restarts):
@@ -109,19 +124,20 @@ def _searched(product, krylov, k, which, tol, max_restarts):
         values, vectors = _wanted_first(*ritz(krylov), which)
         kept, images = (dot(vectors[:, :keep].T, rows) for rows in (krylov.basis[:-1], krylov.images))
         missing = images[:k] - values[:k, None] * kept[:k]
-        residuals, tolerated = jnp.linalg.norm(missing, axis=1), _tolerated(values[:k], krylov.norm, tol)
+        residuals, tolerated = length(missing), _tolerated(values[:k], krylov.norm, tol)
         converged = (residuals <= tolerated).all()
         same = (abs(values[:k] - jnp.diagonal(search.krylov.projected)[:k]) <= tolerated).all()
         lost = ~jnp.isfinite(krylov.norm)
         key, own = jax.random.split(krylov.key)
         basis = krylov.basis.at[:keep].set(kept)
+        worst = (residuals / jnp.where(tolerated == 0, 1, tolerated)).argmax()
         # All residuals are along the next vector of the Krylov space, but for those that a random vector left behind: hence
         # along the worst of them.
         following = jax.lax.cond(converged, lambda: outside(own, basis, keep),
-                                 lambda: direction_outside(basis, missing[(residuals / tolerated).argmax()], keep))
+                                 lambda: direction_outside(basis, missing[worst], keep))
         return _Search(
-            Krylov(basis.at[keep].set(following), krylov.images.at[:keep].set(images),
-                   jnp.diag(jnp.where(jnp.arange(size) < keep, values, 0)), krylov.norm, key),
+            krylov._replace(basis=basis.at[keep].set(following), images=krylov.images.at[:keep].set(images),
+                            projected=jnp.diag(jnp.where(jnp.arange(size) < keep, values, 0)), key=key),
             jnp.int32(keep), residuals, converged, whole | lost | (converged & search.fresh & same), search.sweeps + 1)
 
     def unfinished(search):

@@ -3,6 +3,9 @@
 The Lanczos process with full reorthogonalisation, for any matrix that is known by its products with vectors (n,). The
 projection is made of all inner products, not of the two that exact arithmetic would leave: so a basis can go on from any
 orthonormal vectors, and an invariant subspace, in which there is no next vector, is left along a random one.
+
+Matrices of any size: they are divided by a power of two, so that their first product that is not zero has entries of about 1,
+and squares neither overflow nor underflow.
 """
 
 from typing import NamedTuple
@@ -10,42 +13,47 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Krylov", "direction_outside", "dot", "extended", "outside", "ritz", "started"]
+from sgd_diffusion.landscape.pytrees import norms
+
+__all__ = ["Krylov", "direction_outside", "dot", "extended", "length", "outside", "power_of_two", "ritz", "started"]
 
 BREAKDOWN = 64  # next vectors shorter than this many units of rounding of the norm of the matrix are rounding
 
 
 class Krylov(NamedTuple):
-    """An orthonormal basis of m vectors and the next, and a symmetric matrix A in it."""
+    """An orthonormal basis of m vectors and the next, and a symmetric matrix A, in units of ``unit``, in it."""
 
     basis: jax.Array  # (m + 1, n), rows
     images: jax.Array  # (m, n), A times the first m
     projected: jax.Array  # (m, m), v_i . A v_j in entries with i <= j
     norm: jax.Array  # () largest |A v| of a unit vector that has been met
+    unit: jax.Array  # () a power of two, or zero as long as all products are
     key: jax.Array  # of random vectors
 
 
 def started(key, start, size):
     """A basis of which only the first vector is there, along ``start`` (n,), or a random one if that is zero."""
     key, own = jax.random.split(key)
-    length = jnp.linalg.norm(start)
     basis = jnp.zeros((size + 1, start.size), start.dtype)
-    first = jnp.where(length > 0, start / jnp.where(length > 0, length, 1), outside(own, basis, 0))
-    zeros = jnp.zeros((size, start.size), start.dtype)
-    return Krylov(basis.at[0].set(first), zeros, zeros[:, :size], jnp.zeros((), start.dtype), key)
+    first = jnp.where((start != 0).any(), _unit_vector(start), outside(own, basis, 0))
+    zero = jnp.zeros((), start.dtype)
+    return Krylov(basis.at[0].set(first), jnp.zeros((size, start.size), start.dtype),
+                  jnp.zeros((size, size), start.dtype), zero, zero, key)
 
 
 def extended(product, krylov, count):
     """All of the basis from its first ``count`` + 1 vectors, by m - count products; count may be traced."""
     def extend(j, krylov):
         image = product(krylov.basis[j])
+        unit = jnp.where(krylov.unit == 0, power_of_two(abs(image).max()), krylov.unit)
+        image = image / jnp.where(unit == 0, 1, unit)
         rest, inner = _without(krylov.basis, image, j + 1)
-        norm, length = jnp.maximum(krylov.norm, jnp.linalg.norm(image)), jnp.linalg.norm(rest)
+        norm = jnp.maximum(krylov.norm, length(image))
         key, own = jax.random.split(krylov.key)
-        broken = length <= BREAKDOWN * jnp.finfo(rest.dtype).eps * norm
-        following = jax.lax.cond(broken, lambda: outside(own, krylov.basis, j + 1), lambda: rest / length)
+        broken = length(rest) <= BREAKDOWN * jnp.finfo(rest.dtype).eps * norm
+        following = jax.lax.cond(broken, lambda: outside(own, krylov.basis, j + 1), lambda: _unit_vector(rest))
         return Krylov(krylov.basis.at[j + 1].set(following), krylov.images.at[j].set(image),
-                      krylov.projected.at[:, j].set(inner[:-1]), norm, key)
+                      krylov.projected.at[:, j].set(inner[:-1]), norm, unit, key)
 
     return jax.lax.fori_loop(count, len(krylov.projected), extend, krylov)
 
@@ -59,8 +67,7 @@ def outside(key, basis, count):
 
 def direction_outside(basis, vector, count):
     """The unit vector along what the first ``count`` of a basis do not hold of a vector."""
-    rest = _without(basis, vector, count)[0]
-    return rest / jnp.linalg.norm(rest)
+    return _unit_vector(_without(basis, vector, count)[0])
 
 
 def ritz(krylov):
@@ -74,9 +81,26 @@ def dot(a, b):
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
+def length(vectors):
+    """Euclidean norms along the last axis."""
+    return norms(vectors, -1)[..., 0]
+
+
+def power_of_two(number):
+    """The largest power of two that is no larger than a number > 0; zero for zero, NaN for what is not finite."""
+    mantissa, _ = jnp.frexp(jnp.where(number > 0, number, 1))  # 0.5 <= mantissa < 1
+    return jnp.where(number > 0, number / (2 * mantissa), number)
+
+
+def _unit_vector(vector):
+    """Zero for zero."""
+    size = length(vector)
+    return vector / jnp.where(size == 0, 1, size)
+
+
 def _without(basis, vector, count):
     """A vector less its projection on the first ``count`` of a basis, and the inner products, zero beyond them."""
-    present = jnp.arange(len(basis)) < count
+    present = jnp.arange(len(basis), dtype=jnp.int32) < count
     inner = jnp.zeros(len(basis), basis.dtype)
     for _ in range(2):  # the second time takes out what rounding has left
         found = jnp.where(present, dot(basis, vector), 0)

@@ -6,12 +6,21 @@ matrix is never there. The functions of :mod:`~sgd_diffusion.landscape.curvature
 Batch normalisation has two curvatures: with running averages (a loss that is called with ``train=False``) examples do not see
 each other, and the Hessian of a set of examples is the mean over its chunks; with batch statistics every chunk has
 statistics of its own, as mini-batches have in training, and the mean over chunks depends on how they are cut.
+
+Products are computed in the precision of the parameters, leaf by leaf: float64 where its numbers have 8 bytes, float32
+otherwise. Products of matrices and convolutions within the loss have full precision on every device, but for those to which
+the loss itself gives a precision.
 """
+
+from collections.abc import Hashable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from sgd_diffusion.arrays import integer, real_array
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.pytrees import checked_floating, in_precision_of
 
 __all__ = ["gauss_newton_product", "hessian_vector_product", "layer_block", "mean_over_chunks"]
 
@@ -29,19 +38,21 @@ def hessian_vector_product(loss, params, examples=None, *, chunk_size=None):
             do not divide the examples, and counts for as many as it has.
 
     Returns:
-        A function ``vector -> H vector`` of pytrees like params.
+        A function ``vector -> H vector`` of pytrees like params. A product with float32 numbers stays in float32 where
+        parameters have 16 bits; with 16-bit numbers it comes back in 16 bits.
 
     Raises:
-        InputError: a chunk size below 1, or examples without a common leading axis.
+        InputError: parameters that are not floating, a chunk size below 1, or examples without a common leading axis; from
+            the function, a vector that does not match.
 
     >>> product = hessian_vector_product(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 2.0]))
     >>> product(jnp.array([1.0, 0.0])).tolist()
     [4.0, 2.0]
     """
-    def product(vector, *chunk):
+    def product(params, vector, *chunk):
         return jax.jvp(jax.grad(lambda point: loss(point, *chunk)), (params,), (vector,))[1]
 
-    return _over(product, examples, chunk_size)
+    return _over(product, params, examples, chunk_size)
 
 
 def gauss_newton_product(predict, loss, params, examples, *, chunk_size=None):
@@ -64,12 +75,12 @@ def gauss_newton_product(predict, loss, params, examples, *, chunk_size=None):
     Raises:
         InputError: those of :func:`hessian_vector_product`.
     """
-    def product(vector, chunk):
+    def product(params, vector, chunk):
         outputs, along = jax.jvp(lambda point: predict(point, chunk), (params,), (vector,))
         curved = jax.jvp(jax.grad(lambda point: loss(point, chunk)), (outputs,), (along,))[1]
         return jax.vjp(lambda point: predict(point, chunk), params)[1](curved)[0]
 
-    return _over(product, examples, chunk_size)
+    return _over(product, params, examples, chunk_size)
 
 
 def layer_block(loss, params, layer):
@@ -88,7 +99,9 @@ def layer_block(loss, params, layer):
     Raises:
         InputError: there is no such layer.
     """
-    if layer not in params:
+    if not isinstance(params, Mapping):
+        raise InputError(f"params is a {type(params).__name__}; expected a mapping whose values are the layers")
+    if not isinstance(layer, Hashable) or layer not in params:
         raise InputError(f"layer is {layer!r}; expected one of {', '.join(map(str, params))}, the layers of params")
     return lambda own, *examples: loss({**params, layer: own}, *examples), params[layer]
 
@@ -107,18 +120,17 @@ def mean_over_chunks(function, examples, chunk_size=None):
     Raises:
         InputError: a chunk size below 1, or examples without a common leading axis.
     """
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(examples)}
+    examples = jax.tree.map(_example_array, examples)
+    lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(examples)}
     if len(lengths) != 1 or not min(lengths) or not min(lengths)[0]:
         raise InputError(f"examples has leaves with leading axes {sorted(lengths)}; expected one, of at least one example")
-    if chunk_size is not None and chunk_size < 1:
-        raise InputError(f"chunk_size is {chunk_size}; expected at least one example, or None for all at once")
     total = min(lengths)[0]
-    size = total if chunk_size is None else min(chunk_size, total)
+    size = total if chunk_size is None else min(_checked_chunk_size(chunk_size), total)
     others = (total - 1) // size  # full chunks before the last one, which has 1 to size examples
 
     def share(chunk):
         count = jax.tree.leaves(chunk)[0].shape[0]
-        return jax.tree.map(lambda leaf: leaf * (count / total), function(chunk))
+        return jax.tree.map(lambda leaf: _at_least_single(leaf) * (count / total), function(chunk))
 
     last = share(jax.tree.map(lambda leaf: leaf[others * size:], examples))
     if not others:
@@ -127,7 +139,41 @@ def mean_over_chunks(function, examples, chunk_size=None):
     return jax.lax.scan(lambda sums, chunk: (jax.tree.map(jnp.add, sums, share(chunk)), None), last, before)[0]
 
 
-def _over(product, examples, chunk_size):
-    if examples is None:
-        return product
-    return lambda vector: mean_over_chunks(lambda chunk: product(vector, chunk), examples, chunk_size)
+def _example_array(leaf):
+    """Examples in their own type; a loss may take complex ones."""
+    if isinstance(leaf, np.ndarray | jax.Array) and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        return leaf
+    leaf = real_array("examples", leaf)
+    return leaf.astype(np.float64) if leaf.dtype.itemsize > 8 else leaf
+
+
+def _checked_chunk_size(chunk_size):
+    return integer("chunk_size", chunk_size, 1, 2**63 - 1, what="(the examples of a chunk), or None for all at once")
+
+
+def _at_least_single(leaf):
+    """Means of chunks in a type in which they can be added up."""
+    leaf = jnp.asarray(leaf)
+    inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return leaf if inexact and leaf.dtype.itemsize >= 4 else leaf.astype(jnp.float32)
+
+
+def _over(product, params, examples, chunk_size):
+    """The product as a function of vectors, in full precision and summed over the chunks of the examples."""
+    types = checked_floating("params", params)
+    if chunk_size is not None:
+        _checked_chunk_size(chunk_size)
+
+    def cast(leaf, of_params, of_vector):
+        half = max(of_params.itemsize, of_vector.itemsize) < 4
+        return leaf.astype(of_params if half else leaf.dtype)
+
+    def of_vector(vector):
+        with in_precision_of("params", params, vector=vector) as (point, along):
+            if examples is None:
+                found = product(point, along)
+            else:
+                found = mean_over_chunks(lambda chunk: product(point, along, chunk), examples, chunk_size)
+            return jax.tree.map(cast, found, types, jax.tree.map(lambda leaf: real_array("vector", leaf).dtype, vector))
+
+    return of_vector

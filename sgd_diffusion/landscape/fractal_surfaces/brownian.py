@@ -2,15 +2,15 @@
 
 import functools
 import math
-import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.fft import next_fast_len
 
+from sgd_diffusion.arrays import integer, number
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import Surface
+from sgd_diffusion.landscape.fractal_surfaces.surface import MOST_POINTS, Surface
 
 __all__ = ["fractional_brownian_surface"]
 
@@ -43,20 +43,19 @@ def fractional_brownian_surface(key, size, *, hurst):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size) and extent 1.
 
     Raises:
-        InputError: ``size`` below 2, ``hurst`` outside (0, 1], or an embedding with a negative eigenvalue.
+        InputError: ``size`` below 2 or above 32769, ``hurst`` outside (0, 1], or an embedding with a negative eigenvalue.
     """
-    if operator.index(size) < 2:
-        raise InputError(f"size is {size}; expected at least 2 points along a side")
-    if not 0 < hurst <= 1:
-        raise InputError(f"hurst is {hurst}; expected a number in (0, 1]; 1 is a plane")
-    eigenvalues, slope_variance = _embedding(size, float(hurst))
+    size = integer("size", size, 2, MOST_POINTS, what="points along a side")
+    hurst = number("hurst", hurst, above=0, at_most=1, what="where 1 is a plane")
+    eigenvalues, slope_variance = _embedding(size, hurst)
     field_key, plane_key = jax.random.split(key)
     noise = jax.random.normal(field_key, (len(eigenvalues), len(eigenvalues)))
-    gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(noise.dtype)
-    field = jnp.fft.irfft2(gain * jnp.fft.rfft2(noise), noise.shape)[:size, :size]
+    spectrum, gain = jnp.fft.rfft2(noise), np.sqrt(np.maximum(eigenvalues, 0))
+    field = jnp.fft.irfft2(gain.astype(spectrum.dtype) * spectrum, noise.shape)[:size, :size]
     slopes = math.sqrt(slope_variance) * jax.random.normal(plane_key, (2,))
     place = jnp.linspace(0, 1, size)
-    return Surface(field - field[0, 0] + slopes[0] * place[:, None] + slopes[1] * place, jnp.ones(()))
+    plane = slopes[0] * place[:, None] + slopes[1] * place[None]
+    return Surface(field - field[0, 0] + plane, jnp.ones(()))
 
 
 @functools.lru_cache(maxsize=2)

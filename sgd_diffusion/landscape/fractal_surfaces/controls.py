@@ -5,12 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import Surface
+from sgd_diffusion.arrays import number
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked, parameter
 
-__all__ = ["shuffled", "smoothed"]
+__all__ = ["filter_along", "shuffled", "smoothed"]
+
+MOST_STD = 1e6  # steps of the grid: no surface has as many
 
 
 def shuffled(key, surface, *, smoothing=8.0, power=None):
@@ -24,20 +25,20 @@ def shuffled(key, surface, *, smoothing=8.0, power=None):
         key: PRNG key.
         surface: :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface`, heights (N, M).
         smoothing: standard deviation of the filter in steps of the grid, 0 for none, known before tracing.
-        power: () exponent, or None to leave heights as they are.
+        power: () exponent, positive, or None to leave heights as they are.
 
     Returns:
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` of the same shape.
 
     Raises:
-        InputError: ``smoothing`` negative or not finite.
+        InputError: no surface with heights (N, M), ``smoothing`` not in 0..1e6, ``power`` not positive.
     """
-    if not 0 <= smoothing < np.inf:
-        raise InputError(f"smoothing is {smoothing}; expected steps of the grid, 0 for none or a positive number")
+    surface = checked(surface)
+    smoothing = number("smoothing", smoothing, at_least=0, at_most=MOST_STD, what="steps of the grid")
     heights = jax.random.permutation(key, surface.heights.ravel()).reshape(surface.heights.shape)
     heights = smoothed(Surface(heights, surface.extent), smoothing).heights
     if power is not None:
-        heights = jnp.sign(heights) * jnp.abs(heights) ** power
+        heights = jnp.sign(heights) * jnp.abs(heights) ** parameter("power", power, above=0)
     return Surface(heights, surface.extent)
 
 
@@ -54,18 +55,22 @@ def smoothed(surface, std):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` of the same shape.
 
     Raises:
-        InputError: ``std`` negative or not finite.
+        InputError: no surface with heights (N, M), or ``std`` not in 0..1e6.
     """
-    if not 0 <= std < np.inf:
-        raise InputError(f"std is {std}; expected steps of the grid, 0 for none or a positive number")
+    surface, std = checked(surface), number("std", std, at_least=0, at_most=MOST_STD, what="steps of the grid")
     if std == 0:
         return surface
     heights = surface.heights
-    rows, columns = (_filter(points, std).astype(heights.dtype) for points in heights.shape)
+    rows, columns = (filter_along(points, std).astype(heights.dtype) for points in heights.shape)
     return surface._replace(heights=jnp.linalg.multi_dot([rows, heights, columns.T], precision=jax.lax.Precision.HIGHEST))
 
 
 @functools.lru_cache(maxsize=4)
-def _filter(points, std):
-    """The filter along an axis, a matrix (points, points); for a thousand points slower than what it is used for."""
-    return gaussian_filter1d(np.eye(points), std, axis=0, mode="nearest")
+def filter_along(points, std):
+    """The filter along an axis, a matrix (points, points): row i holds the weights of all points in the result at point i."""
+    reach = np.arange(-int(4 * std + 0.5), int(4 * std + 0.5) + 1)
+    weights = np.exp(-((reach / std) ** 2) / 2)
+    below = np.append(0, np.cumsum(weights / weights.sum()))  # what lies beyond a side belongs to the point there
+    place = np.arange(points)
+    inner = below[np.clip(place[1:] - place[:, None] - reach[0], 0, len(reach))]
+    return np.diff(np.pad(inner, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1)

@@ -1,15 +1,15 @@
 """Midpoint displacement: the generator of the toy landscapes of the literature, and how its picture is cut."""
 
-import operator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import Surface
+from sgd_diffusion.arrays import integer
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked, parameter
 
 __all__ = ["clipped", "diamond_square"]
+
+MOST_LEVELS = 15  # 4 GiB in float32
 
 
 def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
@@ -42,10 +42,11 @@ def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (2^levels + 1, 2^levels + 1).
 
     Raises:
-        InputError: ``levels`` below 1.
+        InputError: ``levels`` not in 1..15, ``roughness`` or ``hurst`` negative or not finite, ``extent`` not positive.
     """
-    if operator.index(levels) < 1:
-        raise InputError(f"levels is {levels}; expected at least 1 halving")
+    levels = integer("levels", levels, 1, MOST_LEVELS, what="halvings of the square")
+    roughness, hurst = parameter("roughness", roughness, at_least=0), parameter("hurst", hurst, at_least=0)
+    extent = parameter("extent", extent, above=0)
     size = 2**levels + 1
     noise = jax.random.uniform(key, (size, size), minval=-0.5, maxval=0.5)  # every point is set once: it has its own number
     heights = jnp.zeros((2, 2))
@@ -67,7 +68,11 @@ def clipped(surface, *, base=0.0, water=-0.1):
 
     Returns:
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` of the same shape.
+
+    Raises:
+        InputError: no surface with heights (N, M), or a height that is not finite.
     """
+    surface, base, water = checked(surface), parameter("base", base), parameter("water", water)
     heights = surface.heights
     border = np.ones(heights.shape, dtype=bool)
     border[1:-1, 1:-1] = False
@@ -77,10 +82,10 @@ def clipped(surface, *, base=0.0, water=-0.1):
 def _halved(corners, displacements):
     """Heights (2m + 1, 2m + 1) from (m + 1, m + 1) and the displacements of all points, those of the corners not used."""
     centres = (corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]) / 4 + displacements[1::2, 1::2]
-    neighbours = np.r_[3, np.full(len(corners) - 2, 4), 3]
+    neighbours = jnp.asarray(np.r_[3, np.full(len(corners) - 2, 4), 3][:, None], corners.dtype)
     above, left = jnp.pad(centres, ((1, 1), (0, 0))), jnp.pad(centres, ((0, 0), (1, 1)))
-    along_rows = (corners[:, :-1] + corners[:, 1:] + above[:-1] + above[1:]) / neighbours[:, None] + displacements[::2, 1::2]
-    along_columns = (corners[:-1] + corners[1:] + left[:, :-1] + left[:, 1:]) / neighbours + displacements[1::2, ::2]
+    along_rows = (corners[:, :-1] + corners[:, 1:] + above[:-1] + above[1:]) / neighbours + displacements[::2, 1::2]
+    along_columns = (corners[:-1] + corners[1:] + left[:, :-1] + left[:, 1:]) / neighbours.T + displacements[1::2, ::2]
     return _interleaved(_interleaved(corners, along_rows, 1), _interleaved(along_columns, centres, 1), 0)
 
 

@@ -1,11 +1,9 @@
 """Smooth surfaces, to hold rough ones against. Deterministic; r is the distance from the centre."""
 
-import operator
-
 import jax.numpy as jnp
 
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import Surface
+from sgd_diffusion.arrays import integer
+from sgd_diffusion.landscape.fractal_surfaces.surface import MOST_POINTS, Surface, parameter
 
 __all__ = ["cone", "gaussian_well", "paraboloid"]
 
@@ -22,8 +20,9 @@ def cone(size, *, slope=0.5, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2.
+        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length that is not positive.
     """
+    slope, extent = parameter("slope", slope), parameter("extent", extent, above=0)
     return Surface(slope * extent * _distance(size), jnp.asarray(extent, float))
 
 
@@ -39,8 +38,9 @@ def paraboloid(size, *, curvature=1.0, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2.
+        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length that is not positive.
     """
+    curvature, extent = parameter("curvature", curvature), parameter("extent", extent, above=0)
     return Surface(curvature / 2 * (extent * _distance(size)) ** 2, jnp.asarray(extent, float))
 
 
@@ -57,14 +57,14 @@ def gaussian_well(size, *, depth=1.0, width=0.5, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2.
+        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length that is not positive.
     """
+    depth, width, extent = parameter("depth", depth), parameter("width", width, above=0), parameter("extent", extent, above=0)
     return Surface(-depth * jnp.exp(-((extent * _distance(size) / width) ** 2) / 2), jnp.asarray(extent, float))
 
 
 def _distance(size):
     """Distances from the centre, (size, size), in sides."""
-    if operator.index(size) < 2:
-        raise InputError(f"size is {size}; expected at least 2 points along a side")
+    size = integer("size", size, 2, MOST_POINTS, what="points along a side")
     place = (jnp.arange(size, dtype=float) - (size - 1) / 2) / (size - 1)
-    return jnp.hypot(place[:, None], place)
+    return jnp.hypot(place[:, None], place[None])

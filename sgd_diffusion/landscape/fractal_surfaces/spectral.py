@@ -1,12 +1,10 @@
 """Surface with a power law as its spectrum, continuous under periodic boundaries."""
 
-import operator
-
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import Surface
+from sgd_diffusion.arrays import integer
+from sgd_diffusion.landscape.fractal_surfaces.surface import MOST_POINTS, Surface, parameter
 
 __all__ = ["spectral_surface"]
 
@@ -33,15 +31,15 @@ def spectral_surface(key, size, *, hurst, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 3.
+        InputError: ``size`` below 3 or above 32769, ``hurst`` not in -1..100, ``extent`` not positive.
     """
-    if operator.index(size) < 3:
-        raise InputError(f"size is {size}; expected at least 3 points along a side, the last of which repeats the first")
-    period = size - 1
+    period = integer("size", size, 3, MOST_POINTS, what="points along a side, the last of which repeats the first") - 1
+    hurst, extent = parameter("hurst", hurst, at_least=-1, at_most=100), parameter("extent", extent, above=0)
     waves = period * jnp.fft.fftfreq(period)
-    square = waves[:, None] ** 2 + waves**2
-    power = jnp.where(square > 0, jnp.maximum(square, 1) ** (-hurst - 1), 0)
-    gain = jnp.sqrt(power / power.mean())[:, : period // 2 + 1]
+    square = waves[:, None] ** 2 + waves[None] ** 2
+    gain = jnp.where(square > 0, jnp.maximum(square, 1) ** (-(hurst + 1) / 2), 0)
+    gain = (gain / jnp.sqrt((gain**2).mean()))[:, : period // 2 + 1]
     noise = jax.random.normal(key, (period, period))
-    heights = jnp.fft.irfft2(gain * jnp.fft.rfft2(noise), noise.shape)
+    spectrum = jnp.fft.rfft2(noise)
+    heights = jnp.fft.irfft2(gain.astype(spectrum.dtype) * spectrum, noise.shape)
     return Surface(jnp.pad(heights, (0, 1), "wrap"), jnp.asarray(extent, float))

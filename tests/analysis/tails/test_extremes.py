@@ -1,5 +1,7 @@
 """Tail indices from the largest values: closed forms, SciPy's likelihood, the choice of k, invariances, no estimate."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -265,10 +267,21 @@ def test_samples_and_sides_that_are_none_are_refused(estimator):
         estimator(sample(), side="up")
 
 
+@pytest.mark.parametrize("estimator", [hill, lambda x: hill(x, 10), lambda x: moment(x, 10), hill_curve])
+def test_gradients_are_finite_where_values_are(estimator):
+    """Also of samples with zeros and ties, of which logarithms and reciprocals have none."""
+    for x in (np.repeat(sample(n=50), 2), np.where(np.arange(100) % 2, sample(n=100), 0.0)):
+        def total(x):
+            values = estimator(x)
+            return sum(jnp.where(jnp.isfinite(part), part, 0).sum() for part in values[int(estimator is hill_curve):][:2])
+
+        assert np.isfinite(jax.grad(total)(jnp.asarray(x, jnp.float32))).all()
+
+
 @pytest.mark.parametrize(("estimator", "low", "high"), [(hill, 1, 99), (moment, 2, 99), (pickands, 4, 100)])
 def test_numbers_of_tail_points_out_of_range_are_refused(estimator, low, high):
     for k in (low - 1, high + 1, 10.0):
-        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in {low}..{high}, the number of tail points"):
+        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in {low}..{high} as the number of tail points"):
             estimator(sample(n=100), k)
     for k in (low, high):
         assert estimator(sample(n=100), k).status == Status.OK

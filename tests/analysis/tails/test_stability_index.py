@@ -200,5 +200,5 @@ def test_options_out_of_range_are_refused():
         for estimator in BY_BLOCKS:
             with pytest.raises(InputError, match=rf"block_size is {size}; expected an integer in 2..50"):
                 estimator(sample(n=100), block_size=size)
-    with pytest.raises(InputError, match="quantile is 1; expected a number between 0 and 1"):
+    with pytest.raises(InputError, match="quantile is 1; expected a finite number above 0 and below 1"):
         mohammadi_quantile(sample(), quantile=1)

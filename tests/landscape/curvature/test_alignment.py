@@ -30,3 +30,20 @@ def test_variance_along_directions():
 def test_two_batches_have_no_error():
     with pytest.raises(InputError, match="gradients has 2 mini-batches; expected at least 3"):
         noise_alignment(VECTORS, {"a": jnp.ones((2, 3)), "b": jnp.ones((2, 1, 1))})
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e15])
+def test_gradients_of_any_size(scale):
+    """Their squares are out of range at 1e-30."""
+    gradient = {"a": jnp.array([3.0, 0.0, 0.0]) * scale, "b": jnp.array([[4.0]]) * scale}
+    np.testing.assert_allclose(gradient_alignment(VECTORS, gradient), [9 / 25, 0], rtol=1e-6)
+    noise = {"a": scale * jnp.asarray(np.random.default_rng(0).normal(size=(50, 3)), jnp.float32), "b": jnp.zeros((50, 1, 1))}
+    usual = noise_alignment(VECTORS, {"a": noise["a"] / scale, "b": noise["b"]})
+    np.testing.assert_allclose(noise_alignment(VECTORS, noise).share, usual.share, rtol=1e-4)
+
+
+def test_pytrees_that_do_not_match():
+    for gradients in (jnp.ones((4, 4)), {"a": jnp.ones((4, 3)), "b": jnp.ones((5, 1, 1))},
+                      {"a": jnp.ones((4, 2)), "b": jnp.ones((4, 1, 1))}):
+        with pytest.raises(InputError, match="gradients does not match vectors"):
+            noise_alignment(VECTORS, gradients)

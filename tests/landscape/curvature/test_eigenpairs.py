@@ -88,6 +88,27 @@ def test_double_precision_against_a_dense_solver(which):
     np.testing.assert_allclose(found.values, wanted(np.linalg.eigvalsh(a), 7, which), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["decaying", "equally spaced", "clustered"])
+def test_double_precision_holds_without_a_tolerance(name):
+    a = matrix(SPECTRA[name])
+    with jax.enable_x64(True):
+        found = pairs_of(jnp.asarray(a), 5)
+    expected = np.sort(np.linalg.eigvalsh(a))[::-1][:5]
+    assert found.converged.all()
+    np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-10 * expected[0])
+    assert np.all(np.asarray(found.residuals) <= 1e-10 * np.asarray(found.values) + 1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 2e20, 1e37])
+def test_matrices_of_any_size_that_the_type_holds(scale):
+    """Norms of squares overflow from 2e19 and vanish below 1e-19."""
+    eigenvalues = np.r_[np.linspace(1, 2, 6), np.linspace(-0.5, 0.5, N - 6)]
+    a = jnp.asarray((matrix(eigenvalues) * scale).astype(np.float32))
+    found = pairs_of(a, 3)
+    np.testing.assert_allclose(np.asarray(found.values, float) / scale, [2, 1.8, 1.6], rtol=1e-5)
+    assert found.converged.all() and 0 < found.residuals.max() < 3e-4 * scale
+
+
 def test_all_eigenvalues_of_a_small_matrix():
     a = matrix(np.r_[2.0, 2.0, 1.0, -3.0, 0.0]).astype(np.float32)
     for k in (1, 2, 5):
@@ -177,9 +198,14 @@ def test_unfinished_searches_say_so():
 
 def test_wrong_arguments():
     for k in (0, 201, 2.0):
-        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in 1..200, the size of the matrix"):
+        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in 1..200 .the size of the matrix"):
             top_eigenpairs(lambda v: v, jnp.zeros(200), k)
     with pytest.raises(InputError, match="which is 'top'; expected one of largest, smallest, both"):
         top_eigenpairs(lambda v: v, jnp.zeros(3), 1, which="top")
     with pytest.raises(InputError, match="expected floating arrays"):
         top_eigenpairs(lambda v: v, jnp.arange(3), 1)
+
+
+def test_eigenpairs_are_shown_without_their_vectors():
+    found = pairs_of(matrix(SPECTRA["rank 3"]).astype(np.float32), K)
+    assert "vectors=(10, 200)" in repr(found) and len(repr(found)) < 400

@@ -125,8 +125,8 @@ def test_keys_precision_and_transformations():
 @pytest.mark.parametrize(
     ("size", "hurst", "message"),
     [
-        (1, 0.5, "size is 1; expected at least 2 points"),
-        (8, 0.0, r"hurst is 0.0; expected a number in \(0, 1\]"),
+        (1, 0.5, "size is 1; expected an integer in 2..32769 points"),
+        (8, 0.0, "hurst is 0.0; expected a finite number above 0 and of at most 1"),
         (8, 1.1, "hurst is 1.1; expected"),
         (8, np.nan, "hurst is nan; expected"),
     ],

@@ -176,7 +176,10 @@ def test_keys_exponents_precision_and_transformations():
 
 
 def test_errors_say_what_was_expected():
-    with pytest.raises(ValueError, match="levels is 0; expected at least 1 halving"):
-        diamond_square(KEY, 0, roughness=ROUGHNESS)
-    with pytest.raises(TypeError):
-        diamond_square(KEY, 2.5, roughness=ROUGHNESS)
+    for levels in (0, 2.5, 16):
+        with pytest.raises(ValueError, match=f"levels is {levels}; expected an integer in 1..15 halvings"):
+            diamond_square(KEY, levels, roughness=ROUGHNESS)
+    with pytest.raises(ValueError, match="roughness is nan; expected a finite number"):
+        diamond_square(KEY, 2, roughness=np.nan)
+    with pytest.raises(ValueError, match="surface is a ndarray; expected a Surface"):
+        clipped(np.zeros((3, 3)))

@@ -1,0 +1,63 @@
+"""How much memory is free, and the refusal of what does not fit, before it is asked for."""
+
+import pathlib
+
+import jax
+
+from sgd_diffusion.errors import InputError
+
+__all__ = ["available_bytes", "check_memory"]
+
+SMALL = 2**28  # bytes that are not worth a look
+
+
+def available_bytes(device=None):
+    """Bytes that a device can still give, the host's for a CPU; None where nobody says.
+
+    Args:
+        device: a ``jax.Device``; None for the host.
+    """
+    if device is None or device.platform == "cpu":
+        known = [found for found in (_free_on_host(), _free_in_group()) if found is not None]
+        return min(known, default=None)
+    stats = device.memory_stats() or {}
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
+
+
+def check_memory(needed, what, way_out, device=None):
+    """Refuse what needs more memory than is free.
+
+    Args:
+        needed: bytes.
+        what: what needs them, the subject of the message.
+        way_out: what to do instead, the end of the message.
+        device: as for :func:`available_bytes`; None for the default one.
+
+    Raises:
+        InputError: ``needed`` is more than is available.
+    """
+    if needed < SMALL:
+        return
+    available = available_bytes(jax.devices()[0] if device is None else device)
+    if available is not None and needed > available:
+        raise InputError(
+            f"{what} needs about {needed / 2**30:.3g} GiB of memory; expected at most the "
+            f"{available / 2**30:.3g} GiB that are free: {way_out}"
+        )
+
+
+def _free_on_host():
+    try:
+        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
+        return int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):  # not Linux
+        return None
+
+
+def _free_in_group():
+    """What the control group of a container or a batch job leaves."""
+    group = pathlib.Path("/sys/fs/cgroup")
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # no such group, or no limit ("max")
+        return None

@@ -1,0 +1,35 @@
+"""Box counting with every kind of input, in every mode of JAX."""
+
+import jax
+import numpy as np
+from input_table import Argument, Option, input_tests, mode_tests
+
+from sgd_diffusion.landscape import box_counting
+
+KEY = jax.random.key(0)
+HEIGHTS = np.random.default_rng(0).integers(0, 101, size=(34, 33)).astype(float)
+MASK = (HEIGHTS > 60).astype(float)
+GRAPHS = {name: getattr(box_counting, name)
+          for name in ("differential_box_counting", "oscillation_dimension", "variogram_exponent")}
+ESTIMATE = box_counting.oscillation_dimension(HEIGHTS, tolerance=np.inf)
+
+
+def calibrate(**options):
+    def estimator(heights):
+        return ESTIMATE._replace(value=heights.mean())
+
+    return box_counting.calibrate(KEY, estimator, **{
+        "size": 2, "truth": box_counting.graph_dimension, "hursts": [0.3, 0.6], "repeats": 10} | options)
+
+
+ARGUMENTS = [
+    Argument("box_counting_dimension(mask)", lambda mask: box_counting.box_counting_dimension(mask, tolerance=np.inf), MASK),
+    Argument("box_counts(mask)", lambda mask: box_counting.box_counts(mask, [1, 2, 3]), MASK),
+    Argument("level_set(heights)", lambda heights: box_counting.level_set(heights, 50.5), HEIGHTS),
+    *(Argument(f"{name}(heights)", lambda heights, estimator=estimator: estimator(heights, tolerance=np.inf), HEIGHTS)
+      for name, estimator in GRAPHS.items()),
+    Option("calibrate(size)", lambda size: calibrate(size=size), 2),
+    Option("calibrate(repeats)", lambda repeats: calibrate(repeats=repeats), 10),
+]
+test_inputs = input_tests(ARGUMENTS)
+test_modes = mode_tests(ARGUMENTS)
