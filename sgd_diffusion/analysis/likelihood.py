@@ -1,5 +1,6 @@
 """Maximum likelihood on the device: one search for any density with a few bounded parameters."""
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from sgd_diffusion.analysis.estimates import Status, spread_status
 
-__all__ = ["Maximum", "Standardised", "maximize", "movable", "standardised"]
+__all__ = ["Maximum", "Standardised", "in_double", "maximize", "movable", "standardised"]
 
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 20
@@ -18,6 +19,14 @@ ACCEPTED = 1e-4  # tolerance where rounding ends the search before
 ROUNDING = 1e-14  # of the log likelihood
 DIFFERENCE = 1e-4  # of parameters, for second derivatives
 RIDGE = 1e-10  # of the diagonal: two parameters that the data cannot tell apart
+
+
+@contextlib.contextmanager
+def in_double():
+    """Float64 arithmetic by JAX's usual rules, whatever modes the user has on to debug; NaN is a value that is meant here."""
+    with (jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"),
+          jax.debug_nans(False), jax.debug_infs(False)):
+        yield
 
 
 class Standardised(NamedTuple):

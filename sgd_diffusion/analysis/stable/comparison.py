@@ -21,7 +21,9 @@ import numpy as np
 from jax.scipy import special
 
 from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.analysis.likelihood import in_double
 from sgd_diffusion.analysis.stable import fits, rivals
+from sgd_diffusion.arrays import integer, real_array
 from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
@@ -40,9 +42,9 @@ class VuongTest(NamedTuple):
 
     log_likelihood_ratio: jax.Array  # (), positive where the first law is the better one
     z: jax.Array  # in standard errors
-    p_value: jax.Array
+    p_value: jax.Array  # see `compare` for what it is worth
     effective_sample_size: jax.Array  # independent samples that they are worth; n without blocks
-    status: jax.Array  # int32, an estimates.Status: OK, or that of a fit that is not; NaN above unless AT_BOUND
+    status: jax.Array  # int32, an estimates.Status: OK, or that of a fit that is not; NaN for the rest unless AT_BOUND
 
 
 def vuong(differences, *, num_blocks=None):
@@ -56,7 +58,7 @@ def vuong(differences, *, num_blocks=None):
     coordinates at T times go in as ``differences.ravel()``, so that blocks are blocks of time and hold all coordinates.
 
     Args:
-        differences: (n,) in the order of time, n >= 2.
+        differences: (n,) in the order of time, n >= 2. Status NOT_FINITE where one is not.
         num_blocks: B, an integer in 2..n known before tracing; independent samples when None. The last n mod B do not enter
             the standard error.
 
@@ -72,13 +74,13 @@ def vuong(differences, *, num_blocks=None):
     >>> float(test.log_likelihood_ratio), round(float(test.z), 3), float(test.effective_sample_size)
     (8.0, 4.899, 4.0)
     """
-    differences = differences if isinstance(differences, jax.Array) else np.asarray(differences)
+    differences = real_array("differences", differences)
     if differences.ndim != 1 or differences.size < 2:
         raise InputError(f"differences has shape {differences.shape}; expected (n,) with n >= 2; use jax.vmap for several")
     n = differences.size
-    if num_blocks is not None and not (isinstance(num_blocks, (int, np.integer)) and 2 <= num_blocks <= n):
-        raise InputError(f"num_blocks is {num_blocks}; expected an integer in 2..{n}, at most the {n} differences, or None")
-    with jax.enable_x64(True):
+    if num_blocks is not None:
+        num_blocks = integer("num_blocks", num_blocks, 2, n, what=f"at most the {n} differences, or None")
+    with in_double():
         differences = jnp.asarray(differences, jnp.float64)
         mean, independent = differences.mean(), differences.var(ddof=1) / n
         variance = independent if num_blocks is None else _variance_of_mean(differences, num_blocks)
@@ -89,11 +91,18 @@ def vuong(differences, *, num_blocks=None):
             p_value, effective = special.erfc(abs(z) / np.sqrt(2)), jnp.where(jnp.isnan(effective), effective, n)
         else:
             p_value = _student_t_tails(z, num_blocks - 1)
-        return VuongTest(differences.sum(), z, p_value, effective)
+        status = jnp.where(jnp.isfinite(differences).all(), int(Status.OK), int(Status.NOT_FINITE))
+        return VuongTest(differences.sum(), z, p_value, effective, status.astype(jnp.int32))
 
 
 def compare(x, found, rival, *, symmetric=True, num_blocks=None):
     """Vuong's test of a fitted stable law against a rival that does not contain it and is not contained in it.
+
+    The p value is too small where the rival is found the better one. Of mixtures of a stable law of alpha = 1.5 and the rival,
+    both equally far from the laws that were fitted, p < 0.05 was found in 14, 12 and 17 percent of samples of 200, 1000 and
+    5000 (p < 0.01 in 5, 6 and 7) against the exponential power law, and in 8, 6 and 4 percent against Student's t law. At
+    most 2 percent found for the stable law. Few samples, far out, carry most of the evidence for it, and others that could
+    have come did not: d grows like |x|^power, and for power > alpha/2 has no variance under the stable law.
 
     Args:
         x: (n,) samples, n >= 20.
@@ -103,7 +112,9 @@ def compare(x, found, rival, *, symmetric=True, num_blocks=None):
         num_blocks: of :func:`vuong`.
 
     Returns:
-        :class:`VuongTest`, positive where the stable law is better; NaN where there is no fit.
+        :class:`VuongTest`, positive where the stable law is better. Its status is that of the fits: OK; AT_BOUND where one of
+        them is, with numbers; or the other of the first that has one, with NaN for all numbers, as where one is
+        NOT_CONVERGED.
 
     Raises:
         InputError: an unknown rival, or those of :func:`vuong` and of the fits.
@@ -111,8 +122,10 @@ def compare(x, found, rival, *, symmetric=True, num_blocks=None):
     if rival not in _RIVALS:
         raise InputError(f"rival is {rival!r}; expected one of {', '.join(_RIVALS)}; see compare_with_normal for normal")
     fit, log_density = _RIVALS[rival]
-    with jax.enable_x64(True):
-        return vuong(fits.log_density(x, found, symmetric=symmetric) - log_density(x, fit(x)), num_blocks=num_blocks)
+    with in_double():
+        fitted = fit(x)
+        test = vuong(fits.log_density(x, found, symmetric=symmetric) - log_density(x, fitted), num_blocks=num_blocks)
+        return _of_fits(test, found.status, fitted.status)
 
 
 def compare_with_normal(x, found, *, symmetric=True, num_blocks=None):
@@ -144,14 +157,15 @@ def compare_with_normal(x, found, *, symmetric=True, num_blocks=None):
         num_blocks: of :func:`vuong`.
 
     Returns:
-        :class:`VuongTest` with Vuong's z and the p value of the above; NaN where there is no fit.
+        :class:`VuongTest` with Vuong's z and the p value of the above; its status is as in :func:`compare`.
 
     Raises:
         InputError: those of :func:`vuong` and of :func:`~sgd_diffusion.analysis.stable.rivals.fit_normal`.
     """
-    with jax.enable_x64(True):
-        differences = fits.log_density(x, found, symmetric=symmetric) - rivals.normal_log_density(x, rivals.fit_normal(x))
-        test = vuong(differences, num_blocks=num_blocks)
+    with in_double():
+        normal = rivals.fit_normal(x)
+        differences = fits.log_density(x, found, symmetric=symmetric) - rivals.normal_log_density(x, normal)
+        test = _of_fits(vuong(differences, num_blocks=num_blocks), found.status, normal.status)
         size = jnp.minimum(test.effective_sample_size, differences.size)
         ratio = test.log_likelihood_ratio * size / differences.size
         return test._replace(p_value=_normal_exceedance(ratio, size, symmetric))
@@ -176,10 +190,10 @@ def ks_distance(x, cdf):
     >>> float(ks_distance([0.25, 0.5, 0.625, 1.0], lambda x: x))       # uniform
     0.25
     """
-    x = x if isinstance(x, jax.Array) else np.asarray(x)
-    with jax.enable_x64(True):
+    x = real_array("x", x)
+    with in_double():
         x = jnp.asarray(x, jnp.float64)
-        values = jnp.asarray(cdf(x) if callable(cdf) else cdf, jnp.float64)
+        values = jnp.asarray(real_array("cdf", cdf(x) if callable(cdf) else cdf), jnp.float64)
         if x.ndim != 1 or x.size == 0 or values.shape != x.shape:
             raise InputError(f"x has shape {x.shape} and cdf {values.shape}; expected (n,) for both; use jax.vmap for several")
         values, rank = values[jnp.argsort(x)], jnp.arange(x.size)
@@ -190,6 +204,16 @@ _RIVALS = {
     "student_t": (rivals.fit_student_t, rivals.student_t_log_density),
     "exponential_power": (rivals.fit_exponential_power, rivals.exponential_power_log_density),
 }
+
+
+def _of_fits(test, *statuses):
+    """A test with the status of both fits, without numbers unless both have their maximum."""
+    first, second = (jnp.asarray(status, jnp.int32) for status in statuses)
+    usable = [(status == Status.OK) | (status == Status.AT_BOUND) for status in (first, second)]
+    status = jnp.where(usable[0], jnp.where(second == Status.OK, first, second), first)
+    status = jnp.where(usable[0] & usable[1] & (test.status != Status.OK), test.status, status)
+    numbers = (jnp.where(usable[0] & usable[1], number, jnp.nan) for number in test[:-1])
+    return VuongTest(*numbers, status.astype(jnp.int32))
 
 
 def _variance_of_mean(values, num_blocks):

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.estimates import MIN_POINTS, Status
-from sgd_diffusion.analysis.likelihood import maximize, standardised
+from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, one_sample
+from sgd_diffusion.analysis.likelihood import in_double, maximize, standardised
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
 from sgd_diffusion.analysis.stable import interpolated
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
+from sgd_diffusion.arrays import integer, integer_array, is_traced, number, real_array
 from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
@@ -86,7 +87,7 @@ def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
     """
     pinned = _pinned(symmetric, alpha, beta, location, scale)
     x = _samples(x)
-    with jax.enable_x64(True):
+    with in_double():
         rows = jnp.asarray(x, jnp.float64).reshape(-1, x.shape[-1])
         found = _fit_rows(rows, pinned, symmetric)
         return jax.tree.map(lambda field: field.reshape(x.shape[:-1]), found)
@@ -117,23 +118,28 @@ def block_bootstrap(key, x, found, *, times=None, num_times=None, num_resamples=
         InputError: as :func:`fit`; fewer than 3 blocks, or more than times.
     """
     pinned = _pinned(symmetric, alpha, beta, location, scale)
-    x = _samples(x)
-    num_times = x.shape[-1] if num_times is None else num_times
+    num_times = np.size(x) if num_times is None else integer("num_times", num_times, 1)
+    if times is not None and not is_traced(times):
+        times = integer_array("times", times, 0, num_times - 1)
     weights = block_weights(key, num_times, num_resamples=num_resamples, num_blocks=num_blocks)
     weights = weights if times is None else weights[:, times]
-    with jax.enable_x64(True):
-        return _replicates(jnp.asarray(x, jnp.float64), found, weights.astype(jnp.float64), pinned, symmetric)
+    with in_double():
+        x = one_sample(x)
+        if weights.shape[1:] != x.shape:
+            raise InputError(f"times has shape {weights.shape[1:]}; expected {x.shape}, a time for each of the samples")
+        return _replicates(x, found, weights.astype(jnp.float64), pinned, symmetric)
 
 
 def log_density(x, found, *, symmetric=True):
     """Logarithm of the density of a fitted law at samples (n,), as the fit saw it: from the table."""
-    with jax.enable_x64(True):
+    x = real_array("x", x)
+    with in_double():
         z = (jnp.asarray(x, jnp.float64) - found.location) / found.scale
         return interpolated.log_density(z, found.alpha, found.beta, symmetric=symmetric) - jnp.log(found.scale)
 
 
 def _samples(x):
-    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    x = real_array("x", x)
     if x.ndim == 0 or x.shape[-1] < MIN_POINTS:
         raise InputError(f"x has shape {x.shape}; expected (..., n) with n >= {MIN_POINTS} samples")
     return x
@@ -144,17 +150,11 @@ def _pinned(symmetric, alpha, beta, location, scale):
     if symmetric and beta is not None:
         raise InputError(f"beta is {beta} for a symmetric law; expected symmetric=False with it")
     pinned = {"alpha": alpha, "beta": 0.0 if symmetric else beta, "location": location, "scale": scale}
-    pinned = {name: value for name, value in pinned.items() if value is not None}
-    accepted = {"alpha": (lambda a: MIN_ALPHA <= a <= 2, f"a number in {MIN_ALPHA}..2"),
-                "beta": (lambda b: -1 <= b <= 1, "a number in -1..1"),
-                "location": (np.isfinite, "a finite number"), "scale": (lambda c: 0 < c < np.inf, "a positive number")}
+    limits = {"alpha": {"at_least": MIN_ALPHA, "at_most": 2}, "beta": {"at_least": -1, "at_most": 1}, "scale": {"above": 0}}
+    pinned = {name: number(name, value, **limits.get(name, {})) for name, value in pinned.items() if value is not None}
     if len(pinned) == len(NAMES):
         raise InputError("all parameters are pinned; expected one or more that are left to fit")
-    for name, value in pinned.items():
-        accept, expected = accepted[name]
-        if not accept(value):
-            raise InputError(f"{name} is {value}; expected {expected}")
-    return {name: float(value) for name, value in pinned.items()}
+    return pinned
 
 
 def _first_guess(lowest, highest):

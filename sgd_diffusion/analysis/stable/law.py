@@ -39,7 +39,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import own_precision
+from sgd_diffusion.analysis.likelihood import in_double
+from sgd_diffusion.arrays import integer, is_traced, own_precision, real_array
 from sgd_diffusion.errors import InputError
 
 __all__ = ["MIN_ALPHA", "cdf", "logpdf", "pdf", "sample"]
@@ -124,8 +125,11 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
     Returns:
         ``shape``, float64, in which the largest of many numbers keep their digits and do not overflow.
     """
+    if not isinstance(shape, tuple | list):
+        raise InputError(f"shape is {shape}; expected a tuple of integers")
+    shape = tuple(integer("shape", size, 0) for size in shape)
     angle_key, exponential_key = jax.random.split(key)
-    with jax.enable_x64(True):
+    with in_double():
         angle = jnp.pi * _open_uniform(angle_key, shape)
         exponential = -jnp.log(_open_uniform(exponential_key, shape))
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
@@ -138,7 +142,7 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
 
 def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, parameterization):
     """``rescaled(function((x - location)/scale, alpha, beta), scale)`` in float64, returned in the precision of x."""
-    with own_precision("x", x) as x, jax.enable_x64(True):
+    with own_precision("x", x) as x, in_double():
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
         value = _on_points(function, (x.astype(jnp.float64) - location) / scale, alpha, beta)
         return rescaled(value, scale).astype(x.dtype)
@@ -151,7 +155,7 @@ def _parameters(alpha, beta, location, scale, parameterization):
     alpha = _in_range("alpha", alpha, lambda a: (a >= MIN_ALPHA) & (a <= 2), f"numbers in {MIN_ALPHA}..2")
     beta = _in_range("beta", beta, lambda b: abs(b) <= 1, "numbers in -1..1")
     scale = _in_range("scale", scale, lambda c: (c > 0) & (c < np.inf), "positive, finite numbers")
-    location = jnp.asarray(location, jnp.float64)
+    location = jnp.asarray(real_array("location", location), jnp.float64)
     if parameterization == "S1":
         tangent = jnp.where(alpha == 1, 2 / jnp.pi * jnp.log(scale), jnp.tan(jnp.pi / 2 * jnp.where(alpha == 1, 0, alpha)))
         location = location + beta * scale * tangent
@@ -159,7 +163,8 @@ def _parameters(alpha, beta, location, scale, parameterization):
 
 
 def _in_range(name, value, accepted, expected):
-    if isinstance(value, jax.core.Tracer):
+    value = real_array(name, value)
+    if is_traced(value):
         value = value.astype(jnp.float64)
         return jnp.where(accepted(value), value, jnp.nan)
     value = np.asarray(value, np.float64)
@@ -315,7 +320,8 @@ def _seen_from_zeta(x, alpha, beta, for_derivatives):
 
 def _close_to_zeta(side, y):
     """Density at y, and probability of 0..y, for alpha > 1: its power series (Zolotarev, One-dimensional Stable
-    Distributions, 1986, Sec. 2.4)."""
+    Distributions, 1986, Sec. 2.4).
+    """
     n = np.arange(1, NUM_TERMS + 1)
     size = jnp.exp(jax.lax.lgamma(1 + n / side.alpha) - jax.lax.lgamma(n + 1.0)) * -((-1.0) ** n) / jnp.pi
     terms, scale = size * jnp.sin(n * side.whole), side.norm ** (-1 / side.alpha)

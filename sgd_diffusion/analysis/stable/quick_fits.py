@@ -18,9 +18,11 @@ from numpy.polynomial import chebyshev
 from scipy import interpolate
 
 from sgd_diffusion.analysis.estimates import Status, one_sample, spread_status
-from sgd_diffusion.analysis.likelihood import movable
+from sgd_diffusion.analysis.likelihood import in_double, movable
 from sgd_diffusion.analysis.stable import law
+from sgd_diffusion.arrays import real_array
 from sgd_diffusion.display import shown_briefly
+from sgd_diffusion.errors import InputError
 
 __all__ = ["QuickFit", "characteristic_function", "from_quantiles", "quantiles"]
 
@@ -107,8 +109,19 @@ def characteristic_function(x, *, symmetric=True):
 def from_quantiles(values, *, symmetric=True):
     """Parameters (alpha, beta, location, scale) of the law with quantiles ``values`` (5,) of float64.
 
-    This is the fit of :func:`quantiles` for others to start from. To be called with 64-bit mode on.
+    This is the fit of :func:`quantiles` for others to start from.
+
+    Raises:
+        InputError: there are not five.
     """
+    values = real_array("values", values)
+    if values.shape != PROBABILITIES.shape:
+        raise InputError(f"values has shape {values.shape}; expected the 5 quantiles of {PROBABILITIES.tolist()}")
+    with in_double():
+        return _from_quantiles(jnp.asarray(values, jnp.float64), symmetric)
+
+
+def _from_quantiles(values, symmetric):
     table = _table()
     low, lower, middle, upper, high = values
     log_ratio = jnp.log((high - low) / (upper - lower))
@@ -128,7 +141,7 @@ def from_quantiles(values, *, symmetric=True):
 
 
 def _fit(function, x, symmetric):
-    with jax.enable_x64(True):
+    with in_double():
         return _usable_fit(function, one_sample(x), symmetric)
 
 
@@ -205,10 +218,10 @@ def _at(table, alpha, beta):
 def _fit_quantiles(x, symmetric):
     position = jnp.clip(x.size * PROBABILITIES - 0.5, 0, x.size - 1)
     values = jnp.interp(position, jnp.arange(x.size, dtype=x.dtype), x)
-    parameters = from_quantiles(values, symmetric=symmetric)
+    parameters = _from_quantiles(values, symmetric)
     spacing = parameters[3] * jnp.exp(-_at(_table().log_density, parameters[0], parameters[1]))
     joint = np.minimum(PROBABILITIES, PROBABILITIES[:, None]) - PROBABILITIES * PROBABILITIES[:, None]
-    gradient = jax.jacfwd(functools.partial(from_quantiles, symmetric=symmetric))(values) * spacing
+    gradient = jax.jacfwd(functools.partial(_from_quantiles, symmetric=symmetric))(values) * spacing
     covariance = jnp.einsum("ip,pq,jq->ij", gradient, joint / x.size, gradient)
     return parameters, covariance, jnp.int32(Status.OK)
 

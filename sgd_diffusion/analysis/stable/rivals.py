@@ -13,7 +13,8 @@ import numpy as np
 from jax.scipy import special
 
 from sgd_diffusion.analysis.estimates import Status, one_sample
-from sgd_diffusion.analysis.likelihood import maximize, standardised
+from sgd_diffusion.analysis.likelihood import in_double, maximize, standardised
+from sgd_diffusion.arrays import real_array
 from sgd_diffusion.display import shown_briefly
 
 __all__ = [
@@ -64,7 +65,7 @@ def fit_normal(x):
     Raises:
         InputError: x is not one sample of at least 20.
     """
-    with jax.enable_x64(True):
+    with in_double():
         x = one_sample(x)
         location, scale = x.mean(), x.std()
         errors = scale / np.sqrt(x.size), scale / np.sqrt(2 * x.size)
@@ -84,13 +85,14 @@ def fit_student_t(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x
+        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than
+        half of x
         are one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
     """
-    with jax.enable_x64(True):
+    with in_double():
         return _student_t(one_sample(x))
 
 
@@ -106,12 +108,13 @@ def fit_exponential_power(x):
 
     Returns:
         :class:`RivalFit`, errors from the Fisher information of the fitted law, NaN for the location where power <= 1/2;
-        status AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
+        status AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are
+        one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
     """
-    with jax.enable_x64(True):
+    with in_double():
         return _exponential_power(one_sample(x))
 
 
@@ -137,8 +140,8 @@ def _rival(of_data, of_search, *values):
 
 
 def _log_density(standard, x, found):
-    x = x if isinstance(x, jax.Array) else np.asarray(x)
-    with jax.enable_x64(True):
+    x = real_array("x", x)
+    with in_double():
         z = (jnp.asarray(x, jnp.float64) - found.location) / found.scale
         return standard(found.shape, z) - jnp.log(found.scale)
 
