@@ -23,8 +23,15 @@ def tail_checks(lab: Laboratory) -> Iterator[Check]:
         yield check("stability, characteristic function", process, alpha,
                     [quick_fits.characteristic_function(row).alpha for row in samples])
         yield check("stability, Mohammadi", process, alpha, tails.mohammadi(samples).value, allowance=0.02)
-    skewed = np.asarray(law.sample(lab.key(), 1.2, -0.5, shape=(lab.num_paths, 5000)))
-    yield check("skewness, maximum likelihood", "alpha-stable, 1.2", -0.5, fits.fit(skewed, symmetric=False).beta)
+    for alpha, beta in ((0.4, 0.8), (0.5, 0.9), (0.8, 0.5), (1.2, -0.5), (1.7, 0.5)):
+        skewed = np.asarray(law.sample(lab.key(), alpha, beta, shape=(lab.num_paths, 5000)))
+        process = f"alpha-stable, {alpha}, {beta}"
+        fit = jax.tree.map(np.asarray, fits.fit(skewed, symmetric=False))
+        yield check("stability, maximum likelihood", process, alpha, fit.alpha)
+        yield check_errors(process, fit.alpha_error, fit.alpha, allowance=0.1)
+        yield check("skewness, maximum likelihood", process, beta, fit.beta)
+        yield check("skewness, characteristic function", process, beta,
+                    [quick_fits.characteristic_function(row, symmetric=False).beta for row in skewed])
     pareto = np.exp(lab.generator().exponential(1 / 1.5, (lab.num_paths, 5000)))
     yield check("tail index, Hill", "Pareto, 1.5", 1.5, tails.hill(pareto, 500).value, allowance=0.01)
     yield check("tail index, Clauset", "Pareto, 1.5", 1.5,

@@ -118,7 +118,8 @@ def block_bootstrap(key, x, found, *, times=None, num_times=None, num_resamples=
         InputError: as :func:`fit`; fewer than 3 blocks, or more than times.
     """
     pinned = _pinned(symmetric, alpha, beta, location, scale)
-    num_times = np.size(x) if num_times is None else integer("num_times", num_times, 1)
+    x = real_array("x", x)
+    num_times = x.size if num_times is None else integer("num_times", num_times, 1)
     if times is not None and not is_traced(times):
         times = integer_array("times", times, 0, num_times - 1)
     weights = block_weights(key, num_times, num_resamples=num_resamples, num_blocks=num_blocks)
@@ -131,11 +132,12 @@ def block_bootstrap(key, x, found, *, times=None, num_times=None, num_resamples=
 
 
 def log_density(x, found, *, symmetric=True):
-    """Logarithm of the density of a fitted law at samples (n,), as the fit saw it: from the table."""
+    """Logarithm of the density of a fitted law at samples of any shape, as the fit saw it: from the table."""
     x = real_array("x", x)
     with in_double():
         z = (jnp.asarray(x, jnp.float64) - found.location) / found.scale
-        return interpolated.log_density(z, found.alpha, found.beta, symmetric=symmetric) - jnp.log(found.scale)
+        standard = interpolated.log_density(z.ravel(), found.alpha, found.beta, symmetric=symmetric)
+        return standard.reshape(z.shape) - jnp.log(found.scale)
 
 
 def _samples(x):

@@ -57,6 +57,7 @@ NEAR_ZETA_FOR_DERIVATIVES = 1e-6
 CLOSE, NUM_TERMS = 0.1, 12  # y in the scale of form (C) below which p is a power series for alpha > 1, and its length
 # At alpha = 2 and |beta| = 1 a heavy tail has come to nothing, and how fast it did is seen at this distance.
 EDGE = 1e-8
+MAX_SIZE = 2**31 - 1  # of an axis of random numbers
 CHUNK = 8192  # points whose nodes are held at a time, 60 MB of them
 
 FARTHEST = 330.0  # xi beyond which the angles leave the range of float64
@@ -127,13 +128,14 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
     """
     if not isinstance(shape, tuple | list):
         raise InputError(f"shape is {shape}; expected a tuple of integers")
-    shape = tuple(integer("shape", size, 0) for size in shape)
+    shape = tuple(integer("shape", size, 0, MAX_SIZE) for size in shape)
     angle_key, exponential_key = jax.random.split(key)
     with in_double():
         angle = jnp.pi * _open_uniform(angle_key, shape)
         exponential = -jnp.log(_open_uniform(exponential_key, shape))
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
-
+        if _together(alpha=alpha, beta=beta, location=location, scale=scale, shape=angle) != shape:
+            raise InputError(f"shape is {shape}; expected one that holds all parameters, each with numbers of its own")
         return location + scale * _on_points(_standard_number, angle, exponential, alpha, beta)
 
 
@@ -144,6 +146,7 @@ def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, para
     """``rescaled(function((x - location)/scale, alpha, beta), scale)`` in float64, returned in the precision of x."""
     with own_precision("x", x) as x, in_double():
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
+        _together(x=x, alpha=alpha, beta=beta, location=location, scale=scale)
         value = _on_points(function, (x.astype(jnp.float64) - location) / scale, alpha, beta)
         return rescaled(value, scale).astype(x.dtype)
 
@@ -160,6 +163,16 @@ def _parameters(alpha, beta, location, scale, parameterization):
         tangent = jnp.where(alpha == 1, 2 / jnp.pi * jnp.log(scale), jnp.tan(jnp.pi / 2 * jnp.where(alpha == 1, 0, alpha)))
         location = location + beta * scale * tangent
     return alpha, beta, location, scale
+
+
+def _together(**arguments):
+    """The shape of all arguments when they are broadcast."""
+    shapes = {name: argument.shape for name, argument in arguments.items()}
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        words = ", ".join(f"{name} has shape {shape}" for name, shape in shapes.items())
+        raise InputError(f"{words}; expected shapes that can be broadcast") from None
 
 
 def _in_range(name, value, accepted, expected):
@@ -385,8 +398,8 @@ def _nodes(side, x):
     of_bulk = jnp.arcsinh(apart / jnp.sqrt(lower * upper)) + jnp.log(upper / lower) / 2
     s = bulk + bulk_width * jnp.sinh(of_bulk)
     dt_ds = 1 / (bulk_width * jnp.cosh(of_bulk)) + 1 / (tail_width * jnp.cosh(t - of_bulk))
-    # To whoever differentiates, the nodes move with the larger hump if it is steep. How fast it moves near alpha = 1 is 1/(alpha - 1)^2
-    # times all else, of which fixed nodes would leave what does not cancel.
+    # To whoever differentiates, the nodes move with the larger hump if it is steep. How fast it moves near alpha = 1 is
+    # 1/(alpha - 1)^2 times all else, of which fixed nodes would leave what does not cancel.
     moving, fall = jnp.where(larger, tail, bulk), jnp.where(larger, falls[1], falls[0])
     log_g = _integrand(side, x, direction * moving).log_g
     motion = jnp.where(fall > STEEP, (log_g - jax.lax.stop_gradient(log_g)) / fall, 0)

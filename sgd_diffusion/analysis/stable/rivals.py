@@ -85,9 +85,8 @@ def fit_student_t(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than
-        half of x
-        are one value, with NaN for all else.
+        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED; NOT_FINITE, or CONSTANT
+        where more than half of x are one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal, stats
 
+from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.stable import comparison, fits, law
 from sgd_diffusion.errors import InputError
 
@@ -126,7 +127,7 @@ def test_level_of_samples_that_depend_on_each_other():
 def test_no_difference():
     for count in (None, 5):
         test = vuong(np.zeros(50), num_blocks=count)
-        assert (test.log_likelihood_ratio, test.z, test.p_value, test.effective_sample_size) == (0, 0, 1, 50)
+        assert tuple(test) == (0, 0, 1, 50, Status.OK)
     constant = vuong(np.ones(64))
     assert (constant.z, constant.p_value) == (np.inf, 0)
 
@@ -137,7 +138,7 @@ def test_exchange_of_the_laws(seed):
     d = np.random.default_rng(seed).standard_t(3, size=100)
     for count in (None, 10):
         one, other = vuong(d, num_blocks=count), vuong(-d, num_blocks=count)
-        np.testing.assert_allclose(np.array(other), np.array(one) * [-1, -1, 1, 1])
+        np.testing.assert_allclose(np.array(other), np.array(one) * [-1, -1, 1, 1, 1])
 
 
 def test_jit_vmap_and_nan():
@@ -147,7 +148,8 @@ def test_jit_vmap_and_nan():
         singles = np.array([on_host(comparison.vuong)(d, num_blocks=count) for d in differences])
         together = transformed(lambda d, count=count: comparison.vuong(d, num_blocks=count), differences)
         np.testing.assert_allclose(np.stack(together, axis=1), singles, rtol=1e-12)
-        assert np.isnan(singles).all(axis=1).tolist() == [False, True, False]
+        assert np.isnan(singles[:, :4]).all(axis=1).tolist() == [False, True, False]
+        assert singles[:, 4].tolist() == [Status.OK, Status.NOT_FINITE, Status.OK]
         assert on_host(comparison.vuong)(differences[0].astype(np.float32), num_blocks=count).z.dtype == np.float64
 
 
@@ -217,7 +219,25 @@ def test_jit_and_vmap_of_comparisons():
 def test_unusable_samples_have_no_comparison():
     x = np.full(500, 2.0)
     for test in (compare_with_normal(x, fits.fit(x)), compare(x, fits.fit(x), "student_t")):
-        assert np.isnan(np.array(test)[:3]).all()
+        assert np.isnan(np.array(test)[:4]).all() and test.status == Status.CONSTANT
+
+
+@pytest.mark.parametrize(("of_stable", "of_rival", "expected"), [
+    ("OK", "OK", "OK"), ("AT_BOUND", "OK", "AT_BOUND"), ("OK", "AT_BOUND", "AT_BOUND"), ("OK", "NOT_CONVERGED", "NOT_CONVERGED"),
+    ("NOT_CONVERGED", "OK", "NOT_CONVERGED"), ("AT_BOUND", "NOT_CONVERGED", "NOT_CONVERGED")])
+def test_a_comparison_has_the_status_of_both_fits(monkeypatch, of_stable, of_rival, expected):
+    x = stable_sample(1.5)
+    fit, log_density = comparison._RIVALS["student_t"]
+    monkeypatch.setitem(comparison._RIVALS, "student_t", (lambda x: fit(x)._replace(status=int(Status[of_rival])), log_density))
+    test = comparison.compare(x, fits.fit(x)._replace(status=int(Status[of_stable])), "student_t")
+    assert test.status == Status[expected]
+    assert np.isfinite(test.p_value) == (expected != "NOT_CONVERGED")
+
+
+def test_heavy_tails_are_compared_with_the_best_exponential_power_law():
+    x = np.asarray(law.sample(jax.random.key(1), 0.4, shape=(2000,)))
+    test = compare(x, fits.fit(x), "exponential_power")
+    assert test.status == Status.OK and 0 < test.log_likelihood_ratio < 1200
 
 
 # Other rivals

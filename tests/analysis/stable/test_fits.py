@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import chebyshev
 
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.stable import fits, interpolated, law
@@ -35,12 +36,36 @@ def table(z, alpha, beta, symmetric):
 
 @pytest.mark.parametrize(("alpha", "beta"), [
     (0.31, 0.0), (0.5, 0.0), (0.93, 0.0), (1.0, 0.0), (1.5, 0.0), (1.949, 0.0), (1.951, 0.0), (1.99, 0.0), (1.9999, 0.0),
-    (0.55, 0.9), (0.8, -0.9), (1.0, 0.5), (1.2, -0.7), (1.7, 0.9), (1.97, -0.5)])
+    (0.3, 0.7), (0.35, 0.3), (0.4, 0.5), (0.4, 0.8), (0.4, 0.9), (0.45, -0.9), (0.45, 0.95), (0.5, 0.9), (0.5, 0.95),
+    (0.55, 0.9), (0.65, -0.3), (0.8, -0.9), (1.0, 0.5), (1.2, -0.7), (1.7, 0.9), (1.97, -0.5)])
 def test_the_table_has_the_density_of_the_law(alpha, beta):
     z = np.concatenate([np.linspace(-50, 50, 601), [-1e6, -1e3, 1e3, 1e6]])
     with jax.enable_x64(True):
         found = np.asarray(table(jnp.asarray(z), alpha, beta, beta == 0))
     np.testing.assert_allclose(found, np.asarray(law.logpdf(z, alpha, beta)), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_table_at_and_beside_all_nodes(symmetric):
+    """Where one table takes over from another, a comparison of each side with the wrong one is nats off."""
+    ends = np.unique(np.append(interpolated.RANGES, [law.MIN_ALPHA, 1.0, 2.0]))
+    ends = ends[(ends >= law.MIN_ALPHA) & (ends <= 2)]
+    alphas = np.concatenate([ends, np.nextafter(ends[1:], 0), np.nextafter(ends[:-1], 2)])
+    points = chebyshev.chebpts1(interpolated.BETA_DEGREE + 1)[::4]
+    z = np.concatenate([np.linspace(-6, 6, 31), [-100.0, 1e4]])
+    for beta in [0.0] if symmetric else [-0.9, 0.0, 0.5, *points[abs(points) < 0.95]]:
+        for alpha in alphas:
+            with jax.enable_x64(True):
+                found = np.asarray(table(jnp.asarray(z), alpha, beta, symmetric))
+            expected = np.asarray(law.logpdf(z, alpha, beta))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3, err_msg=f"{alpha} {beta}")
+
+
+@pytest.mark.parametrize("alpha", interpolated.RANGES[1:, 0])
+def test_pinned_to_a_node(alpha):
+    x = samples(alpha, shape=(2000,))
+    at, beside = fits.fit(x, alpha=alpha), fits.fit(x, alpha=alpha + 1e-9)
+    assert abs(at.log_likelihood - beside.log_likelihood) < 1e-2
 
 
 @pytest.mark.parametrize("alpha", [0.32, 0.499999, 0.500001, 1.3, 1.97])
@@ -103,6 +128,35 @@ def test_bias_and_errors_of_small_samples(alpha):
     found = values(fits.fit(samples(alpha, shape=(60, 500))))
     assert (found.status == Status.OK).all()
     check_errors(alpha, found, allowed_bias=0.2)  # of order 1/sqrt(n) of the scatter
+
+
+def coverage(alpha, beta, size, count):
+    """Shares of nominal 95 % intervals of alpha, beta, location and scale that hold the truth."""
+    found = values(fits.fit(samples(alpha, beta, shape=(count, size)), symmetric=False))
+    assert (found.status == Status.OK).all()
+    truth = {"alpha": alpha, "beta": beta, "location": 0.0, "scale": 1.0}
+    return np.array([(abs(getattr(found, name) - true) < 1.96 * getattr(found, f"{name}_error")).mean()
+                     for name, true in truth.items()])
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.35, 0.8), (0.45, 0.9)])
+def test_intervals_of_skewed_laws_with_very_heavy_tails(alpha, beta):
+    assert (coverage(alpha, beta, 1000, 60) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 60)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("alpha", "beta"), [
+    (0.45, 0.9), (0.35, 0.8), (0.5, 0.9), (0.5, 0.95), (0.4, 0.5), (0.35, 0.3), (0.6, 0.8), (0.7, -0.9), (1.3, 0.6)])
+def test_coverage_of_skewed_laws(alpha, beta):
+    assert (abs(coverage(alpha, beta, 1000, 200) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 200)).all()
+
+
+def test_a_search_that_ends_at_the_edge_of_beta_begins_again_inside():
+    """One sample left of zeta has no density there at beta = 1, and the table's least one instead."""
+    x = np.asarray(law.sample(jax.random.key(80), 0.8, 0.99, shape=(60, 1000)))
+    found = values(fits.fit(x, symmetric=False))
+    inside = values(fits.fit(x, symmetric=False, beta=0.99))
+    assert (found.log_likelihood > inside.log_likelihood - 1e-3).all()
 
 
 def test_skewed_laws():

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from input_table import Argument, Option, input_tests, mode_tests
+from input_table import Argument, Integers, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.analysis import stable
 from sgd_diffusion.analysis.stable import fits, quick_fits, rivals
@@ -13,7 +13,7 @@ SAMPLES = np.array([50, 48, 53, 55, 41, 60, 49, 52, 51, 47, 46, 57, 30, 51, 54, 
 SIZES = np.array([1.0, 2.0, 3.0, 1.0, 2.0])
 FOUND, NORMAL = fits.fit(SAMPLES), rivals.fit_normal(SAMPLES)
 STUDENT, POWER = rivals.fit_student_t(SAMPLES), rivals.fit_exponential_power(SAMPLES)
-TIMES = np.arange(24.0)
+TIMES = np.arange(24)
 
 
 def bootstrap(x=SAMPLES, **options):
@@ -32,9 +32,14 @@ ARGUMENTS = [
     Argument("sample(location)", lambda location: stable.sample(KEY, 1.5, location=location, shape=(5,)), POINTS, eager=False),
     Option("sample(shape)", lambda size: stable.sample(KEY, 1.5, shape=(size,)), 3, eager=False),
     Argument("fit(x)", stable.fit, SAMPLES, eager=False),
+    Number("fit(alpha)", lambda alpha: stable.fit(SAMPLES, alpha=alpha), 1.5, eager=False),
+    Number("fit(beta)", lambda beta: stable.fit(SAMPLES, beta=beta, symmetric=False), 0.5, eager=False),
+    Number("fit(location)", lambda location: stable.fit(SAMPLES, location=location), 50.0, eager=False),
+    Number("fit(scale)", lambda scale: stable.fit(SAMPLES, scale=scale), 4.0, eager=False),
     Argument("log_density(x)", lambda x: fits.log_density(x, FOUND), SAMPLES, eager=False),
     Argument("block_bootstrap(x)", bootstrap, SAMPLES, eager=False),
-    Argument("block_bootstrap(times)", lambda times: bootstrap(times=times, num_times=24), TIMES, eager=False),
+    Integers("block_bootstrap(times)", lambda times: bootstrap(times=times, num_times=24), TIMES, takes_none=True,
+             eager=False),
     Option("block_bootstrap(num_resamples)", lambda count: bootstrap(num_resamples=count), 2, eager=False),
     Option("block_bootstrap(num_blocks)", lambda count: bootstrap(num_blocks=count), 4, eager=False),
     Option("block_bootstrap(num_times)", lambda count: bootstrap(times=np.arange(24), num_times=count), 24, eager=False),

@@ -372,6 +372,7 @@ DISTRIBUTION_SLOPES = jax.jit(jax.vmap(jax.grad(cdf, argnums=(0, 1, 2))))
 
 def test_slopes_at_the_edges():
     x, alpha, beta, log_density, below = EDGES.T[:5]
+    np.testing.assert_allclose(on_points(cdf, x, alpha, beta), below, rtol=0, atol=1e-6)
     tolerance = np.where((abs(alpha - 1) < 5e-4) & (x < -2), 0.04, np.where(abs(alpha - 1) < 5e-4, 3e-3, 2e-5))[:, None]
     np.testing.assert_allclose(on_points(logpdf, x, alpha, beta), log_density, rtol=0, atol=1e-6)
     for function, expected in ((log_density_slopes, EDGES[:, 5:8]),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.analysis.stable import law as stable_law
 from sgd_diffusion.analysis.stable import rivals
 from sgd_diffusion.errors import InputError
 
@@ -60,6 +61,27 @@ def test_exponential_power_against_scipy(power):
     # Where |x| is not smooth SciPy may end on one of the spikes that are rounded off here.
     assert -1e-6 < reached - found.log_likelihood < (1e-3 if power > 0.9 else 0.3)
     assert abs(found.shape - power) < 4 * found.shape_error
+
+
+@pytest.mark.parametrize(("alpha", "size"), [(0.35, 500), (0.4, 2000), (0.7, 2000), (1.2, 2000)])
+def test_exponential_power_finds_its_maximum_in_heavy_tails(alpha, size):
+    for seed in range(4):
+        x = np.asarray(stable_law.sample(jax.random.key(seed), alpha, shape=(size,)))
+        found, distances = fit_exponential_power(x), abs(x - np.median(x))
+        # For each power the best scale is known: a bound from all powers about the median.
+        best = max(stats.gennorm.logpdf(distances, power, scale=(power * np.mean(distances**power)) ** (1 / power)).sum()
+                   for power in np.geomspace(0.02, 20, 60))
+        assert found.status == Status.OK and found.log_likelihood > best
+        parameters = [float(value) for value in found[:6:2]]
+        for factor in (0.99, 1.01):
+            assert stats.gennorm.logpdf(x, factor * parameters[0], *parameters[1:]).sum() < found.log_likelihood
+            assert stats.gennorm.logpdf(x, *parameters[:2], factor * parameters[2]).sum() < found.log_likelihood
+
+
+def test_lower_bound_of_the_power():
+    x = np.random.default_rng(0).choice([-1, 1], 500) * np.exp(np.linspace(-150, 150, 500))
+    found = fit_exponential_power(x)
+    assert (found.shape, found.status) == (rivals.POWERS[0], Status.AT_BOUND) and np.isnan(found.shape_error)
 
 
 @pytest.mark.parametrize(("fit", "law"), [
