@@ -137,14 +137,13 @@ def table(symmetric):
     """Coefficients of the splines, (range of alpha, degree in alpha + 1, degree in beta + 1, nodes + 5), zero-padded."""
     w = SPACING * np.arange(0 if symmetric else -REACH, REACH + 1)
     skewness = np.zeros(1) if symmetric else chebyshev.chebpts1(BETA_DEGREE + 1)
+    points = [chebyshev.chebpts1(degree + 1) for degree in ALPHA_DEGREES]
+    alphas = [(low + high) / 2 + (high - low) / 2 * t for (low, high), t in zip(RANGES, points, strict=True)]
     parts = []
-    for which, ((low, high), degree) in enumerate(zip(RANGES, ALPHA_DEGREES, strict=True)):
-        t = chebyshev.chebpts1(degree + 1)
-        alphas = ((low + high) / 2 + (high - low) / 2 * t)[:, None, None]
-        half = _tabulated(np.sinh(3 * np.sinh(w / 3)), which, alphas, skewness[len(skewness) // 2:, None])
+    for half, t in zip(_tabulated(np.sinh(3 * np.sinh(w / 3)), alphas, skewness[len(skewness) // 2:]), points, strict=True):
         values = np.concatenate([half[:, :0:-1, ::-1], half], axis=1)  # that of -beta is the mirror image
         part = _in_polynomials(_spline_coefficients(_in_polynomials(values, skewness, axis=1)), t, axis=0)
-        parts.append(np.pad(part, ((0, max(ALPHA_DEGREES) - degree), (0, 0), (0, 0))))
+        parts.append(np.pad(part, ((0, max(ALPHA_DEGREES) + 1 - len(t)), (0, 0), (0, 0))))
     return np.stack(parts)
 
 
@@ -154,18 +153,23 @@ def _in_polynomials(values, points, axis):
     return np.moveaxis(np.tensordot(inverse, values, (1, axis)), 0, axis)
 
 
-def _tabulated(v, which, alpha, skewness):
-    """What the table of a range has at scaled positions v."""
-    core, beta = _core, skewness
-    if which == ABOUT_ZETA:
-        core, beta = _core_about_zeta, np.tan(np.pi / 2 * alpha * skewness) / np.tan(np.pi / 2 * alpha)
-    shift, width, _ = core(alpha, beta, np, special.gammaln)
-    z, power = width * v + shift, (1 + alpha) / 2 * np.log1p(v**2)
+def _tabulated(v, alphas, skewness):
+    """What the tables have at scaled positions v, for each range (alpha, skewness, v)."""
+    laws = []
+    for which, alpha in enumerate(alphas):
+        alpha, skew = np.broadcast_arrays(alpha[:, None, None], skewness[:, None])
+        tangent = np.tan(np.pi / 2 * alpha)
+        beta = np.tan(np.pi / 2 * alpha * skew) / tangent if which == ABOUT_ZETA else skew
+        shift, width, _ = (_core_about_zeta if which == ABOUT_ZETA else _core)(alpha, beta, np, special.gammaln)
+        laws.append((width * v + shift, alpha, beta))
     with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        density = np.exp(np.asarray(law.logpdf(z, alpha, beta)) + power)
-    if which != NEAR_NORMAL:
-        return density
-    return (density - np.exp(power - z**2 / 4) / (2 * math.sqrt(math.pi))) / (2 - alpha)
+        log_density = np.asarray(law.logpdf(*(np.concatenate(values) for values in zip(*laws, strict=True))))
+    for which, (z, alpha, _) in enumerate(laws):
+        found, log_density = np.split(log_density, [len(alpha)])
+        power = (1 + alpha) / 2 * np.log1p(v**2)
+        normal = np.exp(power - z**2 / 4) / (2 * math.sqrt(math.pi))
+        density = np.exp(found + power)
+        yield (density - normal) / (2 - alpha) if which == NEAR_NORMAL else density
 
 
 def _spline_coefficients(values):
