@@ -65,7 +65,7 @@ def _of_amplitude(z, power, amplitude, alpha):
 
 
 def _near_normal(z, power, amplitude, alpha):
-    """ln p from the difference to the normal density; at alpha = 2 the tail is there to whoever differentiates."""
+    """Ln p from the difference to the normal density; at alpha = 2 the tail is there to whoever differentiates."""
     share, log_normal = 2 - alpha, -(z**2) / 4 - math.log(2 * math.sqrt(math.pi))
     least = jnp.maximum(share, LEAST_SHARE) * LEAST
     value = jnp.log(jnp.maximum(share * amplitude + jnp.exp(power + log_normal), least)) - power
