@@ -78,8 +78,10 @@ def vuong(differences, *, num_blocks=None):
     if differences.ndim != 1 or differences.size < 2:
         raise InputError(f"differences has shape {differences.shape}; expected (n,) with n >= 2; use jax.vmap for several")
     n = differences.size
-    if num_blocks is not None:
-        num_blocks = integer("num_blocks", num_blocks, 2, n, what=f"at most the {n} differences, or None")
+    try:
+        num_blocks = None if num_blocks is None else integer("num_blocks", num_blocks, 2, n)
+    except InputError as error:
+        raise InputError(f"{error}, at most the {n} differences, or None") from None
     with in_double():
         differences = jnp.asarray(differences, jnp.float64)
         mean, independent = differences.mean(), differences.var(ddof=1) / n

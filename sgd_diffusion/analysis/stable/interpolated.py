@@ -2,12 +2,15 @@
 
 With v = (z - shift)/width, shift and width those of the law's core, the table has
 
-    (1 + v^2)^((1 + alpha)/2) p(z),    above alpha = 1.95 (1 + v^2)^((1 + alpha)/2) (p(z) - p_2(z))/(2 - alpha),
+    (1 + v^2)^((1 + alpha)/2) p(z),    from alpha = 1.95 on (1 + v^2)^((1 + alpha)/2) (p(z) - p_2(z))/(2 - alpha),
 
 with the normal density p_2 of alpha = 2. Both are smooth in all parameters and constant far out, where the first is the
 amplitude of the tail; ln p is not smooth: it turns sharply where the tail leaves the bulk, more so the closer alpha is to
-2 or |beta| to 1. They are polynomials in alpha and beta (Chebyshev) and splines of degree 5 in w = 3 asinh(asinh(v)/3),
+2 or |beta| to 1. They are polynomials in alpha and skewness (Chebyshev) and splines of degree 5 in w = 3 asinh(asinh(v)/3),
 which covers |v| < 10^18. For given parameters what is left is a spline in w.
+
+Skewness is beta, but below alpha = 0.7 what it is in Zolotarev's form (C), with shift and width of that form: there p is
+steep about zeta alone, and a polynomial in beta does not follow zeta as it moves.
 
 There are two, the symmetric one and that of all beta, made from :mod:`~sgd_diffusion.analysis.stable.law` at first use in
 a process, in 2 and 4 seconds.
@@ -35,13 +38,15 @@ ABOUT_ZETA, NEAR_NORMAL = 0, 3  # the ranges whose tables are about zeta, and of
 ALPHA_DEGREES = (20, 12, 26, 8)
 BETA_DEGREE = 16
 LEAST = 1e-12  # of the heavy tail: the light one of |beta| = 1 is not known below
+LEAST_SHARE, MOST = 1e-200, 300.0  # 2 - alpha, and the log of tail over normal density, so far as float64 bears
 
 
 def log_density(z, alpha, beta, *, symmetric):
     """Logarithm of the density of S0 with scale 1 at z (n,), for scalar parameters; beta is not looked at if symmetric.
 
     Differentiable in everything, with arguments in range and float64. Against the law itself ln p was right to
-    3e-5 for beta = 0, and to 3e-4 for |beta| <= 0.9 and alpha >= 0.55.
+    3e-5 for beta = 0 and to 1e-3 for |beta| <= 0.9, and scores of 5000 samples put a bias of at most 0.01 standard errors on
+    alpha and beta for |beta| <= 0.9, of 0.2 for all.
     """
     beta = 0.0 if symmetric else beta
     which = jnp.searchsorted(RANGES[1:, 0], alpha, side="right")
@@ -52,9 +57,13 @@ def log_density(z, alpha, beta, *, symmetric):
     amplitude = _spline(coefficients, abs(position) if symmetric else position + REACH)
     power = (1 + alpha) / 2 * jnp.log1p(v**2)
     near_normal = which == NEAR_NORMAL
-    share = jnp.where(near_normal, 2 - alpha + LEAST, 1.0)
-    normal = jnp.where(near_normal, jnp.exp(jnp.where(near_normal, power, 0) - z**2 / 4) / (2 * math.sqrt(math.pi)), 0)
-    return jnp.log(jnp.maximum(share * amplitude + normal, share * LEAST)) - power
+    share = jnp.where(near_normal, 2 - alpha, 1.0)
+    log_normal = -(z**2) / 4 - math.log(2 * math.sqrt(math.pi))
+    normal = jnp.where(near_normal, jnp.exp(jnp.where(near_normal, power + log_normal, 0)), 0)
+    value = jnp.log(jnp.maximum(share * amplitude + normal, jnp.maximum(share, LEAST_SHARE) * LEAST)) - power
+    # At alpha = 2 the tail is there to whoever differentiates.
+    beside = amplitude * jnp.exp(jnp.minimum(-power - log_normal, MOST))
+    return jnp.where(alpha < 2, value, log_normal + (2 - alpha) * beside)
 
 
 def _core(alpha, beta, about_zeta, xp=jnp, gammaln=jax.lax.lgamma):

@@ -224,8 +224,8 @@ def test_unusable_samples_have_no_comparison():
 
 @pytest.mark.parametrize(("of_stable", "of_rival", "expected"), [
     ("OK", "OK", "OK"), ("AT_BOUND", "OK", "AT_BOUND"), ("OK", "AT_BOUND", "AT_BOUND"),
-    ("OK", "NOT_CONVERGED", "NOT_CONVERGED"), ("NOT_CONVERGED", "OK", "NOT_CONVERGED"),
-    ("AT_BOUND", "NOT_CONVERGED", "NOT_CONVERGED")])
+    ("OK", "NOT_CONVERGED", "NOT_CONVERGED"),
+    ("NOT_CONVERGED", "OK", "NOT_CONVERGED"), ("AT_BOUND", "NOT_CONVERGED", "NOT_CONVERGED")])
 def test_a_comparison_has_the_status_of_both_fits(monkeypatch, of_stable, of_rival, expected):
     x = stable_sample(1.5)
     fit, log_density = comparison._RIVALS["student_t"]

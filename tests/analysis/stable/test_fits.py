@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.polynomial import chebyshev
+from scipy import stats
 
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.stable import fits, interpolated, law
@@ -65,7 +66,14 @@ def test_the_table_at_and_beside_all_nodes(symmetric):
 def test_pinned_to_a_node(alpha):
     x = samples(alpha, shape=(2000,))
     at, beside = fits.fit(x, alpha=alpha), fits.fit(x, alpha=alpha + 1e-9)
-    assert abs(at.log_likelihood - beside.log_likelihood) < 1e-2
+    assert abs(float(at.log_likelihood) - float(beside.log_likelihood)) < 1e-2
+
+
+def test_pinned_to_the_normal_law():
+    x = samples(1.0, shape=(200,))  # far from normal
+    found = values(fits.fit(x, alpha=2.0))
+    np.testing.assert_allclose([found.location, np.sqrt(2) * found.scale], [x.mean(), x.std()], rtol=1e-3, atol=1e-3 * x.std())
+    np.testing.assert_allclose(found.log_likelihood, stats.norm.logpdf(x, x.mean(), x.std()).sum(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("alpha", [0.32, 0.499999, 0.500001, 1.3, 1.97])
