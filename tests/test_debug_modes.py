@@ -1,6 +1,7 @@
 """What people switch on to find a fault of theirs does not stop the library: all switches at once, and 64-bit mode.
 
-The slow tests of `input_table.mode_tests` try every public function with every switch alone; runs are tried in tests/dynamics/test_any_problem.py.
+The slow tests of `input_table.mode_tests` try every public function with every switch alone; runs are tried in
+tests/dynamics/test_any_problem.py.
 """
 
 import contextlib
