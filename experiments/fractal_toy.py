@@ -39,9 +39,9 @@ PHASE_LAGS = np.array([10, 14, 20, 28, 40, 60, 100])
 FREE_WALKERS = 2000
 MIN_STEPS = 2 * MIN_AFTER
 LEAST_STEP = 1e-9  # of a square of side 2, in float32
-LEARNING_RATES = within(1e-9, 100, "for steps that float32 tells from none and that do not all lead out of the square")
-NOISE_STDS = within(0, EXTENT, "the side of the square")
-HURSTS = within(0.01, 24, "below which a level is lost in the rounding of float32")
+LEARNING_RATES = within(1e-9, 100, "for steps that float32 tells from none and that end in the square")
+NOISE_STDS = within(0, EXTENT, "(the side of the square)")
+HURSTS = within(0.01, 24, "(beyond, levels are lost in the rounding of float32)")
 BYTES_OF_POINT, BYTES_OF_POSITION = 16, 100  # of all copies; measured 12 and 50 to 90
 
 

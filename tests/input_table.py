@@ -200,24 +200,13 @@ INTEGERS = {
     "negative": Kind(lambda value: -(10**6), "refused"),
 }
 
-
-
-@contextlib.contextmanager
-def _all_switches():
-    """What people switch on together to find a fault; each alone is left to the slow tests, since it compiles all anew."""
-    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-        yield
-
-
 MODES = {
-    "all switches": _all_switches,
-    "64 bits": lambda: jax.enable_x64(True),
     "debug_nans": lambda: jax.debug_nans(True),
     "strict promotion": lambda: jax.numpy_dtype_promotion("strict"),
     "no rank promotion": lambda: jax.numpy_rank_promotion("raise"),
+    "64 bits": lambda: jax.enable_x64(True),
     "no jit": lambda: jax.disable_jit(True),
 }
-ALWAYS = ("all switches", "64 bits")  # the others are slow tests
 
 
 def input_tests(entries):
@@ -230,16 +219,17 @@ def input_tests(entries):
 
 
 def mode_tests(entries):
-    """A test that tries all kinds of inputs on every entry in every mode."""
-    cases = [
-        pytest.param(entry, mode, marks=[] if mode in ALWAYS else [pytest.mark.slow])
-        for entry in entries for mode in MODES if mode != "no jit" or entry.eager
-    ]
+    """A slow test, since every mode compiles anew, that tries all kinds of inputs on every entry in every mode.
 
+    ``test_debug_modes`` is its short form.
+    """
+    cases = [(entry, mode) for entry in entries for mode in MODES if mode != "no jit" or entry.eager]
+
+    @pytest.mark.slow
     @pytest.mark.parametrize(("entry", "mode"), cases, ids=lambda case: getattr(case, "name", case))
     def test(entry, mode, record_property):
         with MODES[mode]():
-            _try_all(entry, record_property, nans_stop=mode in ("debug_nans", "all switches"))
+            _try_all(entry, record_property, nans_stop=mode == "debug_nans")
 
     return test
 

@@ -14,6 +14,8 @@ from sgd_diffusion.display import WIDTH
 from sgd_diffusion.dynamics.batches import SAMPLINGS
 from sgd_diffusion.errors import InputError
 
+SHOWN = ("seeds", "learning_rates", "num_windows", "window", "batch_size")  # in any case; the rest where it is chosen
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -113,13 +115,13 @@ class Plan:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def __repr__(self):
-        """The options that are not at their defaults."""
+        """What is run, and the other options that are not at their defaults."""
         def brief(value):
             long = isinstance(value, tuple) and len(value) > 8
             return f"({', '.join(map(repr, value[:3]))}, ..., {value[-1]!r}: {len(value)} values)" if long else repr(value)
 
         shown = (f"{field.name}={brief(getattr(self, field.name))}" for field in dataclasses.fields(self)
-                 if getattr(self, field.name) != field.default)
+                 if field.name in SHOWN or getattr(self, field.name) != field.default)
         return textwrap.fill(f"Plan({', '.join(shown)})", WIDTH, subsequent_indent="    ")
 
     def _set(self, name: str, value) -> None:

@@ -74,6 +74,9 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
     Step t uses the noise of ``key`` and t alone: longer walks begin like shorter ones, whatever is recorded. The two words
     of 32 bits that a key folded with t consists of are the random numbers; drawing from that key would hash twice more.
 
+    Every call compiles its loop anew unless it is part of a ``jax.jit`` of yours: many walks are one call, mapped. JAX keeps
+    what it has compiled, and after some 500 calls Linux gives a process no more memory maps (``jax.clear_caches``).
+
     Args:
         key: PRNG key.
         surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M), whose precision the

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion.arrays import is_traced
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces.surface import floats
 
@@ -127,6 +128,8 @@ def _read(*inputs):
         raise InputError(
             f"mean, std, uniform and wall have shapes {[array.shape for array in arrays]}; expected shapes that broadcast"
         ) from None
+    if not is_traced(arrays[3]) and not np.all(np.asarray(arrays[3]) > 0):
+        raise InputError(f"wall is {np.asarray(arrays[3]).tolist()}; expected a positive distance from the middle")
     dtype = np.result_type(*(array.dtype for array in arrays))
     mean, std, uniform, wall = (jnp.broadcast_to(array.astype(dtype), shape) for array in arrays)
     return mean, jnp.where(std >= 0, std, jnp.nan), uniform, wall

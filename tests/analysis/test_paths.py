@@ -404,11 +404,11 @@ def test_accuracy_in_single_precision():
         (lambda: end_to_end(np.eye(3), bins=0), "bins is 0; expected"),
         (lambda: transverse_excursions(np.eye(3), 4), r"fragment_length is 4; expected an integer in 1..3"),
         (lambda: transverse_excursions(np.eye(3), 1.5), r"fragment_length is 1.5; expected an integer"),
-        (lambda: excursions_by_length(np.eye(3), [1, 4]), r"lengths is 4; expected an integer in 1..3"),
+        (lambda: excursions_by_length(np.eye(3), [1, 4]), r"lengths is .*4.*integers in 1..3"),
         (lambda: principal_components(np.eye(3), k=4), r"k is 4; expected an integer in 1..3"),
-        (lambda: excursion_slope(KEY, transverse_excursions(np.eye(9), 2)), r"num_blocks is 10; expected 3..8"),
+        (lambda: excursion_slope(KEY, transverse_excursions(np.eye(9), 2)), r"of N >= 10 fragments"),
         (lambda: path_dimension([1.0, 2.0, np.nan], [1.0, 2.0, np.nan]), r"2 points to fit.*widen the range"),
-        (lambda: self_affinity([1, 2, 3], np.ones(4), np.ones(3), replicates=2 * [np.ones((9, 3))]), r"shape \(4,\)"),
+        (lambda: self_affinity([1, 2, 3], np.ones(4), np.ones(3), replicates=2 * [np.ones((9, 3))]), r"shapes \(\(4,\)"),
     ],
 )
 def test_errors_say_what_was_expected(call, message):

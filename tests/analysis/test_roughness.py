@@ -19,6 +19,7 @@ from sgd_diffusion.analysis.roughness import (
     loss_by_distance,
     mean_squared_loss,
 )
+from sgd_diffusion.errors import InputError
 
 
 def step_gram(weights):
@@ -290,3 +291,17 @@ def test_edges():
 def test_errors_say_what_was_expected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("floor", [1, np.int8(1), np.float32(1), np.array(1), jnp.float32(1), True])
+def test_a_noise_floor_of_any_type(floor):
+    distances = np.arange(1.0, 21)
+    expected = hurst_exponent(distances, 1 + distances**1.5, np.full(20, 99), noise_floor=1.0)
+    assert hurst_exponent(distances, 1 + distances**1.5, np.full(20, 99), noise_floor=floor) == expected
+    assert abs(expected.exponent - 1.5) < 1e-6
+
+
+@pytest.mark.parametrize("floor", [1j, "1", [1.0], None])
+def test_what_is_no_noise_floor(floor):
+    with pytest.raises(InputError, match="noise_floor"):
+        hurst_exponent(np.arange(1.0, 21), np.arange(1.0, 21), np.full(20, 99), noise_floor=floor)

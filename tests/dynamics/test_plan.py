@@ -87,6 +87,6 @@ def test_numbers_of_any_kind_become_pythons():
 
 
 def test_a_plan_shows_what_was_chosen():
-    assert repr(Plan()) == "Plan()"
-    shown = repr(Plan(seeds=range(40), learning_rates=(0.1, 0.2), momentum=0.9))
-    assert shown == "Plan(seeds=(0, 1, 2, ..., 39: 40 values), learning_rates=(0.1, 0.2), momentum=0.9)"
+    shown = " ".join(repr(Plan(seeds=range(40), learning_rates=(0.1, 0.2), batch_size=8, momentum=0.9)).split())
+    assert shown == ("Plan(seeds=(0, 1, 2, ..., 39: 40 values), learning_rates=(0.1, 0.2), num_windows=1, window=1000, "
+                     "batch_size=8, momentum=0.9)")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.walls import BOUNDARIES, reject
 
 
@@ -102,3 +103,14 @@ def test_reflection_and_periodicity_far_outside(place, mirrored, wrapped):
         found, outside = BOUNDARIES[boundary](jnp.float32(place), 0.0, jnp.float32(0.5), jnp.float32(1))
         assert found == pytest.approx(expected, abs=1e-6)
         assert outside == (abs(place) > 1)
+
+
+def test_what_is_no_wall_and_no_noise():
+    """Walls that are known are refused, negative noise gives NaN."""
+    for boundary in BOUNDARIES.values():
+        for wall in (0.0, -1.0, np.nan):
+            with pytest.raises(InputError, match=r"wall is .*; expected a positive distance"):
+                boundary(0.0, 1.0, 0.3, wall)
+        with pytest.raises(InputError, match=r"have shapes .*; expected shapes that broadcast"):
+            boundary(np.zeros(2), np.zeros(3), 0.3, 1.0)
+        assert np.isnan(boundary(0.0, -1.0, 0.3, 1.0)[0])

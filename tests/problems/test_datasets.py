@@ -356,7 +356,7 @@ CUBE = np.zeros((3, 4, 4), np.uint8)
     ({"train_images": CUBE[0]}, r"train_images in .* has shape \(4, 4\). Expected \(N, H, W\) or"),
     ({"train_images": np.uint8(1)}, r"train_images in .* has shape \(\)"),
     ({"test_images": CUBE[:0], "test_labels": np.zeros(0, int)}, r"test_images in .* has shape \(0, 4, 4\).*none"),
-    ({"train_images": CUBE + 2**25}, r"train_images in .* has integers that float32 does not hold"),
+    ({"train_images": CUBE.astype(int) + 2**25}, r"train_images in .* has integers that float32 does not hold"),
     ({"train_images": CUBE.astype(complex)}, r"train_images in .* has dtype complex128; expected real numbers"),
     ({"train_images": np.where(np.arange(48) < 2, np.nan, 1.0).reshape(3, 4, 4)}, r"train_images in .* has 2 pixels"),
     ({"test_images": np.full((2, 4, 4), 1e300)}, r"test_images in .* has 32 pixels that are NaN or infinite"),

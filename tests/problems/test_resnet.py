@@ -135,7 +135,7 @@ def test_impossible_depth(depth):
 
 
 def test_unknown_initialization():
-    with pytest.raises(InputError, match=r"'initialization'='xavier'.*paper"):
+    with pytest.raises(InputError, match=r"initialization is 'xavier'.*paper"):
         ResNet(14, initialization="xavier")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.tables.phase_diagram import phase_diagram
 from sgd_diffusion.tables.toy_walks import toy_walks
 from sgd_diffusion.tables.walk_statistics import LAGS, PARTS, SAMPLE
@@ -118,3 +119,20 @@ def test_fates_are_told_by_free_walkers():
     assert found.depth == pytest.approx(0.4)
     at_rest = phase_diagram(walks.assign(exponent=(dims, resting)), np.linspace(0.75, 1.25, 101)).squeeze()
     np.testing.assert_allclose(at_rest["share"], found["share"])
+    for free in ([np.nan, 1.0], [], [[1.0]], ["1"]):
+        with pytest.raises(InputError, match="free_exponents has"):
+            phase_diagram(walks, free)
+
+
+def test_selections_of_any_type(statistics):
+    """Numbers that are 0 or 1 are booleans; others, and those of other landscapes, are refused."""
+    expected = toy_walks(statistics, SELECTED, tails=())
+    for dtype in ("int8", "float16", object):
+        if dtype is object:
+            with pytest.raises(InputError, match="selected has dtype object"):
+                toy_walks(statistics, SELECTED.astype(dtype), tails=())
+        else:
+            xr.testing.assert_identical(toy_walks(statistics, SELECTED.astype(dtype), tails=()), expected)
+    for selected, message in ((2 * SELECTED, "expected booleans"), (SELECTED[:5], r"selected has shape \(5,\)")):
+        with pytest.raises(InputError, match=message):
+            toy_walks(statistics, selected, tails=())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.tables.walk_statistics import GRADIENT_EDGES, LAGS, walk_statistics
 
 STEPS = 700
@@ -88,3 +89,14 @@ def test_gradients_before_walls_and_everywhere(statistics, walks):
     assert np.all(np.abs(statistics.gradient_alpha.sel(visits="all")[0] - 2) < 0.1)
     assert np.isin(statistics.gradient_sample[0, 0].values, one).all()
     assert len(GRADIENT_EDGES) == counts.size + 1
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", ">f8"])
+def test_numbers_of_any_type(walks, dtype):
+    """Whole positions and gradients give what their float64 ones give; complex ones are refused."""
+    names = ("position", "gradient", "lowest_loss", "median_height")
+    whole = walks.assign({name: (10 * walks[name]).round() for name in names}).isel(landscape=[0])
+    found = walk_statistics(whole.astype(dtype).assign(inside=whole["inside"].astype(dtype)))
+    xr.testing.assert_allclose(found, walk_statistics(whole), rtol=1e-12)
+    with pytest.raises(InputError, match="position has dtype complex128"):
+        walk_statistics(whole.assign(position=whole["position"].astype(complex)))

@@ -25,6 +25,7 @@ from sgd_diffusion.errors import InputError
 
 __all__ = ["GoodnessOfFit", "PowerLawTail", "fit_power_law_tail", "goodness_of_fit"]
 
+MOST = 10**6  # candidates or draws
 VALUES_AT_ONCE = 2**22  # of bootstrap samples, 32 MiB an array
 
 
@@ -89,7 +90,7 @@ def fit_power_law_tail(samples, *, side="both", num_candidates=200, discrete=Non
     1.60 above 1
     """
     values, ordered, whole = _ordered(samples, side, discrete)
-    num_candidates = integer("num_candidates", num_candidates, 1)
+    num_candidates = integer("num_candidates", num_candidates, 1, MOST)
     rows, of_whole = ordered.reshape(-1, ordered.shape[-1]), whole.ravel()
     tail = _Tail(*(np.full(len(rows), nothing) for nothing in (np.nan, np.nan, np.nan, 0, np.inf)))
     for law in filter(np.any, (of_whole, ~of_whole)):
@@ -132,7 +133,7 @@ def goodness_of_fit(key, samples, *, side="both", num_candidates=200, num_draws=
         InputError: fewer than 20 values, values that are not real numbers, an unknown side, fewer than one candidate or
             draw, or ``discrete`` for values that are not whole.
     """
-    num_draws = integer("num_draws", num_draws, 1)
+    num_draws = integer("num_draws", num_draws, 1, MOST)
     fit = fit_power_law_tail(samples, side=side, num_candidates=num_candidates, discrete=discrete)
     _, ordered, _ = _ordered(samples, side, discrete)
     p_value = np.full(fit.status.shape, np.nan)

@@ -28,12 +28,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.least_squares import Moments
-from sgd_diffusion.arrays import host_array, real_array
+from sgd_diffusion.arrays import host_array, integer_array
 from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["ScalingEstimate", "bounded_estimate", "box_sizes", "powers_up_to", "scaling_estimate", "window_means"]
 
+MOST = 2**30  # pixels along a side
 TILES = 4  # along each side, two of them along that of a window
 MIN_WINDOWS = 5  # as many as four hold a set that lies within one tile, and say all the same
 MIN_SIZES = 4  # three local exponents that agree over
@@ -58,14 +59,13 @@ def box_sizes(sizes, shape):
     largest = min(shape) // TILES
     if sizes is None:
         sizes = powers_up_to(largest, (2,))
-    sizes = np.array(real_array("sizes", sizes))
-    integers = sizes.ndim == 1 and np.issubdtype(sizes.dtype, np.integer) and np.all(np.diff(sizes) > 0)
-    if not integers or len(sizes) < MIN_SIZES or sizes[0] < 1 or sizes[-1] > largest:
+    sizes = integer_array("sizes", sizes, 1, MOST)
+    if np.any(np.diff(sizes) <= 0) or len(sizes) < MIN_SIZES or sizes[-1] > largest:
         raise InputError(
             f"sizes is {sizes.tolist()} on {shape[0]} x {shape[1]} cells; expected at least {MIN_SIZES} increasing integers "
             f"in 1..{largest}, a quarter of the shorter side: powers of two take {TILES * 2 ** (MIN_SIZES - 1)} cells"
         )
-    return sizes.astype(int)
+    return sizes
 
 
 def powers_up_to(largest, bases):

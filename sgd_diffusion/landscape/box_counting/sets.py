@@ -12,11 +12,12 @@ many as its area takes.
 
 import numpy as np
 
-from sgd_diffusion.arrays import host_array, integer_array
+from sgd_diffusion.arrays import host_array, integer_array, number
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.box_counting.graphs import extremes
 from sgd_diffusion.landscape.box_counting.scales import (
     MIN_RANGE,
+    MOST,
     TILES,
     bounded_estimate,
     box_sizes,
@@ -27,7 +28,6 @@ from sgd_diffusion.landscape.box_counting.scales import (
 
 __all__ = ["box_counting_dimension", "box_counts", "level_set"]
 
-MOST = 2**30  # pixels along a side
 BASES = range(2, 11)  # sizes are powers of them: those that fit sets made by a rule of such a ratio, and dense enough
 SHORTEST = 16  # sides of a bounding box that hold four sizes up to a quarter of them
 MIN_FITTING = 3  # sizes on one line; any two are
@@ -45,20 +45,19 @@ def level_set(heights, level):
         (N - 1, M - 1) booleans.
 
     Raises:
-        InputError: ``heights`` is not such a surface, or it or ``level`` is NaN: what a diverged point hides is not known.
+        InputError: ``heights`` is not such a surface, or has NaN: what a diverged point hides is not known; or ``level``
+            is no finite number.
 
     >>> level_set([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], 0.5).tolist()
     [[True, False]]
     """
-    heights, level = host_array("heights", heights), host_array("level", level)
-    if level.ndim:
-        raise InputError(f"level has shape {level.shape}; expected one number")
+    heights, level = host_array("heights", heights), number("level", level)
     if heights.ndim != 2 or min(heights.shape) < 2:
         raise InputError(f"heights has shape {heights.shape}; expected (N, M) with N and M >= 2, one surface")
-    if np.isnan(heights).any() or np.isnan(level):
+    if np.isnan(heights).any():
         raise InputError(
-            f"{np.isnan(heights).sum()} of {heights.size} heights are NaN and level is {level}; expected numbers: a boolean "
-            "image cannot say that it is not known"
+            f"{np.isnan(heights).sum()} of {heights.size} heights are NaN; expected numbers: a boolean image cannot say that "
+            "it is not known"
         )
     lowest, highest = extremes(heights, 1)
     return (lowest <= level) & (level < highest)

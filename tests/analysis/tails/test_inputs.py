@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from input_table import Argument, Option, input_tests, mode_tests
+from input_table import Argument, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.analysis import tails
 
@@ -38,6 +38,7 @@ ARGUMENTS = [
     Option("hill(k)", lambda k: tails.hill(ONE, k), 10),
     Option("mohammadi(block_size)", lambda m: tails.mohammadi(ONE, block_size=m), 7),
     Option("mohammadi_quantile(block_size)", lambda m: tails.mohammadi_quantile(ONE, block_size=m), 7),
+    Number("mohammadi_quantile(quantile)", lambda share: tails.mohammadi_quantile(ONE, quantile=share), 0.25),
     Option("moment(k)", lambda k: tails.moment(ONE, k), 10),
     Option("moving_variance(window)", lambda window: tails.moving_variance(ONE, window), 5),
     Option("pickands(k)", lambda k: tails.pickands(ONE, k), 20),

@@ -214,9 +214,9 @@ def test_arguments_out_of_range_are_refused():
         fit_power_law_tail(np.ones((3, 19)))
     with pytest.raises(InputError, match="side is 'up'; expected 'both'"):
         goodness_of_fit(key, x, side="up")
-    with pytest.raises(InputError, match="num_candidates is 0; expected an integer of at least 1"):
+    with pytest.raises(InputError, match="num_candidates is 0; expected an integer in 1"):
         fit_power_law_tail(x, num_candidates=0)
-    with pytest.raises(InputError, match="num_draws is 0; expected an integer of at least 1"):
+    with pytest.raises(InputError, match="num_draws is 0; expected an integer in 1"):
         goodness_of_fit(key, x, num_draws=0)
 
 

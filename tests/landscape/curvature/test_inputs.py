@@ -99,8 +99,8 @@ def test_weights_of_all_kinds_are_those_of_float64_or_refused(name):
     assert getattr(call(value.astype(jnp.bfloat16)), "dtype", np.float32) == np.float32  # no sum is rounded to 16 bits
 
 
-@pytest.mark.parametrize("mode", [pytest.param(mode, marks=[] if mode == "all switches" else pytest.mark.slow)
-                                  for mode in MODES if mode != "64 bits"])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "64 bits"])
 @pytest.mark.parametrize("name", OF_WEIGHTS)
 def test_modes_of_searches(name, mode):
     mixed = {"a": np.zeros(1, np.float32), "b": np.zeros(2, jnp.bfloat16)}
