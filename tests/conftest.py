@@ -1,6 +1,7 @@
 """Problems that compile in a blink and the measurements of a run, shared by the tests."""
 
 import os
+import pathlib
 import tempfile
 
 import jax
@@ -14,6 +15,8 @@ from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.dynamics import path_statistics
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.problems.objectives import Problem
+
+MOST_MAPS = 15_000  # at the end of a test file; the limit is 65,530, and a file needs at most 30,000 of its own
 
 
 def pytest_configure(config):
@@ -31,6 +34,15 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     """Leave nothing behind."""
     config.compiled.cleanup()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_memory_maps():
+    """Forget compiled programs before they take all memory maps that Linux gives a process, which ends it."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
 
 
 def pytest_terminal_summary(terminalreporter):
