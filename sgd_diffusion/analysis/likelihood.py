@@ -63,7 +63,7 @@ class Maximum(NamedTuple):
 
     parameters: jax.Array  # (K,)
     log_likelihood: jax.Array  # ()
-    covariance: jax.Array  # (K, K), inverse of the observed information; NaN for parameters at a bound
+    covariance: jax.Array  # (K, K), inverse of the observed information; NaN at a bound, and for what has no effect
     status: jax.Array  # () int32, a Status: OK, AT_BOUND or NOT_CONVERGED
     iterations: jax.Array  # () int32
 
@@ -104,7 +104,7 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
         value, found = scores(parameters)
         slope = found @ weights
         scatter = (found * weights) @ found.T
-        moves = movable(parameters, slope, lower, upper)
+        moves = movable(parameters, slope, lower, upper) & (jnp.diagonal(scatter) > 0)
         # Off the bound by itself, but not together with the others.
         moves = movable(parameters, direction_of(scatter, slope, moves), lower, upper) & moves
         direction = direction_of(scatter, slope, moves)
@@ -136,13 +136,15 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
     def gradient(parameters):
         return scores(parameters)[1] @ weights
 
-    moves = movable(parameters, gradient(parameters), lower, upper)
+    found = scores(parameters)[1]
+    moves = movable(parameters, found @ weights, lower, upper)
     # Central differences of exact scores: second derivatives by JAX would take longer to compile than all the rest.
     steps = jnp.minimum(DIFFERENCE, jnp.minimum(upper - parameters, parameters - lower) / 2)
     ends = jax.lax.map(gradient, jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)]))
     curvature = (ends[:start.size] - ends[start.size:]) / (2 * steps[:, None])
-    information = _restricted(-(curvature + curvature.T) / 2, moves)
-    covariance = jnp.where(moves & moves[:, None], jnp.linalg.inv(information), jnp.nan)
+    known = moves & (found**2 @ weights > 0)
+    information = _restricted(-(curvature + curvature.T) / 2, known)
+    covariance = jnp.where(known & known[:, None], jnp.linalg.inv(information), jnp.nan)
     converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.OK)
     status = jnp.where(left <= max(tolerance, ACCEPTED), converged, Status.NOT_CONVERGED)
     return Maximum(parameters, total(parameters), covariance, status.astype(jnp.int32), iterations)

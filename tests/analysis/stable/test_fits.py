@@ -199,6 +199,16 @@ def test_the_fit_is_the_maximum_of_the_exact_likelihood():
     np.testing.assert_allclose(np.asarray(fits.log_density(x, found)).sum(), found.log_likelihood, rtol=1e-12)
 
 
+def test_normal_samples_with_free_skewness():
+    """At alpha = 2 the density does not depend on beta."""
+    found = values(fits.fit(np.random.default_rng(7).normal(size=(60, 1000)), symmetric=False))
+    at_bound = found.alpha == 2
+    assert at_bound.mean() > 0.4 and (found.status != Status.NOT_CONVERGED).mean() > 0.9
+    assert (found.status[at_bound] == Status.AT_BOUND).mean() > 0.9
+    assert (found.beta[at_bound] == 0).all() and np.isnan(found.beta_error[at_bound]).all()
+    np.testing.assert_allclose(found.scale_error[at_bound], found.scale[at_bound] / np.sqrt(2 * 1000), rtol=1e-3)
+
+
 def test_normal_samples_lie_on_or_near_the_bound():
     found = values(fits.fit(np.random.default_rng(0).normal(5, 2, (60, 500))))
     at_bound = found.status == Status.AT_BOUND
