@@ -199,6 +199,7 @@ def test_the_fit_is_the_maximum_of_the_exact_likelihood():
     np.testing.assert_allclose(np.asarray(fits.log_density(x, found)).sum(), found.log_likelihood, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_normal_samples_with_free_skewness():
     """At alpha = 2 the density does not depend on beta."""
     found = values(fits.fit(np.random.default_rng(7).normal(size=(60, 1000)), symmetric=False))
