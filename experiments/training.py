@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import datetime
 import errno
-import itertools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ import xarray as xr
 from experiments import command_line
 from experiments.options import COUNT, UINT32, Checked, expanded, within
 from experiments.progress import Progress, phase
+from sgd_diffusion import files
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError
@@ -199,13 +199,7 @@ def new_directory(name: str) -> pathlib.Path:
     Raises:
       StorageError: if that is not possible.
     """
-    base = f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    for number in itertools.count(1):
-        path = pathlib.Path("runs") / (base if number == 1 else f"{base}-{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise StorageError(f"Cannot make {path}: {error.strerror}. Choose a place with --directory.") from error
-        return path
+    try:
+        return files.new_directory(pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+    except StorageError as error:
+        raise StorageError(f"{error} Name one with --directory.") from error

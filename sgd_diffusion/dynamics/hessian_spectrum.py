@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from sgd_diffusion.arrays import integer, number
+from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import (
@@ -112,7 +113,7 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
         product = hessian_vector_product(loss, params, examples, chunk_size=_chunk_size(kind, batch_size))
         found = spectral_density(key, product, params, num_products=num_products, num_probes=num_probes)
-        traces = _size(params) * (found.nodes * found.weights).sum(axis=1)
+        traces = count(params) * (found.nodes * found.weights).sum(axis=1)
         return {"hessian_node": found.nodes, "hessian_weight": found.weights, "hessian_trace": traces.mean(),
                 "hessian_trace_error": standard_error(traces)}
 
@@ -131,8 +132,8 @@ def _checked(problem, statistics, num_examples, batch_size):
         raise InputError(f"Parameter 'num_examples'={num_examples} of the Hessian is out of range. Expected at least "
                          f"{MIN_BATCHES} batches of 'batch_size'={batch_size}, and at most {problem.num_examples}, the "
                          "training examples.")
-    params, state = jax.eval_shape(problem.init, jax.random.key(0))
-    return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1], _size(params)
+    params, state = initial_shapes(problem)
+    return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1], count(params)
 
 
 def _loss_and_examples(problem, state, kind, num_examples, batch_size):
@@ -154,10 +155,6 @@ def _for_all(measure_one, statistics):
         return jax.tree.map(lambda *values: jnp.stack(values), *found)
 
     return measure
-
-
-def _size(params):
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def _description(num_examples, batch_size):

@@ -71,6 +71,7 @@ def matched(name, tree, like, *, batched=False):
         batches.add(shape[:extra])
     if len(batches) > 1:
         raise InputError(f"{name} has leaves with leading axes {sorted(batches)}; expected the same for all")
+
     def cast(path, leaf, expected):
         with own_precision(name + jax.tree_util.keystr(path), leaf) as leaf:
             return leaf.astype(expected.dtype)
