@@ -49,7 +49,7 @@ class Plan:
     Integers and numbers of NumPy and JAX become Python's.
 
     >>> Plan(seeds=range(3), learning_rates=[0.1], window=100)
-    Plan(seeds=(0, 1, 2), window=100)
+    Plan(seeds=(0, 1, 2), learning_rates=(0.1,), num_windows=1, window=100, batch_size=128)
     """
 
     seeds: tuple[int, ...] = (0,)
