@@ -19,21 +19,37 @@ from sgd_diffusion.problems.objectives import Problem
 MOST_MAPS = 15_000  # at the end of a test file; the limit is 65,530, and a file needs at most 30,000 of its own
 
 
+# Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are not fused compile five
+# times as fast. And every core has a worker; splitting a program among cores to generate its code takes a fifth more time.
+QUICK_TO_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false",
+                    "--xla_cpu_parallel_codegen_split_count=1")
+SHARED = "SGD_DIFFUSION_TESTS"  # in the environment: where the process that started this one keeps compiled programs
+
+
+def pytest_addoption(parser):
+    """Let programs be compiled as users' are."""
+    parser.addoption("--optimized", action="store_true", help="compile with all optimizations of XLA, as users do; takes twice as long")
+
+
 def pytest_configure(config):
-    """Let processes that a worker starts, and its own tests, compile a program once."""
-    config.compiled = tempfile.TemporaryDirectory()
-    cache = {"jax_compilation_cache_dir": config.compiled.name, "jax_persistent_cache_min_compile_time_secs": 0.1,
-             "jax_persistent_cache_min_entry_size_bytes": -1}
+    """Let all workers, and the processes that they start, compile a program once."""
+    if SHARED not in os.environ:
+        config.compiled = tempfile.TemporaryDirectory()
+        os.environ[SHARED] = config.compiled.name
+    if not config.getoption("--optimized"):
+        os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_TO_COMPILE])
+    cache = {"jax_compilation_cache_dir": os.environ[SHARED], "jax_persistent_cache_min_compile_time_secs": 0.5,
+             "jax_persistent_cache_min_entry_size_bytes": -1, "jax_compilation_cache_max_size": 2**30}  # a limit brings a lock
     for name, value in cache.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
-    # Every core has a worker; splitting a program among them to generate its code takes a fifth more time.
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel_codegen_split_count=1"
 
 
 def pytest_unconfigure(config):
     """Leave nothing behind."""
-    config.compiled.cleanup()
+    if hasattr(config, "compiled"):
+        config.compiled.cleanup()
+        del os.environ[SHARED]
 
 
 @pytest.fixture(scope="module", autouse=True)

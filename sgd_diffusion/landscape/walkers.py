@@ -15,6 +15,8 @@ memory holds every k-th position only.
 ((101, 2), [0.193, 0.193])
 """
 
+import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -27,7 +29,7 @@ from sgd_diffusion.arrays import integer, is_traced, number
 from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces.surface import booleans, checked, floats, parameter
-from sgd_diffusion.landscape.interpolation import half_sides, interpolator, nearest
+from sgd_diffusion.landscape.interpolation import INTERPOLANTS, half_sides, interpolator, nearest
 from sgd_diffusion.landscape.walls import BOUNDARIES
 
 __all__ = ["Walk", "walk", "walk_ensemble"]
@@ -74,9 +76,6 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
     Step t uses the noise of ``key`` and t alone: longer walks begin like shorter ones, whatever is recorded. The two words
     of 32 bits that a key folded with t consists of are the random numbers; drawing from that key would hash twice more.
 
-    Every call compiles its loop anew unless it is part of a ``jax.jit`` of yours: many walks are one call, mapped. JAX keeps
-    what it has compiled, and after some 500 calls Linux gives a process no more memory maps (``jax.clear_caches``).
-
     Args:
         key: PRNG key.
         surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M), whose precision the
@@ -102,46 +101,19 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
             ``every``, an unknown boundary or interpolant, a stability outside 0.3..2, a region of another shape than the
             heights.
     """
+    options = _Options(steps, boundary, interpolant, stability, sqrt_scaling, every)
     surface, start = checked(surface, least=2), floats("start", start)
     dtype = surface.heights.dtype
-    steps, every = integer("steps", steps, 1, MOST_STEPS), integer("every", every, 1)
-    stability = number("stability", stability, at_least=MIN_ALPHA, at_most=2, what="where 2 is normal noise")
-    region = None if region is None else booleans("region", region)
-    _check(surface, start, steps, boundary, every, region)
+    region = None if region is None else jnp.asarray(booleans("region", region))
+    if region is not None and region.shape != surface.heights.shape:
+        raise InputError(f"region has shape {region.shape}; expected that of the heights, {surface.heights.shape}")
+    if start.shape != (2,):
+        raise InputError(f"start has shape {start.shape}; expected (2,): map many with jax.vmap, or walk_ensemble")
+    _refuse_outside(start, surface)
     learning_rate, noise_std = (
-        _not_negative(parameter(name, value, at_least=0), dtype)
+        jnp.asarray(parameter(name, value, at_least=0), dtype)
         for name, value in (("learning_rate", learning_rate), ("noise_std", noise_std)))
-    height = jax.value_and_grad(interpolator(surface, interpolant=interpolant, periodic=boundary == "periodic"), argnums=(0, 1))
-    walls = half_sides(surface)
-    noise_std = noise_std * jnp.sqrt(learning_rate) if sqrt_scaling else noise_std
-
-    def visit(place):
-        return _Point(place, *height(*place))
-
-    def step(state, time):
-        point, seen = state
-        uniform, std = _noise(jax.random.fold_in(key, time), noise_std, stability)
-        moves = [
-            BOUNDARIES[boundary](at - learning_rate * slope, std, level, wall)
-            for at, slope, level, wall in zip(point.place, point.gradient, uniform, walls, strict=True)
-        ]
-        point = visit(tuple(jnp.clip(place, -wall, wall) for (place, _), wall in zip(moves, walls, strict=True)))
-        crossed = moves[0][1] | moves[1][1]
-        return (point, _see(seen, time, point, crossed, _within(region, surface, point.place))), None
-
-    def record(state, first):
-        state, _ = jax.lax.scan(step, state, first + jnp.arange(every))
-        return state, state[0]
-
-    places = zip(start.astype(dtype), walls, strict=True)
-    origin = visit(tuple(jnp.where(jnp.abs(at) <= wall, at, jnp.nan) for at, wall in places))
-    never, none = jnp.array(steps + 1), jnp.array(0)
-    nothing = _Seen(jnp.full_like(origin.loss, jnp.inf), never, none, never, none, never)
-    seen = _see(nothing, 0, origin, False, _within(region, surface, origin.place))
-    (_, seen), points = jax.lax.scan(record, (origin, seen), 1 + every * jnp.arange(steps // every))
-    path = jax.tree.map(lambda first, rest: jnp.append(first[None], rest), origin, points)
-    lowest = jnp.where(jnp.isnan(path.loss[-1]), jnp.nan, seen.lowest_loss)
-    return Walk(jnp.stack(path.place, -1), path.loss, jnp.stack(path.gradient, -1), lowest, *seen[1:])
+    return _walk(key, surface, start.astype(dtype), learning_rate, noise_std, region, options)
 
 
 def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions=None, **options):
@@ -166,6 +138,7 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
     Raises:
         InputError: as :func:`walk`, and for shapes that do not fit.
     """
+    options = _Options(**options)
     surfaces, starts = checked(surfaces, dims=3, least=2), floats("starts", starts)
     number, dtype = len(surfaces.heights), surfaces.heights.dtype
     if jnp.shape(keys)[:1] != (number,):
@@ -175,24 +148,92 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
     learning_rates = _values("learning_rates", learning_rates).astype(dtype)
     noise_stds = _values("noise_stds", noise_stds).astype(dtype)
     _refuse_outside(starts, surfaces)
-    walkers = starts.shape[-2]
-    starts = jnp.broadcast_to(starts.astype(dtype), (number, walkers, 2))
+    starts = jnp.broadcast_to(starts.astype(dtype), (number, *starts.shape[-2:]))
     if regions is not None:
         regions = jnp.asarray(booleans("regions", regions))
         if regions.shape != surfaces.heights.shape:
             raise InputError(f"regions has shape {regions.shape}; expected that of the heights, {surfaces.heights.shape}")
+    return _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, options)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """What a walk's program is made for, checked; see :func:`walk`."""
+
+    steps: int
+    boundary: str = "reject"
+    interpolant: str = "bilinear"
+    stability: float = 2.0
+    sqrt_scaling: bool = False
+    every: int = 1
+
+    def __post_init__(self):
+        stability = number("stability", self.stability, at_least=MIN_ALPHA, at_most=2, what="where 2 is normal noise")
+        values = {"steps": integer("steps", self.steps, 1, MOST_STEPS), "every": integer("every", self.every, 1),
+                  "stability": stability, "sqrt_scaling": bool(self.sqrt_scaling)}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if self.steps % self.every:
+            raise InputError(f"steps is {self.steps} and every {self.every}; expected steps that are a multiple of every")
+        for name, choices in (("boundary", BOUNDARIES), ("interpolant", INTERPOLANTS)):
+            if getattr(self, name) not in tuple(choices):
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+
+
+@functools.partial(jax.jit, static_argnums=6)
+def _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, options):
+    """:func:`walk_ensemble` for arguments that have been checked."""
 
     def on_one_surface(inputs):
         key, surface, starts, region = inputs
 
         def one(learning_rate, noise_std, key, start):
-            return walk(key, surface, start, learning_rate=learning_rate, noise_std=noise_std, region=region, **options)
+            return _walk(key, surface, start, learning_rate, noise_std, region, options)
 
         walkers_of = jax.vmap(one, (None, None, 0, 0))
         noises = jax.vmap(walkers_of, (None, 0, None, None))
-        return jax.vmap(noises, (0, None, None, None))(learning_rates, noise_stds, jax.random.split(key, walkers), starts)
+        keys = jax.random.split(key, len(starts))
+        return jax.vmap(noises, (0, None, None, None))(learning_rates, noise_stds, keys, starts)
 
     return jax.lax.map(on_one_surface, (keys, surfaces, starts, regions))
+
+
+@functools.partial(jax.jit, static_argnums=6)
+def _walk(key, surface, start, learning_rate, noise_std, region, options):
+    """:func:`walk` for arguments that have been checked."""
+    surface_at = interpolator(surface, interpolant=options.interpolant, periodic=options.boundary == "periodic")
+    height, bounded = jax.value_and_grad(surface_at, argnums=(0, 1)), BOUNDARIES[options.boundary]
+    walls = half_sides(surface)
+    learning_rate, noise_std = (jnp.where(value >= 0, value, jnp.nan) for value in (learning_rate, noise_std))
+    noise_std = noise_std * jnp.sqrt(learning_rate) if options.sqrt_scaling else noise_std
+
+    def visit(place):
+        return _Point(place, *height(*place))
+
+    def step(state, time):
+        point, seen = state
+        uniform, std = _noise(jax.random.fold_in(key, time), noise_std, options.stability)
+        moves = [
+            bounded(at - learning_rate * slope, std, level, wall)
+            for at, slope, level, wall in zip(point.place, point.gradient, uniform, walls, strict=True)
+        ]
+        point = visit(tuple(jnp.clip(place, -wall, wall) for (place, _), wall in zip(moves, walls, strict=True)))
+        crossed = moves[0][1] | moves[1][1]
+        return (point, _see(seen, time, point, crossed, _within(region, surface, point.place))), None
+
+    def record(state, first):
+        state, _ = jax.lax.scan(step, state, first + jnp.arange(options.every))
+        return state, state[0]
+
+    places = zip(start, walls, strict=True)
+    origin = visit(tuple(jnp.where(jnp.abs(at) <= wall, at, jnp.nan) for at, wall in places))
+    never, none = jnp.array(options.steps + 1), jnp.array(0)
+    nothing = _Seen(jnp.full_like(origin.loss, jnp.inf), never, none, never, none, never)
+    seen = _see(nothing, 0, origin, False, _within(region, surface, origin.place))
+    (_, seen), points = jax.lax.scan(record, (origin, seen), 1 + options.every * jnp.arange(options.steps // options.every))
+    path = jax.tree.map(lambda first, rest: jnp.append(first[None], rest), origin, points)
+    lowest = jnp.where(jnp.isnan(path.loss[-1]), jnp.nan, seen.lowest_loss)
+    return Walk(jnp.stack(path.place, -1), path.loss, jnp.stack(path.gradient, -1), lowest, *seen[1:])
 
 
 class _Point(NamedTuple):
@@ -247,24 +288,6 @@ def _open_uniform(key, dtype):
 
 
 # Arguments
-
-
-def _not_negative(value, dtype):
-    """A number, NaN if it is negative; what is known has been refused."""
-    value = jnp.asarray(value, dtype)
-    return jnp.where(value >= 0, value, jnp.nan)
-
-
-def _check(surface, start, steps, boundary, every, region):
-    if steps % every:
-        raise InputError(f"steps is {steps} and every {every}; expected steps that are a multiple of every")
-    if boundary not in BOUNDARIES:
-        raise InputError(f"boundary is {boundary!r}; expected one of {', '.join(BOUNDARIES)}")
-    if region is not None and region.shape != surface.heights.shape:
-        raise InputError(f"region has shape {region.shape}; expected that of the heights, {surface.heights.shape}")
-    if start.shape != (2,):
-        raise InputError(f"start has shape {start.shape}; expected (2,): map many with jax.vmap, or walk_ensemble")
-    _refuse_outside(start, surface)
 
 
 def _refuse_outside(starts, surfaces):

@@ -77,13 +77,6 @@ test_inputs = input_tests(ARGUMENTS)
 test_modes = mode_tests(ARGUMENTS)
 
 
-@pytest.fixture(autouse=True)
-def few_programs():
-    """Walks outside of jit leave a compiled program each; thousands are more than a process can map."""
-    yield
-    jax.clear_caches()
-
-
 def test_positions_of_any_type():
     height = interpolator(Surface(HEIGHTS, 2), interpolant="bilinear")
     for value in (np.int8(1), 1, True, np.float16(1), jnp.bfloat16(1), np.float64(1), np.array(1), jnp.array(1)):
