@@ -75,7 +75,7 @@ def test_pinned_to_the_normal_law():
     np.testing.assert_allclose(found.location, x.mean(), rtol=0, atol=1e-3 * found.location_error)
     np.testing.assert_allclose(np.sqrt(2) * found.scale, x.std(), rtol=1e-4)
     np.testing.assert_allclose(found.log_likelihood, stats.norm.logpdf(x, x.mean(), x.std()).sum(), rtol=1e-6)
-    assert fits.fit(samples(1.0, shape=(200,)), alpha=2.0).status == Status.NOT_CONVERGED  # too far from any normal law
+    assert fits.fit(samples(1.0, shape=(500,)), alpha=2.0).status == Status.NOT_CONVERGED  # too far from any normal law
 
 
 @pytest.mark.parametrize("alpha", [0.32, 0.499999, 0.500001, 1.3, 1.97])
@@ -171,8 +171,9 @@ def test_a_search_that_ends_at_the_edge_of_beta_begins_again_inside():
 
 def test_skewed_laws():
     alpha, beta = np.array([0.7, 1.0, 1.5, 1.3]), np.array([-1, 0.7, 0.5, -0.9])
-    x = np.stack([samples(*law_of, location=3.0, scale=0.01) for law_of in zip(alpha, beta, strict=True)])
-    found = values(fits.fit(x, symmetric=False))
+    x = np.stack([samples(*law_of, shape=(1000,), location=3.0, scale=0.01) for law_of in zip(alpha, beta, strict=True)])
+    found = values(fits.fit(np.resize(x, (60, 1000)), symmetric=False))  # a shape that others have compiled
+    found = jax.tree.map(lambda field: field[:4], found)
     assert list(found.status) == [Status.AT_BOUND] + [Status.OK] * 3
     assert (abs(found.alpha - alpha) < 4 * found.alpha_error).all()
     assert found.beta[0] == -1 and (abs(found.beta - beta) < 4 * found.beta_error)[1:].all()
