@@ -38,7 +38,7 @@ def pytest_configure(config):
         os.environ[SHARED] = config.compiled.name
     if not config.getoption("--optimized"):
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_TO_COMPILE])
-    cache = {"jax_compilation_cache_dir": os.environ[SHARED], "jax_persistent_cache_min_compile_time_secs": 0.5,
+    cache = {"jax_compilation_cache_dir": os.environ[SHARED], "jax_persistent_cache_min_compile_time_secs": 0.1,
              "jax_persistent_cache_min_entry_size_bytes": -1, "jax_compilation_cache_max_size": 2**30}  # a limit brings a lock
     for name, value in cache.items():
         jax.config.update(name, value)
