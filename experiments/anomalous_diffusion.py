@@ -16,7 +16,7 @@ from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.lags import MIN_WINDOW, standard_ranges
 from sgd_diffusion.dynamics.measurements import default_measurements
-from sgd_diffusion.results import save_figure, write_atomically
+from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from experiments.interrupts import interruptibly
 from experiments.options import Checked, flag
 from experiments.output import safe_output
 from sgd_diffusion.errors import InputError, StorageError
-from sgd_diffusion.results import RunDirectory
+from sgd_diffusion.storage.run_directories import RunDirectory
 
 UNUSABLE = 2  # exit code for input, options or directories that cannot be used
 # options that are not looked at, by the one that decides in their place

@@ -14,9 +14,8 @@ from experiments.options import COUNT, within
 from experiments.progress import phase
 from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
-from sgd_diffusion.dynamics import path_statistics
-from sgd_diffusion.dynamics.measurements import default_measurements
-from sgd_diffusion.results import save_figure, write_atomically
+from sgd_diffusion.dynamics.measurements import default_measurements, path_statistics
+from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MIN_WINDOW = 100  # fewer steps have no two decades of contour length
 
@@ -41,8 +40,8 @@ PRESETS = {
 
 def measure(problem, plan):
     """Measurements of the experiment."""
-    return [*default_measurements(problem, plan), path_statistics.shape(plan.window),
-            path_statistics.roughness(plan.window, probe=problem.probe is not None)]
+    return [*default_measurements(problem, plan), path_statistics.path_shape(plan.window),
+            path_statistics.loss_roughness(plan.window, probe=problem.probe is not None)]
 
 
 def experiment(options: Options) -> None:

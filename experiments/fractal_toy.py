@@ -24,16 +24,16 @@ from experiments.progress import phase
 from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes, diamond_squares, key
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
+from sgd_diffusion._memory import check_memory
 from sgd_diffusion.analysis.processes import brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.interpolation import nearest
-from sgd_diffusion.landscape.walkers import walk_ensemble
-from sgd_diffusion.memory import check_memory
-from sgd_diffusion.results import RunDirectory, save_figure, write_atomically
+from sgd_diffusion.storage.run_directories import RunDirectory, save_figure, write_atomically
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER
+from sgd_diffusion.walkers.interpolation import nearest
+from sgd_diffusion.walkers.walk import walk_ensemble
 
 PHASE_LAGS = np.array([10, 14, 20, 28, 40, 60, 100])
 FREE_WALKERS = 2000

@@ -18,7 +18,7 @@ from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.estimates import MIN_POINTS
 from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.results import save_figure, write_atomically
+from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MAX_NUMBERS = 10_000_000  # entries times resamples, in several arrays of 80 MB
 MIN_WINDOW = 100  # updates whose losses a moving variance covers, and ten for each block of the bootstrap

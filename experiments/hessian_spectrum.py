@@ -15,10 +15,10 @@ from experiments.options import COUNT, within
 from experiments.progress import phase
 from experiments.training import RunOptions, TrainingOptions, train
 from sgd_diffusion import plots
-from sgd_diffusion.dynamics.hessian_spectrum import MIN_BATCHES, hessian_density, hessian_eigenvalues
-from sgd_diffusion.dynamics.measurements import displacements, series
+from sgd_diffusion.dynamics.measurements import displacements, hessian_density, hessian_eigenvalues, series
+from sgd_diffusion.dynamics.measurements.hessian_spectrum import MIN_BATCHES
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.results import save_figure, write_atomically
+from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,16 +23,16 @@ from experiments.options import COUNT, within
 from experiments.progress import PointProgress, phase
 from experiments.training import RunOptions, TrainingOptions, loaded, train
 from sgd_diffusion import plots, tables
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
-from sgd_diffusion.arrays import integer
 from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import hessian_vector_product, mean_over_chunks, top_eigenpairs
 from sgd_diffusion.landscape.planes import Plane, principal_plane, project, random_plane
-from sgd_diffusion.plane_files import resumable_plane
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH
-from sgd_diffusion.results import save_figure, write_atomically
+from sgd_diffusion.storage.plane_files import resumable_plane
+from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MIN_GRID = 33  # points along a side: box sizes 1, 2, 4 and 8 up to a quarter of the 32 cells between them
 MARGIN = 0.3  # of the extent of the path, on either side of it on the principal plane

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tyro
 
-from sgd_diffusion.arrays import integer, number
+from sgd_diffusion._arrays import integer, number
 from sgd_diffusion.errors import InputError
 
 UINT32 = 2**32 - 1  # the largest seed

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.landscape.basins import wide_basin
 from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_square, paraboloid, shuffled, smoothed
+from sgd_diffusion.walkers.basins import wide_basin
 
 EXTENT = 2.0  # the square is [-1, 1]^2
 KINDS = ("fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid")

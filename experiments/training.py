@@ -16,11 +16,11 @@ import xarray as xr
 from experiments import command_line
 from experiments.options import COUNT, UINT32, Checked, expanded, within
 from experiments.progress import Progress, phase
-from sgd_diffusion import files
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.problems import datasets, models, objectives
+from sgd_diffusion.storage import files
 
 MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
 

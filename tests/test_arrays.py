@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from input_table import Argument, Option, input_tests, mode_tests
 
-from sgd_diffusion.arrays import host_array, integer, integer_array, number, own_precision
+from sgd_diffusion._arrays import host_array, integer, integer_array, number, own_precision
 from sgd_diffusion.errors import InputError
 
 

@@ -16,7 +16,7 @@ from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.landscape import planes
 from sgd_diffusion.landscape.curvature import hessian_vector_product, spectral_density, top_eigenpairs, trace
 from sgd_diffusion.landscape.fractal_surfaces import Surface, diamond_square, fractional_brownian_surface
-from sgd_diffusion.landscape.walkers import walk_ensemble
+from sgd_diffusion.walkers.walk import walk_ensemble
 
 KEY = jax.random.key(0)
 PATH = np.random.default_rng(0).normal(size=(31, 5)).cumsum(axis=0)

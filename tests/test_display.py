@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgd_diffusion._display import WIDTH, shown_briefly
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law, local_exponent, superdiffusion_onset
-from sgd_diffusion.display import WIDTH, shown_briefly
 
 X = np.arange(1.0, 101.0)
 CURVES = X ** np.linspace(1.1, 1.5, 200)[:, None]

@@ -3,7 +3,7 @@ import concurrent.futures
 import pytest
 
 from sgd_diffusion.errors import StorageError
-from sgd_diffusion.files import new_directory
+from sgd_diffusion.storage.files import new_directory
 
 
 def test_every_caller_gets_a_directory_of_its_own(tmp_path):

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgd_diffusion._json_values import json_values, same_values
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.json_values import json_values, same_values
 
 
 @pytest.mark.parametrize(("value", "stored"), [

@@ -15,7 +15,7 @@ import xarray as xr
 
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.landscape.planes import Plane, evaluate_plane
-from sgd_diffusion.plane_files import resumable_plane
+from sgd_diffusion.storage.plane_files import resumable_plane
 
 ROOT = str(pathlib.Path(__file__).parents[1])
 XS, YS = np.linspace(-1.0, 2.0, 7), np.linspace(-1.0, 1.5, 5)  # 35 points: nine chunks of 4, the last with 3
@@ -83,7 +83,7 @@ CHILD = """
     import os, signal, sys, threading
     sys.path.insert(0, sys.argv[1])
     import test_plane_files
-    from sgd_diffusion import plane_files
+    from sgd_diffusion.storage import plane_files
     path, moment = sys.argv[2:4]
     die = lambda: os.kill(os.getpid(), signal.SIGKILL)
     write, written = plane_files.write_atomically, []

@@ -21,7 +21,7 @@ from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, step_autocorrelation, time_averaged_msd
-from sgd_diffusion.dynamics import path_statistics
+from sgd_diffusion.dynamics.measurements import path_statistics
 from sgd_diffusion.dynamics.window import WindowRecord, step_gram
 
 PEERS = ("tidynamics", "trackpy", "andi_datasets")
@@ -58,8 +58,8 @@ def window_analysis(options: Options) -> dict:
         "displacements": lambda record: (time_averaged_msd(record.step_gram), displacement_from_start(record.step_gram),
                                          step_autocorrelation(record.step_gram)),
         "controls": path_statistics.controls(window).function,
-        "shape": path_statistics.shape(window).function,
-        "roughness": path_statistics.roughness(window, probe=True).function,
+        "shape": path_statistics.path_shape(window).function,
+        "roughness": path_statistics.loss_roughness(window, probe=True).function,
     }
     parts["everything"] = lambda record, parts=dict(parts): [part(record) for part in parts.values()]
     with jax.enable_x64(True):

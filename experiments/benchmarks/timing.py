@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from tqdm.auto import tqdm
 
-from sgd_diffusion.results import environment
+from sgd_diffusion.storage.run_directories import environment
 
 PAUSE = 0.3  # seconds before each run: the thread pools of the one before (OpenMP's spin for 0.2 s) come to rest
 

@@ -21,7 +21,7 @@ from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
 from sgd_diffusion.landscape.fractal_surfaces import diamond_square
-from sgd_diffusion.landscape.walkers import walk_ensemble
+from sgd_diffusion.walkers.walk import walk_ensemble
 
 ROUGHNESS, LEARNING_RATE, NOISE_STD = 3.0, 0.02, 0.01
 

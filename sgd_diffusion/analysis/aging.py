@@ -11,10 +11,10 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy import optimize
 
+from sgd_diffusion._arrays import host_array, integer_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.gram import checked_lags, one_path, upper_squared_displacements
 from sgd_diffusion.analysis.guarded import where_known
-from sgd_diffusion.arrays import host_array, integer_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["AgingFit", "fit_aging", "two_time_displacements"]

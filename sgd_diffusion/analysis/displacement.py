@@ -23,6 +23,8 @@ matrix with NaN (a member that diverged) gives NaN.
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer, own_precision
+from sgd_diffusion._memory import check_memory
 from sgd_diffusion.analysis.gram import (
     checked_integer,
     checked_lags,
@@ -33,9 +35,7 @@ from sgd_diffusion.analysis.gram import (
     upper_squared_displacements,
 )
 from sgd_diffusion.analysis.guarded import power, ratio, where_known
-from sgd_diffusion.arrays import integer, own_precision
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.memory import check_memory
 
 __all__ = [
     "displacement_from_start",

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sgd_diffusion.arrays import host_array, integer
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import host_array, integer
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["EnsembleAverage", "ensemble_average"]

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import integer, own_precision, real_array
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import integer, own_precision, real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["MIN_POINTS", "Estimate", "Status", "flagged", "in_blocks", "numbered", "one_sample", "sample_of", "spread_status"]

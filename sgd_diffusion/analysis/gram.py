@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import integer, integer_array, is_traced, own_precision, real_array
+from sgd_diffusion._arrays import integer, integer_array, is_traced, own_precision, real_array
+from sgd_diffusion._memory import check_memory
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.memory import check_memory
 
 __all__ = ["by_start_and_lag", "checked_integer", "checked_lags", "diagonal_means", "each_pair_once", "increment_gram",
            "non_negative", "one_path", "step_gram", "upper_squared_displacements"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion._arrays import integer
 
 __all__ = ["MAX_WINDOW", "MIN_WINDOW", "STANDARD_STRIDE", "standard_lags", "standard_ranges"]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion.analysis.ensembles import ensemble_average
-from sgd_diffusion.arrays import host_array, integer, number
 from sgd_diffusion.errors import InputError
 
 __all__ = ["Line", "Moments", "log_replicates", "logarithms", "points_in_range", "replicate_error", "thinned"]

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import host_array, own_precision
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.gram import (
     checked_integer,
     checked_lags,
@@ -24,8 +26,6 @@ from sgd_diffusion.analysis.gram import (
 )
 from sgd_diffusion.analysis.guarded import power, where_known
 from sgd_diffusion.analysis.scaling import fit_power_law
-from sgd_diffusion.arrays import host_array, own_precision
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = [

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import host_array, integer, own_precision, real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.gram import by_start_and_lag, checked_lags, one_path, upper_squared_displacements
 from sgd_diffusion.analysis.guarded import ratio, where_known
-from sgd_diffusion.arrays import host_array, integer, own_precision, real_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["PairAverages", "average", "block_bootstrap", "block_weights", "by_lag", "in_bins"]

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import host_array, integer, integer_array, own_precision, real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.displacement import squared_displacements
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.gram import (
@@ -25,8 +27,6 @@ from sgd_diffusion.analysis.gram import (
 from sgd_diffusion.analysis.guarded import power, ratio, where_known
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag, in_bins
 from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law
-from sgd_diffusion.arrays import host_array, integer, integer_array, own_precision, real_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = [

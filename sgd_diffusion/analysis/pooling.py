@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import integer, own_precision
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import integer, own_precision
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["Entries", "Standardised", "draw_entries", "gaussian_surrogate", "standardised"]

@@ -11,9 +11,9 @@ it belongs to are left out, and all pairs that are there weigh the same.
 import numpy as np
 from scipy import fft
 
+from sgd_diffusion._arrays import host_array, real_array
 from sgd_diffusion.analysis.gram import checked_lags
 from sgd_diffusion.analysis.pairs import PairAverages
-from sgd_diffusion.arrays import host_array, real_array
 from sgd_diffusion.errors import InputError
 
 __all__ = ["by_lag", "time_averaged_msd"]

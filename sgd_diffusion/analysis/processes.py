@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer, is_traced, number, own_precision
 from sgd_diffusion.analysis.stable.isotropic import stable_root
-from sgd_diffusion.arrays import integer, is_traced, number, own_precision
 from sgd_diffusion.errors import InputError
 
 MOST = 2**31 - 1  # steps or coordinates: int32 counts them

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import host_array, number, real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.gram import one_path, upper_squared_displacements
 from sgd_diffusion.analysis.guarded import power
 from sgd_diffusion.analysis.pairs import average, in_bins
 from sgd_diffusion.analysis.paths import contour_length
 from sgd_diffusion.analysis.scaling import fit_power_law
-from sgd_diffusion.arrays import host_array, number, real_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = [

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sgd_diffusion._arrays import host_array, integer, number
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis import crossover
 from sgd_diffusion.analysis.least_squares import (
     Moments,
@@ -25,8 +27,6 @@ from sgd_diffusion.analysis.least_squares import (
     replicate_error,
     thinned,
 )
-from sgd_diffusion.arrays import host_array, integer, number
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = [

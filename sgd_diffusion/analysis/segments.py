@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sgd_diffusion._arrays import host_array
 from sgd_diffusion.analysis.gram import checked_lags
-from sgd_diffusion.arrays import host_array
 from sgd_diffusion.errors import InputError
 
 __all__ = ["segment_msd"]

@@ -28,11 +28,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.displacement import time_averaged_msd
 from sgd_diffusion.analysis.gram import checked_lags, non_negative, one_path
 from sgd_diffusion.analysis.guarded import ratio
 from sgd_diffusion.analysis.lags import MAX_WINDOW
-from sgd_diffusion.arrays import integer
 
 __all__ = [
     "bridge_factor",

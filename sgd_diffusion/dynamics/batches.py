@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import integer, is_traced
+from sgd_diffusion._arrays import integer, is_traced
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem
 

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion._arrays import integer
+from sgd_diffusion._memory import check_memory
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, sgd, start
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
-from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.objectives import Problem
 
 

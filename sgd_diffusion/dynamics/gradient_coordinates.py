@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.dynamics.parameters import initial_shapes, layer_name, real_shapes
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem

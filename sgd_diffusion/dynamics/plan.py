@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_diffusion.arrays import integer, number, real_array
-from sgd_diffusion.display import WIDTH
+from sgd_diffusion._arrays import integer, number, real_array
+from sgd_diffusion._display import WIDTH
 from sgd_diffusion.dynamics.batches import SAMPLINGS
 from sgd_diffusion.errors import InputError
 

@@ -11,17 +11,16 @@ import jax
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion.dynamics.checkpoints import Checkpoints, check_storable
+from sgd_diffusion._json_values import json_values
 from sgd_diffusion.dynamics.ensemble import Ensemble
-from sgd_diffusion.dynamics.measurements import default_measurements
+from sgd_diffusion.dynamics.measurements import PathMeasurement, Schema, StateMeasurement, default_measurements
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.schema import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.json_values import json_values
 from sgd_diffusion.problems.objectives import Problem
-from sgd_diffusion.provenance import environment
-from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, combine_windows, digest_of
+from sgd_diffusion.storage.checkpoints import Checkpoints, check_storable
+from sgd_diffusion.storage.provenance import environment
+from sgd_diffusion.storage.run_directories import DamagedResultsWarning, RunDirectory, combine_windows, digest_of
 
 __all__ = ["Plan", "run_ensemble"]
 

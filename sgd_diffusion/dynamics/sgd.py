@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgd_diffusion.arrays import number
+from sgd_diffusion._arrays import number
 from sgd_diffusion.dynamics.parameters import check_parameters, computing_dtype, real_parts
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.objectives import Problem

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._pytrees import in_precision_of, norms
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.pytrees import in_precision_of, norms
 
 __all__ = ["filter_normalize", "layer_normalize", "random_direction"]
 

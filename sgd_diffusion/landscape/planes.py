@@ -26,12 +26,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.paths import principal_components
-from sgd_diffusion.arrays import integer, own_precision
-from sgd_diffusion.display import shown_briefly
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.directions import filter_normalize, layer_normalize, random_direction
-from sgd_diffusion.landscape.pytrees import (
+from sgd_diffusion._arrays import integer, own_precision
+from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._pytrees import (
     behind,
     divided,
     full_precision,
@@ -41,6 +38,9 @@ from sgd_diffusion.landscape.pytrees import (
     take_out,
     tree_norm,
 )
+from sgd_diffusion.analysis.paths import principal_components
+from sgd_diffusion.errors import InputError
+from sgd_diffusion.landscape.directions import filter_normalize, layer_normalize, random_direction
 
 __all__ = [
     "Plane",

@@ -43,7 +43,7 @@ def anomalous_diffusion(dataset, *, curve="msd", learning_rates=None, ranges=Non
     Args:
         dataset: with ``msd`` (window, seed, learning_rate, lag) in any order of dimensions, and the coordinates
             ``waiting_time`` (window), ``learning_rate`` and ``lag`` (1..T); controls and replicates are those of
-            :func:`~sgd_diffusion.dynamics.path_statistics.controls`.
+            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.controls`.
         curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time, which has neither
             controls nor replicates.
         learning_rates: which of the dataset's, all of them when None.

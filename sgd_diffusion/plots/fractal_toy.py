@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.stable import fits, law
-from sgd_diffusion.arrays import integer
 from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, letter
 from sgd_diffusion.tables.walk_statistics import EARLY, GRADIENT_EDGES, PARTS
 

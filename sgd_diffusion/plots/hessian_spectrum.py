@@ -24,7 +24,7 @@ def hessian_spectrum(dataset, learning_rate=None):
     equal (Xie, Sato & Sugiyama, ICLR 2021). Eigenvalues that have not converged are left out of both.
 
     Args:
-        dataset: with the measurements of :mod:`~sgd_diffusion.dynamics.hessian_spectrum`, and ``update`` (0..T-1).
+        dataset: with the measurements of :mod:`~sgd_diffusion.dynamics.measurements.hessian_spectrum`, and ``update`` (0..T-1).
         learning_rate: which of the dataset's; the first when None.
 
     Returns:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sgd_diffusion.arrays import integer, real_array
+from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion.errors import InputError
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]

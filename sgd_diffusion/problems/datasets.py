@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import numpy as np
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion._arrays import integer
+from sgd_diffusion._memory import check_memory
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.labelled_images import MAX_CLASSES, Dataset, Examples
 from sgd_diffusion.problems.npz_files import ARRAYS, load_npz
 

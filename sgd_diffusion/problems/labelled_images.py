@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import integer, real_array
+from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion.errors import InputError
 
 MAX_CLASSES = 100_000

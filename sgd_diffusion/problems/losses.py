@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgd_diffusion.arrays import own_precision, real_array
+from sgd_diffusion._arrays import own_precision, real_array
 from sgd_diffusion.errors import InputError
 
 LABEL_SMOOTHING = 0.1

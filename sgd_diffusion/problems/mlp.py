@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 from jax.nn import initializers
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.errors import InputError
 
 INITIALIZATIONS = ("paper", "pytorch")

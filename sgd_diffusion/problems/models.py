@@ -2,7 +2,7 @@
 
 import re
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.labelled_images import MAX_CLASSES
 from sgd_diffusion.problems.mlp import MLP

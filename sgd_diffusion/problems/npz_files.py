@@ -7,8 +7,8 @@ import zipfile
 import jax
 import numpy as np
 
+from sgd_diffusion._memory import check_memory
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.memory import check_memory
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax.errors import InvalidRngError
 
-from sgd_diffusion.arrays import integer, real_array
-from sgd_diffusion.display import WIDTH
+from sgd_diffusion._arrays import integer, real_array
+from sgd_diffusion._display import WIDTH
+from sgd_diffusion._json_values import json_values
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.json_values import json_values
 from sgd_diffusion.problems import augmentation
 from sgd_diffusion.problems.datasets import channel_statistics
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked

@@ -3,10 +3,10 @@
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion._arrays import number
 from sgd_diffusion.analysis import scaling
 from sgd_diffusion.analysis.lags import STANDARD_STRIDE, standard_ranges
 from sgd_diffusion.analysis.least_squares import replicate_error
-from sgd_diffusion.arrays import number
 from sgd_diffusion.errors import InputError
 
 __all__ = ["exponents"]
@@ -26,7 +26,7 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
 
     Args:
         dataset: with ``msd`` (..., lag), such as (window, seed, learning_rate, lag), and the coordinate ``lag``. Where it
-            has the measurements of :func:`~sgd_diffusion.dynamics.path_statistics.controls`, fits are made on their
+            has the measurements of :func:`~sgd_diffusion.dynamics.measurements.path_statistics.controls`, fits are made on their
             lags ``fit_lag``; where it has ``twin_msd`` of full-batch descent, this is one more control.
         ranges: {name: (smallest lag, largest lag)}; :func:`~sgd_diffusion.analysis.lags.standard_ranges` of the
             largest lag when None.

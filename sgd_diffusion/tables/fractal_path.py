@@ -13,8 +13,8 @@ def fractal_path(dataset):
     """Dimension and self-affinity of paths, and Hurst exponents of the loss along them, for every member and window.
 
     Args:
-        dataset: with the measurements :func:`~sgd_diffusion.dynamics.path_statistics.shape` and
-            :func:`~sgd_diffusion.dynamics.path_statistics.roughness`, and the series ``loss`` and, with a probe,
+        dataset: with the measurements :func:`~sgd_diffusion.dynamics.measurements.path_statistics.shape` and
+            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.roughness`, and the series ``loss`` and, with a probe,
             ``probe_loss``.
 
     Returns:

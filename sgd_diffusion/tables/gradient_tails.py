@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis import pooling, tails
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS
 from sgd_diffusion.analysis.stable import comparison, fits, law
-from sgd_diffusion.arrays import integer
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.tables.members import MEMBERS, member_coordinates, rows
 
@@ -41,7 +41,7 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
 
     Args:
         dataset: with ``gradient_sample`` and, for the sources that are called frozen and noise, ``frozen_gradient`` and
-            ``full_gradient`` (:func:`~sgd_diffusion.dynamics.measurements.default_measurements` of a plan with
+            ``full_gradient`` (:func:`~sgd_diffusion.dynamics.measurements.standard.default_measurements` of a plan with
             ``gradient_samples`` and ``frozen_passes``), and the series ``loss``.
         key: PRNG key; ``jax.random.key(0)`` when None.
         num_entries: entries in each sample, at least 20. A layer with fewer gives some of them twice.

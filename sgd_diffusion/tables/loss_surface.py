@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion._arrays import host_array
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.arrays import host_array
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.box_counting import (
     box_counting_dimension,

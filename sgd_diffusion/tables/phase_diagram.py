@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion._arrays import host_array
 from sgd_diffusion.analysis.ensembles import ensemble_average
-from sgd_diffusion.arrays import host_array
 from sgd_diffusion.errors import InputError
 
 __all__ = ["FATES", "phase_diagram"]

@@ -4,14 +4,13 @@ import jax
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion._arrays import booleans, integer
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.stable import fits
 from sgd_diffusion.analysis.stable.comparison import compare_with_normal
-from sgd_diffusion.arrays import integer
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import booleans
 from sgd_diffusion.tables.walk_statistics import LAGS, PARTS, SAMPLE
 
 __all__ = ["toy_walks"]

@@ -3,12 +3,11 @@
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion._arrays import booleans, host_array, integer
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable import fits
-from sgd_diffusion.arrays import host_array, integer
-from sgd_diffusion.landscape.fractal_surfaces.surface import booleans
-from sgd_diffusion.landscape.passages import final_entry, first_passage, stays
+from sgd_diffusion.walkers.passages import final_entry, first_passage, stays
 
 __all__ = ["EARLY", "GRADIENT_EDGES", "LAGS", "MIN_AFTER", "MIN_BEFORE", "PARTS", "SAMPLE", "walk_statistics"]
 

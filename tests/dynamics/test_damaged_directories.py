@@ -12,7 +12,7 @@ import xarray as xr
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError
-from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, load_run
+from sgd_diffusion.storage.run_directories import DamagedResultsWarning, RunDirectory, load_run
 
 PLAN = Plan(num_windows=3, window=9, batch_size=10)
 LONGER = Plan(num_windows=4, window=9, batch_size=10)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgd_diffusion import memory
+from sgd_diffusion import _memory as memory
 from sgd_diffusion.dynamics.ensemble import Ensemble, default_members_at_once, map_members, member_keys
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.errors import InputError

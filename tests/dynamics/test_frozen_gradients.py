@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sgd_diffusion.dynamics.frozen_gradients import frozen_gradients
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
-from sgd_diffusion.dynamics.measurements import default_measurements
+from sgd_diffusion.dynamics.measurements import StateMeasurement, default_measurements, frozen_gradients
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
-from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.dynamics.window import flatten
 from sgd_diffusion.errors import StorageError
-from sgd_diffusion.results import load_run
+from sgd_diffusion.storage.run_directories import load_run
 
 KEY = jax.random.key(8)
 # Windows of fewer than 10 steps have no controls, which take longest to compile; 60 examples make 8 batches of 7 and one of 4.

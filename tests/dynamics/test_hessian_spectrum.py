@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from sgd_diffusion.dynamics.hessian_spectrum import hessian_density, hessian_eigenvalues
+from sgd_diffusion.dynamics.measurements import StateMeasurement, hessian_density, hessian_eigenvalues
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
-from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.problems.objectives import Problem
 

@@ -5,8 +5,8 @@ import numpy as np
 from input_table import Argument, Option, input_tests, mode_tests
 
 from sgd_diffusion.dynamics.batches import batch_indices
-from sgd_diffusion.dynamics.frozen_gradients import frozen_gradients
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
+from sgd_diffusion.dynamics.measurements import frozen_gradients
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem
 

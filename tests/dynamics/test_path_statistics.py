@@ -10,8 +10,7 @@ import pytest
 from sgd_diffusion.analysis import displacement, paths, roughness, surrogates
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.analysis.lags import standard_lags
-from sgd_diffusion.dynamics import path_statistics
-from sgd_diffusion.dynamics.measurements import step_grams
+from sgd_diffusion.dynamics.measurements import path_statistics, step_grams
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.dynamics.window import WindowRecord
 
@@ -36,7 +35,7 @@ def record():
 @pytest.fixture(scope="module")
 def measured(record):
     """All three, under jit, of the record and of one that is lost, side by side."""
-    parts = [path_statistics.controls(STEPS), path_statistics.shape(STEPS), path_statistics.roughness(STEPS, probe=True)]
+    parts = [path_statistics.controls(STEPS), path_statistics.path_shape(STEPS), path_statistics.loss_roughness(STEPS, probe=True)]
 
     def measure(record):
         values = {}
@@ -113,7 +112,7 @@ def test_a_diverged_member_has_nothing_but_nan(measured):
 def test_the_statistics_of_a_run_are_those_of_its_gram_matrices(make_regression):
     problem, plan = make_regression(probe=True), Plan(seeds=(0, 1), learning_rates=(0.05,), num_windows=2, window=40,
                                                       batch_size=10)
-    chosen = [path_statistics.shape(40), path_statistics.roughness(40, probe=True), step_grams()]
+    chosen = [path_statistics.path_shape(40), path_statistics.loss_roughness(40, probe=True), step_grams()]
     run = run_ensemble(problem, plan, measurements=chosen)
     gram = run.step_gram.isel(window=1, seed=1, learning_rate=0).values
     ratios = run.explained_variance_ratio.isel(window=1, seed=1, learning_rate=0)

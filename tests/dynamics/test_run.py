@@ -19,7 +19,7 @@ import xarray as xr
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError
-from sgd_diffusion.results import DamagedResultsWarning, RunDirectory, load_run
+from sgd_diffusion.storage.run_directories import DamagedResultsWarning, RunDirectory, load_run
 
 # Windows of fewer than 10 steps have no controls, which take longest to compile.
 PLAN = Plan(seeds=(0, 7), learning_rates=(0.02, 0.1), num_windows=4, window=9, batch_size=10, momentum=0.5)
@@ -138,7 +138,7 @@ CHILD = """
     import os, random, signal, sys, threading
     sys.path.insert(0, sys.argv[1])
     from conftest import two_layer_regression
-    from sgd_diffusion.dynamics import checkpoints
+    from sgd_diffusion.storage import checkpoints
     from sgd_diffusion.dynamics.run import Plan, run_ensemble
     directory, moment = sys.argv[2:4]
     die = lambda: os.kill(os.getpid(), signal.SIGKILL)

@@ -16,7 +16,7 @@ import pytest
 from experiments import anomalous_diffusion, command_line, output, training
 from experiments.training import new_directory
 from sgd_diffusion.errors import InputError, StorageError
-from sgd_diffusion.results import load_run
+from sgd_diffusion.storage.run_directories import load_run
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "20",

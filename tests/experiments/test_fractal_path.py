@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from experiments import fractal_path
-from sgd_diffusion.results import load_run
+from sgd_diffusion.storage.run_directories import load_run
 
 TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "100",
         "--batch-size", "16", "--probe-size", "20"]

@@ -6,7 +6,7 @@ import xarray as xr
 
 from experiments import gradient_tails, summaries
 from experiments.summaries.gradient_tails import _beyond_pooling, _change
-from sgd_diffusion.results import load_run
+from sgd_diffusion.storage.run_directories import load_run
 
 TINY = ["--model", "fc2-width5", "--seeds", "0", "--learning-rates", "0.05", "--num-windows", "2", "--window", "100",
         "--batch-size", "64", "--gradient-samples", "20", "--frozen-passes", "1", "--num-entries", "500", "--num-resamples",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import hessian_spectrum, summaries
-from sgd_diffusion.results import load_run
+from sgd_diffusion.storage.run_directories import load_run
 
 TINY = ["--model", "fc2-width4", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "10",
         "--batch-size", "16", "--num-eigenvalues", "3", "--hessian-examples", "50", "--density-probes", "2",

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from experiments import loss_surface
 from experiments.loss_surface import Options
-from sgd_diffusion.results import load_run
+from sgd_diffusion.storage.run_directories import load_run
 
 TINY = ["--model", "fc2-width4", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "3", "--window", "10",
         "--batch-size", "16", "--surface-examples", "50", "--grid", "33", "--calibration-repeats", "10", "--planes", "random",

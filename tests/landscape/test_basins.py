@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgd_diffusion.landscape.basins import wide_basin
 from sgd_diffusion.landscape.fractal_surfaces import Surface, gaussian_well
+from sgd_diffusion.walkers.basins import wide_basin
 
 SIZE, WIDTH = 129, 0.25
 PLACE = np.linspace(-1, 1, SIZE)

@@ -7,7 +7,7 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from sgd_diffusion.landscape.fractal_surfaces import Surface
-from sgd_diffusion.landscape.interpolation import INTERPOLANTS, half_sides, interpolator, nearest
+from sgd_diffusion.walkers.interpolation import INTERPOLANTS, half_sides, interpolator, nearest
 
 RANDOM = np.random.default_rng(3)
 HEIGHTS = RANDOM.normal(size=(9, 6)).astype(np.float32)  # not square: x goes to 1, y to 5/8

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgd_diffusion.landscape.passages import final_entry, first_passage, mean_duration, stays
+from sgd_diffusion.walkers.passages import final_entry, first_passage, mean_duration, stays
 
 INSIDE = np.array([[0, 1, 1, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 0, 1, 1, 0]], dtype=bool)
 

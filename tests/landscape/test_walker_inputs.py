@@ -9,12 +9,12 @@ import pytest
 from input_table import Argument, Option, input_tests, mode_tests
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.basins import wide_basin
 from sgd_diffusion.landscape.fractal_surfaces import Surface
-from sgd_diffusion.landscape.interpolation import half_sides, interpolator, nearest
-from sgd_diffusion.landscape.passages import Stays, final_entry, first_passage, mean_duration, stays
-from sgd_diffusion.landscape.walkers import walk, walk_ensemble
-from sgd_diffusion.landscape.walls import BOUNDARIES
+from sgd_diffusion.walkers.basins import wide_basin
+from sgd_diffusion.walkers.boundaries import BOUNDARIES
+from sgd_diffusion.walkers.interpolation import half_sides, interpolator, nearest
+from sgd_diffusion.walkers.passages import Stays, final_entry, first_passage, mean_duration, stays
+from sgd_diffusion.walkers.walk import walk, walk_ensemble
 
 KEY = jax.random.key(0)
 HEIGHTS = np.add.outer(np.arange(5.0) % 3, np.arange(5.0) ** 2 % 7) * 2

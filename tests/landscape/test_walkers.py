@@ -13,8 +13,8 @@ from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_square, paraboloid
-from sgd_diffusion.landscape.walkers import walk, walk_ensemble
-from sgd_diffusion.landscape.walls import BOUNDARIES
+from sgd_diffusion.walkers.boundaries import BOUNDARIES
+from sgd_diffusion.walkers.walk import walk, walk_ensemble
 
 KEY = jax.random.key(11)
 FLAT = Surface(jnp.zeros((5, 5)), jnp.float32(2))

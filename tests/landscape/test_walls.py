@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.walls import BOUNDARIES, reject
+from sgd_diffusion.walkers.boundaries import BOUNDARIES, reject
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.97, 1.02, 1.029, 1.032, 1.2, 4.0, -0.99, -1.033, -2.0])

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgd_diffusion import memory
+from sgd_diffusion import _memory as memory
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.datasets import Dataset, Examples, channel_statistics, gaussian, load

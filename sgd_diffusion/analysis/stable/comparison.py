@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
 
+from sgd_diffusion._arrays import integer, real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.likelihood import in_double
 from sgd_diffusion.analysis.stable import fits, rivals
-from sgd_diffusion.arrays import integer, real_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["VuongTest", "compare", "compare_with_normal", "ks_distance", "vuong"]

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer, integer_array, is_traced, number, real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, one_sample
 from sgd_diffusion.analysis.likelihood import in_double, maximize, standardised
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
 from sgd_diffusion.analysis.stable import interpolated
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
-from sgd_diffusion.arrays import integer, integer_array, is_traced, number, real_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["StableFit", "StableReplicates", "block_bootstrap", "fit", "log_density"]

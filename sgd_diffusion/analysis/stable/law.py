@@ -39,8 +39,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer, is_traced, own_precision, real_array
 from sgd_diffusion.analysis.likelihood import in_double
-from sgd_diffusion.arrays import integer, is_traced, own_precision, real_array
 from sgd_diffusion.errors import InputError
 
 __all__ = ["MIN_ALPHA", "cdf", "logpdf", "pdf", "sample"]

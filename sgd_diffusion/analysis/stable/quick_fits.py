@@ -17,11 +17,11 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from scipy import interpolate
 
+from sgd_diffusion._arrays import real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import Status, one_sample, spread_status
 from sgd_diffusion.analysis.likelihood import in_double, movable
 from sgd_diffusion.analysis.stable import law
-from sgd_diffusion.arrays import real_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["QuickFit", "characteristic_function", "from_quantiles", "quantiles"]

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
 
+from sgd_diffusion._arrays import real_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import Status, one_sample
 from sgd_diffusion.analysis.likelihood import in_double, maximize, standardised
-from sgd_diffusion.arrays import real_array
-from sgd_diffusion.display import shown_briefly
 
 __all__ = [
     "RivalFit",

@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, flagged, numbered, sample_of
-from sgd_diffusion.arrays import integer
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["HillCurve", "hill", "hill_curve", "moment", "pickands", "tail_values"]

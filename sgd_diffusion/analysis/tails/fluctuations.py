@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import integer, own_precision
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, numbered, sample_of
 from sgd_diffusion.analysis.gram import non_negative
-from sgd_diffusion.arrays import integer, own_precision
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["ExcessKurtosis", "effective_sample_size", "excess_kurtosis", "loss_changes", "moving_variance"]

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from sgd_diffusion._arrays import host_array, integer
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status
 from sgd_diffusion.analysis.tails import zeta_law
 from sgd_diffusion.analysis.tails.extremes import tail_values
-from sgd_diffusion.arrays import host_array, integer
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["GoodnessOfFit", "PowerLawTail", "fit_power_law_tail", "goodness_of_fit"]

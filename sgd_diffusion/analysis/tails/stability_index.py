@@ -18,8 +18,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from sgd_diffusion._arrays import number, own_precision
 from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, sample_of
-from sgd_diffusion.arrays import number, own_precision
 from sgd_diffusion.errors import InputError
 
 __all__ = ["log_variance", "mohammadi", "mohammadi_quantile", "paired_differences"]

@@ -8,11 +8,11 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import isotonic_regression
 from scipy.stats import t as student_t
 
+from sgd_diffusion._arrays import host_array, integer, number
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
-from sgd_diffusion.arrays import host_array, integer, number
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces import fractional_brownian_surface
 

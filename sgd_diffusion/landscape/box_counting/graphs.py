@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sgd_diffusion._arrays import host_array
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.arrays import host_array
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.box_counting.scales import box_sizes, scaling_estimate, window_means
 

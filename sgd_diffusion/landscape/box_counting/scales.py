@@ -25,11 +25,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from sgd_diffusion._arrays import host_array, integer_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.least_squares import Moments
-from sgd_diffusion.arrays import host_array, integer_array
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
 
 __all__ = ["ScalingEstimate", "bounded_estimate", "box_sizes", "powers_up_to", "scaling_estimate", "window_means"]

@@ -12,7 +12,7 @@ many as its area takes.
 
 import numpy as np
 
-from sgd_diffusion.arrays import host_array, integer_array, number
+from sgd_diffusion._arrays import host_array, integer_array, number
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.box_counting.graphs import extremes
 from sgd_diffusion.landscape.box_counting.scales import (

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import real_array
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import real_array
+from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._pytrees import in_precision_of, precision
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature.krylov import dot, power_of_two
-from sgd_diffusion.landscape.pytrees import in_precision_of, precision
 
 __all__ = ["NoiseAlignment", "gradient_alignment", "noise_alignment"]
 

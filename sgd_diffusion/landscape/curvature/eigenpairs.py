@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import integer, number
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import integer, number
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature.flat import flat_matrix
 from sgd_diffusion.landscape.curvature.krylov import (

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._pytrees import checked_floating, full_precision, matched, precision
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.pytrees import checked_floating, full_precision, matched, precision
 
 __all__ = ["FlatMatrix", "flat_matrix"]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.landscape.pytrees import norms
+from sgd_diffusion._pytrees import norms
 
 __all__ = ["Krylov", "direction_outside", "dot", "extended", "length", "outside", "power_of_two", "ritz", "started"]
 

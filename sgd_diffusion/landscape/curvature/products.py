@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import integer, real_array
+from sgd_diffusion._arrays import integer, real_array
+from sgd_diffusion._pytrees import checked_floating, in_precision_of
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.pytrees import checked_floating, in_precision_of
 
 __all__ = ["gauss_newton_product", "hessian_vector_product", "layer_block", "mean_over_chunks"]
 

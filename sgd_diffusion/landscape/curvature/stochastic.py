@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import integer, is_traced, number, own_precision
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import integer, is_traced, number, own_precision
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature.flat import flat_matrix
 from sgd_diffusion.landscape.curvature.krylov import dot, extended, length, power_of_two, ritz, started

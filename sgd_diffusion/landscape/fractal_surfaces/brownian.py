@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.fft import next_fast_len
 
-from sgd_diffusion.arrays import integer, number
+from sgd_diffusion._arrays import integer, number
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces.surface import MOST_POINTS, Surface
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import number
-from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked, parameter
+from sgd_diffusion._arrays import number, parameter
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked
 
 __all__ = ["filter_along", "shuffled", "smoothed"]
 

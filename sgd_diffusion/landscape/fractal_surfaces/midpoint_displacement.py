@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import integer
-from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked, parameter
+from sgd_diffusion._arrays import integer, parameter
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked
 
 __all__ = ["clipped", "diamond_square"]
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import integer
-from sgd_diffusion.landscape.fractal_surfaces.surface import MOST_POINTS, Surface, parameter
+from sgd_diffusion._arrays import integer, parameter
+from sgd_diffusion.landscape.fractal_surfaces.surface import MOST_POINTS, Surface
 
 __all__ = ["spectral_surface"]
 

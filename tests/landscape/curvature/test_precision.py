@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgd_diffusion.dynamics.hessian_spectrum import hessian_density, hessian_eigenvalues
+from sgd_diffusion.dynamics.measurements import hessian_density, hessian_eigenvalues
 from sgd_diffusion.landscape import planes
 from sgd_diffusion.landscape.curvature import (
     gauss_newton_product,

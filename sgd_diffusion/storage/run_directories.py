@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping
 import xarray as xr
 from filelock import FileLock, Timeout
 
+from sgd_diffusion._json_values import json_values, same_values
 from sgd_diffusion.errors import InputError, StorageError
-from sgd_diffusion.files import write_atomically
-from sgd_diffusion.json_values import json_values, same_values
-from sgd_diffusion.provenance import environment
+from sgd_diffusion.storage.files import write_atomically
+from sgd_diffusion.storage.provenance import environment
 
 IDENTITY = "identity"
 """Attribute of window files; it is not part of the results."""

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import integer, number
+from sgd_diffusion._arrays import integer, number
+from sgd_diffusion._pytrees import full_precision
+from sgd_diffusion.dynamics.measurements.schema import StateMeasurement
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
-from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import (
     gradient_alignment,
@@ -23,7 +24,6 @@ from sgd_diffusion.landscape.curvature import (
     top_eigenpairs,
 )
 from sgd_diffusion.landscape.curvature.stochastic import standard_error
-from sgd_diffusion.landscape.pytrees import full_precision
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH, Problem
 
 STATISTICS = ("batch", "running")

@@ -23,14 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._arrays import booleans, floats, integer, is_traced, number, parameter
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
-from sgd_diffusion.arrays import integer, is_traced, number
-from sgd_diffusion.display import shown_briefly
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import booleans, checked, floats, parameter
-from sgd_diffusion.landscape.interpolation import INTERPOLANTS, half_sides, interpolator, nearest
-from sgd_diffusion.landscape.walls import BOUNDARIES
+from sgd_diffusion.landscape.fractal_surfaces.surface import checked
+from sgd_diffusion.walkers.boundaries import BOUNDARIES
+from sgd_diffusion.walkers.interpolation import INTERPOLANTS, half_sides, interpolator, nearest
 
 __all__ = ["Walk", "walk", "walk_ensemble"]
 
@@ -60,7 +60,7 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
          sqrt_scaling=False, every=1, region=None):
     """One walker on one surface.
 
-    The gradient is that of the interpolant, exactly (:func:`~sgd_diffusion.landscape.interpolation.interpolator`).
+    The gradient is that of the interpolant, exactly (:func:`~sgd_diffusion.walkers.interpolation.interpolator`).
 
     At the walls of the square, ``reject`` redraws the noise until the walker stays inside, with the same drift, as the
     published model does. The conditional law of the two independent normal numbers is drawn from directly, by inversion,

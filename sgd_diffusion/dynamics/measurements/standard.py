@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.analysis.lags import MIN_WINDOW
-from sgd_diffusion.dynamics.frozen_gradients import frozen_gradients
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
+from sgd_diffusion.dynamics.measurements.frozen_gradients import frozen_gradients
+from sgd_diffusion.dynamics.measurements.path_statistics import controls
+from sgd_diffusion.dynamics.measurements.schema import PathMeasurement, StateMeasurement
 from sgd_diffusion.dynamics.parameters import flatten, initial_shapes, layer_name
-from sgd_diffusion.dynamics.path_statistics import controls
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.schema import PathMeasurement, StateMeasurement
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
 

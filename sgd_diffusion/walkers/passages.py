@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sgd_diffusion.arrays import host_array
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import booleans, host_array
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import booleans
 
 __all__ = ["MeanDuration", "Stays", "final_entry", "first_passage", "mean_duration", "stays"]
 

@@ -7,11 +7,11 @@ gradient of all examples.
 
 import jax
 
-from sgd_diffusion.arrays import integer
+from sgd_diffusion._arrays import integer
 from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates
+from sgd_diffusion.dynamics.measurements.schema import StateMeasurement
 from sgd_diffusion.dynamics.parameters import flatten
-from sgd_diffusion.dynamics.schema import StateMeasurement
 from sgd_diffusion.dynamics.sgd import loss_and_gradient
 
 

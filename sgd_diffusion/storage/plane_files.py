@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion.arrays import integer, real_array
+from sgd_diffusion._arrays import integer, real_array
+from sgd_diffusion._json_values import json_values
 from sgd_diffusion.errors import InputError, StorageError
-from sgd_diffusion.json_values import json_values
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
-from sgd_diffusion.results import describe_differences, environment, write_atomically
+from sgd_diffusion.storage.run_directories import describe_differences, environment, write_atomically
 
 HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from sgd_diffusion.arrays import host_array, number
-from sgd_diffusion.display import shown_briefly
+from sgd_diffusion._arrays import host_array, number
+from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces.controls import filter_along
 from sgd_diffusion.landscape.fractal_surfaces.surface import checked

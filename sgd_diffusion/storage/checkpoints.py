@@ -5,19 +5,21 @@ import pathlib
 import shutil
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.errors import InputError, StorageError
-from sgd_diffusion.results import DamagedResultsWarning
+from sgd_diffusion.storage.run_directories import DamagedResultsWarning
+
+PyTree = Any
 
 KEPT = 3
 
 
-def check_storable(carry: Carry) -> None:
+def check_storable(carry: PyTree) -> None:
     """Raise InputError for a carry, of arrays or their shapes, of which a checkpoint cannot be made."""
     for path, leaf in jax.tree.leaves_with_path(carry):
         if not _is_key(leaf) and (leaf.dtype.itemsize * 8 != jax.dtypes.itemsize_bits(leaf.dtype) and leaf.dtype != bool):
@@ -45,7 +47,7 @@ class Checkpoints:
             raise StorageError(f"Cannot use {directory}: {error}. Choose another directory.") from error
         self._directory, self._run = directory, run
 
-    def save(self, windows: int, carry: Carry) -> None:
+    def save(self, windows: int, carry: PyTree) -> None:
         """Keep the carry after so many windows.
 
         Raises:
@@ -59,12 +61,12 @@ class Checkpoints:
             raise StorageError(f"Cannot write a checkpoint to {self._directory}: {error}. The finished windows stay "
                                "readable; free some space and continue with resume (--resume).") from error
 
-    def save_start(self, carry: Carry) -> None:
+    def save_start(self, carry: PyTree) -> None:
         """Keep the carry before the first window, if there is no checkpoint yet: what cannot be kept shows before it trains."""
         if not self._manager.all_steps():
             self.save(0, carry)
 
-    def restore(self, like: Carry, *, at_most: int) -> tuple[int, Carry] | None:
+    def restore(self, like: PyTree, *, at_most: int) -> tuple[int, PyTree] | None:
         """The newest sound checkpoint after at most so many windows, with their number; None if there is none.
 
         All others that are newer are deleted, so that the run can go on from this one.
@@ -108,7 +110,7 @@ def _remove_unfinished(directory: pathlib.Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _named_leaves(carry: Carry) -> dict[str, jax.Array]:
+def _named_leaves(carry: PyTree) -> dict[str, jax.Array]:
     """The leaves under names that sort in tree order, so that no container type enters the files.
 
     Of random keys their numbers; arrays without entries are left out, since Orbax refuses them.
@@ -117,7 +119,7 @@ def _named_leaves(carry: Carry) -> dict[str, jax.Array]:
             for number, leaf in enumerate(jax.tree.leaves(carry)) if leaf.size}
 
 
-def _with_leaves(like: Carry, named: Mapping[str, jax.Array]) -> Carry:
+def _with_leaves(like: PyTree, named: Mapping[str, jax.Array]) -> PyTree:
     """The inverse of `_named_leaves`; kinds of random keys, and arrays without entries, are those of `like`."""
     def restored(number, leaf):
         if not leaf.size:
@@ -133,7 +135,7 @@ def _is_key(leaf) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _digest(carry: Carry) -> str:
+def _digest(carry: PyTree) -> str:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(carry):
         array = np.ascontiguousarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion._json_values import json_values
 from sgd_diffusion.dynamics.parameters import computing_dtype
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.json_values import json_values
 from sgd_diffusion.problems.objectives import Problem
 
 RESERVED = ("window", "seed", "learning_rate", "waiting_time", "diverged_at")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import own_precision, real_array
+from sgd_diffusion._arrays import own_precision, real_array
 from sgd_diffusion.errors import InputError
 
 __all__ = ["behind", "checked_floating", "divided", "full_precision", "in_precision_of", "matched", "norms", "precision",

@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.arrays import is_traced
+from sgd_diffusion._arrays import floats, is_traced
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import floats
 
 __all__ = ["BOUNDARIES", "periodic", "reflect", "reject"]
 

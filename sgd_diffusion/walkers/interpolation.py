@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from sgd_diffusion.arrays import real_array
+from sgd_diffusion._arrays import floats, real_array
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import checked, floats
+from sgd_diffusion.landscape.fractal_surfaces.surface import checked
 
 __all__ = ["INTERPOLANTS", "half_sides", "interpolator", "nearest"]
 

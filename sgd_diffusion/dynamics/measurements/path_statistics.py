@@ -14,7 +14,7 @@ from sgd_diffusion.analysis.displacement import squared_displacements, time_aver
 from sgd_diffusion.analysis.lags import standard_lags
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag
 from sgd_diffusion.analysis.roughness import loss_by_contour, loss_by_distance
-from sgd_diffusion.dynamics.schema import PathMeasurement
+from sgd_diffusion.dynamics.measurements.schema import PathMeasurement
 
 NUM_REPLICATES = 100  # the standard deviation over replicates is then known to 7 %
 NUM_DRAWS = 10
@@ -63,7 +63,7 @@ def controls(window: int) -> PathMeasurement:
         "shuffled_msd": drawn, "sign_flipped_msd": drawn}, {"fit_lag": lags})
 
 
-def shape(window: int) -> PathMeasurement:
+def path_shape(window: int) -> PathMeasurement:
     """How crooked, how wide and in how many directions the path is, beside two of its surrogates.
 
     For each `motion`, of SGD, drift subtracted and shuffled (see `analysis.surrogates`; one shuffle): in bins of contour
@@ -123,7 +123,7 @@ def shape(window: int) -> PathMeasurement:
         "component": np.arange(1, components + 1)})
 
 
-def roughness(window: int, *, probe: bool) -> PathMeasurement:
+def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
     """How much losses differ between points of the path.
 
     In bins of distance (`distance_bin`): `distance`, `batch_msl` of mini-batch losses with replicates, and `pairs`, how many
