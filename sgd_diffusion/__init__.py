@@ -1,8 +1,16 @@
-"""SGD as a walker on the loss landscape: ensembles of training runs and exact statistics of how they diffuse."""
+"""SGD as a walker on the loss landscape: ensembles of training runs and exact statistics of how they diffuse.
+
+Everything public is in the rooms ``problems``, ``dynamics``, ``analysis``, ``landscape``, ``walkers``, ``tables``, ``plots``
+and ``storage``. They are loaded when they are first used. ``__init__.pyi`` lists what this page offers besides them.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
+
+import lazy_loader
 
 try:
     __version__ = version("sgd-diffusion")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "unknown"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.analysis.gram import step_gram
-from sgd_diffusion.dynamics.measurements import path_statistics
+from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.problems.objectives import Problem
 
@@ -28,7 +28,7 @@ SHARED = "SGD_DIFFUSION_TESTS"  # in the environment: where the process that sta
 
 def pytest_addoption(parser):
     """Let programs be compiled as users' are."""
-    parser.addoption("--optimized", action="store_true", help="compile with all optimizations of XLA, as users do; takes twice as long")
+    parser.addoption("--optimized", action="store_true", help="compile as users do, with all optimizations of XLA")
 
 
 def pytest_configure(config):
@@ -115,7 +115,7 @@ def measured_run():
     confined = random.normal(size=(steps + 1, 100))
     for time in range(1, steps + 1):
         confined[time] += 0.8 * confined[time - 1]
-    parts = [path_statistics.controls(steps), path_statistics.path_shape(steps), path_statistics.loss_roughness(steps, probe=True)]
+    parts = [measurements.controls(steps), measurements.path_shape(steps), measurements.loss_roughness(steps, probe=True)]
     dims = {name: dims for part in parts for name, dims in part.dims.items()}
     dims |= {"msd": ("lag",), "displacement_from_start": ("lag",), "loss": ("point",), "probe_loss": ("point",)}
 

@@ -1,0 +1,30 @@
+"""How it moves: steps of SGD, windows of them that are recorded, ensembles of windows, and runs."""
+
+from sgd_diffusion.dynamics import measurements
+from sgd_diffusion.dynamics.ensemble import Ensemble
+from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.run import run_ensemble
+from sgd_diffusion.dynamics.sgd import Carry, sgd, sgd_step, start
+from sgd_diffusion.dynamics.window import Recording, WindowRecord, record_window
+
+__all__ = [
+    # rooms within
+    "measurements",
+    # runs
+    "run_ensemble",
+    "Plan",
+    "Ensemble",
+    # one window
+    "record_window",
+    "WindowRecord",
+    "Recording",
+    # one step
+    "sgd",
+    "sgd_step",
+    "start",
+    "Carry",
+    # gradients
+    "draw_coordinates",
+    "GradientCoordinates",
+]

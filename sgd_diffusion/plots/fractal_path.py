@@ -40,7 +40,7 @@ def fractal_path(dataset, learning_rate=None):
     bootstraps over the window otherwise.
 
     Args:
-        dataset: of a run with the measurements of :mod:`sgd_diffusion.dynamics.measurements.path_statistics` (all but controls).
+        dataset: of a run with the measurements ``path_shape`` and ``loss_roughness``.
         learning_rate: which of the dataset's; the first when None.
 
     Returns:

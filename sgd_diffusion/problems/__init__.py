@@ -1,0 +1,28 @@
+"""What is optimised: a loss on a pytree of parameters, with its examples; data sets and networks."""
+
+from sgd_diffusion.problems.augmentation import random_crop, random_flip, standard_augmentation
+from sgd_diffusion.problems.datasets import Dataset, Examples, gaussian, load
+from sgd_diffusion.problems.mlp import MLP
+from sgd_diffusion.problems.models import model
+from sgd_diffusion.problems.objectives import Problem, accuracy, classification
+from sgd_diffusion.problems.resnet import ResNet
+
+__all__ = [
+    # any loss
+    "Problem",
+    # classification
+    "classification",
+    "accuracy",
+    "random_crop",
+    "random_flip",
+    "standard_augmentation",
+    # data
+    "load",
+    "gaussian",
+    "Dataset",
+    "Examples",
+    # networks
+    "model",
+    "MLP",
+    "ResNet",
+]

@@ -1,0 +1,15 @@
+"""What is on disk: run directories, checkpoints and plane files, all complete under their names or absent."""
+
+from sgd_diffusion.storage.checkpoints import Checkpoints
+from sgd_diffusion.storage.plane_files import resumable_plane
+from sgd_diffusion.storage.run_directories import DamagedResultsWarning, RunDirectory, load_run
+
+__all__ = [
+    # runs
+    "load_run",
+    "RunDirectory",
+    "DamagedResultsWarning",
+    "Checkpoints",
+    # planes
+    "resumable_plane",
+]

@@ -26,8 +26,8 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
 
     Args:
         dataset: with ``msd`` (..., lag), such as (window, seed, learning_rate, lag), and the coordinate ``lag``. Where it
-            has the measurements of :func:`~sgd_diffusion.dynamics.measurements.path_statistics.controls`, fits are made on their
-            lags ``fit_lag``; where it has ``twin_msd`` of full-batch descent, this is one more control.
+            has the measurements of :func:`~sgd_diffusion.dynamics.measurements.controls`, fits are made on their lags
+            ``fit_lag``; where it has ``twin_msd`` of full-batch descent, this is one more control.
         ranges: {name: (smallest lag, largest lag)}; :func:`~sgd_diffusion.analysis.lags.standard_ranges` of the
             largest lag when None.
         max_rmse: bound of :func:`~sgd_diffusion.analysis.scaling.superdiffusion_onset` and of

@@ -1,0 +1,33 @@
+"""Walkers of two coordinates on a surface: how they move, where its walls are, and where they get and when."""
+
+from sgd_diffusion.walkers.basins import Basin, wide_basin
+from sgd_diffusion.walkers.boundaries import BOUNDARIES
+from sgd_diffusion.walkers.interpolation import interpolator, nearest
+from sgd_diffusion.walkers.passages import (
+    MeanDuration,
+    Stays,
+    final_entry,
+    first_passage,
+    mean_duration,
+    stays,
+)
+from sgd_diffusion.walkers.walk import Walk, walk, walk_ensemble
+
+__all__ = [
+    # walks
+    "walk",
+    "walk_ensemble",
+    "Walk",
+    "BOUNDARIES",
+    "interpolator",
+    "nearest",
+    # where they get and when
+    "wide_basin",
+    "Basin",
+    "first_passage",
+    "final_entry",
+    "stays",
+    "mean_duration",
+    "Stays",
+    "MeanDuration",
+]

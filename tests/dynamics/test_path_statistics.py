@@ -10,6 +10,7 @@ import pytest
 from sgd_diffusion.analysis import displacement, paths, roughness, surrogates
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.analysis.lags import standard_lags
+from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.measurements import path_statistics, step_grams
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.dynamics.window import WindowRecord
@@ -35,7 +36,7 @@ def record():
 @pytest.fixture(scope="module")
 def measured(record):
     """All three, under jit, of the record and of one that is lost, side by side."""
-    parts = [path_statistics.controls(STEPS), path_statistics.path_shape(STEPS), path_statistics.loss_roughness(STEPS, probe=True)]
+    parts = [measurements.controls(STEPS), measurements.path_shape(STEPS), measurements.loss_roughness(STEPS, probe=True)]
 
     def measure(record):
         values = {}
