@@ -68,7 +68,7 @@ class Options(RunOptions):
     """sigma, of a step along each coordinate; the square has side 2."""
     noise_scaling: Literal["none", "sqrt"] = "none"
     """none: noise as given, the published convention; sqrt: times the square root of the learning rate."""
-    stability: Annotated[float, *within(MIN_ALPHA, 2)] = 2.0
+    alpha: Annotated[float, *within(MIN_ALPHA, 2)] = 2.0
     """Stability index alpha of the noise; 2 is normal."""
     boundary: Literal["reject", "reflect"] = "reject"
     """At the walls: noise is redrawn, or paths are mirrored."""
@@ -276,7 +276,7 @@ def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.
 @functools.cache
 def _ensemble(options: Options):
     """Walks, compiled once."""
-    return jax.jit(functools.partial(walk_ensemble, steps=options.steps, boundary=options.boundary, stability=options.stability,
+    return jax.jit(functools.partial(walk_ensemble, steps=options.steps, boundary=options.boundary, alpha=options.alpha,
                                      interpolant=options.interpolant, sqrt_scaling=options.noise_scaling == "sqrt"))
 
 

@@ -14,7 +14,7 @@ import pytest
 from sgd_diffusion.analysis import moments, pairs, paths, processes, roughness, stable, surrogates
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.landscape import planes
-from sgd_diffusion.landscape.curvature import hessian_vector_product, spectral_density, top_eigenpairs, trace
+from sgd_diffusion.landscape.curvature import hessian_vector_product, hutchpp_trace, spectral_density, top_eigenpairs
 from sgd_diffusion.landscape.fractal_surfaces import Surface, diamond_square, fractional_brownian_surface
 from sgd_diffusion.walkers.walk import walk_ensemble
 
@@ -41,7 +41,7 @@ CALLS = {
     "fractional_brownian": lambda: processes.fractional_brownian(KEY, 50, 2, hurst=0.3),
     "top_eigenpairs": lambda: top_eigenpairs(*quartic_product(), 3),
     "spectral_density": lambda: spectral_density(KEY, *quartic_product(), num_products=10),
-    "trace": lambda: trace(KEY, *quartic_product()),
+    "hutchpp_trace": lambda: hutchpp_trace(KEY, *quartic_product()),
     "principal_plane": lambda: planes.principal_plane(PATH),
     "diamond_square": lambda: diamond_square(KEY, 4, roughness=3.0, hurst=0.7),
     "fractional_brownian_surface": lambda: fractional_brownian_surface(KEY, 16, hurst=0.4),

@@ -71,7 +71,7 @@ def ours(options: Options) -> dict:
             "exact log density": functools.partial(law.logpdf, single, options.alpha),
             "fit": functools.partial(fits.fit, single),
             "fit, free beta": functools.partial(fits.fit, single, symmetric=False),
-            "50 bootstrap replicates": functools.partial(fits.block_bootstrap, key, single, found),
+            "50 bootstrap replicates": functools.partial(fits.bootstrap_fit, key, single, found),
             f"{options.fits} fits": functools.partial(fits.fit, many),
             f"{options.fits} fits, jax.vmap": functools.partial(vmapped, on_device),
         }

@@ -20,7 +20,7 @@ from experiments.benchmarks import timing
 from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.dynamics.ensemble import map_members
-from sgd_diffusion.dynamics.sgd import sgd, sgd_step, start
+from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.window import increment_gram
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.datasets import gaussian
@@ -70,7 +70,7 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
     """Member-steps per second of each candidate at one image size, and their ratios."""
     data = gaussian(train_size=options.batch_size, test_size=1, shape=shape)
     problem, optimizer = classification(ResNet(14), data, augment=None), sgd()
-    carry = jax.jit(lambda key: start(problem, optimizer, key))(jax.random.key(0))
+    carry = jax.jit(lambda key: initial_carry(problem, optimizer, key))(jax.random.key(0))
 
     def step(examples, carry, number):
         return sgd_step(problem, optimizer, carry, examples, LEARNING_RATE, number)[0]

@@ -38,7 +38,7 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
         f"{total} landscapes (diamond-square, {2 ** options['levels'] + 1}^2 points, roughness {options['roughness']:g}, "
         f"hurst {options['hurst']:g}), {statistics.sizes['walker']} walkers on each, {options['steps']} steps",
         f"learning rate {options['learning_rate']:g}, noise {options['noise_std']:g}"
-        f"{' sqrt(learning rate)' if options['noise_scaling'] == 'sqrt' else ''}, stability {options['stability']:g}, "
+        f"{' sqrt(learning rate)' if options['noise_scaling'] == 'sqrt' else ''}, alpha {options['alpha']:g}, "
         f"{options['boundary']} at walls, {options['interpolant']}",
         f"selected: {number} of {total}, whose basin covers {100 * options['min_area']:g} % of the square or more with its "
         f"lowest point {100 * options['min_margin']:g} % of the side from the walls or more", "",

@@ -5,7 +5,7 @@ from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
-from sgd_diffusion.dynamics.sgd import Carry, sgd, sgd_step, start
+from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, record_window
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     # one step
     "sgd",
     "sgd_step",
-    "start",
+    "initial_carry",
     "Carry",
     # gradients
     "draw_coordinates",

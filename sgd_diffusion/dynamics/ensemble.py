@@ -16,7 +16,7 @@ from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.sgd import Carry, sgd, start
+from sgd_diffusion.dynamics.sgd import Carry, sgd
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
 from sgd_diffusion.problems.objectives import Problem
 
@@ -188,7 +188,7 @@ class Ensemble:
 
     def _start_member(self, shared, seed):
         del shared
-        return start(self.problem, self.optimizer, member_keys(seed).initialisation)
+        return initial_carry(self.problem, self.optimizer, member_keys(seed).initialisation)
 
     def _window_member(self, shared, member):
         examples, probe, waiting_time = shared

@@ -42,7 +42,7 @@ def sgd(*, momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTr
     return optax.chain(*parts, optax.scale(-1.0))
 
 
-def start(problem: Problem, optimizer: optax.GradientTransformation, key: jax.Array) -> Carry:
+def initial_carry(problem: Problem, optimizer: optax.GradientTransformation, key: jax.Array) -> Carry:
     """The carry before the first update, from the key of the initialisation."""
     params, state = problem.init(key)
     return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))

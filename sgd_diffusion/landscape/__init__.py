@@ -22,12 +22,12 @@ from sgd_diffusion.landscape.curvature import (
     gauss_newton_product,
     gradient_alignment,
     hessian_vector_product,
+    hutchpp_trace,
     layer_block,
     noise_alignment,
     smoothed_density,
     spectral_density,
     top_eigenpairs,
-    trace,
 )
 from sgd_diffusion.landscape.fractal_surfaces import (
     Surface,
@@ -71,7 +71,7 @@ __all__ = [
     "top_eigenpairs",
     "spectral_density",
     "smoothed_density",
-    "trace",
+    "hutchpp_trace",
     "gradient_alignment",
     "noise_alignment",
     "Eigenpairs",

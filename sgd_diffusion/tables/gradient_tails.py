@@ -53,7 +53,7 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
         - ``alpha``, ``scale``, ``location`` of the fit and its ``status``, a
           :class:`~sgd_diffusion.analysis.estimates.Status` (:func:`~sgd_diffusion.analysis.stable.fits.fit`);
         - ``alpha_error``, ``alpha_low`` and ``alpha_high``: standard deviation and 5 and 95 % quantiles of replicates that
-          are resampled in ten blocks of time, or of batches (:func:`~sgd_diffusion.analysis.stable.fits.block_bootstrap`).
+          are resampled in ten blocks of time, or of batches (:func:`~sgd_diffusion.analysis.stable.fits.bootstrap_fit`).
           ``alpha_information_error`` would be right for independent entries, and is too small for those of steps that
           have anything in common;
         - ``log_likelihood_ratio``, ``vuong_z``, ``vuong_p`` (source, rival, ..) of the stable law against the normal law,
@@ -172,7 +172,7 @@ def _stable(key, samples, weights, num_entries, num_resamples):
 
 @functools.partial(jax.jit, static_argnames="num_resamples")
 def _replicates(key, values, fit, places, *, num_resamples):
-    alpha = fits.block_bootstrap(key, values, fit, times=places, num_times=PLACES, num_resamples=num_resamples).alpha
+    alpha = fits.bootstrap_fit(key, values, fit, times=places, num_times=PLACES, num_resamples=num_resamples).alpha
     low, high = jnp.quantile(alpha, jnp.array(INTERVAL))
     return {"alpha_error": alpha.std(ddof=1), "alpha_low": low, "alpha_high": high}
 

@@ -129,7 +129,7 @@ def _stable(samples, chosen):
         pooled, landscape = (np.resize(values, POOLED) for values in (
             each[:, :share].ravel(), np.repeat(np.arange(len(each)) * blocks // len(each), min(share, SAMPLE))))
         fit = fits.fit(pooled)
-        replicates = fits.block_bootstrap(jax.random.key(0), pooled, fit, times=landscape, num_times=blocks,
+        replicates = fits.bootstrap_fit(jax.random.key(0), pooled, fit, times=landscape, num_times=blocks,
                                           num_resamples=STABLE_REPLICATES, num_blocks=blocks)
         test = compare_with_normal(pooled, fit, num_blocks=blocks)
         for name, value in (("alpha", fit.alpha), ("alpha_error", np.std(np.asarray(replicates.alpha))),

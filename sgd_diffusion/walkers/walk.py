@@ -56,7 +56,7 @@ class Walk(NamedTuple):
     first_region_step: jax.Array  # () integer, the first of them; 0 where the start is
 
 
-def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reject", interpolant="bilinear", stability=2.0,
+def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reject", interpolant="bilinear", alpha=2.0,
          sqrt_scaling=False, every=1, region=None):
     """One walker on one surface.
 
@@ -69,7 +69,7 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
     walls as often as is needed, ``periodic`` goes on at the opposite side (and suits surfaces whose opposite sides agree;
     ``numpy.unwrap`` with the side as period undoes it if every step is recorded and shorter than half the side).
 
-    Noise with a ``stability`` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector with A > 0 of
+    Noise with an ``alpha`` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector with A > 0 of
     Laplace transform exp(-s^(alpha/2)): each component has the stable law of scale noise_std/sqrt(2), which at alpha = 2 is
     the normal law above. At a wall, ``reject`` redraws the normal vector and keeps A.
 
@@ -86,7 +86,7 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
         steps: T, known before tracing.
         boundary: ``"reject"``, ``"reflect"`` or ``"periodic"``.
         interpolant: ``"bilinear"`` or ``"bicubic"``.
-        stability: stability index alpha of the noise, in 0.3..2, known before tracing.
+        alpha: stability index of the noise, in 0.3..2, known before tracing.
         sqrt_scaling: whether the noise of a step is sqrt(eta) sigma, as in the Euler-Maruyama scheme of
             dw = -grad L dt + sigma dB with time steps of eta; sigma then has the unit of extent/sqrt(eta).
         every: k, which positions are recorded; divides ``steps``.
@@ -98,10 +98,10 @@ def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reje
     Raises:
         InputError: no surface with heights (N, M); a start outside the square, or a negative or infinite learning rate or
             noise, that are known before tracing (traced ones give NaN); steps that are not positive or no multiple of
-            ``every``, an unknown boundary or interpolant, a stability outside 0.3..2, a region of another shape than the
+            ``every``, an unknown boundary or interpolant, an alpha outside 0.3..2, a region of another shape than the
             heights.
     """
-    options = _Options(steps, boundary, interpolant, stability, sqrt_scaling, every)
+    options = _Options(steps, boundary, interpolant, alpha, sqrt_scaling, every)
     surface, start = checked(surface, least=2), floats("start", start)
     dtype = surface.heights.dtype
     region = None if region is None else jnp.asarray(booleans("region", region))
@@ -163,14 +163,14 @@ class _Options:
     steps: int
     boundary: str = "reject"
     interpolant: str = "bilinear"
-    stability: float = 2.0
+    alpha: float = 2.0
     sqrt_scaling: bool = False
     every: int = 1
 
     def __post_init__(self):
-        stability = number("stability", self.stability, at_least=MIN_ALPHA, at_most=2, what="where 2 is normal noise")
+        alpha = number("alpha", self.alpha, at_least=MIN_ALPHA, at_most=2, what="where 2 is normal noise")
         values = {"steps": integer("steps", self.steps, 1, MOST_STEPS), "every": integer("every", self.every, 1),
-                  "stability": stability, "sqrt_scaling": bool(self.sqrt_scaling)}
+                  "alpha": alpha, "sqrt_scaling": bool(self.sqrt_scaling)}
         for name, value in values.items():
             object.__setattr__(self, name, value)
         if self.steps % self.every:
@@ -212,7 +212,7 @@ def _walk(key, surface, start, learning_rate, noise_std, region, options):
 
     def step(state, time):
         point, seen = state
-        uniform, std = _noise(jax.random.fold_in(key, time), noise_std, options.stability)
+        uniform, std = _noise(jax.random.fold_in(key, time), noise_std, options.alpha)
         moves = [
             bounded(at - learning_rate * slope, std, level, wall)
             for at, slope, level, wall in zip(point.place, point.gradient, uniform, walls, strict=True)
@@ -272,13 +272,13 @@ def _within(region, surface, place):
     return nearest(surface._replace(heights=region), *place)
 
 
-def _noise(key, std, stability):
+def _noise(key, std, alpha):
     """Two uniform numbers in (0, 1) for the normal ones, and their standard deviation at this step."""
     uniform = _open_uniform(key, std.dtype)
-    if stability == 2:
+    if alpha == 2:
         return uniform, std
     angle, exponential = _open_uniform(jax.random.fold_in(key, 0), std.dtype)
-    return uniform, std * stable_root(angle, -jnp.log(exponential), stability)
+    return uniform, std * stable_root(angle, -jnp.log(exponential), alpha)
 
 
 def _open_uniform(key, dtype):

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_descent import descend, full_batch_gradient
-from sgd_diffusion.dynamics.sgd import sgd, start
+from sgd_diffusion.dynamics.sgd import initial_carry, sgd
 from sgd_diffusion.dynamics.window import Recording, record_window
 from sgd_diffusion.problems.objectives import Problem
 
@@ -44,7 +44,7 @@ def record(problem, recording, steps=12, *, batch_size=10, learning_rate=0.05, o
         own = jax.lax.dynamic_slice_in_dim(rows, begin, steps + 1)
         return record_window(problem, optimizer, carry, learning_rate, own, jax.random.key(3), begin, recording=recording)
 
-    after = start(problem, optimizer, jax.random.key(1))
+    after = initial_carry(problem, optimizer, jax.random.key(1))
     for index in range(windows):
         before = after
         after, found = window(before, index * steps)
@@ -124,7 +124,7 @@ def test_sgd_is_bit_for_bit_the_same_with_and_without_twin(make_regression):
 def test_a_twin_keeps_to_one_draw_of_the_augmentation():
     """Then its objective has a minimum where it comes to rest, and where the twin of the next window stays."""
     problem, optimizer = line(augment=jitter), sgd()
-    carry = start(problem, optimizer, jax.random.key(1))
+    carry = initial_carry(problem, optimizer, jax.random.key(1))
 
     @jax.jit
     def twin(params, steps):
@@ -177,7 +177,7 @@ def test_a_member_that_diverges_takes_its_twin_along():
 
 
 def test_a_descent_that_diverges_stops_where_it_was(regression):
-    carry = start(regression, sgd(), jax.random.key(1))
+    carry = initial_carry(regression, sgd(), jax.random.key(1))
     increments, diverged_at = descend(regression, sgd(), carry, 1e20, 100 + jnp.arange(12), batch_size=7,
                                       augmentation_key=jax.random.key(3))
     lengths = np.stack([np.abs(ravel_pytree(jax.tree.map(lambda leaf, t=t: leaf[t], increments))[0]).max()

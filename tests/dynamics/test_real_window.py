@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from sgd_diffusion.analysis import displacement, paths, roughness
 from sgd_diffusion.dynamics.batches import batch_indices, take_batch
-from sgd_diffusion.dynamics.sgd import sgd, sgd_step, start
+from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.window import record_window
 from sgd_diffusion.problems.datasets import load
 from sgd_diffusion.problems.models import model
@@ -25,7 +25,7 @@ def window():
     data = load("digits")
     problem = classification(model("fc2-width20", num_classes=data.num_classes), data, augment="standard", probe_size=50)
     optimizer, order, augmentation = sgd(), jax.random.key(1), jax.random.key(2)
-    carry = start(problem, optimizer, jax.random.key(0))
+    carry = initial_carry(problem, optimizer, jax.random.key(0))
     rows = batch_indices(order, 0, STEPS + 1, num_examples=problem.num_examples, batch_size=BATCH)
     _, record = jax.jit(lambda carry: record_window(problem, optimizer, carry, RATE, rows, augmentation, 0))(carry)
 

@@ -4,11 +4,11 @@ import numpy as np
 import optax
 import pytest
 
-from sgd_diffusion.dynamics.sgd import ALIVE, sgd, sgd_step, start
+from sgd_diffusion.dynamics.sgd import ALIVE, initial_carry, sgd, sgd_step
 
 
 def run(problem, optimizer, learning_rate, steps):
-    carry = start(problem, optimizer, jax.random.key(0))
+    carry = initial_carry(problem, optimizer, jax.random.key(0))
     infos = []
     for step in range(steps):
         carry, info = sgd_step(problem, optimizer, carry, problem.examples, learning_rate, step)
@@ -46,7 +46,7 @@ def test_plain_sgd_agrees_with_optax(regression):
 def test_increments_are_differences_of_the_stored_weights(regression):
     optimizer = sgd(momentum=0.5)
     step = jax.jit(lambda carry: sgd_step(regression, optimizer, carry, regression.examples, 0.1, 0))
-    carry = start(regression, optimizer, jax.random.key(0))
+    carry = initial_carry(regression, optimizer, jax.random.key(0))
     for _ in range(3):
         following, info = step(carry)
         jax.tree.map(lambda new, old, dw: np.testing.assert_array_equal(new - old, dw),

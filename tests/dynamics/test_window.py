@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from sgd_diffusion.analysis.displacement import squared_displacements, time_averaged_msd
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.dynamics.batches import batch_indices
-from sgd_diffusion.dynamics.sgd import sgd, sgd_step, start
+from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.window import Recording, record_window
 from sgd_diffusion.errors import InputError
 
@@ -54,7 +54,7 @@ def test_msd_from_the_step_gram_is_exact(motion):
 
 def record(problem, steps=12, *, learning_rate=0.05, begin=0, carry=None, **options):
     optimizer = sgd(momentum=0.5)
-    carry = start(problem, optimizer, jax.random.key(1)) if carry is None else carry
+    carry = initial_carry(problem, optimizer, jax.random.key(1)) if carry is None else carry
     rows = batch_indices(jax.random.key(2), begin, steps + 1, num_examples=problem.num_examples, batch_size=10)
     window = jax.jit(lambda carry, rate: record_window(problem, optimizer, carry, rate, rows, jax.random.key(3), begin,
                                                        **options))
@@ -64,7 +64,7 @@ def record(problem, steps=12, *, learning_rate=0.05, begin=0, carry=None, **opti
 def replay(problem, steps=12, learning_rate=0.05):
     """The same window step by step, with every point and gradient kept."""
     optimizer = sgd(momentum=0.5)
-    carry = start(problem, optimizer, jax.random.key(1))
+    carry = initial_carry(problem, optimizer, jax.random.key(1))
     rows = batch_indices(jax.random.key(2), 0, steps + 1, num_examples=problem.num_examples, batch_size=10)
     points, gradients, losses, carries = [ravel_pytree(carry.params)[0]], [], [], [carry]
     step_once = jax.jit(lambda carry, batch, step: sgd_step(problem, optimizer, carry, batch, learning_rate, step))

@@ -108,7 +108,7 @@ def test_walks_do_not_depend_on_what_else_there_is():
     (["--learning-rates", "0.1", "0.1000000001"], "expected numbers that float32 tells apart"),
     (["--hurst", "0"], "--hurst is 0.0; expected"), (["--hurst", "100"], "--hurst is 100.0; expected"),
     (["--hursts", "0.5", "100"], "--hursts is 100.0; expected"), (["--hursts"], "--hursts is empty; expected"),
-    (["--stability", "2.5"], "--stability is 2.5; expected"), (["--smoothing", "0.5"], "--smoothing is 0.5; expected"),
+    (["--alpha", "2.5"], "--alpha is 2.5; expected"), (["--smoothing", "0.5"], "--smoothing is 0.5; expected"),
     (["--shuffled-smoothing", "1e30"], "--shuffled-smoothing is 1e+30; expected"),
     (["--boundary", "absorb"], "boundary"), (["--roughness", "nan"], "--roughness is nan; expected a finite number"),
     (["--roughness", "1e30"], "--roughness is 1e+30; expected"), (["--min-area", "-1"], "--min-area is -1.0; expected"),

@@ -102,14 +102,14 @@ def test_stable_noise():
     """Each component has the law of scale sigma/sqrt(2), by Kolmogorov and Smirnov; at alpha = 2 nothing changes."""
     far = FLAT._replace(extent=jnp.float32(1e6))
     options = {"learning_rate": 0.0, "noise_std": 0.5, "steps": 20, "boundary": "periodic"}
-    path = walks(far, np.zeros((200, 2)), stability=1.5, **options)
+    path = walks(far, np.zeros((200, 2)), alpha=1.5, **options)
     steps = np.diff(path.positions, axis=1)
     ordinary = np.abs(steps) < 100  # long steps leave few digits to those after them
     law = functools.partial(stable.cdf, alpha=1.5, scale=0.5 / np.sqrt(2))
     first = steps[:, 0, 0]  # independent, and with all their digits
     assert stats.kstest(first, lambda x: np.asarray(law(x))).pvalue > 1e-3
     assert np.corrcoef(np.abs(steps[ordinary.all(axis=-1)]).T)[0, 1] > 0.2  # the components share A
-    np.testing.assert_array_equal(walks(far, np.zeros((3, 2)), stability=2.0, **options).positions,
+    np.testing.assert_array_equal(walks(far, np.zeros((3, 2)), alpha=2.0, **options).positions,
                                   walks(far, np.zeros((3, 2)), **options).positions)
 
 
@@ -123,11 +123,11 @@ def test_noise_may_scale_with_the_root_of_the_learning_rate():
 
 
 @every_boundary
-@pytest.mark.parametrize("stability", [2.0, 1.2])
-def test_no_walker_leaves_the_square_and_none_rests(boundary, stability):
+@pytest.mark.parametrize("alpha", [2.0, 1.2])
+def test_no_walker_leaves_the_square_and_none_rests(boundary, alpha):
     """On a surface so steep that single steps lead far outside; a skipped step would leave a position as it was."""
     starts = np.random.default_rng(0).uniform(-1, 1, size=(200, 2))
-    path = walks(ROUGH, starts, learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, stability=stability)
+    path = walks(ROUGH, starts, learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, alpha=alpha)
     assert np.isfinite(path.positions).all()
     assert np.abs(path.positions).max() <= 1
     assert (path.wall_steps > 0).all()
@@ -163,7 +163,7 @@ def test_a_rejecting_walk_on_a_flat_surface_avoids_its_walls():
 @every_boundary
 def test_the_longest_jumps_end_within_the_walls(boundary):
     """alpha = 0.3: up to 1e20 sides; where such a jump ends within the square has no meaning, but it does."""
-    path = walks(ROUGH, np.zeros((200, 2)), learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, stability=0.3)
+    path = walks(ROUGH, np.zeros((200, 2)), learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, alpha=0.3)
     assert np.abs(path.positions).max() <= 1  # and not NaN
     assert path.wall_steps.mean() > 20
 
@@ -255,7 +255,7 @@ def test_what_cannot_be_known_before_tracing_gives_nan():
         ({"steps": 10, "every": 3}, "steps is 10 and every 3; expected .* a multiple"),
         ({"boundary": "absorb"}, "boundary is 'absorb'; expected one of reject, reflect, periodic"),
         ({"interpolant": "spline"}, "interpolant is 'spline'"),
-        ({"stability": 2.1}, "stability is 2.1; expected a finite number of at least 0.3 and of at most 2"),
+        ({"alpha": 2.1}, "alpha is 2.1; expected a finite number of at least 0.3 and of at most 2"),
         ({"region": np.ones((4, 5), bool)}, r"region has shape \(4, 5\); expected that of the heights, \(5, 5\)"),
     ],
 )

@@ -97,7 +97,7 @@ def vuong(differences, *, num_blocks=None):
         return VuongTest(differences.sum(), z, p_value, effective, status.astype(jnp.int32))
 
 
-def compare(x, found, rival, *, symmetric=True, num_blocks=None):
+def compare(x, fit, rival, *, symmetric=True, num_blocks=None):
     """Vuong's test of a fitted stable law against a rival that does not contain it and is not contained in it.
 
     The p value is too small where the rival is found the better one. Of mixtures of a stable law of alpha = 1.5 and the rival,
@@ -108,7 +108,7 @@ def compare(x, found, rival, *, symmetric=True, num_blocks=None):
 
     Args:
         x: (n,) samples, n >= 20.
-        found: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit`.
+        fit: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit`.
         rival: "student_t" or "exponential_power"; fitted here.
         symmetric: as in the fit.
         num_blocks: of :func:`vuong`.
@@ -126,11 +126,11 @@ def compare(x, found, rival, *, symmetric=True, num_blocks=None):
     fit, log_density = _RIVALS[rival]
     with in_double():
         fitted = fit(x)
-        test = vuong(fits.log_density(x, found, symmetric=symmetric) - log_density(x, fitted), num_blocks=num_blocks)
-        return _of_fits(test, found.status, fitted.status)
+        test = vuong(fits.log_density(x, fit, symmetric=symmetric) - log_density(x, fitted), num_blocks=num_blocks)
+        return _of_fits(test, fit.status, fitted.status)
 
 
-def compare_with_normal(x, found, *, symmetric=True, num_blocks=None):
+def compare_with_normal(x, fit, *, symmetric=True, num_blocks=None):
     """Test of the normal law against a fitted stable law, which contains it.
 
     Of all sets of n normal samples about six in seven have their largest likelihood at alpha = 2 (half of them with free
@@ -154,7 +154,7 @@ def compare_with_normal(x, found, *, symmetric=True, num_blocks=None):
 
     Args:
         x: (n,) samples, n >= 20.
-        found: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit` (of the largest likelihood, without pins).
+        fit: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit` (of the largest likelihood, without pins).
         symmetric: as in the fit.
         num_blocks: of :func:`vuong`.
 
@@ -166,8 +166,8 @@ def compare_with_normal(x, found, *, symmetric=True, num_blocks=None):
     """
     with in_double():
         normal = rivals.fit_normal(x)
-        differences = fits.log_density(x, found, symmetric=symmetric) - rivals.normal_log_density(x, normal)
-        test = _of_fits(vuong(differences, num_blocks=num_blocks), found.status, normal.status)
+        differences = fits.log_density(x, fit, symmetric=symmetric) - rivals.normal_log_density(x, normal)
+        test = _of_fits(vuong(differences, num_blocks=num_blocks), fit.status, normal.status)
         size = jnp.minimum(test.effective_sample_size, differences.size)
         ratio = test.log_likelihood_ratio * size / differences.size
         return test._replace(p_value=_normal_exceedance(ratio, size, symmetric))

@@ -22,7 +22,7 @@ from sgd_diffusion.analysis.stable import interpolated
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import InputError
 
-__all__ = ["StableFit", "StableReplicates", "block_bootstrap", "fit", "log_density"]
+__all__ = ["StableFit", "StableReplicates", "bootstrap_fit", "fit", "log_density"]
 
 REPLICATE_TOLERANCE = 1e-3  # a replicate is off its maximum by 3 % of the scatter between replicates
 NAMES = ("alpha", "beta", "location", "scale")
@@ -33,7 +33,7 @@ class StableFit(NamedTuple):
     """An alpha-stable law in Nolan's S0 parameterization fitted to samples; (...) are the leading axes of the samples.
 
     Errors are standard errors from the observed information. They hold for independent samples; see
-    :func:`block_bootstrap` for others. NaN for parameters that are pinned, or estimated on a bound.
+    :func:`bootstrap_fit` for others. NaN for parameters that are pinned, or estimated on a bound.
     """
 
     alpha: jax.Array  # (...)
@@ -93,7 +93,7 @@ def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
         return jax.tree.map(lambda field: field.reshape(x.shape[:-1]), found)
 
 
-def block_bootstrap(key, x, found, *, times=None, num_times=None, num_resamples=50, num_blocks=NUM_BLOCKS, symmetric=True,
+def bootstrap_fit(key, x, fit, *, times=None, num_times=None, num_resamples=50, num_blocks=NUM_BLOCKS, symmetric=True,
                     alpha=None, beta=None, location=None, scale=None):
     """The fit repeated on data resampled in blocks of time, for errors and intervals that dependence does not narrow.
 
@@ -103,7 +103,7 @@ def block_bootstrap(key, x, found, *, times=None, num_times=None, num_resamples=
     Args:
         key: PRNG key.
         x: (n,) samples; use ``jax.vmap`` for more.
-        found: their :class:`StableFit`.
+        fit: their :class:`StableFit`.
         times: (n,) integers in 0..num_times-1, the time of each sample; its place in x if None.
         num_times: number of times, known before tracing; n if None.
         num_resamples: B.
@@ -128,16 +128,16 @@ def block_bootstrap(key, x, found, *, times=None, num_times=None, num_resamples=
         x = one_sample(x)
         if weights.shape[1:] != x.shape:
             raise InputError(f"times has shape {weights.shape[1:]}; expected {x.shape}, a time for each of the samples")
-        return _replicates(x, found, weights.astype(jnp.float64), pinned, symmetric)
+        return _replicates(x, fit, weights.astype(jnp.float64), pinned, symmetric)
 
 
-def log_density(x, found, *, symmetric=True):
+def log_density(x, fit, *, symmetric=True):
     """Logarithm of the density of a fitted law at samples of any shape, as the fit saw it: from the table."""
     x = real_array("x", x)
     with in_double():
-        z = (jnp.asarray(x, jnp.float64) - found.location) / found.scale
-        standard = interpolated.log_density(z.ravel(), found.alpha, found.beta, symmetric=symmetric)
-        return standard.reshape(z.shape) - jnp.log(found.scale)
+        z = (jnp.asarray(x, jnp.float64) - fit.location) / fit.scale
+        standard = interpolated.log_density(z.ravel(), fit.alpha, fit.beta, symmetric=symmetric)
+        return standard.reshape(z.shape) - jnp.log(fit.scale)
 
 
 def _samples(x):
@@ -231,10 +231,10 @@ def _fit_rows(rows, pinned, symmetric):
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _replicates(x, found, weights, pinned, symmetric):
+def _replicates(x, fit, weights, pinned, symmetric):
     data = standardised(x)
-    location, scale = (found.location - data.median) / data.spread, found.scale / data.spread
-    start = [jnp.where(data.usable, value, 0.0) for value in (found.alpha, found.beta, location, jnp.log(scale))]
+    location, scale = (fit.location - data.median) / data.spread, fit.scale / data.spread
+    start = [jnp.where(data.usable, value, 0.0) for value in (fit.alpha, fit.beta, location, jnp.log(scale))]
 
     def replicate(weights):
         return _search(data, start, pinned, symmetric, weights=weights / weights.mean(), tolerance=REPLICATE_TOLERANCE)[0]

@@ -117,19 +117,19 @@ def fit_exponential_power(x):
         return _exponential_power(one_sample(x))
 
 
-def normal_log_density(x, found):
+def normal_log_density(x, fit):
     """Logarithm of the density of a fitted normal law at x, float64 of its shape."""
-    return _log_density(lambda shape, z: -(z**2) / 2 - np.log(2 * np.pi) / 2, x, found)
+    return _log_density(lambda shape, z: -(z**2) / 2 - np.log(2 * np.pi) / 2, x, fit)
 
 
-def student_t_log_density(x, found):
+def student_t_log_density(x, fit):
     """Logarithm of the density of a fitted Student's t law at x, float64 of its shape."""
-    return _log_density(_log_student_t, x, found)
+    return _log_density(_log_student_t, x, fit)
 
 
-def exponential_power_log_density(x, found):
+def exponential_power_log_density(x, fit):
     """Logarithm of the density of a fitted exponential power law at x, float64 of its shape."""
-    return _log_density(_log_exponential_power, x, found)
+    return _log_density(_log_exponential_power, x, fit)
 
 
 def _rival(of_data, of_search, *values):
@@ -138,11 +138,11 @@ def _rival(of_data, of_search, *values):
     return RivalFit(*values, jnp.where(usable, of_search, of_data).astype(jnp.int32))
 
 
-def _log_density(standard, x, found):
+def _log_density(standard, x, fit):
     x = real_array("x", x)
     with in_double():
-        z = (jnp.asarray(x, jnp.float64) - found.location) / found.scale
-        return standard(found.shape, z) - jnp.log(found.scale)
+        z = (jnp.asarray(x, jnp.float64) - fit.location) / fit.scale
+        return standard(fit.shape, z) - jnp.log(fit.scale)
 
 
 def _log_student_t(nu, z):

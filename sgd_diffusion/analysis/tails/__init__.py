@@ -1,6 +1,6 @@
 """How heavy tails are, without a fitted law, and how much series fluctuate."""
 
-from sgd_diffusion.analysis.tails.extremes import hill, hill_curve, moment, pickands
+from sgd_diffusion.analysis.tails.extremes import hill, hill_curve, moment_estimator, pickands
 from sgd_diffusion.analysis.tails.fluctuations import effective_sample_size, excess_kurtosis, loss_changes, moving_variance
 from sgd_diffusion.analysis.tails.power_law import fit_power_law_tail, goodness_of_fit
 from sgd_diffusion.analysis.tails.stability_index import log_variance, mohammadi, mohammadi_quantile, paired_differences
@@ -16,7 +16,7 @@ __all__ = [
            "loss_changes",
            "mohammadi",
            "mohammadi_quantile",
-           "moment",
+           "moment_estimator",
            "moving_variance",
            "paired_differences",
            "pickands",

@@ -29,7 +29,7 @@ from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, flagged, numbered, sample_of
 from sgd_diffusion.errors import InputError
 
-__all__ = ["HillCurve", "hill", "hill_curve", "moment", "pickands", "tail_values"]
+__all__ = ["HillCurve", "hill", "hill_curve", "moment_estimator", "pickands", "tail_values"]
 
 
 @shown_briefly
@@ -112,7 +112,7 @@ def hill(samples, k=None, *, side="both"):
         )
 
 
-def moment(samples, k, *, side="both"):
+def moment_estimator(samples, k, *, side="both"):
     """Moment estimator of the extreme value index, for tails of any kind.
 
     gamma = M_1 + 1 - (1/2) / (1 - M_1^2 / M_2) with M_r the mean over the k largest values of ln(x_(i) / x_(k+1))^r

@@ -11,11 +11,11 @@ from sgd_diffusion.landscape.curvature.products import (
 from sgd_diffusion.landscape.curvature.stochastic import (
     SpectralDensity,
     TraceEstimate,
+    hutchpp_trace,
     smoothed_density,
     spectral_density,
-    trace,
 )
 
 __all__ = ["Eigenpairs", "NoiseAlignment", "SpectralDensity", "TraceEstimate", "gauss_newton_product", "gradient_alignment",
            "hessian_vector_product", "layer_block", "mean_over_chunks", "noise_alignment", "smoothed_density",
-           "spectral_density", "top_eigenpairs", "trace"]
+           "spectral_density", "top_eigenpairs", "hutchpp_trace"]

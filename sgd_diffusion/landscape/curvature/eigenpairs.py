@@ -49,7 +49,7 @@ class _Search(NamedTuple):
     sweeps: jax.Array
 
 
-def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=100, key=None, start=None):
+def top_eigenpairs(matvec, like, k, *, which="largest", tol=None, max_restarts=100, key=None, start=None):
     """Eigenvalues at the ends of the spectrum, and their vectors.
 
     Thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full reorthogonalisation: a basis of
@@ -67,7 +67,7 @@ def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=
     any size that its type holds: it is scaled.
 
     Args:
-        product: ``vector -> A vector``, pytrees like ``like``, with A symmetric; as from
+        matvec: ``vector -> A vector``, pytrees like ``like``, with A symmetric; as from
             :func:`~sgd_diffusion.landscape.curvature.products.hessian_vector_product`. For 16-bit weights its vectors are
             in float32, unless it takes none of these; then its rounding, 1/256 of bfloat16, shows in the residuals.
         like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in all. All is computed in
@@ -98,13 +98,13 @@ def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=
     if which not in ENDS:
         raise InputError(f"which is {which!r}; expected one of {', '.join(ENDS)}")
     max_restarts = integer("max_restarts", max_restarts, 0, 2**31 - 1)
-    with flat_matrix(product, like) as matrix:
+    with flat_matrix(matvec, like) as matrix:
         zero = matrix.zero
         k = integer("k", k, 1, zero.size, what="(the size of the matrix)")
         tol = TOLERANCES[zero.dtype.itemsize] if tol is None else number("tol", tol, at_least=0)
         first = zero if start is None else matrix.flat("start", start).sum(axis=0)
         krylov = started(jax.random.key(0) if key is None else key, first, min(zero.size, 2 * k + EXTRA))
-        krylov, residuals, num_products = _searched(matrix.product, krylov, k, which, tol, max_restarts)
+        krylov, residuals, num_products = _searched(matrix.matvec, krylov, k, which, tol, max_restarts)
         values = jnp.diagonal(krylov.projected)[:k]
         order = jnp.argsort(-values) if which == "both" else jnp.arange(k)
         values, residuals = values[order], residuals[order]
@@ -113,14 +113,14 @@ def top_eigenpairs(product, like, k, *, which="largest", tol=None, max_restarts=
                           residuals <= _tolerated(values, krylov.norm, tol), num_products)
 
 
-def _searched(product, krylov, k, which, tol, max_restarts):
+def _searched(matvec, krylov, k, which, tol, max_restarts):
     """A basis that begins with the wanted vectors, their residuals, and the number of products."""
     size, n = len(krylov.projected), krylov.basis.shape[1]
     whole = size == n  # the basis will span the space
     keep = size if whole else k + (size - k) // 2
 
     def sweep(search):
-        krylov = extended(product, search.krylov, search.kept)
+        krylov = extended(matvec, search.krylov, search.kept)
         values, vectors = _wanted_first(*ritz(krylov), which)
         kept, images = (dot(vectors[:, :keep].T, rows) for rows in (krylov.basis[:-1], krylov.images))
         missing = images[:k] - values[:k, None] * kept[:k]

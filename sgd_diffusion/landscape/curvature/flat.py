@@ -21,24 +21,24 @@ __all__ = ["FlatMatrix", "flat_matrix"]
 class FlatMatrix(NamedTuple):
     """An (n, n) matrix, and the way between vectors and pytrees."""
 
-    product: Callable[[jax.Array], jax.Array]  # (n,) -> (n,)
+    matvec: Callable[[jax.Array], jax.Array]  # (n,) -> (n,)
     zero: jax.Array  # (n,), of the type in which all is computed
     tree: Callable[[jax.Array], Any]  # (n,) -> pytree in the types of the weights
     flat: Callable[[str, Any], jax.Array]  # name and pytrees along a leading axis of m -> (m, n)
 
 
 @contextlib.contextmanager
-def flat_matrix(product, like):
+def flat_matrix(matvec, like):
     """The matrix of a product of pytrees like ``like``; all that is done with it has to be done inside.
 
     The product is called with vectors in the precision of the computation; where it takes no other than those in the types
     of 16-bit weights, with these. A product that gives back less than float64 is not computed with in float64.
     """
     types = jax.tree.map(lambda dtype: _of_bytes(dtype, 1, 8), checked_floating("like", like))
-    if precision(types) == np.float64 and not _gives(product, like, types, at_least=8):
+    if precision(types) == np.float64 and not _gives(matvec, like, types, at_least=8):
         types = jax.tree.map(lambda dtype: _of_bytes(dtype, 1, 4), types)
     computed = jax.tree.map(lambda dtype: _of_bytes(dtype, 4, 8), types)
-    taken = computed if computed == types or _gives(product, like, computed) else types
+    taken = computed if computed == types or _gives(matvec, like, computed) else types
     own, dtype = _zeros(like, computed), precision(computed)
     leaves, structure = jax.tree.flatten(own)
     ends = np.cumsum([leaf.size for leaf in leaves])
@@ -56,8 +56,8 @@ def flat_matrix(product, like):
         return jnp.concatenate([found.reshape(count, leaf.size).astype(dtype) for found, leaf in rows], axis=1)
 
     def of_vector(vector):
-        found = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], product(tree(vector, taken)))
-        return flat("product(vector)", found)[0]
+        found = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], matvec(tree(vector, taken)))
+        return flat("matvec(vector)", found)[0]
 
     with full_precision(), _mode_of(computed):
         yield FlatMatrix(of_vector, jnp.zeros(ends[-1], dtype), lambda vector: tree(vector, types), flat)
@@ -69,11 +69,11 @@ def _of_bytes(dtype, low, high):
     return dtype if size == dtype.itemsize else np.dtype(f"f{size}")
 
 
-def _gives(product, like, types, at_least=0):
+def _gives(matvec, like, types, at_least=0):
     """Whether a product takes vectors of these types, and gives back numbers of so many bytes."""
     try:
         with _mode_of(types):
-            found = jax.eval_shape(product, _zeros(like, types))
+            found = jax.eval_shape(matvec, _zeros(like, types))
     except TypeError:  # of jax.jvp, loops and convolutions, for numbers of another type than the weights'
         return False
     return max((leaf.dtype.itemsize for leaf in jax.tree.leaves(found)), default=0) >= at_least

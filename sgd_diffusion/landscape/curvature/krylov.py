@@ -41,10 +41,10 @@ def started(key, start, size):
                   jnp.zeros((size, size), start.dtype), zero, zero, key)
 
 
-def extended(product, krylov, count):
+def extended(matvec, krylov, count):
     """All of the basis from its first ``count`` + 1 vectors, by m - count products; count may be traced."""
     def extend(j, krylov):
-        image = product(krylov.basis[j])
+        image = matvec(krylov.basis[j])
         unit = jnp.where(krylov.unit == 0, power_of_two(abs(image).max()), krylov.unit)
         image = image / jnp.where(unit == 0, 1, unit)
         rest, inner = _without(krylov.basis, image, j + 1)

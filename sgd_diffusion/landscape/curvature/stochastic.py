@@ -11,7 +11,7 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature.flat import flat_matrix
 from sgd_diffusion.landscape.curvature.krylov import dot, extended, length, power_of_two, ritz, started
 
-__all__ = ["SpectralDensity", "TraceEstimate", "smoothed_density", "spectral_density", "standard_error", "trace"]
+__all__ = ["SpectralDensity", "TraceEstimate", "smoothed_density", "spectral_density", "standard_error", "hutchpp_trace"]
 
 ROUNDING = 1000  # nodes are told apart by as many units of rounding of the largest
 MOST = 2**31 - 1  # entries along an axis
@@ -36,7 +36,7 @@ class TraceEstimate(NamedTuple):
     error: jax.Array  # () standard error
 
 
-def spectral_density(key, product, like, *, num_products=80, num_probes=10, num_points=1000, width=None):
+def spectral_density(key, matvec, like, *, num_products=80, num_probes=10, num_points=1000, width=None):
     """Density of the eigenvalues, by stochastic Lanczos quadrature (Ghorbani, Krishnan & Xiao, ICML 2019).
 
     For a random vector v of unit length, the mean of v . f(A) v over v is that of f over the eigenvalues; and a Lanczos
@@ -48,7 +48,7 @@ def spectral_density(key, product, like, *, num_products=80, num_probes=10, num_
 
     Args:
         key: PRNG key.
-        product: ``vector -> A vector``, pytrees like ``like``, with A symmetric.
+        matvec: ``vector -> A vector``, pytrees like ``like``, with A symmetric.
         like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in all. All is computed in
             float64 where one of them has 8 bytes, in float32 otherwise.
         num_products: m, at most n.
@@ -65,14 +65,14 @@ def spectral_density(key, product, like, *, num_products=80, num_probes=10, num_
     """
     num_probes = integer("num_probes", num_probes, 2, MOST)
     num_points = integer("num_points", num_points, 2, MOST)
-    with flat_matrix(product, like) as matrix:
+    with flat_matrix(matvec, like) as matrix:
         zero = matrix.zero
         num_products = integer("num_products", num_products, 1, zero.size, what="(the size of the matrix)")
 
         def quadrature(key):
             start_key, other_key = jax.random.split(key)
             krylov = started(other_key, _normal(start_key, zero.shape, zero.dtype), num_products)
-            krylov = extended(matrix.product, krylov, 0)
+            krylov = extended(matrix.matvec, krylov, 0)
             nodes, vectors = ritz(krylov)
             return nodes * jnp.where(krylov.unit == 0, 1, krylov.unit), vectors[0] ** 2
 
@@ -120,7 +120,7 @@ def _smoothed(nodes, weights, grid, width):
     return densities.mean(axis=0) / width, standard_error(densities) / width
 
 
-def trace(key, product, like, *, num_products=90):
+def hutchpp_trace(key, matvec, like, *, num_products=90):
     """Trace, by Hutch++ (Meyer, Musco, Musco & Woodruff, SOSA 2021), exact for matrices of rank up to a third of the products.
 
     A third of the products with random signs span a space Q that holds the largest eigenvalues, a third give the trace in
@@ -128,7 +128,7 @@ def trace(key, product, like, *, num_products=90):
 
     Args:
         key: PRNG key.
-        product: ``vector -> A vector``, pytrees like ``like``, with A symmetric.
+        matvec: ``vector -> A vector``, pytrees like ``like``, with A symmetric.
         like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in all. All is computed in
             float64 where one of them has 8 bytes, in float32 otherwise.
         num_products: at least 6. From 3n on, the trace is exact.
@@ -140,11 +140,11 @@ def trace(key, product, like, *, num_products=90):
         InputError: fewer than 6 products, a pytree of other than floating arrays, or products that do not match it.
     """
     num_products = integer("num_products", num_products, 6, MOST)
-    with flat_matrix(product, like) as matrix:
+    with flat_matrix(matvec, like) as matrix:
         zero, count = matrix.zero, num_products // 3
         inside = min(count, zero.size)
         signs = jax.random.rademacher(key, (inside + count, zero.size), jnp.int8).astype(zero.dtype)
-        found = jax.lax.map(matrix.product, signs[:inside])
+        found = jax.lax.map(matrix.matvec, signs[:inside])
         unit = power_of_two(abs(found).max())
         unit = jnp.where(unit == 0, 1, unit)
         basis = jnp.linalg.qr((found / unit).T)[0]
@@ -153,7 +153,7 @@ def trace(key, product, like, *, num_products=90):
             rest = rest - dot(dot(rest, basis), basis.T)
         # One program for both products of the matrix.
         both = jnp.concatenate([basis.T, rest])
-        forms = (both * (jax.lax.map(matrix.product, both) / unit)).sum(axis=1)
+        forms = (both * (jax.lax.map(matrix.matvec, both) / unit)).sum(axis=1)
         return TraceEstimate((forms[:inside].sum() + forms[inside:].mean()) * unit, standard_error(forms[inside:]) * unit)
 
 

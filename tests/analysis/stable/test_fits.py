@@ -276,7 +276,7 @@ def test_wrong_arguments(arguments, message):
 
 def resampled(x, found, times):
     """100 replicates for blocks of 10 samples."""
-    return fits.block_bootstrap(jax.random.key(1), x, found, times=times, num_times=50, num_resamples=100, num_blocks=50)
+    return fits.bootstrap_fit(jax.random.key(1), x, found, times=times, num_times=50, num_resamples=100, num_blocks=50)
 
 
 def test_bootstrap_errors_of_independent_samples_are_those_of_the_information():
@@ -304,4 +304,4 @@ def test_bootstrap_of_unusable_data():
     replicates = resampled(x, fits.fit(x), times=np.arange(500) // 10)
     assert np.isnan(np.asarray(replicates.alpha)).all()
     with pytest.raises(InputError, match="num_blocks"):
-        fits.block_bootstrap(jax.random.key(0), x, fits.fit(x), num_blocks=2)
+        fits.bootstrap_fit(jax.random.key(0), x, fits.fit(x), num_blocks=2)

@@ -17,7 +17,7 @@ TIMES = np.arange(24)
 
 
 def bootstrap(x=SAMPLES, **options):
-    return fits.block_bootstrap(KEY, x, FOUND, **({"num_resamples": 2, "num_blocks": 4} | options))
+    return fits.bootstrap_fit(KEY, x, FOUND, **({"num_resamples": 2, "num_blocks": 4} | options))
 
 
 ARGUMENTS = [
@@ -37,12 +37,12 @@ ARGUMENTS = [
     Number("fit(location)", lambda location: stable.fit(SAMPLES, location=location), 50.0, eager=False),
     Number("fit(scale)", lambda scale: stable.fit(SAMPLES, scale=scale), 4.0, eager=False),
     Argument("log_density(x)", lambda x: fits.log_density(x, FOUND), SAMPLES, eager=False),
-    Argument("block_bootstrap(x)", bootstrap, SAMPLES, eager=False),
-    Integers("block_bootstrap(times)", lambda times: bootstrap(times=times, num_times=24), TIMES, takes_none=True,
+    Argument("bootstrap_fit(x)", bootstrap, SAMPLES, eager=False),
+    Integers("bootstrap_fit(times)", lambda times: bootstrap(times=times, num_times=24), TIMES, takes_none=True,
              eager=False),
-    Option("block_bootstrap(num_resamples)", lambda count: bootstrap(num_resamples=count), 2, eager=False),
-    Option("block_bootstrap(num_blocks)", lambda count: bootstrap(num_blocks=count), 4, eager=False),
-    Option("block_bootstrap(num_times)", lambda count: bootstrap(times=np.arange(24), num_times=count), 24, eager=False),
+    Option("bootstrap_fit(num_resamples)", lambda count: bootstrap(num_resamples=count), 2, eager=False),
+    Option("bootstrap_fit(num_blocks)", lambda count: bootstrap(num_blocks=count), 4, eager=False),
+    Option("bootstrap_fit(num_times)", lambda count: bootstrap(times=np.arange(24), num_times=count), 24, eager=False),
     Argument("vuong(differences)", stable.vuong, SAMPLES),
     Option("vuong(num_blocks)", lambda count: stable.vuong(SAMPLES, num_blocks=count), 4),
     Argument("compare(x)", lambda x: stable.compare(x, FOUND, "student_t"), SAMPLES, eager=False),

@@ -5,7 +5,7 @@ import pytest
 from scipy import signal, stats
 
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.tails.extremes import hill, moment, pickands
+from sgd_diffusion.analysis.tails.extremes import hill, moment_estimator, pickands
 from sgd_diffusion.analysis.tails.fluctuations import effective_sample_size, excess_kurtosis
 from sgd_diffusion.analysis.tails.power_law import fit_power_law_tail
 from sgd_diffusion.analysis.tails.stability_index import log_variance, mohammadi, mohammadi_quantile, paired_differences
@@ -41,8 +41,8 @@ def cases():
         yield f"log variance {alpha}", lambda alpha=alpha: log_variance(stable(alpha)), alpha
     yield "hill", lambda: hill(pareto(2.5), 100, side="right"), 2.5
     yield "hill, all", lambda: hill(-pareto(0.7), 399, side="left"), 0.7
-    yield "moment, heavy", lambda: moment(pareto(2.0), 200), 0.5
-    yield "moment, bounded", lambda: moment(generalised_pareto(-0.4, n=4000), 100), -0.4
+    yield "moment, heavy", lambda: moment_estimator(pareto(2.0), 200), 0.5
+    yield "moment, bounded", lambda: moment_estimator(generalised_pareto(-0.4, n=4000), 100), -0.4
     for gamma in (-0.4, 0.0, 0.7):
         yield f"pickands {gamma}", lambda gamma=gamma: pickands(generalised_pareto(gamma), 800), gamma
     yield "power law at a given threshold", lambda: fit_power_law_tail(pareto(1.5), num_candidates=1), 1.5

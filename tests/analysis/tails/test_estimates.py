@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sgd_diffusion.analysis.estimates import Status, spread_status
-from sgd_diffusion.analysis.tails.extremes import hill, moment, pickands
+from sgd_diffusion.analysis.tails.extremes import hill, moment_estimator, pickands
 from sgd_diffusion.analysis.tails.fluctuations import effective_sample_size, excess_kurtosis
 from sgd_diffusion.analysis.tails.stability_index import log_variance, mohammadi, mohammadi_quantile
 
@@ -17,7 +17,7 @@ ESTIMATORS = {
     "log_variance": log_variance,
     "hill": hill,
     "hill, 20": partial(hill, k=20),
-    "moment": partial(moment, k=20),
+    "moment_estimator": partial(moment_estimator, k=20),
     "pickands": partial(pickands, k=20),
     "excess_kurtosis": excess_kurtosis,
     "effective_sample_size": effective_sample_size,

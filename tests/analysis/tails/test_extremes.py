@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.tails.extremes import hill, hill_curve, moment, pickands
+from sgd_diffusion.analysis.tails.extremes import hill, hill_curve, moment_estimator, pickands
 from sgd_diffusion.errors import InputError
 
 seeds = st.integers(0, 2**31)
@@ -20,7 +20,7 @@ def hill_20(samples, **options):
 
 
 def moment_20(samples, **options):
-    return moment(samples, 20, **options)
+    return moment_estimator(samples, 20, **options)
 
 
 def pickands_20(samples, **options):
@@ -66,7 +66,7 @@ def test_geometric_values():
     np.testing.assert_allclose(curve.alpha, 2 / (np.arange(1, 30) + 1) / np.log(3), rtol=1e-12)
     np.testing.assert_allclose(curve.error, np.asarray(curve.alpha) / np.sqrt(np.arange(1, 30)), rtol=1e-12)
     first, second = np.log(3) * 11 / 2, np.log(3) ** 2 * 11 * 21 / 6  # means of 1..10 and of their squares
-    np.testing.assert_allclose(moment(values, 10).value, first + 1 - 0.5 / (1 - first**2 / second), rtol=1e-12)
+    np.testing.assert_allclose(moment_estimator(values, 10).value, first + 1 - 0.5 / (1 - first**2 / second), rtol=1e-12)
     expected = np.log((3.0**-1 - 3.0**-3) / (3.0**-3 - 3.0**-7)) / np.log(2)  # x_(2), x_(4) and x_(8) over 3^30
     np.testing.assert_allclose(pickands(values, 11).value, expected, rtol=1e-12)
     assert pickands(values, 11).num_points == 8
@@ -89,7 +89,7 @@ def test_quantiles_of_the_generalised_pareto_law(gamma):
     x = stats.genpareto.ppf((np.arange(n) + 0.5) / n, gamma)  # the law without chance
     # On this law Pickands' estimator is exact at any k; the others have a bias that falls with k/n.
     np.testing.assert_allclose(pickands(x, n // 4, side="right").value, gamma, atol=1e-3)
-    np.testing.assert_allclose(moment(x, 1000, side="right").value, gamma, atol=0.06)
+    np.testing.assert_allclose(moment_estimator(x, 1000, side="right").value, gamma, atol=0.06)
     if gamma > 0:
         np.testing.assert_allclose(1 / float(hill(x, 1000, side="right").value), gamma, atol=0.06)
 
@@ -109,7 +109,7 @@ def test_error_of_the_moment_estimator_on_both_sides_of_zero():
     n, k = 100_000, 1000
     for gamma in (-1e-3, 1e-3, -0.5, 0.5):
         x = stats.genpareto.ppf((np.arange(n) + 0.5) / n, gamma)
-        g, error = map(float, moment(x, k, side="right")[:2])
+        g, error = map(float, moment_estimator(x, k, side="right")[:2])
         if g >= 0:
             variance = 1 + g**2
         else:
@@ -252,7 +252,7 @@ def test_ties():
     tied_top = np.append(np.full(25, 7.0), np.linspace(1, 2, 75))
     for estimator in (hill_20, moment_20, pickands_20):
         assert estimator(tied_top).status == Status.CONSTANT
-    assert moment(tied_top, 25).status == Status.CONSTANT  # all 25 as far above the next
+    assert moment_estimator(tied_top, 25).status == Status.CONSTANT  # all 25 as far above the next
     assert hill(tied_top, 25).status == Status.OK
     integers = np.random.default_rng(0).zipf(2.5, 100).astype(float)
     for estimator in (hill, hill_20, moment_20):
@@ -267,7 +267,7 @@ def test_samples_and_sides_that_are_none_are_refused(estimator):
         estimator(sample(), side="up")
 
 
-@pytest.mark.parametrize("estimator", [hill, lambda x: hill(x, 10), lambda x: moment(x, 10), hill_curve])
+@pytest.mark.parametrize("estimator", [hill, lambda x: hill(x, 10), lambda x: moment_estimator(x, 10), hill_curve])
 def test_gradients_are_finite_where_values_are(estimator):
     """Also of samples with zeros and ties, of which logarithms and reciprocals have none."""
     for x in (np.repeat(sample(n=50), 2), np.where(np.arange(100) % 2, sample(n=100), 0.0)):
@@ -278,7 +278,7 @@ def test_gradients_are_finite_where_values_are(estimator):
         assert np.isfinite(jax.grad(total)(jnp.asarray(x, jnp.float32))).all()
 
 
-@pytest.mark.parametrize(("estimator", "low", "high"), [(hill, 1, 99), (moment, 2, 99), (pickands, 4, 100)])
+@pytest.mark.parametrize(("estimator", "low", "high"), [(hill, 1, 99), (moment_estimator, 2, 99), (pickands, 4, 100)])
 def test_numbers_of_tail_points_out_of_range_are_refused(estimator, low, high):
     for k in (low - 1, high + 1, 10.0):
         with pytest.raises(InputError, match=rf"k is {k}; expected an integer in {low}..{high} as the number of tail points"):

@@ -23,7 +23,7 @@ ARGUMENTS = [
     Argument("loss_changes(losses)", tails.loss_changes, SAMPLES),
     Argument("mohammadi(samples)", tails.mohammadi, SAMPLES, single=1e-3),
     Argument("mohammadi_quantile(samples)", tails.mohammadi_quantile, SAMPLES, single=1e-3),
-    Argument("moment(samples)", lambda x: tails.moment(x, 10), SAMPLES),
+    Argument("moment_estimator(samples)", lambda x: tails.moment_estimator(x, 10), SAMPLES),
     Argument("moving_variance(losses)", lambda x: tails.moving_variance(x, 5), SAMPLES),
     Argument("paired_differences(samples)", tails.paired_differences, SAMPLES),
     Argument("pickands(samples)", lambda x: tails.pickands(x, 20), SAMPLES),
@@ -39,7 +39,7 @@ ARGUMENTS = [
     Option("mohammadi(block_size)", lambda m: tails.mohammadi(ONE, block_size=m), 7),
     Option("mohammadi_quantile(block_size)", lambda m: tails.mohammadi_quantile(ONE, block_size=m), 7),
     Number("mohammadi_quantile(quantile)", lambda share: tails.mohammadi_quantile(ONE, quantile=share), 0.25),
-    Option("moment(k)", lambda k: tails.moment(ONE, k), 10),
+    Option("moment_estimator(k)", lambda k: tails.moment_estimator(ONE, k), 10),
     Option("moving_variance(window)", lambda window: tails.moving_variance(ONE, window), 5),
     Option("pickands(k)", lambda k: tails.pickands(ONE, k), 20),
 ]

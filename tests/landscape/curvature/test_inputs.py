@@ -11,12 +11,12 @@ from sgd_diffusion.landscape.curvature import (
     gauss_newton_product,
     gradient_alignment,
     hessian_vector_product,
+    hutchpp_trace,
     mean_over_chunks,
     noise_alignment,
     smoothed_density,
     spectral_density,
     top_eigenpairs,
-    trace,
 )
 
 KEY = jax.random.key(0)
@@ -69,7 +69,7 @@ SEARCHES = [  # each call is compiled anew
         KEY, scaled, SMALL, num_products=2, num_probes=n, num_points=5).nodes, 2),
     Option("spectral_density(num_points)", lambda n: spectral_density(
         KEY, scaled, SMALL, num_products=2, num_probes=2, num_points=n).nodes, 5),
-    Option("trace(num_products)", lambda n: trace(KEY, scaled, SMALL, num_products=n), 6),
+    Option("hutchpp_trace(num_products)", lambda n: hutchpp_trace(KEY, scaled, SMALL, num_products=n), 6),
 ]
 test_integers_of_searches = input_tests(SEARCHES)
 
@@ -77,7 +77,7 @@ OF_WEIGHTS = {
     "hessian_vector_product": lambda w: hessian_vector_product(cubes, w)(VECTOR),
     "top_eigenpairs": lambda w: top_eigenpairs(scaled, w, 2)._replace(vectors=None),
     "spectral_density": lambda w: spectral_density(KEY, scaled, w, num_products=2, num_probes=2, num_points=5).nodes,
-    "trace": lambda w: trace(KEY, scaled, w),
+    "hutchpp_trace": lambda w: hutchpp_trace(KEY, scaled, w),
 }
 
 
@@ -111,7 +111,7 @@ def test_modes_of_searches(name, mode):
     calls = OF_WEIGHTS | {
         "hessian_vector_product": lambda w: hessian_vector_product(
             lambda w: sum((leaf.astype(jnp.float32) ** 3).sum() for leaf in jax.tree.leaves(w)), w)(w),
-        "top_eigenpairs": lambda w: top_eigenpairs(product, w, 2), "trace": lambda w: trace(KEY, product, w),
+        "top_eigenpairs": lambda w: top_eigenpairs(product, w, 2), "hutchpp_trace": lambda w: hutchpp_trace(KEY, product, w),
         "spectral_density": lambda w: spectral_density(KEY, product, w, num_products=2, num_probes=2, num_points=5)}
     expected = calls[name](mixed)
     with MODES[mode]():
@@ -122,7 +122,7 @@ def test_modes_of_searches(name, mode):
 
 def test_products_that_do_not_match_are_refused():
     for product in (lambda v: v[:2], lambda v: {"a": v}, lambda v: v + 1j):
-        with pytest.raises(InputError, match=r"product\(vector\)"):
+        with pytest.raises(InputError, match=r"matvec\(vector\)"):
             top_eigenpairs(product, jnp.zeros(3), 1)
     for tol in (-1, np.nan, "small", 1j):
         with pytest.raises(InputError, match="tol is"):

@@ -13,9 +13,9 @@ from sgd_diffusion.landscape import planes
 from sgd_diffusion.landscape.curvature import (
     gauss_newton_product,
     hessian_vector_product,
+    hutchpp_trace,
     spectral_density,
     top_eigenpairs,
-    trace,
 )
 from sgd_diffusion.problems.convolution import convolution
 from sgd_diffusion.problems.datasets import Dataset, Examples
@@ -67,7 +67,7 @@ PROMISED = {
     "gauss_newton_product": lambda params: gauss_newton(params)(params),
     "top_eigenpairs": lambda params: top_eigenpairs(hessian(params), params, 2),
     "spectral_density": lambda params: spectral_density(KEY, hessian(params), params, num_products=5, num_probes=2),
-    "trace": lambda params: trace(KEY, hessian(params), params),
+    "hutchpp_trace": lambda params: hutchpp_trace(KEY, hessian(params), params),
     "top_eigenpairs of a product of one's own": lambda params: top_eigenpairs(
         lambda v: jax.jvp(jax.grad(lambda w: loss(w, problem().examples)), (params,), (v,))[1], params, 2),
     "evaluate_plane": lambda params: planes.evaluate_plane(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.curvature import spectral_density, trace
+from sgd_diffusion.landscape.curvature import hutchpp_trace, spectral_density
 
 N = 300
 SPECTRUM = np.r_[np.linspace(3, 8, 6), np.random.default_rng(0).normal(size=N - 6) * 0.3].astype(np.float32)
@@ -21,7 +21,7 @@ def density_of(key, diagonal, **options):
 
 @functools.partial(jax.jit, static_argnames="num_products")
 def trace_of(key, diagonal, **options):
-    return trace(key, lambda vector: diagonal * vector, jnp.zeros_like(diagonal), **options)
+    return hutchpp_trace(key, lambda vector: diagonal * vector, jnp.zeros_like(diagonal), **options)
 
 
 def test_a_density_is_one_and_its_moments_are_those_of_the_spectrum():
@@ -78,7 +78,7 @@ def test_matrices_of_any_size_that_the_type_holds(scale):
 
 
 def test_zero_matrices_have_no_trace():
-    assert trace(jax.random.key(0), lambda vector: 0 * vector, jnp.zeros(4)) == (0, 0)
+    assert hutchpp_trace(jax.random.key(0), lambda vector: 0 * vector, jnp.zeros(4)) == (0, 0)
 
 
 def test_the_trace_of_low_rank_and_of_small_matrices_is_exact():
@@ -87,7 +87,7 @@ def test_the_trace_of_low_rank_and_of_small_matrices_is_exact():
     found = trace_of(jax.random.key(0), low, num_products=30)
     np.testing.assert_allclose(found.value, 28, rtol=1e-4)
     assert found.error < 1e-3
-    few = trace(jax.random.key(0), lambda vector: jnp.arange(4.0) * vector, jnp.zeros(4), num_products=12)
+    few = hutchpp_trace(jax.random.key(0), lambda vector: jnp.arange(4.0) * vector, jnp.zeros(4), num_products=12)
     np.testing.assert_allclose(few.value, 6, rtol=1e-5)
 
 
@@ -106,4 +106,4 @@ def test_wrong_arguments():
         with pytest.raises(InputError, match=f"{name} is {value}; expected an integer.*{words}"):
             spectral_density(jax.random.key(0), lambda v: v, jnp.zeros(3), **({"num_products": 2} | {name: value}))
     with pytest.raises(InputError, match="num_products is 5; expected an integer in 6"):
-        trace(jax.random.key(0), lambda v: v, jnp.zeros(3), num_products=5)
+        hutchpp_trace(jax.random.key(0), lambda v: v, jnp.zeros(3), num_products=5)
