@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sgd_diffusion.analysis.gram import increment_gram, step_gram  # noqa: F401  (step_gram was public here first)
+from sgd_diffusion.analysis.gram import increment_gram
 from sgd_diffusion.dynamics.batches import take_batch
 from sgd_diffusion.dynamics.gradient_descent import descend
 from sgd_diffusion.dynamics.parameters import count, flatten, layer_name, real_parts
