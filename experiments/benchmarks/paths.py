@@ -21,8 +21,9 @@ from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, step_autocorrelation, time_averaged_msd
+from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.dynamics.measurements import path_statistics
-from sgd_diffusion.dynamics.window import WindowRecord, step_gram
+from sgd_diffusion.dynamics.window import WindowRecord
 
 PEERS = ("tidynamics", "trackpy", "andi_datasets")
 
