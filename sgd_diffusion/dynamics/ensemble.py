@@ -16,7 +16,7 @@ from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.sgd import Carry, sgd
+from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
 from sgd_diffusion.problems.objectives import Problem
 
