@@ -199,8 +199,8 @@ def walk(options: Options, directory: pathlib.Path):
 def walks_on(options: Options, landscapes: Landscapes, kind: str) -> xr.Dataset:
     """Statistics of the walkers on one kind of surface."""
     surfaces = landscapes.surfaces(kind)
-    found = _ensemble(options)(landscapes.walk_keys, surfaces, landscapes.starts(kind),
-                               learning_rates=[options.learning_rate], noise_stds=[options.noise_std])
+    found = _walk(options, landscapes.walk_keys, surfaces, landscapes.starts(kind), learning_rates=[options.learning_rate],
+                  noise_stds=[options.noise_std])
     found = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0, 0]), found)
     inside = jax.vmap(nearest)(surfaces._replace(heights=landscapes.regions(kind)), *np.moveaxis(found.positions, -1, 0))
     walker = ("landscape", "walker")
@@ -224,10 +224,10 @@ def phase_walks(options: Options, index: int) -> xr.Dataset:
     """Exponents, exits and depths of walkers on landscapes of one roughness, for the phase diagram."""
     surface_key, walk_key, start_key = jax.random.split(jax.random.fold_in(key(options, "phases"), index), 3)
     hurst, count = options.hursts[index], options.phase_landscapes
-    surfaces = diamond_squares(options, hurst)(jax.random.split(surface_key, count))
+    surfaces = diamond_squares(options, hurst, jax.random.split(surface_key, count))
     starts = jax.random.uniform(start_key, (count, options.phase_walkers, 2), minval=-EXTENT / 2, maxval=EXTENT / 2)
-    found = _ensemble(options)(jax.random.split(walk_key, count), surfaces, starts,
-                               learning_rates=list(options.learning_rates), noise_stds=list(options.noise_stds))
+    found = _walk(options, jax.random.split(walk_key, count), surfaces, starts, learning_rates=list(options.learning_rates),
+                  noise_stds=list(options.noise_stds))
     heights = np.asarray(surfaces.heights)
     median, lowest = (value.reshape(-1, 1, 1, 1) for value in (np.median(heights, axis=(1, 2)), heights.min(axis=(1, 2))))
     dims = ("landscape", "learning_rate", "noise_std", "walker")
@@ -273,11 +273,10 @@ def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.
                              "final_entry": int(here["path_entry"].sel(surface="fractal"))})
 
 
-@functools.cache
-def _ensemble(options: Options):
-    """Walks, compiled once."""
-    return jax.jit(functools.partial(walk_ensemble, steps=options.steps, boundary=options.boundary, stability=options.stability,
-                                     interpolant=options.interpolant, sqrt_scaling=options.noise_scaling == "sqrt"))
+def _walk(options: Options, *arguments, **parameters):
+    """Walks of the options' kind and length."""
+    return walk_ensemble(*arguments, **parameters, steps=options.steps, boundary=options.boundary, stability=options.stability,
+                         interpolant=options.interpolant, sqrt_scaling=options.noise_scaling == "sqrt")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,19 @@ def key(options, purpose: str) -> jax.Array:
     return jax.random.split(jax.random.key(options.seed), len(PURPOSES))[PURPOSES.index(purpose)]
 
 
+def diamond_squares(options, hurst: float, keys: jax.Array) -> Surface:
+    """Landscapes from keys (S,), with heights (S, N, N)."""
+    return _one_by_one(diamond_square, keys, levels=options.levels, roughness=options.roughness, hurst=hurst, extent=EXTENT)
+
+
+def _one_by_one(make, *inputs, **options):
+    """What a function makes of every one of the inputs; compiled once for all calls with the same options."""
+    return _program(make, tuple(options.items()))(inputs)
+
+
 @functools.cache
-def diamond_squares(options, hurst: float):
-    """Landscapes from keys, compiled once: (S,) -> heights (S, N, N)."""
-    return jax.jit(functools.partial(jax.lax.map, lambda key: diamond_square(
-        key, options.levels, roughness=options.roughness, hurst=hurst, extent=EXTENT)))
+def _program(make, options):
+    return jax.jit(functools.partial(jax.lax.map, lambda inputs: make(*inputs, **dict(options))))
 
 
 class Landscapes:
@@ -42,14 +50,12 @@ class Landscapes:
         if kind in CONVEX:
             one = {"cone": cone, "paraboloid": paraboloid}[kind](2**options.levels + 1, extent=EXTENT)
             return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(self.walk_keys[which]), *leaf.shape)), one)
-        rough = diamond_squares(options, options.hurst)(self._surface_keys[which])
+        rough = diamond_squares(options, options.hurst, self._surface_keys[which])
         if kind == "smoothed":
-            std = options.smoothing * 2**options.levels
-            return jax.jit(functools.partial(jax.lax.map, lambda surface: smoothed(surface, std)))(rough)
+            return _one_by_one(smoothed, rough, std=options.smoothing * 2**options.levels)
         if kind == "shuffled":
-            return jax.jit(functools.partial(jax.lax.map, lambda inputs: shuffled(
-                *inputs, smoothing=options.shuffled_smoothing, power=options.shuffled_power)))(
-                    (self._shuffle_keys[which], rough))
+            return _one_by_one(shuffled, self._shuffle_keys[which], rough, smoothing=options.shuffled_smoothing,
+                               power=options.shuffled_power)
         return rough if kind == "fractal" else rough._replace(heights=jnp.zeros_like(rough.heights))
 
     @functools.cached_property

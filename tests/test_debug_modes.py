@@ -43,7 +43,7 @@ CALLS = {
     "spectral_density": lambda: spectral_density(KEY, *quartic_product(), num_products=10),
     "trace": lambda: trace(KEY, *quartic_product()),
     "principal_plane": lambda: planes.principal_plane(PATH),
-    "diamond_square": lambda: diamond_square(KEY, 4, roughness=3.0, hurst=0.7),
+    "diamond_square": lambda: diamond_square(KEY, 2, roughness=3.0, hurst=0.7),
     "fractional_brownian_surface": lambda: fractional_brownian_surface(KEY, 16, hurst=0.4),
     "walk_ensemble": lambda: walk_ensemble(jax.random.split(KEY, 2), SURFACES, STARTS, learning_rates=[0.001],
                                            noise_stds=[0.01], steps=20, every=10),

@@ -220,8 +220,10 @@ class Ensemble:
         return mask_diverged(self.measure_state(window, problem, carry.params, carry.state, key), carry.diverged_at)
 
     def _check(self):
-        batch_indices(jax.random.key(0), 0, 1, num_examples=self.problem.num_examples,
-                      batch_size=self.plan.batch_size, sampling=self.plan.sampling)
+        # For what it refuses: the indices themselves would be a program to compile.
+        jax.eval_shape(lambda key: batch_indices(key, 0, 1, num_examples=self.problem.num_examples,
+                                                 batch_size=self.plan.batch_size, sampling=self.plan.sampling),
+                       jax.random.key(0))
         params, _ = initial_shapes(self.problem)
         if self.plan.sketch_dim is not None:
             integer("sketch_dim", self.plan.sketch_dim, 1, count(params), what="(at most the number of parameters)")

@@ -136,16 +136,23 @@ def test_a_state_that_no_checkpoint_holds_is_refused_before_it_is_trained(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "no jit"])
-def test_modes_for_debugging_change_nothing(mode):
-    """Also for a member that diverges, whose NaN is a value."""
+def run_in_some_mode():
+    """Also of a member that diverges, whose NaN is a value."""
     plan = Plan(**PLAN.description() | {"learning_rates": (0.05, 1e25), "gradient_samples": 2, "full_batch_twin": True})
     problem = regression(lambda key: (0.1 * jax.random.normal(key, (3,), jnp.float32), ()))
-    chosen = [*CHOSEN, measurements.twin_displacements()]
-    expected = run_ensemble(problem, plan, measurements=chosen)
+    return run_ensemble(problem, plan, measurements=[*CHOSEN, measurements.twin_displacements()])
+
+
+@pytest.fixture(scope="module")
+def in_no_mode():
+    return run_in_some_mode()
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "no jit"])
+def test_modes_for_debugging_change_nothing(mode, in_no_mode):
     with MODES[mode]():
-        found = run_ensemble(problem, plan, measurements=chosen)
-    xr.testing.assert_equal(found, expected)
+        found = run_in_some_mode()
+    xr.testing.assert_equal(found, in_no_mode)
 
 
 def test_dropout_is_the_same_alone_and_in_company(tmp_path):

@@ -27,8 +27,12 @@ def parse(*arguments):
     return command_line.parse(anomalous_diffusion.PRESETS, "", list(arguments))
 
 
-def test_a_run_leaves_results_figure_and_summary(call, capsys, tmp_path):
-    directory = tmp_path / "run"
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("run") / "run"
+
+
+def test_a_run_leaves_results_figure_and_summary(call, capsys, directory):
     assert call(anomalous_diffusion, *TINY, "--directory", directory) == 0
     out = capsys.readouterr().out
     assert {"config.json", "exponents.nc", "summary.txt", "anomalous_diffusion.png"} <= {p.name for p in directory.iterdir()}
@@ -53,9 +57,7 @@ def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(call, capsys
     assert (run.twin_msd.sel(lag=10) < run.msd.sel(lag=10)).all()  # without noise, less far
 
 
-def test_resume_takes_the_options_of_the_run(call, capsys, tmp_path):
-    directory = tmp_path / "run"
-    assert call(anomalous_diffusion, *TINY, "--directory", directory) == 0
+def test_resume_takes_the_options_of_the_run(call, capsys, directory):
     assert call(anomalous_diffusion, *TINY, "--directory", directory) == 2
     assert "holds this run already" in capsys.readouterr().err
     assert call(anomalous_diffusion, "--resume", "--directory", directory, "--num-windows", 3) == 0

@@ -1,7 +1,9 @@
 """The experiment on toy landscapes from the command line: what it leaves behind, what it resumes, and what it refuses."""
 
+import functools
 import json
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -11,9 +13,22 @@ import xarray as xr
 from experiments import fractal_toy
 from experiments.fractal_toy import Options
 from experiments.toy_landscapes import KINDS, Landscapes
+from sgd_diffusion import plots
 
 TINY = ["--levels", "5", "--landscapes", "10", "--walkers", "4", "--steps", "600", "--hursts", "0.5", "1", "--learning-rates",
         "0.01", "0.02", "--noise-stds", "0.01", "--phase-landscapes", "2", "--phase-walkers", "3"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_samples():
+    """Hundreds of gradients and few resamplings: the laws of six kinds of surfaces are fitted to them again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("walk_statistics", "toy_walks"):
+            patch.setattr(sys.modules[f"sgd_diffusion.tables.{module}"], "SAMPLE", 50)
+        for name, few in (("POOLED", 500), ("REPLICATES", 20), ("STABLE_REPLICATES", 10)):
+            patch.setattr(sys.modules["sgd_diffusion.tables.toy_walks"], name, few)
+        patch.setattr(fractal_toy, "FREE_WALKERS", 200)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +53,8 @@ def test_a_run_leaves_statistics_figures_and_summary(call, capsys, directory):
         assert phases.share.shape == (4, 2, 2, 1)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_results(call, capsys, directory):
+def test_an_interrupted_run_goes_on_to_the_same_results(call, capsys, directory, monkeypatch):
+    monkeypatch.setattr(plots, "walker_animation", functools.partial(plots.walker_animation, frames=3))
     before = {name: (directory / name).read_bytes() for name in ("statistics.nc", "table.nc", "phases.nc", "summary.txt")}
     first = (directory / "windows" / "window_00000.nc").stat().st_mtime_ns
     for lost in sorted((directory / "windows").glob("*.nc"))[3:]:

@@ -8,10 +8,10 @@ import pytest
 
 @pytest.fixture
 def png():
-    """A function that draws a figure into the bytes of a PNG file."""
+    """A function that draws a figure into the bytes of a PNG file, with few pixels."""
     def draw(figure):
         buffer = io.BytesIO()
-        figure.savefig(buffer)
+        figure.savefig(buffer, dpi=50)
         return buffer.getvalue()
 
     return draw

@@ -10,7 +10,7 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.tables import gradient_tails
 
 ROUNDING = 1e-3  # the density comes from a table
-FEW = {"num_entries": 1000, "num_resamples": 20}
+FEW = {"num_entries": 1000, "num_resamples": 5}
 NUMBERS = ("alpha", "alpha_error", "alpha_low", "alpha_high", "scale", "location", "ks_stable", "ks_normal", "hill",
            "hill_error", "mohammadi", "mohammadi_error", "excess_kurtosis", "excess_kurtosis_error")
 COMPARED = ("log_likelihood_ratio", "vuong_z", "vuong_p", "effective_entries")
