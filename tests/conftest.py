@@ -28,7 +28,7 @@ SHARED = "SGD_DIFFUSION_TESTS"  # in the environment: where the process that sta
 
 def pytest_addoption(parser):
     """Let programs be compiled as users' are."""
-    parser.addoption("--optimized", action="store_true", help="compile with all optimizations of XLA, as users do; takes twice as long")
+    parser.addoption("--optimized", action="store_true", help="compile as users do, with all optimizations of XLA")
 
 
 def pytest_configure(config):
