@@ -1,9 +1,11 @@
-"""How an ensemble of SGD runs diffuses on its loss landscape (Fig. 2 of Chen, Qu & Gong, arXiv:2009.10588).
+"""How an ensemble of SGD runs diffuses on its loss landscape (Fig. 2 of Chen, Qu & Gong,
+arXiv:2009.10588).
 
-Trains every seed with every learning rate, window by window, and measures the time-averaged mean squared displacement
-of the weights, its local exponents, and short-lag and long-lag exponents against waiting time, with their spread over
-seeds and beside those of the surrogates: steps without their mean drift, in random order, with random signs.
-Run from the checkout: python -m experiments.anomalous_diffusion
+Trains every seed with every learning rate, window by window, and measures the time-averaged mean
+squared displacement of the weights, its local exponents, and short-lag and long-lag exponents
+against waiting time, with their spread over seeds and beside those of the surrogates: steps without
+their mean drift, in random order, with random signs. Run from the checkout: python -m
+experiments.anomalous_diffusion
 """
 
 import dataclasses
@@ -26,16 +28,27 @@ class Options(RunOptions, TrainingOptions):
     window: Annotated[int, *within(MIN_WINDOW, MAX_WINDOW, "for two ranges of lags")] = 1000
     """Updates in a window."""
     not_averaged: bool = False
-    """Also draw the displacement from the start of each window, the MSD that is not averaged over time."""
+    """Also draw the displacement from the start of each window, the MSD that is not averaged over
+    time.
+    """
 
 
-PAPER = Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=24, window=1000,
-                batch_size=1024)
+PAPER = Options(
+    dataset="cifar10",
+    model="resnet14",
+    seeds=(0,),
+    learning_rates=(0.1,),
+    num_windows=24,
+    window=1000,
+    batch_size=1024,
+)
 PRESETS = {
     "default": Options(),
     "quick": Options(seeds=(0, 1), learning_rates=(0.02,), num_windows=4, window=200),
     "paper": PAPER,
-    "paper-long-windows": dataclasses.replace(PAPER, window=10_000, num_windows=5, batch_size=512),  # Fig. 2d
+    "paper-long-windows": dataclasses.replace(
+        PAPER, window=10_000, num_windows=5, batch_size=512
+    ),  # Fig. 2d
     "paper-long-run": dataclasses.replace(PAPER, waiting_times=(0, 23_000, 230_000)),  # Fig. 2e
 }
 
@@ -46,12 +59,17 @@ def experiment(options: Options) -> None:
     with phase("exponents, of surrogates too"):
         table = tables.exponents(dataset, standard_ranges(options.window))
         text = summaries.anomalous_diffusion(dataset, table)
-    write_atomically(directory / "exponents.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
+    write_atomically(
+        directory / "exponents.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf")
+    )
     write_atomically(directory / "summary.txt", text.encode())
     with phase("figures"):
         save_figure(plots.anomalous_diffusion(dataset), directory / "anomalous_diffusion.png")
         if options.not_averaged:
-            save_figure(plots.anomalous_diffusion(dataset, curve="displacement_from_start"), directory / "not_averaged.png")
+            save_figure(
+                plots.anomalous_diffusion(dataset, curve="displacement_from_start"),
+                directory / "not_averaged.png",
+            )
     print(text)
     print(f"results, figure and this summary: {directory}")
 

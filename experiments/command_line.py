@@ -1,4 +1,6 @@
-"""What every experiment's command line does: options from presets, clear refusals, and Ctrl-C at any moment."""
+"""What every experiment's command line does: options from presets, clear refusals, and Ctrl-C at
+any moment.
+"""
 
 import collections
 import contextlib
@@ -25,19 +27,25 @@ INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_wi
 Options = TypeVar("Options", bound=Checked)
 
 
-def main(experiment: Callable[[Options], None], presets: Mapping[str, Options], description: str) -> None:
-    """Run an experiment from the command line and exit with 0, or 2 after a message about unusable input.
+def main(
+    experiment: Callable[[Options], None], presets: Mapping[str, Options], description: str
+) -> None:
+    """Run an experiment from the command line and exit with 0, or 2 after a message about unusable
+    input.
 
     Args:
       experiment: does the work.
-      presets: named options to start from, "default" among them; all are dataclasses with the fields of `RunOptions`.
+      presets: named options to start from, "default" among them; all are dataclasses with the
+          fields of `RunOptions`.
       description: shown by --help.
     """
     with program():
         options = parse(presets, description, sys.argv[1:])
         use_cores_as_devices()
-        interruptibly(lambda: experiment(options),
-                      hint="; finished windows are kept: continue with --resume --directory DIR")
+        interruptibly(
+            lambda: experiment(options),
+            hint="; finished windows are kept: continue with --resume --directory DIR",
+        )
 
 
 def run(work: Callable[[Options], None], kind: type[Options], description: str) -> None:
@@ -55,7 +63,9 @@ def run(work: Callable[[Options], None], kind: type[Options], description: str) 
 
 @contextlib.contextmanager
 def program() -> Iterator[None]:
-    """What all programs do: print as far as standard output allows, and exit with 2 after a message about unusable input."""
+    """What all programs do: print as far as standard output allows, and exit with 2 after a message
+    about unusable input.
+    """
     with safe_output():
         try:
             yield
@@ -65,21 +75,25 @@ def program() -> Iterator[None]:
 
 
 def use_cores_as_devices() -> None:
-    """Give JAX one CPU device for each core, so that members of an ensemble can share a CPU as they share GPUs.
+    """Give JAX one CPU device for each core, so that members of an ensemble can share a CPU as they
+    share GPUs.
 
-    On two cores, two members of ResNet-14 side by side made 1.3 times as many steps a second as one after the other (see
-    experiments/benchmarks/results). It makes no difference to accelerators, or once JAX is in use.
+    On two cores, two members of ResNet-14 side by side made 1.3 times as many steps a second as one
+    after the other (see experiments/benchmarks/results). It makes no difference to accelerators, or
+    once JAX is in use.
     """
     with contextlib.suppress(RuntimeError):  # in use already
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
 def parse(presets: Mapping[str, Options], description: str, arguments: list[str]) -> Options:
-    """Options from a preset, or from the run to be resumed, and what the command line gives beside it.
+    """Options from a preset, or from the run to be resumed, and what the command line gives beside
+    it.
 
     Raises:
-      InputError: for values out of range, an option given twice or beside one that makes it meaningless, an unknown
-        preset, --resume without a directory, or a run whose options cannot be read.
+      InputError: for values out of range, an option given twice or beside one that makes it
+        meaningless, an unknown preset, --resume without a directory, or a run whose options cannot
+        be read.
       SystemExit: with code 2 for options that do not exist or do not parse, 0 after --help.
     """
     known, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
@@ -90,16 +104,30 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
     default = dataclasses.replace(presets[name], preset=name)
     if known.resume:
         if known.directory is None:
-            raise InputError("--resume was given without --directory; expected both: say which run is to be continued")
+            raise InputError(
+                "--resume was given without --directory; expected both: say which run is to be "
+                "continued"
+            )
         if os.path.exists(known.directory / "config.json"):
-            default = _stored(default, RunDirectory(known.directory).configuration("metadata"), known.directory)
+            default = _stored(
+                default, RunDirectory(known.directory).configuration("metadata"), known.directory
+            )
             if {"preset", "quick"} & given and name != default.preset:
-                raise InputError(f"--preset is {name!r} and the run in {known.directory} was made with {default.preset!r}; "
-                                 "expected the same: leave it out to continue that run")
-    return read(type(default), f"{description}\n\nPresets: {', '.join(presets)}.", arguments, default)
+                raise InputError(
+                    f"--preset is {name!r} and the run in {known.directory} was made with "
+                    f"{default.preset!r}; expected the same: leave it out to continue that run"
+                )
+    return read(
+        type(default), f"{description}\n\nPresets: {', '.join(presets)}.", arguments, default
+    )
 
 
-def read(kind: type[Options], description: str, arguments: list[str] | None = None, default: Options | None = None) -> Options:
+def read(
+    kind: type[Options],
+    description: str,
+    arguments: list[str] | None = None,
+    default: Options | None = None,
+) -> Options:
     """Checked options from the command line alone.
 
     Args:
@@ -113,12 +141,16 @@ def read(kind: type[Options], description: str, arguments: list[str] | None = No
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     given, others = _given(arguments), {} if default is None else {"default": default}
-    options = tyro.cli(kind, args=arguments, description=description, prog=_program(), **others).expanded()
+    options = tyro.cli(
+        kind, args=arguments, description=description, prog=_program(), **others
+    ).expanded()
     for decisive, meaningless in INSTEAD_OF.items():
         clash = sorted(given & meaningless)
         if clash and getattr(options, decisive, None) not in (None, False):
-            raise InputError(f"{flag(clash[0])} was given, and is not looked at beside {flag(decisive)}; expected one of "
-                             "them: leave out the other")
+            raise InputError(
+                f"{flag(clash[0])} was given, and is not looked at beside {flag(decisive)}; "
+                "expected one of them: leave out the other"
+            )
     options.check()
     return options
 
@@ -129,19 +161,36 @@ def _given(arguments: list[str]) -> set[str]:
     Raises:
       InputError: if one is there twice.
     """
-    names = [argument[2:].partition("=")[0].replace("-", "_").removeprefix("no_")
-             for argument in arguments if argument.startswith("--")]
+    names = [
+        argument[2:].partition("=")[0].replace("-", "_").removeprefix("no_")
+        for argument in arguments
+        if argument.startswith("--")
+    ]
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
-        raise InputError(f"{flag(twice[0])} was given twice; expected it once: leave out one of them")
+        raise InputError(
+            f"{flag(twice[0])} was given twice; expected it once: leave out one of them"
+        )
     return set(names)
 
 
 def options_as_json(options) -> dict:
     """Options as JSON-like values, as they are stored with the results and read back by --resume."""
+
     def plain(value):
-        return str(value) if isinstance(value, pathlib.Path) else list(value) if isinstance(value, tuple) else value
-    return {name: plain(value) for name, value in dataclasses.asdict(options).items() if name not in ("resume", "directory")}
+        return (
+            str(value)
+            if isinstance(value, pathlib.Path)
+            else list(value)
+            if isinstance(value, tuple)
+            else value
+        )
+
+    return {
+        name: plain(value)
+        for name, value in dataclasses.asdict(options).items()
+        if name not in ("resume", "directory")
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +211,7 @@ def _program() -> str | None:
 
 def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options:
     """The options stored with a run in place of the defaults, in the types of the dataclass."""
+
     def typed(name, value):
         if isinstance(value, list):
             return tuple(value)
@@ -169,10 +219,16 @@ def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options
 
     stored = metadata.get("options") if isinstance(metadata, Mapping) else None
     if not isinstance(stored, Mapping):
-        raise StorageError(f"{directory / 'config.json'} holds no options of a run; expected those it was made with: choose "
-                           "another directory, or restore that file")
-    names = {field.name for field in dataclasses.fields(default)} - {"quick"}  # what it stood for is stored as the preset
-    options = dataclasses.replace(default, **{name: typed(name, value) for name, value in stored.items() if name in names})
+        raise StorageError(
+            f"{directory / 'config.json'} holds no options of a run; expected those it was made "
+            "with: choose another directory, or restore that file"
+        )
+    names = {field.name for field in dataclasses.fields(default)} - {
+        "quick"
+    }  # what it stood for is stored as the preset
+    options = dataclasses.replace(
+        default, **{name: typed(name, value) for name, value in stored.items() if name in names}
+    )
     try:
         options.check()
     except InputError as error:

@@ -1,9 +1,11 @@
-"""Is the path of SGD fractal, and is the loss along it rough (Fig. 6 of Chen, Qu & Gong, arXiv:2009.10588)?
+"""Is the path of SGD fractal, and is the loss along it rough (Fig. 6 of Chen, Qu & Gong,
+arXiv:2009.10588)?
 
-Trains every seed with every learning rate, window by window, and measures squared end-to-end distances of fragments
-against their contour length (path dimension), transverse excursions (self-affinity), and squared loss differences
-against distance: of a fixed probe, which show the landscape, and of mini-batches, which show their noise too.
-Run from the checkout: python -m experiments.fractal_path
+Trains every seed with every learning rate, window by window, and measures squared end-to-end
+distances of fragments against their contour length (path dimension), transverse excursions
+(self-affinity), and squared loss differences against distance: of a fixed probe, which show the
+landscape, and of mini-batches, which show their noise too. Run from the checkout: python -m
+experiments.fractal_path
 """
 
 import dataclasses
@@ -24,33 +26,54 @@ MIN_WINDOW = 100  # fewer steps have no two decades of contour length
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
-    window: Annotated[int, *within(MIN_WINDOW, MAX_WINDOW, "for power laws in the contour length")] = 1000
+    window: Annotated[
+        int, *within(MIN_WINDOW, MAX_WINDOW, "for power laws in the contour length")
+    ] = 1000
     """Updates in a window."""
     probe_size: Annotated[int, *within(0, COUNT)] = 256
-    """Training examples on which the loss of every visited point is evaluated; 0 for mini-batch losses alone."""
+    """Training examples on which the loss of every visited point is evaluated; 0 for mini-batch
+    losses alone.
+    """
 
 
 PRESETS = {
     "default": Options(learning_rates=(0.02,)),
-    "quick": Options(seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, probe_size=64),
-    "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=24, window=1000,
-                     batch_size=1024, probe_size=1024),
+    "quick": Options(
+        seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, probe_size=64
+    ),
+    "paper": Options(
+        dataset="cifar10",
+        model="resnet14",
+        seeds=(0,),
+        learning_rates=(0.1,),
+        num_windows=24,
+        window=1000,
+        batch_size=1024,
+        probe_size=1024,
+    ),
 }
 
 
 def measure(problem, plan):
     """Measurements of the experiment."""
-    return [*default_measurements(problem, plan), path_statistics.path_shape(plan.window),
-            path_statistics.loss_roughness(plan.window, probe=problem.probe is not None)]
+    return [
+        *default_measurements(problem, plan),
+        path_statistics.path_shape(plan.window),
+        path_statistics.loss_roughness(plan.window, probe=problem.probe is not None),
+    ]
 
 
 def experiment(options: Options) -> None:
-    """Train, measure, and leave results, a figure for each learning rate and a summary in the run directory."""
+    """Train, measure, and leave results, a figure for each learning rate and a summary in the run
+    directory.
+    """
     dataset, directory = train(options, "fractal_path", measure)
     with phase("power laws"):
         table = tables.fractal_path(dataset)
         text = summaries.fractal_path(dataset, table)
-    write_atomically(directory / "scaling.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
+    write_atomically(
+        directory / "scaling.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf")
+    )
     write_atomically(directory / "summary.txt", text.encode())
     with phase("figures"):
         for rate in options.learning_rates:

@@ -1,11 +1,12 @@
 """What a rough surface alone does to a walker (Fig. 8 of Chen, Qu & Gong, arXiv:2009.10588).
 
-Many walkers go down many random landscapes, w <- w - eta grad L(w) + sigma xi, and down controls: the same landscapes smoothed,
-shuffled and smoothed, flat, a cone and a paraboloid. Measured are first passages into the wide basin, stays in it, exits
-through the walls, displacements before and after the final entry, and the gradients visited. Landscapes with a wide minimum
-are selected by a stated rule; all of them stand beside these. A phase diagram over roughness, learning rate and noise
-says which walkers are superdiffusive, trapped or lost through the walls.
-Run from the checkout: python -m experiments.fractal_toy
+Many walkers go down many random landscapes, w <- w - eta grad L(w) + sigma xi, and down controls:
+the same landscapes smoothed, shuffled and smoothed, flat, a cone and a paraboloid. Measured are
+first passages into the wide basin, stays in it, exits through the walls, displacements before and
+after the final entry, and the gradients visited. Landscapes with a wide minimum are selected by a
+stated rule; all of them stand beside these. A phase diagram over roughness, learning rate and noise
+says which walkers are superdiffusive, trapped or lost through the walls. Run from the checkout:
+python -m experiments.fractal_toy
 """
 
 import dataclasses
@@ -39,7 +40,9 @@ PHASE_LAGS = np.array([10, 14, 20, 28, 40, 60, 100])
 FREE_WALKERS = 2000
 MIN_STEPS = 2 * MIN_AFTER
 LEAST_STEP = 1e-9  # of a square of side 2, in float32
-LEARNING_RATES = within(1e-9, 100, "for steps that float32 tells from none and that end in the square")
+LEARNING_RATES = within(
+    1e-9, 100, "for steps that float32 tells from none and that end in the square"
+)
 NOISE_STDS = within(0, EXTENT, "(the side of the square)")
 HURSTS = within(0.01, 24, "(beyond, levels are lost in the rounding of float32)")
 BYTES_OF_POINT, BYTES_OF_POSITION = 16, 100  # of all copies; measured 12 and 50 to 90
@@ -60,28 +63,36 @@ class Options(RunOptions):
     """Random landscapes."""
     walkers: Annotated[int, *within(2, COUNT, "on each landscape")] = 50
     """Walkers on each of them, from random starts."""
-    steps: Annotated[int, *within(MIN_STEPS, COUNT, "for paths before and after the final entry")] = 1000
+    steps: Annotated[
+        int, *within(MIN_STEPS, COUNT, "for paths before and after the final entry")
+    ] = 1000
     """Steps of each walker."""
     learning_rate: Annotated[float, *LEARNING_RATES] = 0.02
     """eta."""
     noise_std: Annotated[float, *NOISE_STDS] = 0.01
     """sigma, of a step along each coordinate; the square has side 2."""
     noise_scaling: Literal["none", "sqrt"] = "none"
-    """none: noise as given, the published convention; sqrt: times the square root of the learning rate."""
+    """none: noise as given, the published convention; sqrt: times the square root of the learning
+    rate.
+    """
     alpha: Annotated[float, *within(MIN_ALPHA, 2)] = 2.0
     """Stability index alpha of the noise; 2 is normal."""
     boundary: Literal["reject", "reflect"] = "reject"
     """At the walls: noise is redrawn, or paths are mirrored."""
     interpolant: Literal["bilinear", "bicubic"] = "bilinear"
     """Of the landscape between its points."""
-    levels: Annotated[int, *within(5, 12, "for a landscape with details of at most 4097 points along a side")] = 10
+    levels: Annotated[
+        int, *within(5, 12, "for a landscape with details of at most 4097 points along a side")
+    ] = 10
     """Landscapes have 2^levels + 1 points along a side."""
     roughness: Annotated[float, *within(1e-6, 1e6)] = 3.0
     """Width of the first random displacements of the landscape."""
     hurst: Annotated[float, *HURSTS] = 1.0
     """Displacements shrink by 2^-hurst from level to level; 1 is the published generator."""
     smoothing: Annotated[float, *within(1e-4, 0.49)] = 1 / 32
-    """Share of the side over which the smoothed landscapes are smoothed, and that on which basins are found."""
+    """Share of the side over which the smoothed landscapes are smoothed, and that on which basins
+    are found.
+    """
     shuffled_smoothing: Annotated[float, *within(0, 10_000)] = 8.0
     """Standard deviation of the filter of shuffled landscapes, in points of the grid."""
     shuffled_power: Annotated[float, *within(0.01, 10)] = 0.7
@@ -94,7 +105,15 @@ class Options(RunOptions):
     """Whether there is a phase diagram."""
     hursts: Annotated[tuple[float, ...], *several(HURSTS)] = (0.3, 0.5, 0.7, 1.0, 1.5)
     """Of the phase diagram, above 1 smooth."""
-    learning_rates: Annotated[tuple[float, ...], *several(LEARNING_RATES)] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+    learning_rates: Annotated[tuple[float, ...], *several(LEARNING_RATES)] = (
+        0.0005,
+        0.001,
+        0.002,
+        0.005,
+        0.01,
+        0.02,
+        0.05,
+    )
     """Of the phase diagram."""
     noise_stds: Annotated[tuple[float, ...], *several(NOISE_STDS)] = (0.003, 0.01, 0.03)
     """Of the phase diagram."""
@@ -109,33 +128,65 @@ class Options(RunOptions):
         """Refuse what cannot be walked on before anything is written.
 
         Raises:
-          InputError: for a number out of range, numbers that are the same in float32, or more walks than the memory holds.
+          InputError: for a number out of range, numbers that are the same in float32, or more walks
+              than the memory holds.
         """
         super().check()
         for name in ("hursts", "learning_rates", "noise_stds"):
             values = getattr(self, name)
             if len(set(np.float32(values).tolist())) < len(values):
-                raise InputError(f"{flag(name)} is {' '.join(map(str, values))}; expected numbers that float32 tells apart")
+                raise InputError(
+                    f"{flag(name)} is {' '.join(map(str, values))}; expected numbers that float32 "
+                    "tells apart"
+                )
         for name, values in (("noise_std", (self.noise_std,)), ("noise_stds", self.noise_stds)):
             if any(0 < value < LEAST_STEP for value in values):
-                raise InputError(f"{flag(name)} is {' '.join(map(str, values))}; expected 0, or at least {LEAST_STEP:g}, the "
-                                 "least step that float32 tells from none")
-        check_memory(self.needed_bytes(), f"--landscapes {self.landscapes} with --walkers {self.walkers}, --steps {self.steps} "
-                     f"and --levels {self.levels}, or those of the phase diagram,", "take fewer or smaller ones")
+                raise InputError(
+                    f"{flag(name)} is {' '.join(map(str, values))}; expected 0, or at least "
+                    f"{LEAST_STEP:g}, the least step that float32 tells from none"
+                )
+        check_memory(
+            self.needed_bytes(),
+            f"--landscapes {self.landscapes} with --walkers {self.walkers}, --steps {self.steps} "
+            f"and --levels {self.levels}, or those of the phase diagram,",
+            "take fewer or smaller ones",
+        )
 
     def needed_bytes(self) -> int:
-        """Bytes of memory at the peak, by what was measured for a point of a landscape and for a position of a walker."""
+        """Bytes of memory at the peak, by what was measured for a point of a landscape and for a
+        position of a walker.
+        """
         points, positions = (2**self.levels + 1) ** 2, self.steps + 1
-        walks = self.landscapes * (points * BYTES_OF_POINT + self.walkers * positions * BYTES_OF_POSITION)
-        members = self.phase_walkers * len(self.learning_rates) * len(self.noise_stds) * self.phase_diagram
-        return max(walks, self.phase_landscapes * (points * BYTES_OF_POINT + members * positions * BYTES_OF_POSITION))
+        walks = self.landscapes * (
+            points * BYTES_OF_POINT + self.walkers * positions * BYTES_OF_POSITION
+        )
+        members = (
+            self.phase_walkers
+            * len(self.learning_rates)
+            * len(self.noise_stds)
+            * self.phase_diagram
+        )
+        return max(
+            walks,
+            self.phase_landscapes
+            * (points * BYTES_OF_POINT + members * positions * BYTES_OF_POSITION),
+        )
 
 
 PRESETS = {
     "default": Options(),
-    "quick": Options(landscapes=20, walkers=20, levels=8, hursts=(0.5, 1.0), learning_rates=(0.001, 0.005, 0.02),
-                     noise_stds=(0.01,), phase_landscapes=5),
-    "superdiffusive": Options(learning_rate=0.002, noise_std=0.003),  # drift down the landscape outruns noise and roughness
+    "quick": Options(
+        landscapes=20,
+        walkers=20,
+        levels=8,
+        hursts=(0.5, 1.0),
+        learning_rates=(0.001, 0.005, 0.02),
+        noise_stds=(0.01,),
+        phase_landscapes=5,
+    ),
+    "superdiffusive": Options(
+        learning_rate=0.002, noise_std=0.003
+    ),  # drift down the landscape outruns noise and roughness
 }
 
 
@@ -144,8 +195,11 @@ def experiment(options: Options) -> None:
     directory = options.directory or new_directory("fractal_toy")
     walks, phases, landscapes = walk(options, directory)
     with phase("power laws and tails of all walks"):
-        results = {"statistics": walks, "table": tables.toy_walks(walks, walks["selected"].values, tails=RANDOM),
-                   "examples": examples(options, landscapes, walks)}
+        results = {
+            "statistics": walks,
+            "table": tables.toy_walks(walks, walks["selected"].values, tails=RANDOM),
+            "examples": examples(options, landscapes, walks),
+        }
     if phases is not None:
         with phase("free walkers"):
             results["phases"] = tables.phase_diagram(phases, free_exponents(options))
@@ -170,77 +224,130 @@ def walk(options: Options, directory: pathlib.Path):
     """All walks, each part of which is kept as soon as it is finished.
 
     Returns:
-      Statistics of the walks along `surface` (`tables.walk_statistics`, with `selected`, `basin_area` and `basin_margin` of the
-      landscapes), walks of the phase diagram or None, and the landscapes.
+      Statistics of the walks along `surface` (`tables.walk_statistics`, with `selected`,
+      `basin_area` and `basin_margin` of the landscapes), walks of the phase diagram or None, and
+      the landscapes.
     """
     run, stored = RunDirectory(directory), command_line.options_as_json(options)
     elsewhere = ("preset", "quick", "animation", "phase_diagram")  # decide nothing about the walks
     configuration = {name: value for name, value in stored.items() if name not in elsewhere}
-    with run.claim(configuration, resume=options.resume, metadata={"experiment": "fractal_toy", "options": stored}):
-        print(f"{options.landscapes} landscapes of {2**options.levels + 1}^2 points, {options.walkers} walkers on each, "
-              f"{options.steps} steps -> {directory}", flush=True)
+    with run.claim(
+        configuration,
+        resume=options.resume,
+        metadata={"experiment": "fractal_toy", "options": stored},
+    ):
+        print(
+            f"{options.landscapes} landscapes of {2**options.levels + 1}^2 points, "
+            f"{options.walkers} walkers on each, "
+            f"{options.steps} steps -> {directory}",
+            flush=True,
+        )
         landscapes = Landscapes(options)
         with phase("landscapes and their basins"):
             landscapes.basins  # noqa: B018
-        parts = [(f"walks: {kind}", functools.partial(walks_on, options, landscapes, kind)) for kind in KINDS]
+        parts = [
+            (f"walks: {kind}", functools.partial(walks_on, options, landscapes, kind))
+            for kind in KINDS
+        ]
         if options.phase_diagram:
-            parts += [(f"phase diagram: hurst {hurst:g}", functools.partial(phase_walks, options, index))
-                      for index, hurst in enumerate(options.hursts)]
-        for index, (name, part) in list(enumerate(parts))[len(run.load_windows()):]:
+            parts += [
+                (f"phase diagram: hurst {hurst:g}", functools.partial(phase_walks, options, index))
+                for index, hurst in enumerate(options.hursts)
+            ]
+        for index, (name, part) in list(enumerate(parts))[len(run.load_windows()) :]:
             with phase(f"{name} ({index + 1} of {len(parts)})"):
                 run.save_window(index, part())
         found = run.load_windows()
-    join = functools.partial(xr.concat, data_vars="minimal", coords="minimal", compat="override", join="exact",
-                             combine_attrs="override")
+    join = functools.partial(
+        xr.concat,
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="exact",
+        combine_attrs="override",
+    )
     walks = join(found[: len(KINDS)], "surface")
-    return walks, join(found[len(KINDS):], "hurst") if options.phase_diagram else None, landscapes
+    return walks, join(found[len(KINDS) :], "hurst") if options.phase_diagram else None, landscapes
 
 
 def walks_on(options: Options, landscapes: Landscapes, kind: str) -> xr.Dataset:
     """Statistics of the walkers on one kind of surface."""
     surfaces = landscapes.surfaces(kind)
-    found = _walk(options, landscapes.walk_keys, surfaces, landscapes.starts(kind), learning_rates=[options.learning_rate],
-                  noise_stds=[options.noise_std])
+    found = _walk(
+        options,
+        landscapes.walk_keys,
+        surfaces,
+        landscapes.starts(kind),
+        learning_rates=[options.learning_rate],
+        noise_stds=[options.noise_std],
+    )
     found = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0, 0]), found)
-    inside = jax.vmap(nearest)(surfaces._replace(heights=landscapes.regions(kind)), *np.moveaxis(found.positions, -1, 0))
+    inside = jax.vmap(nearest)(
+        surfaces._replace(heights=landscapes.regions(kind)), *np.moveaxis(found.positions, -1, 0)
+    )
     walker = ("landscape", "walker")
-    walks = xr.Dataset({
-        "position": ((*walker, "step", "axis"), found.positions),
-        "gradient": ((*walker, "step", "axis"), found.gradients),
-        "inside": ((*walker, "step"), np.asarray(inside)),
-        "first_wall_step": (walker, found.first_wall_step),
-        "lowest_loss": (walker, found.lowest_loss),
-        "median_height": ("landscape", np.median(surfaces.heights, axis=(1, 2))),
-        "lowest_height": ("landscape", np.min(surfaces.heights, axis=(1, 2))),
-    })
+    walks = xr.Dataset(
+        {
+            "position": ((*walker, "step", "axis"), found.positions),
+            "gradient": ((*walker, "step", "axis"), found.gradients),
+            "inside": ((*walker, "step"), np.asarray(inside)),
+            "first_wall_step": (walker, found.first_wall_step),
+            "lowest_loss": (walker, found.lowest_loss),
+            "median_height": ("landscape", np.median(surfaces.heights, axis=(1, 2))),
+            "lowest_height": ("landscape", np.min(surfaces.heights, axis=(1, 2))),
+        }
+    )
     statistics = tables.walk_statistics(walks, seed=options.seed).expand_dims(surface=[kind])
     basins = landscapes.basins
-    return statistics.assign(selected=("landscape", landscapes.selected),
-                             basin_area=("landscape", [basin.area for basin in basins]),
-                             basin_margin=("landscape", [basin.margin for basin in basins]))
+    return statistics.assign(
+        selected=("landscape", landscapes.selected),
+        basin_area=("landscape", [basin.area for basin in basins]),
+        basin_margin=("landscape", [basin.margin for basin in basins]),
+    )
 
 
 def phase_walks(options: Options, index: int) -> xr.Dataset:
     """Exponents, exits and depths of walkers on landscapes of one roughness, for the phase diagram."""
-    surface_key, walk_key, start_key = jax.random.split(jax.random.fold_in(key(options, "phases"), index), 3)
+    surface_key, walk_key, start_key = jax.random.split(
+        jax.random.fold_in(key(options, "phases"), index), 3
+    )
     hurst, count = options.hursts[index], options.phase_landscapes
     surfaces = diamond_squares(options, hurst, jax.random.split(surface_key, count))
-    starts = jax.random.uniform(start_key, (count, options.phase_walkers, 2), minval=-EXTENT / 2, maxval=EXTENT / 2)
-    found = _walk(options, jax.random.split(walk_key, count), surfaces, starts, learning_rates=list(options.learning_rates),
-                  noise_stds=list(options.noise_stds))
+    starts = jax.random.uniform(
+        start_key, (count, options.phase_walkers, 2), minval=-EXTENT / 2, maxval=EXTENT / 2
+    )
+    found = _walk(
+        options,
+        jax.random.split(walk_key, count),
+        surfaces,
+        starts,
+        learning_rates=list(options.learning_rates),
+        noise_stds=list(options.noise_stds),
+    )
     heights = np.asarray(surfaces.heights)
-    median, lowest = (value.reshape(-1, 1, 1, 1) for value in (np.median(heights, axis=(1, 2)), heights.min(axis=(1, 2))))
+    median, lowest = (
+        value.reshape(-1, 1, 1, 1)
+        for value in (np.median(heights, axis=(1, 2)), heights.min(axis=(1, 2)))
+    )
     dims = ("landscape", "learning_rate", "noise_std", "walker")
     return xr.Dataset(
-        {"exponent": (dims, exponents(found.positions)), "first_wall_step": (dims, np.asarray(found.first_wall_step)),
-         "depth": (dims, (median - found.lowest_loss) / (median - lowest)),
-         "early_exponent": (dims[:-1], exponents(found.positions, early=True))},
-        coords={"learning_rate": list(options.learning_rates), "noise_std": list(options.noise_stds)},
-        attrs={"steps": options.steps}).expand_dims(hurst=[hurst])
+        {
+            "exponent": (dims, exponents(found.positions)),
+            "first_wall_step": (dims, np.asarray(found.first_wall_step)),
+            "depth": (dims, (median - found.lowest_loss) / (median - lowest)),
+            "early_exponent": (dims[:-1], exponents(found.positions, early=True)),
+        },
+        coords={
+            "learning_rate": list(options.learning_rates),
+            "noise_std": list(options.noise_stds),
+        },
+        attrs={"steps": options.steps},
+    ).expand_dims(hurst=[hurst])
 
 
 def exponents(positions, *, early: bool = False) -> np.ndarray:
-    """Exponents of the TAMSD of paths (..., W, T+1, 2): of every walker on lags 10 to 100, (..., W); NaN for one at rest.
+    """Exponents of the TAMSD of paths (..., W, T+1, 2): of every walker on lags 10 to 100, (...,
+    W); NaN for one at rest.
 
     Early: of the mean over walkers on lags 10 to 60 of the first 144 steps, (...).
     """
@@ -257,26 +364,46 @@ def free_exponents(options: Options) -> np.ndarray:
 
 
 def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.Dataset:
-    """What the figure shows, by rule: the first selected landscape, or if there is none the first of all, on which a walker
-    comes into the basin after 60 steps or more and without a wall, and the first such walker (`tables.walk_statistics`).
+    """What the figure shows, by rule: the first selected landscape, or if there is none the first
+    of all, on which a walker comes into the basin after 60 steps or more and without a wall, and
+    the first such walker (`tables.walk_statistics`).
     """
     arrives = walks["path_arrives"].sel(surface="fractal").values
     chosen = np.flatnonzero(arrives & landscapes.selected)
     index = int([*chosen, *np.flatnonzero(arrives), 0][0])
     here = walks.isel(landscape=index).sel(surface=["fractal", "shuffled"])
-    heights = [np.asarray(landscapes.surfaces(kind, slice(index, index + 1)).heights[0]) for kind in here["surface"].values]
-    return xr.Dataset({"height": (("surface", "row", "column"), np.stack(heights)), "path": here["path"],
-                       "region": (("row", "column"), landscapes.basins[index].region)},
-                      coords={"surface": here["surface"]},
-                      attrs={"landscape": index, "selected": int(landscapes.selected[index]), "extent": EXTENT,
-                             "walker": int(here["path_walker"].sel(surface="fractal")),
-                             "final_entry": int(here["path_entry"].sel(surface="fractal"))})
+    heights = [
+        np.asarray(landscapes.surfaces(kind, slice(index, index + 1)).heights[0])
+        for kind in here["surface"].values
+    ]
+    return xr.Dataset(
+        {
+            "height": (("surface", "row", "column"), np.stack(heights)),
+            "path": here["path"],
+            "region": (("row", "column"), landscapes.basins[index].region),
+        },
+        coords={"surface": here["surface"]},
+        attrs={
+            "landscape": index,
+            "selected": int(landscapes.selected[index]),
+            "extent": EXTENT,
+            "walker": int(here["path_walker"].sel(surface="fractal")),
+            "final_entry": int(here["path_entry"].sel(surface="fractal")),
+        },
+    )
 
 
 def _walk(options: Options, *arguments, **parameters):
     """Walks of the options' kind and length."""
-    return walk_ensemble(*arguments, **parameters, steps=options.steps, boundary=options.boundary, alpha=options.alpha,
-                         interpolant=options.interpolant, sqrt_scaling=options.noise_scaling == "sqrt")
+    return walk_ensemble(
+        *arguments,
+        **parameters,
+        steps=options.steps,
+        boundary=options.boundary,
+        alpha=options.alpha,
+        interpolant=options.interpolant,
+        sqrt_scaling=options.noise_scaling == "sqrt",
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Are gradients heavy-tailed, and do their tails get lighter with training (Fig. 5 of Chen, Qu & Gong, arXiv:2009.10588)?
+"""Are gradients heavy-tailed, and do their tails get lighter with training (Fig. 5 of Chen, Qu &
+Gong, arXiv:2009.10588)?
 
-Trains every seed with every learning rate, window by window, keeps every mini-batch gradient at some coordinates, and
-fits symmetric alpha-stable laws to entries of it: pooled over coordinates as in the paper, standardised coordinate by
-coordinate, of the noise at frozen weights, and of Gaussian numbers with the measured scales, the control for what pooling
-alone does. Also shows the fluctuations of the mini-batch loss.
-Run from the checkout: python -m experiments.gradient_tails
+Trains every seed with every learning rate, window by window, keeps every mini-batch gradient at
+some coordinates, and fits symmetric alpha-stable laws to entries of it: pooled over coordinates as
+in the paper, standardised coordinate by coordinate, of the noise at frozen weights, and of Gaussian
+numbers with the measured scales, the control for what pooling alone does. Also shows the
+fluctuations of the mini-batch loss. Run from the checkout: python -m experiments.gradient_tails
 """
 
 import dataclasses
@@ -21,14 +22,18 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MAX_NUMBERS = 10_000_000  # entries times resamples, in several arrays of 80 MB
-MIN_WINDOW = 100  # updates whose losses a moving variance covers, and ten for each block of the bootstrap
+MIN_WINDOW = (
+    100  # updates whose losses a moving variance covers, and ten for each block of the bootstrap
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
-    window: Annotated[int, *within(MIN_WINDOW, MAX_WINDOW, "for the moving variance of the loss")] = 1000
+    window: Annotated[
+        int, *within(MIN_WINDOW, MAX_WINDOW, "for the moving variance of the loss")
+    ] = 1000
     """Updates in a window."""
     gradient_samples: Annotated[int, *within(1, COUNT, "to have gradients")] = 500
     """Coordinates at which every mini-batch gradient is kept; every layer gives some of them."""
@@ -41,30 +46,59 @@ class Options(RunOptions, TrainingOptions):
         """Refuse what cannot be fitted too."""
         super().check()
         if self.num_entries * self.num_resamples > MAX_NUMBERS:
-            raise InputError(f"--num-entries is {self.num_entries} and --num-resamples {self.num_resamples}; expected at most "
-                             f"{MAX_NUMBERS} for their product, which is held in memory: take fewer of one")
+            raise InputError(
+                f"--num-entries is {self.num_entries} and --num-resamples {self.num_resamples}; "
+                f"expected at most {MAX_NUMBERS} for their product, which is held in memory: take "
+                "fewer of one"
+            )
 
 
 PRESETS = {
     "default": Options(learning_rates=(0.02,), frozen_passes=4),
-    "quick": Options(model="resnet8", seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, gradient_samples=100,
-                     frozen_passes=1, num_entries=1000, num_resamples=10),
-    "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=24, window=1000,
-                     batch_size=1024, frozen_passes=1),
+    "quick": Options(
+        model="resnet8",
+        seeds=(0, 1),
+        learning_rates=(0.02,),
+        num_windows=2,
+        window=200,
+        gradient_samples=100,
+        frozen_passes=1,
+        num_entries=1000,
+        num_resamples=10,
+    ),
+    "paper": Options(
+        dataset="cifar10",
+        model="resnet14",
+        seeds=(0,),
+        learning_rates=(0.1,),
+        num_windows=24,
+        window=1000,
+        batch_size=1024,
+        frozen_passes=1,
+    ),
 }
 
 
 def experiment(options: Options) -> None:
-    """Train, measure, and leave results, a figure for each learning rate and a summary in the run directory."""
+    """Train, measure, and leave results, a figure for each learning rate and a summary in the run
+    directory.
+    """
     dataset, directory = train(options, "gradient_tails", default_measurements)
     with phase("fits of laws and their bootstraps"):
-        table = tables.gradient_tails(dataset, num_entries=options.num_entries, num_resamples=options.num_resamples)
+        table = tables.gradient_tails(
+            dataset, num_entries=options.num_entries, num_resamples=options.num_resamples
+        )
         text = summaries.gradient_tails(dataset, table)
-    write_atomically(directory / "tails.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf"))
+    write_atomically(
+        directory / "tails.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf")
+    )
     write_atomically(directory / "summary.txt", text.encode())
     with phase("figures"):
         for rate in options.learning_rates:
-            save_figure(plots.gradient_tails(dataset, table, rate), directory / f"gradient_tails_{rate:g}.png")
+            save_figure(
+                plots.gradient_tails(dataset, table, rate),
+                directory / f"gradient_tails_{rate:g}.png",
+            )
     print(text)
     print(f"results, figures and this summary: {directory}")
 

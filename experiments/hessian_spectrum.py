@@ -1,10 +1,11 @@
-"""How sharp is the loss where SGD walks, and what does sharpness do to its noise (Fig. 7 of Chen, Qu & Gong,
-arXiv:2009.10588)?
+"""How sharp is the loss where SGD walks, and what does sharpness do to its noise (Fig. 7 of Chen,
+Qu & Gong, arXiv:2009.10588)?
 
-Trains every seed with every learning rate and measures, where each window ends, the largest eigenvalues of the Hessian with
-their residuals, the gradient and the gradient noise along their eigenvectors, and at some windows the density of all
-eigenvalues; with the batch normalisation of training and with that of evaluation, whose curvatures are different.
-Run from the checkout: python -m experiments.hessian_spectrum
+Trains every seed with every learning rate and measures, where each window ends, the largest
+eigenvalues of the Hessian with their residuals, the gradient and the gradient noise along their
+eigenvectors, and at some windows the density of all eigenvalues; with the batch normalisation of
+training and with that of evaluation, whose curvatures are different. Run from the checkout: python
+-m experiments.hessian_spectrum
 """
 
 import dataclasses
@@ -15,7 +16,12 @@ from experiments.options import COUNT, within
 from experiments.progress import phase
 from experiments.training import RunOptions, TrainingOptions, train
 from sgd_diffusion import plots
-from sgd_diffusion.dynamics.measurements import displacements, hessian_density, hessian_eigenvalues, series
+from sgd_diffusion.dynamics.measurements import (
+    displacements,
+    hessian_density,
+    hessian_eigenvalues,
+    series,
+)
 from sgd_diffusion.dynamics.measurements.hessian_spectrum import MIN_BATCHES
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
@@ -28,12 +34,20 @@ class Options(RunOptions, TrainingOptions):
     num_eigenvalues: Annotated[int, *within(1, 1000)] = 20
     """Largest eigenvalues that are computed at the end of every window."""
     hessian_examples: Annotated[int, *within(1, COUNT)] = 512
-    """Training examples whose mean loss has the Hessian; of them full batches of batch_size are used."""
-    statistics: Annotated[tuple[Literal["batch", "running"], ...], *within(fewest=1)] = ("batch", "running")
-    """Batch normalisation of the Hessian: batch, by the statistics of every mini-batch as in training; running, by the
-    running averages as in evaluation. One of them costs half the time."""
+    """Training examples whose mean loss has the Hessian; of them full batches of batch_size are
+    used.
+    """
+    statistics: Annotated[tuple[Literal["batch", "running"], ...], *within(fewest=1)] = (
+        "batch",
+        "running",
+    )
+    """Batch normalisation of the Hessian: batch, by the statistics of every mini-batch as in
+    training; running, by the running averages as in evaluation. One of them costs half the time.
+    """
     density_windows: Annotated[tuple[int, ...], *within(-100_000, 99_999)] = (0, -1)
-    """Windows after which the density of all eigenvalues is estimated, from 0 on; -1 is the last. None may be given."""
+    """Windows after which the density of all eigenvalues is estimated, from 0 on; -1 is the last.
+    None may be given.
+    """
     density_probes: Annotated[int, *within(2, 1000, "for a standard error")] = 4
     """Random vectors for each density."""
     density_products: Annotated[int, *within(2, 1000)] = 40
@@ -44,8 +58,10 @@ class Options(RunOptions, TrainingOptions):
         super().check()
         self.density_at()
         if MIN_BATCHES * self.batch_size > self.hessian_examples:
-            raise InputError(f"--hessian-examples is {self.hessian_examples}; expected at least {MIN_BATCHES} batches of "
-                             f"--batch-size {self.batch_size}, for a variance and its error")
+            raise InputError(
+                f"--hessian-examples is {self.hessian_examples}; expected at least {MIN_BATCHES} "
+                f"batches of --batch-size {self.batch_size}, for a variance and its error"
+            )
 
     def density_at(self) -> tuple[int, ...]:
         """Numbers of the windows with a density.
@@ -56,31 +72,69 @@ class Options(RunOptions, TrainingOptions):
         present = range(self.plan().num_windows)
         for window in self.density_windows:
             if not -len(present) <= window < len(present):
-                raise InputError(f"--density-windows names window {window}; expected {-len(present)} to {len(present) - 1}, "
-                                 "the windows of the run")
+                raise InputError(
+                    f"--density-windows names window {window}; expected {-len(present)} to "
+                    f"{len(present) - 1}, the windows of the run"
+                )
         return tuple(sorted({present[window] for window in self.density_windows}))
 
 
 PRESETS = {
     "default": Options(learning_rates=(0.02,), num_windows=6, window=500),
-    "quick": Options(model="resnet8", seeds=(0, 1), learning_rates=(0.02,), num_windows=2, window=200, num_eigenvalues=5,
-                     hessian_examples=128, density_windows=(-1,), density_probes=2, density_products=20),
+    "quick": Options(
+        model="resnet8",
+        seeds=(0, 1),
+        learning_rates=(0.02,),
+        num_windows=2,
+        window=200,
+        num_eigenvalues=5,
+        hessian_examples=128,
+        density_windows=(-1,),
+        density_probes=2,
+        density_products=20,
+    ),
     # a window is about ten epochs
-    "paper": Options(dataset="cifar10", model="resnet14", seeds=(0,), learning_rates=(0.1,), num_windows=50, window=490,
-                     batch_size=1024, hessian_examples=8192, density_windows=(0, 24, -1)),
+    "paper": Options(
+        dataset="cifar10",
+        model="resnet14",
+        seeds=(0,),
+        learning_rates=(0.1,),
+        num_windows=50,
+        window=490,
+        batch_size=1024,
+        hessian_examples=8192,
+        density_windows=(0, 24, -1),
+    ),
 }
 
 
 def experiment(options: Options) -> None:
-    """Train, measure, and leave results, a figure for each learning rate and a summary in the run directory."""
+    """Train, measure, and leave results, a figure for each learning rate and a summary in the run
+    directory.
+    """
     density_at = options.density_at()
 
     def measure(problem, plan):
-        common = {"num_examples": options.hessian_examples, "batch_size": plan.batch_size, "statistics": options.statistics}
-        chosen = [displacements(), series(), hessian_eigenvalues(problem, num_eigenvalues=options.num_eigenvalues, **common)]
+        common = {
+            "num_examples": options.hessian_examples,
+            "batch_size": plan.batch_size,
+            "statistics": options.statistics,
+        }
+        chosen = [
+            displacements(),
+            series(),
+            hessian_eigenvalues(problem, num_eigenvalues=options.num_eigenvalues, **common),
+        ]
         if density_at:
-            chosen.append(hessian_density(problem, **common, num_probes=options.density_probes,
-                                          num_products=options.density_products, windows=density_at))
+            chosen.append(
+                hessian_density(
+                    problem,
+                    **common,
+                    num_probes=options.density_probes,
+                    num_products=options.density_products,
+                    windows=density_at,
+                )
+            )
         return chosen
 
     dataset, directory = train(options, "hessian_spectrum", measure, at_ends="Hessian spectra")
@@ -88,7 +142,9 @@ def experiment(options: Options) -> None:
     write_atomically(directory / "summary.txt", text.encode())
     with phase("figures"):
         for rate in options.learning_rates:
-            save_figure(plots.hessian_spectrum(dataset, rate), directory / f"hessian_spectrum_{rate:g}.png")
+            save_figure(
+                plots.hessian_spectrum(dataset, rate), directory / f"hessian_spectrum_{rate:g}.png"
+            )
     print(text)
     print(f"results, figures and this summary: {directory}")
 

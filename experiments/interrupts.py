@@ -1,4 +1,5 @@
-"""Ctrl-C at any moment: one line and exit code 130, while modules are imported and while compiled programs run.
+"""Ctrl-C at any moment: one line and exit code 130, while modules are imported and while compiled
+programs run.
 
 Imports nothing that takes time, since it has to be there before anything that does.
 """
@@ -14,7 +15,10 @@ INTERRUPTED = 130  # what shells give a program that was stopped by Ctrl-C
 
 
 def end_on_interrupt(hint: str = "") -> Any:
-    """From now on, end the program on Ctrl-C without ado, with a hint how to go on; returns the handler before."""
+    """From now on, end the program on Ctrl-C without ado, with a hint how to go on; returns the
+    handler before.
+    """
+
     def end(*_):
         with contextlib.suppress(OSError):
             os.write(2, f"\ninterrupted{hint}\n".encode())
@@ -33,10 +37,11 @@ def _ending_on_interrupt(hint: str) -> Iterator[None]:
 
 
 def interruptibly(work: Callable[[], Any], *, hint: str = "") -> None:
-    """Do the work in a thread of its own, so that Ctrl-C ends the program at once, with a hint how to go on.
+    """Do the work in a thread of its own, so that Ctrl-C ends the program at once, with a hint how
+    to go on.
 
-    A compiled program holds the interpreter's main thread until it returns, minutes later perhaps. Ending the process
-    without ado is safe: a run directory survives a kill at any moment.
+    A compiled program holds the interpreter's main thread until it returns, minutes later perhaps.
+    Ending the process without ado is safe: a run directory survives a kill at any moment.
     """
     failures = []
 

@@ -1,11 +1,12 @@
-"""What does the loss look like around the walker, and is it fractal (Fig. 1 of Chen, Qu & Gong, arXiv:2009.10588)?
+"""What does the loss look like around the walker, and is it fractal (Fig. 1 of Chen, Qu & Gong,
+arXiv:2009.10588)?
 
-Trains every seed with every learning rate and evaluates the loss on planes through the point where training ends: along two
-random filter-normalised directions, along the principal components of the path, or along the first two eigenvectors of the
-Hessian, with the path and its distance from the plane. The roughness of the random plane is measured as the box
-dimension of its level sets and of its graph, raw, and calibrated on surfaces of known dimension of the same size; a smooth
-surface of its shape is the control.
-Run from the checkout: python -m experiments.loss_surface
+Trains every seed with every learning rate and evaluates the loss on planes through the point where
+training ends: along two random filter-normalised directions, along the principal components of the
+path, or along the first two eigenvectors of the Hessian, with the path and its distance from the
+plane. The roughness of the random plane is measured as the box dimension of its level sets and of
+its graph, raw, and calibrated on surfaces of known dimension of the same size; a smooth surface of
+its shape is the control. Run from the checkout: python -m experiments.loss_surface
 """
 
 import contextlib
@@ -28,13 +29,19 @@ from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.curvature import hessian_vector_product, mean_over_chunks, top_eigenpairs
+from sgd_diffusion.landscape.curvature import (
+    hessian_vector_product,
+    mean_over_chunks,
+    top_eigenpairs,
+)
 from sgd_diffusion.landscape.planes import Plane, principal_plane, project, random_plane
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH
 from sgd_diffusion.storage.plane_files import resumable_plane
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
-MIN_GRID = 33  # points along a side: box sizes 1, 2, 4 and 8 up to a quarter of the 32 cells between them
+MIN_GRID = (
+    33  # points along a side: box sizes 1, 2, 4 and 8 up to a quarter of the 32 cells between them
+)
 MARGIN = 0.3  # of the extent of the path, on either side of it on the principal plane
 
 
@@ -42,35 +49,69 @@ MARGIN = 0.3  # of the extent of the path, on either side of it on the principal
 class Options(RunOptions, TrainingOptions):
     """Options of the experiment."""
 
-    planes: Annotated[tuple[Literal["random", "principal", "hessian"], ...], *within(fewest=1)] = ("random", "principal")
-    """random: filter-normalised; principal: first principal components of the path; hessian: first eigenvectors."""
-    grid: Annotated[int, *within(MIN_GRID, 1025, "for four sizes of boxes and a million points")] = 51
+    planes: Annotated[tuple[Literal["random", "principal", "hessian"], ...], *within(fewest=1)] = (
+        "random",
+        "principal",
+    )
+    """random: filter-normalised; principal: first principal components of the path; hessian: first
+    eigenvectors.
+    """
+    grid: Annotated[
+        int, *within(MIN_GRID, 1025, "for four sizes of boxes and a million points")
+    ] = 51
     """Points along each side of a plane."""
-    reach: Annotated[float, *within(1e-4, 1000, "for losses that differ and are finite in float32")] = 1.0
+    reach: Annotated[
+        float, *within(1e-4, 1000, "for losses that differ and are finite in float32")
+    ] = 1.0
     """Largest coordinate on the random plane, where a filter has moved by so many times its norm."""
     surface_examples: Annotated[int, *within(1, COUNT)] = 500
     """Training examples, without augmentation, whose mean loss is the surface."""
     statistics: Literal["batch", "running"] = "batch"
-    """Batch normalisation of the surface: batch, by the statistics of (500 of) these examples at every point; running, by the
-    running averages that training left at its end, which belong to that point alone."""
+    """Batch normalisation of the surface: batch, by the statistics of (500 of) these examples at
+    every point; running, by the running averages that training left at its end, which belong to
+    that point alone.
+    """
     points_per_file_update: Annotated[int, *within(1, COUNT)] = 100
-    """Points of a plane after which its file is brought up to date: what an interruption costs at most."""
-    calibration_repeats: Annotated[int, *within(MIN_REPLICATES, 1000, "whose scatter can be told")] = 20
+    """Points of a plane after which its file is brought up to date: what an interruption costs at
+    most.
+    """
+    calibration_repeats: Annotated[
+        int, *within(MIN_REPLICATES, 1000, "whose scatter can be told")
+    ] = 20
     """Surfaces of each known dimension that the estimates are calibrated on."""
 
     def check(self) -> None:
         """Refuse what cannot be measured too."""
         super().check()
         if "random" not in self.planes:
-            raise InputError(f"--planes is {' '.join(self.planes)}; expected random among them, whose dimension is measured")
+            raise InputError(
+                f"--planes is {' '.join(self.planes)}; expected random among them, whose dimension "
+                "is measured"
+            )
 
 
-PAPER = Options(dataset="cifar10", seeds=(0,), learning_rates=(0.1,), num_windows=25, window=980, batch_size=1024,
-                surface_examples=5000, grid=101)
+PAPER = Options(
+    dataset="cifar10",
+    seeds=(0,),
+    learning_rates=(0.1,),
+    num_windows=25,
+    window=980,
+    batch_size=1024,
+    surface_examples=5000,
+    grid=101,
+)
 PRESETS = {
     "default": Options(seeds=(0, 1), learning_rates=(0.02,), num_windows=20, window=100),
-    "quick": Options(model="fc3", seeds=(0, 1), learning_rates=(0.05,), num_windows=10, window=20, surface_examples=200,
-                     grid=33, calibration_repeats=10),
+    "quick": Options(
+        model="fc3",
+        seeds=(0, 1),
+        learning_rates=(0.05,),
+        num_windows=10,
+        window=20,
+        surface_examples=200,
+        grid=33,
+        calibration_repeats=10,
+    ),
     "paper": dataclasses.replace(PAPER, model="resnet14"),
     "paper-resnet56": dataclasses.replace(PAPER, model="resnet56"),
     "paper-resnet56-noshort": dataclasses.replace(PAPER, model="resnet56-noshort"),  # Fig. 1a
@@ -78,21 +119,37 @@ PRESETS = {
 
 
 def experiment(options: Options) -> None:
-    """Train, evaluate, and leave surfaces, dimensions, a figure for each learning rate and a summary in the run directory."""
+    """Train, evaluate, and leave surfaces, dimensions, a figure for each learning rate and a
+    summary in the run directory.
+    """
     problem = loaded(options)
-    integer("--surface-examples", options.surface_examples, 1, problem.num_examples, what="of the training examples")
-    run, directory = train(options, "loss_surface", lambda problem, plan: [displacements(), series(), endpoints()],
-                           problem=problem)
+    integer(
+        "--surface-examples",
+        options.surface_examples,
+        1,
+        problem.num_examples,
+        what="of the training examples",
+    )
+    run, directory = train(
+        options,
+        "loss_surface",
+        lambda problem, plan: [displacements(), series(), endpoints()],
+        problem=problem,
+    )
     surfaces = evaluate(options, problem, run, directory)
     with phase("dimensions and their calibration"):
         table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
         text = summaries.loss_surface(run, surfaces, table)
     for name, dataset in (("surfaces", surfaces), ("dimensions", table)):
-        write_atomically(directory / f"{name}.nc", dataset.assign_attrs(run.attrs).to_netcdf(engine="h5netcdf"))
+        write_atomically(
+            directory / f"{name}.nc", dataset.assign_attrs(run.attrs).to_netcdf(engine="h5netcdf")
+        )
     write_atomically(directory / "summary.txt", text.encode())
     with phase("figures"):
         for rate in options.learning_rates:
-            save_figure(plots.loss_surface(surfaces, table, rate), directory / f"loss_surface_{rate:g}.png")
+            save_figure(
+                plots.loss_surface(surfaces, table, rate), directory / f"loss_surface_{rate:g}.png"
+            )
     print(text)
     print(f"surfaces, dimensions, figures and this summary: {directory}")
 
@@ -101,24 +158,41 @@ def evaluate(options: Options, problem, run: xr.Dataset, directory) -> xr.Datase
     """The loss on all planes of all members, and their paths there.
 
     Returns:
-      Dataset with dimensions (plane, seed, learning_rate): `loss` on (row, column) at the coordinates `y` (row) and `x`
-      (column), the path's `path_x`, `path_y` and distance `off_plane` (update), and the `path_length` (update), its distance
-      from the last point. NaN for members that diverged.
+      Dataset with dimensions (plane, seed, learning_rate): `loss` on (row, column) at the
+      coordinates `y` (row) and `x` (column), the path's `path_x`, `path_y` and distance `off_plane`
+      (update), and the `path_length` (update), its distance from the last point. NaN for members
+      that diverged.
     """
     members = [(seed, rate) for seed in run.seed.values for rate in run.learning_rate.values]
-    with contextlib.closing(PointProgress(len(members) * len(options.planes) * options.grid**2)) as progress:
-        by_member = [_planes_of_member(options, problem, run, directory, seed, rate, progress) for seed, rate in members]
+    with contextlib.closing(
+        PointProgress(len(members) * len(options.planes) * options.grid**2)
+    ) as progress:
+        by_member = [
+            _planes_of_member(options, problem, run, directory, seed, rate, progress)
+            for seed, rate in members
+        ]
     updates = np.append(0, run.waiting_time.values + run.sizes["update"])
     shape = (len(options.planes), run.sizes["seed"], run.sizes["learning_rate"])
     dims = {"loss": ("row", "column"), "x": ("column",), "y": ("row",)} | dict.fromkeys(
-        ("path_x", "path_y", "off_plane", "path_length"), ("update",))
+        ("path_x", "path_y", "off_plane", "path_length"), ("update",)
+    )
 
     def stacked(name):
         values = np.stack([planes[kind][name] for kind in options.planes for planes in by_member])
-        return (("plane", "seed", "learning_rate", *dims[name]), values.reshape(*shape, *values.shape[1:]))
+        return (
+            ("plane", "seed", "learning_rate", *dims[name]),
+            values.reshape(*shape, *values.shape[1:]),
+        )
 
-    return xr.Dataset({name: stacked(name) for name in dims}, coords={
-        "plane": list(options.planes), "seed": run.seed, "learning_rate": run.learning_rate, "update": updates})
+    return xr.Dataset(
+        {name: stacked(name) for name in dims},
+        coords={
+            "plane": list(options.planes),
+            "seed": run.seed,
+            "learning_rate": run.learning_rate,
+            "update": updates,
+        },
+    )
 
 
 def _planes_of_member(options, problem, run, directory, seed, rate, progress):
@@ -127,15 +201,20 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
     if int(member.diverged_at) >= 0:
         progress.skip(len(options.planes) * options.grid**2)
         updates, grid = run.sizes["window"] + 1, options.grid
-        lost = {"loss": np.full((grid, grid), np.nan)} | {name: np.full(grid, np.nan) for name in "xy"} | dict.fromkeys(
-            ("path_x", "path_y", "off_plane", "path_length"), np.full(updates, np.nan))
+        lost = (
+            {"loss": np.full((grid, grid), np.nan)}
+            | {name: np.full(grid, np.nan) for name in "xy"}
+            | dict.fromkeys(
+                ("path_x", "path_y", "off_plane", "path_length"), np.full(updates, np.nan)
+            )
+        )
         return dict.fromkeys(options.planes, lost)
     keys = member_keys(int(seed))
     start, state = problem.init(keys.initialisation)
     flat, unravel = ravel_pytree(start)
     path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
     state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))
-    examples = jax.tree.map(lambda leaf: leaf[:options.surface_examples], problem.examples)
+    examples = jax.tree.map(lambda leaf: leaf[: options.surface_examples], problem.examples)
 
     def chunk_loss(params, chunk):
         return problem.loss(params, state, chunk, options.statistics == "batch")[0]
@@ -144,20 +223,42 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
         return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
 
     description = dict(problem.description) | {
-        "update": int(run.waiting_time[-1]) + run.sizes["update"], "examples_of_surface": options.surface_examples,
-        "statistics": options.statistics}
+        "update": int(run.waiting_time[-1]) + run.sizes["update"],
+        "examples_of_surface": options.surface_examples,
+        "statistics": options.statistics,
+    }
     last = jax.tree.map(lambda leaf: leaf - leaf[-1], path)
-    length = np.sqrt(sum((np.asarray(leaf, float).reshape(len(leaf), -1) ** 2).sum(axis=1) for leaf in jax.tree.leaves(last)))
+    length = np.sqrt(
+        sum(
+            (np.asarray(leaf, float).reshape(len(leaf), -1) ** 2).sum(axis=1)
+            for leaf in jax.tree.leaves(last)
+        )
+    )
     found = {}
     for kind in options.planes:
         progress.doing(f"{kind} plane of seed {seed}")
         plane = _plane(kind, keys.measurement, path, chunk_loss, examples)
         projection = jax.tree.map(np.asarray, project(plane, path))
         xs, ys = _coordinates(options, kind, projection.coordinates)
-        surface = resumable_plane(directory / "planes" / f"{kind}_{seed}_{rate:g}.nc", loss, plane, xs, ys,
-                                  chunk=options.points_per_file_update, description=description, progress=progress.plane())
-        found[kind] = {"loss": surface.loss.values, "x": xs, "y": ys, "path_x": projection.coordinates[:, 0],
-                       "path_y": projection.coordinates[:, 1], "off_plane": projection.distance, "path_length": length}
+        surface = resumable_plane(
+            directory / "planes" / f"{kind}_{seed}_{rate:g}.nc",
+            loss,
+            plane,
+            xs,
+            ys,
+            chunk=options.points_per_file_update,
+            description=description,
+            progress=progress.plane(),
+        )
+        found[kind] = {
+            "loss": surface.loss.values,
+            "x": xs,
+            "y": ys,
+            "path_x": projection.coordinates[:, 0],
+            "path_y": projection.coordinates[:, 1],
+            "off_plane": projection.distance,
+            "path_length": length,
+        }
     return found
 
 
@@ -174,11 +275,15 @@ def _plane(kind, key, path, loss, examples):
         return top_eigenpairs(product, params, 2, tol=1e-2).vectors
 
     vectors = eigenvectors(end)
-    return Plane(end, *(jax.tree.map(lambda leaf, number=number: leaf[number], vectors) for number in range(2)))
+    return Plane(
+        end,
+        *(jax.tree.map(lambda leaf, number=number: leaf[number], vectors) for number in range(2)),
+    )
 
 
 def _coordinates(options, kind, path):
-    """Where the loss is evaluated along both directions: about the path, or up to `reach` of the random directions.
+    """Where the loss is evaluated along both directions: about the path, or up to `reach` of the
+    random directions.
 
     Along eigenvectors, which have length 1, as far as the path is from its end on that plane.
     """

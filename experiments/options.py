@@ -1,6 +1,8 @@
-"""Options that say in their declarations what they take: the ranges stand in --help, and one check refuses everything else.
+"""Options that say in their declarations what they take: the ranges stand in --help, and one check
+refuses everything else.
 
-For example ``window: Annotated[int, *within(100, 100_000, "for the moving variance of the loss")] = 1000``.
+For example ``window: Annotated[int, *within(100, 100_000, "for the moving variance of the loss")] =
+1000``.
 """
 
 import dataclasses
@@ -49,7 +51,8 @@ class Checked:
         """Refuse what cannot be run, before anything is loaded or written.
 
         Raises:
-          InputError: for the first value that is not of the type and in the range that its field declares.
+          InputError: for the first value that is not of the type and in the range that its field
+              declares.
         """
         annotations = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
@@ -61,9 +64,14 @@ class Checked:
         Raises:
           InputError: for the home of an unknown user.
         """
-        return dataclasses.replace(self, **{
-            field.name: expanded(flag(field.name), getattr(self, field.name))
-            for field in dataclasses.fields(self) if isinstance(getattr(self, field.name), pathlib.Path)})
+        return dataclasses.replace(
+            self,
+            **{
+                field.name: expanded(flag(field.name), getattr(self, field.name))
+                for field in dataclasses.fields(self)
+                if isinstance(getattr(self, field.name), pathlib.Path)
+            },
+        )
 
 
 def flag(name: str) -> str:
@@ -80,7 +88,10 @@ def expanded(option: str, path: pathlib.Path) -> pathlib.Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise InputError(f"{option} is {path}; expected ~ or ~USER of a user that there is: write the path in full") from error
+        raise InputError(
+            f"{option} is {path}; expected ~ or ~USER of a user that there is: write the path in "
+            "full"
+        ) from error
 
 
 def _check(option: str, value, annotation, limits: Range) -> None:
@@ -96,11 +107,19 @@ def _check(option: str, value, annotation, limits: Range) -> None:
             _check(option, each, arguments[0], limits)
         if len(value) < limits.fewest or (not limits.repeats and len(set(value)) < len(value)):
             expected = "different values" + ", at least one" * bool(limits.fewest)
-            raise InputError(f"{option} is {' '.join(map(str, value)) or 'empty'}; expected {expected}")
+            raise InputError(
+                f"{option} is {' '.join(map(str, value)) or 'empty'}; expected {expected}"
+            )
     elif annotation is int:
         integer(option, value, limits.low, limits.high, what=limits.reason)
     elif annotation is float:
         number(option, value, at_least=limits.low, at_most=limits.high, what=limits.reason)
-    elif not (value in arguments if kind is typing.Literal else isinstance(value, kind or annotation)):
-        expected = f"one of {', '.join(map(str, arguments))}" if kind is typing.Literal else (kind or annotation).__name__
+    elif not (
+        value in arguments if kind is typing.Literal else isinstance(value, kind or annotation)
+    ):
+        expected = (
+            f"one of {', '.join(map(str, arguments))}"
+            if kind is typing.Literal
+            else (kind or annotation).__name__
+        )
         raise InputError(f"{option} is {value!r}; expected {expected}")

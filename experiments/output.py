@@ -1,4 +1,6 @@
-"""Output that may lose a character or a line, but not a run: results are on disk, whoever reads along."""
+"""Output that may lose a character or a line, but not a run: results are on disk, whoever reads
+along.
+"""
 
 import contextlib
 import errno
@@ -11,7 +13,8 @@ ASCII = str.maketrans({"±": "+-"})
 
 
 class Output(io.TextIOBase):
-    """Writes what a stream can encode, and nothing more once that fails: to a closed pipe, or a full disk.
+    """Writes what a stream can encode, and nothing more once that fails: to a closed pipe, or a
+    full disk.
 
     Args:
       stream: standard output or error, or None where there is none.
@@ -55,16 +58,24 @@ class Output(io.TextIOBase):
             action(stream)
         except OSError as error:
             self._stream = None
-            with open(os.devnull, "w") as nowhere:  # for what the stream holds back until the program ends
+            with open(
+                os.devnull, "w"
+            ) as nowhere:  # for what the stream holds back until the program ends
                 os.dup2(nowhere.fileno(), stream.fileno())
             if error.errno != errno.EPIPE:  # else somebody did not want to read on
-                print(f"warning: cannot write output: {error.strerror}; results are not affected", file=sys.stderr)
+                print(
+                    f"warning: cannot write output: {error.strerror}; results are not affected",
+                    file=sys.stderr,
+                )
 
 
 @contextlib.contextmanager
 def safe_output() -> Iterator[None]:
     """Print to `Output` in place of standard output and standard error."""
-    with contextlib.redirect_stderr(Output(sys.stderr)), contextlib.redirect_stdout(Output(sys.stdout)):
+    with (
+        contextlib.redirect_stderr(Output(sys.stderr)),
+        contextlib.redirect_stdout(Output(sys.stdout)),
+    ):
         try:
             yield
         finally:

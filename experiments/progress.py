@@ -1,4 +1,6 @@
-"""What a run is doing: bars over the updates of all members and over the points of planes, and phases by name."""
+"""What a run is doing: bars over the updates of all members and over the points of planes, and
+phases by name.
+"""
 
 import contextlib
 import sys
@@ -38,7 +40,8 @@ def _ticking(bar) -> Iterator[None]:
 
 
 class Progress:
-    """Counts updates from the reports of `run_ensemble`, which come every 50 updates of every member.
+    """Counts updates from the reports of `run_ensemble`, which come every 50 updates of every
+    member.
 
     Args:
       ends: updates of a member after which each window ends.
@@ -51,7 +54,9 @@ class Progress:
     def __init__(self, ends: Sequence[int], num_members: int, *, at_ends: str = "measuring"):
         self._ends = [end * num_members for end in ends]
         self._at_ends = at_ends
-        self._bar = tqdm(total=self._ends[-1], unit=" steps", desc="compiling", smoothing=0.05, **STYLE)
+        self._bar = tqdm(
+            total=self._ends[-1], unit=" steps", desc="compiling", smoothing=0.05, **STYLE
+        )
         self._ticking = contextlib.ExitStack()
         self._ticking.enter_context(_ticking(self._bar))
         self._finished = 0

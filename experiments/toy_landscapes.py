@@ -1,4 +1,6 @@
-"""The landscapes of experiments.fractal_toy: random ones, their controls, wide basins, and starts of walkers."""
+"""The landscapes of experiments.fractal_toy: random ones, their controls, wide basins, and starts
+of walkers.
+"""
 
 import functools
 
@@ -6,14 +8,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.landscape.fractal_surfaces import Surface, cone, diamond_square, paraboloid, shuffled, smoothed
+from sgd_diffusion.landscape.fractal_surfaces import (
+    Surface,
+    cone,
+    diamond_square,
+    paraboloid,
+    shuffled,
+    smoothed,
+)
 from sgd_diffusion.walkers.basins import wide_basin
 
 EXTENT = 2.0  # the square is [-1, 1]^2
 KINDS = ("fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid")
 RANDOM = ("fractal", "smoothed", "shuffled")
 CONVEX = ("cone", "paraboloid")  # their walkers start in a corner, from where they have a way to go
-PURPOSES = ("surfaces", "walks", "shuffles", "starts", "phases", "free walkers")  # each has a key of its own
+PURPOSES = (
+    "surfaces",
+    "walks",
+    "shuffles",
+    "starts",
+    "phases",
+    "free walkers",
+)  # each has a key of its own
 
 
 def key(options, purpose: str) -> jax.Array:
@@ -23,11 +39,20 @@ def key(options, purpose: str) -> jax.Array:
 
 def diamond_squares(options, hurst: float, keys: jax.Array) -> Surface:
     """Landscapes from keys (S,), with heights (S, N, N)."""
-    return _one_by_one(diamond_square, keys, levels=options.levels, roughness=options.roughness, hurst=hurst, extent=EXTENT)
+    return _one_by_one(
+        diamond_square,
+        keys,
+        levels=options.levels,
+        roughness=options.roughness,
+        hurst=hurst,
+        extent=EXTENT,
+    )
 
 
 def _one_by_one(make, *inputs, **options):
-    """What a function makes of every one of the inputs; compiled once for all calls with the same options."""
+    """What a function makes of every one of the inputs; compiled once for all calls with the same
+    options.
+    """
     return _program(make, tuple(options.items()))(inputs)
 
 
@@ -37,41 +62,63 @@ def _program(make, options):
 
 
 class Landscapes:
-    """Landscapes of an experiment, their controls, wide basins, and the starts of walkers; made when asked for."""
+    """Landscapes of an experiment, their controls, wide basins, and the starts of walkers; made
+    when asked for.
+    """
 
     def __init__(self, options):
         self.options = options
         self._surface_keys, self.walk_keys, self._shuffle_keys = (
-            jax.random.split(key(options, purpose), options.landscapes) for purpose in ("surfaces", "walks", "shuffles"))
+            jax.random.split(key(options, purpose), options.landscapes)
+            for purpose in ("surfaces", "walks", "shuffles")
+        )
 
     def surfaces(self, kind: str, which: slice = slice(None)) -> Surface:
         """Surfaces of one kind, heights (S, N, N)."""
         options = self.options
         if kind in CONVEX:
-            one = {"cone": cone, "paraboloid": paraboloid}[kind](2**options.levels + 1, extent=EXTENT)
-            return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(self.walk_keys[which]), *leaf.shape)), one)
+            one = {"cone": cone, "paraboloid": paraboloid}[kind](
+                2**options.levels + 1, extent=EXTENT
+            )
+            return jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (len(self.walk_keys[which]), *leaf.shape)), one
+            )
         rough = diamond_squares(options, options.hurst, self._surface_keys[which])
         if kind == "smoothed":
             return _one_by_one(smoothed, rough, std=options.smoothing * 2**options.levels)
         if kind == "shuffled":
-            return _one_by_one(shuffled, self._shuffle_keys[which], rough, smoothing=options.shuffled_smoothing,
-                               power=options.shuffled_power)
+            return _one_by_one(
+                shuffled,
+                self._shuffle_keys[which],
+                rough,
+                smoothing=options.shuffled_smoothing,
+                power=options.shuffled_power,
+            )
         return rough if kind == "fractal" else rough._replace(heights=jnp.zeros_like(rough.heights))
 
     @functools.cached_property
     def basins(self) -> list:
         """The wide basins of the fractal landscapes."""
-        return [wide_basin(Surface(heights, EXTENT), smoothing=self.options.smoothing)
-                for heights in self.surfaces("fractal").heights]
+        return [
+            wide_basin(Surface(heights, EXTENT), smoothing=self.options.smoothing)
+            for heights in self.surfaces("fractal").heights
+        ]
 
     @functools.cached_property
     def selected(self) -> np.ndarray:
         """Which landscapes have a wide minimum."""
-        return np.array([basin.area >= self.options.min_area and basin.margin >= self.options.min_margin * EXTENT
-                         for basin in self.basins])
+        return np.array(
+            [
+                basin.area >= self.options.min_area
+                and basin.margin >= self.options.min_margin * EXTENT
+                for basin in self.basins
+            ]
+        )
 
     def regions(self, kind: str) -> np.ndarray:
-        """Where walkers on one kind of surface are in the basin, (S, N, N): its own on convex ones, else the landscape's."""
+        """Where walkers on one kind of surface are in the basin, (S, N, N): its own on convex ones,
+        else the landscape's.
+        """
         if kind in CONVEX:
             surface = jax.tree.map(lambda leaf: leaf[0], self.surfaces(kind, slice(1)))
             one = wide_basin(surface, smoothing=self.options.smoothing)
@@ -79,8 +126,12 @@ class Landscapes:
         return np.stack([basin.region for basin in self.basins])
 
     def starts(self, kind: str) -> jax.Array:
-        """Starts of the walkers, (S, W, 2): the same on all but convex surfaces, where it is the corner."""
+        """Starts of the walkers, (S, W, 2): the same on all but convex surfaces, where it is the
+        corner.
+        """
         shape = (self.options.landscapes, self.options.walkers, 2)
         if kind in CONVEX:
             return jnp.full(shape, EXTENT / 2)
-        return jax.random.uniform(key(self.options, "starts"), shape, minval=-EXTENT / 2, maxval=EXTENT / 2)
+        return jax.random.uniform(
+            key(self.options, "starts"), shape, minval=-EXTENT / 2, maxval=EXTENT / 2
+        )

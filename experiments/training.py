@@ -1,4 +1,6 @@
-"""What experiments that train an ensemble share: the options, what the library makes of them, and the training."""
+"""What experiments that train an ensemble share: the options, what the library makes of them, and
+the training.
+"""
 
 import contextlib
 import dataclasses
@@ -30,8 +32,9 @@ class TrainingOptions(Checked):
     """What is trained, by which SGD, and for how long."""
 
     dataset: str = "digits"
-    """digits (comes with scikit-learn), mnist, cifar10 (both through tensorflow-datasets), gaussian, or PATH.npz with
-    train_images, train_labels, test_images, test_labels."""
+    """digits (comes with scikit-learn), mnist, cifar10 (both through tensorflow-datasets),
+    gaussian, or PATH.npz with train_images, train_labels, test_images, test_labels.
+    """
     data_dir: pathlib.Path | None = None
     """Where tensorflow-datasets keeps its data; its own default if not given."""
     augment: Literal["standard", "none"] = "standard"
@@ -45,15 +48,18 @@ class TrainingOptions(Checked):
 
     seeds: Annotated[tuple[int, ...], *within(0, UINT32, fewest=1)] = (0, 1, 2)
     """One member for each seed and learning rate."""
-    learning_rates: Annotated[tuple[float, ...], *within(1e-20, 1e4, "for steps that float32 holds", fewest=1)] = (0.02, 0.1)
+    learning_rates: Annotated[
+        tuple[float, ...], *within(1e-20, 1e4, "for steps that float32 holds", fewest=1)
+    ] = (0.02, 0.1)
     """Step sizes, constant in time."""
     num_windows: Annotated[int, *within(1, 100_000)] = 5
     """Number of consecutive windows."""
     window: Annotated[int, *within(2, MAX_WINDOW)] = 1000
     """Updates in a window."""
     waiting_times: Annotated[tuple[int, ...] | None, *within(0, 2**31, fewest=1)] = None
-    """Updates at which the windows begin, if they are not consecutive, in place of their number; what lies between is
-    trained, not recorded."""
+    """Updates at which the windows begin, if they are not consecutive, in place of their number;
+    what lies between is trained, not recorded.
+    """
     batch_size: Annotated[int, *within(1, COUNT)] = 32
     """Examples in a mini-batch."""
     momentum: Annotated[float, *within(0, 0.9999)] = 0.0
@@ -70,15 +76,17 @@ class TrainingOptions(Checked):
     gradient_layers: Annotated[tuple[str, ...] | None, *within(fewest=1)] = None
     """Top-level layers that give these coordinates; by default all."""
     frozen_passes: Annotated[int, *within(0, 1000)] = 0
-    """Passes over the training examples at the weights where every window ends, in which all mini-batch gradients are kept
-    at these coordinates; each costs as much as an epoch."""
+    """Passes over the training examples at the weights where every window ends, in which all
+    mini-batch gradients are kept at these coordinates; each costs as much as an epoch.
+    """
     by_layer: bool = False
     """Keep the MSD of every top-level layer too."""
     sketch_dim: Annotated[int | None, *within(1, COUNT)] = None
     """Random projection of the increments to so many dimensions, for models too large to hold them."""
     full_batch_twin: bool = False
-    """Also descend from every window's start by full-batch gradient descent, the control for drift: costs examples /
-    batch_size times the training."""
+    """Also descend from every window's start by full-batch gradient descent, the control for drift:
+    costs examples / batch_size times the training.
+    """
     keep_step_gram: bool = False
     """Keep every step Gram matrix: 8 T^2 bytes a member and window."""
     members_at_once: Annotated[int | None, *within(1, 10_000)] = None
@@ -96,9 +104,16 @@ class TrainingOptions(Checked):
     def problem(self) -> objectives.Problem:
         """The problem: data, network and loss."""
         data = datasets.load(self.dataset, data_dir=self.data_dir)
-        network = models.model(self.model, num_classes=data.num_classes, initialization=self.initialization)
-        return objectives.classification(network, data, loss=self.loss, probe_size=self.probe_size,
-                                         augment="standard" if self.augment == "standard" else None)
+        network = models.model(
+            self.model, num_classes=data.num_classes, initialization=self.initialization
+        )
+        return objectives.classification(
+            network,
+            data,
+            loss=self.loss,
+            probe_size=self.probe_size,
+            augment="standard" if self.augment == "standard" else None,
+        )
 
     def devices(self) -> list[jax.Device]:
         """The devices that share the members, no more than there are members.
@@ -109,9 +124,11 @@ class TrainingOptions(Checked):
         present = jax.devices()
         wanted = len(present) if self.num_devices is None else self.num_devices
         if not 1 <= wanted <= len(present):
-            raise InputError(f"Parameter 'num_devices'={wanted} is out of range. Expected 1 to {len(present)}, the devices "
-                             "of this machine.")
-        return present[:min(wanted, self.plan().num_members)]
+            raise InputError(
+                f"Parameter 'num_devices'={wanted} is out of range. Expected 1 to {len(present)}, "
+                "the devices of this machine."
+            )
+        return present[: min(wanted, self.plan().num_members)]
 
     def plan(self) -> Plan:
         """The members and how long they run."""
@@ -132,14 +149,21 @@ class RunOptions(Checked):
     """Continue the run that the directory holds, with its options."""
 
 
-def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan], Sequence], *,
-          problem: objectives.Problem | None = None, at_ends: str = "") -> tuple[xr.Dataset, pathlib.Path]:
+def train(
+    options,
+    experiment: str,
+    measure: Callable[[objectives.Problem, Plan], Sequence],
+    *,
+    problem: objectives.Problem | None = None,
+    at_ends: str = "",
+) -> tuple[xr.Dataset, pathlib.Path]:
     """Train what the options say under a progress bar.
 
     Args:
       options: `TrainingOptions` and `RunOptions` in one.
       experiment: its name, stored with the results.
-      measure: gives the measurements for a problem and a plan; those of the options come in addition.
+      measure: gives the measurements for a problem and a plan; those of the options come in
+          addition.
       problem: that of the options, where it has been loaded already.
       at_ends: what of the measurements takes long where a window ends.
 
@@ -147,22 +171,44 @@ def train(options, experiment: str, measure: Callable[[objectives.Problem, Plan]
       The results and the run directory.
     """
     plan, devices = options.plan(), options.devices()
-    at_ends = ", ".join(filter(None, [
-        at_ends or "measuring", "frozen passes" * bool(options.frozen_passes), "full-batch twin" * options.full_batch_twin]))
+    at_ends = ", ".join(
+        filter(
+            None,
+            [
+                at_ends or "measuring",
+                "frozen passes" * bool(options.frozen_passes),
+                "full-batch twin" * options.full_batch_twin,
+            ],
+        )
+    )
     ends = [start + plan.window for start in plan.starts()]
     with _directory(options) as directory:
         problem = problem or loaded(options)
         chosen = [*measure(problem, plan), measurements.test_accuracy()]
         if options.keep_step_gram:
             chosen.append(measurements.step_grams())
-        print(f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x {len(plan.learning_rates)} "
-              f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}", flush=True)
+        print(
+            f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x "
+            f"{len(plan.learning_rates)} "
+            f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}",
+            flush=True,
+        )
         with contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress:
             dataset = run_ensemble(
-                problem, plan, directory, measurements=chosen, resume=options.resume,
-                members_at_once=options.members_at_once, devices=devices,
-                metadata={"experiment": experiment, "options": command_line.options_as_json(options)},
-                report=progress.report, on_window=progress.window)
+                problem,
+                plan,
+                directory,
+                measurements=chosen,
+                resume=options.resume,
+                members_at_once=options.members_at_once,
+                devices=devices,
+                metadata={
+                    "experiment": experiment,
+                    "options": command_line.options_as_json(options),
+                },
+                report=progress.report,
+                on_window=progress.window,
+            )
     return dataset, directory
 
 
@@ -174,7 +220,9 @@ def loaded(options: TrainingOptions) -> objectives.Problem:
 
 @contextlib.contextmanager
 def _directory(options) -> Iterator[pathlib.Path]:
-    """That of the options or a new one, made before anything that takes time; it goes again if the run is refused."""
+    """That of the options or a new one, made before anything that takes time; it goes again if the
+    run is refused.
+    """
     wanted = options.directory or pathlib.Path("runs")
     try:
         made = [path for path in (wanted, *wanted.parents) if not path.exists()]
@@ -182,8 +230,12 @@ def _directory(options) -> Iterator[pathlib.Path]:
         if not os.access(wanted, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise StorageError(f"Cannot write to {wanted}: {error.strerror}. Choose another --directory.") from error
-    directory = options.directory or new_directory(f"{pathlib.Path(options.dataset).stem}-{options.model}")
+        raise StorageError(
+            f"Cannot write to {wanted}: {error.strerror}. Choose another --directory."
+        ) from error
+    directory = options.directory or new_directory(
+        f"{pathlib.Path(options.dataset).stem}-{options.model}"
+    )
     try:
         yield directory
     except (InputError, StorageError):
@@ -200,6 +252,8 @@ def new_directory(name: str) -> pathlib.Path:
       StorageError: if that is not possible.
     """
     try:
-        return files.new_directory(pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+        return files.new_directory(
+            pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+        )
     except StorageError as error:
         raise StorageError(f"{error} Name one with --directory.") from error

@@ -1,8 +1,9 @@
 """Arguments as the library takes them in: arrays in their own precision, integers and real numbers.
 
-A public function gives for any real type, layout and kind of array what it gives for the float64 array of the same
-numbers, or it refuses. All rooms read their arguments here, so that they all keep this promise in the same way. The
-errors name the argument, the value, what was expected and the way out.
+A public function gives for any real type, layout and kind of array what it gives for the float64
+array of the same numbers, or it refuses. All rooms read their arguments here, so that they all keep
+this promise in the same way. The errors name the argument, the value, what was expected and the way
+out.
 """
 
 import contextlib
@@ -14,8 +15,18 @@ import numpy as np
 
 from sgd_diffusion.errors import InputError
 
-__all__ = ["booleans", "floats", "host_array", "integer", "integer_array", "is_traced", "number", "own_precision", "parameter",
-           "real_array"]
+__all__ = [
+    "booleans",
+    "floats",
+    "host_array",
+    "integer",
+    "integer_array",
+    "is_traced",
+    "number",
+    "own_precision",
+    "parameter",
+    "real_array",
+]
 
 
 def is_traced(*values):
@@ -24,7 +35,8 @@ def is_traced(*values):
 
 
 def real_array(name, value, *, or_complex=False):
-    """Real numbers of any type as a JAX array, if they are one, or else as a NumPy array in native byte order.
+    """Real numbers of any type as a JAX array, if they are one, or else as a NumPy array in native
+    byte order.
 
     Booleans and integers count as real numbers. The type stays what it is.
 
@@ -37,8 +49,12 @@ def real_array(name, value, *, or_complex=False):
         InputError: the value is no array of real numbers, or some of its entries are masked.
     """
     array = value if isinstance(value, jax.Array) else _numpy_array(name, value)
-    if not (_is_real(array.dtype) or (or_complex and jnp.issubdtype(array.dtype, jnp.complexfloating))):
-        raise InputError(f"{name} has dtype {array.dtype}; expected real numbers{_advice(array.dtype)}")
+    if not (
+        _is_real(array.dtype) or (or_complex and jnp.issubdtype(array.dtype, jnp.complexfloating))
+    ):
+        raise InputError(
+            f"{name} has dtype {array.dtype}; expected real numbers{_advice(array.dtype)}"
+        )
     return array
 
 
@@ -50,7 +66,8 @@ def host_array(name, value):
     """
     if is_traced(value):
         raise InputError(
-            f"{name} is traced by JAX; expected numbers that are known: call this function outside jax.jit and jax.vmap"
+            f"{name} is traced by JAX; expected numbers that are known: call this function outside "
+            "jax.jit and jax.vmap"
         )
     return np.asarray(real_array(name, value)).astype(np.float64)
 
@@ -59,8 +76,8 @@ def host_array(name, value):
 def own_precision(name, value):
     """Real numbers as a JAX array in the precision that holds them, where JAX keeps it.
 
-    Floating numbers of 4 bytes and fewer become float32. All others become float64, in and out of 64-bit mode:
-    integers too, of which float32 does not hold all.
+    Floating numbers of 4 bytes and fewer become float32. All others become float64, in and out of
+    64-bit mode: integers too, of which float32 does not hold all.
     """
     array = real_array(name, value)
     single = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
@@ -69,7 +86,8 @@ def own_precision(name, value):
 
 
 def integer(name, value, low=None, high=None, *, what=""):
-    """An integer option in low..high as a Python int; NumPy's and JAX's integers, and arrays of one of them, too.
+    """An integer option in low..high as a Python int; NumPy's and JAX's integers, and arrays of one
+    of them, too.
 
     Args:
         name: of the argument.
@@ -88,7 +106,9 @@ def integer(name, value, low=None, high=None, *, what=""):
     except TypeError:  # JAX raises one too for traced values
         number = None
     if number is None or (low is not None and number < low) or (high is not None and number > high):
-        raise InputError(f"{name} is {_shown(value)}; expected {_integer_range(low, high)}{what and f' {what}'}")
+        raise InputError(
+            f"{name} is {_shown(value)}; expected {_integer_range(low, high)}{what and f' {what}'}"
+        )
     return number
 
 
@@ -100,9 +120,17 @@ def integer_array(name, values, low, high):
     """
     # A fresh array every time: JAX would remember the type that the same array had in another mode.
     array = None if is_traced(values) else np.array(real_array(name, values))
-    whole = array is not None and np.issubdtype(array.dtype, np.integer) and array.ndim == 1 and array.size > 0
+    whole = (
+        array is not None
+        and np.issubdtype(array.dtype, np.integer)
+        and array.ndim == 1
+        and array.size > 0
+    )
     if not whole or np.any((array < low) | (array > high)):
-        raise InputError(f"{name} is {_shown(values)}; expected a one-dimensional array of integers in {low}..{high}")
+        raise InputError(
+            f"{name} is {_shown(values)}; expected a one-dimensional array of integers in "
+            f"{low}..{high}"
+        )
     return array.astype(np.int64)
 
 
@@ -119,32 +147,53 @@ def number(name, value, *, above=None, at_least=None, below=None, at_most=None, 
         what: words that the message goes on with.
 
     Raises:
-        InputError: the value is no finite real number, not in the range, or not known before tracing.
+        InputError: the value is no finite real number, not in the range, or not known before
+            tracing.
     """
     try:
-        if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value) > 0 or is_traced(value):
+        if (
+            isinstance(value, str | bytes | bool | np.bool_)
+            or np.ndim(value) > 0
+            or is_traced(value)
+        ):
             raise TypeError
         found = float(real_array(name, value))
     except (TypeError, InputError, OverflowError):
         found = np.nan
     inside = np.isfinite(found) and all(
         limit is None or holds(found, limit)
-        for holds, limit in ((operator.gt, above), (operator.ge, at_least), (operator.lt, below), (operator.le, at_most))
+        for holds, limit in (
+            (operator.gt, above),
+            (operator.ge, at_least),
+            (operator.lt, below),
+            (operator.le, at_most),
+        )
     )
     if not inside:
-        limits = ((above, "above"), (at_least, "of at least"), (below, "below"), (at_most, "of at most"))
+        limits = (
+            (above, "above"),
+            (at_least, "of at least"),
+            (below, "below"),
+            (at_most, "of at most"),
+        )
         words = " and ".join(f"{word} {limit:g}" for limit, word in limits if limit is not None)
-        raise InputError(f"{name} is {_shown(value)}; expected a finite number {words}".rstrip() + (what and f" {what}"))
+        raise InputError(
+            f"{name} is {_shown(value)}; expected a finite number {words}".rstrip()
+            + (what and f" {what}")
+        )
     return found
 
 
 def floats(name, value):
-    """Real numbers as a JAX array to compute with: float32, or JAX's default for integers and for floats of 8 bytes.
+    """Real numbers as a JAX array to compute with: float32, or JAX's default for integers and for
+    floats of 8 bytes.
 
     Raises:
         InputError: the value is no array of real numbers.
     """
-    array = real_array(name, jnp.asarray(value) if is_traced(value) else value)  # traced values may come in a list
+    array = real_array(
+        name, jnp.asarray(value) if is_traced(value) else value
+    )  # traced values may come in a list
     single = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
     dtype = jnp.float32 if single else jnp.result_type(float)
     if isinstance(array, np.ndarray):
@@ -163,12 +212,16 @@ def booleans(name, value):
     if array.dtype == bool:
         return array
     if is_traced(array) or not np.isin(np.asarray(array), (0, 1)).all():
-        raise InputError(f"{name} is {array.dtype} of shape {array.shape}; expected booleans, or numbers that are all 0 or 1")
+        raise InputError(
+            f"{name} is {array.dtype} of shape {array.shape}; expected booleans, or numbers that "
+            "are all 0 or 1"
+        )
     return np.asarray(array) == 1
 
 
 def parameter(name, value, *, above=None, at_least=None, at_most=None):
-    """A real parameter: a number in the stated range, or one known only when a compiled program runs, of shape ().
+    """A real parameter: a number in the stated range, or one known only when a compiled program
+    runs, of shape ().
 
     Raises:
         InputError: the value is not one finite real number, or not in the range.
@@ -176,7 +229,9 @@ def parameter(name, value, *, above=None, at_least=None, at_most=None):
     if not is_traced(value):
         return number(name, value, above=above, at_least=at_least, at_most=at_most)
     if jnp.shape(value) != ():
-        raise InputError(f"{name} has shape {jnp.shape(value)}; expected (): map many with jax.vmap")
+        raise InputError(
+            f"{name} has shape {jnp.shape(value)}; expected (): map many with jax.vmap"
+        )
     return real_array(name, value).astype(float)
 
 
@@ -190,16 +245,17 @@ def _numpy_array(name, value):
     masked = sum(int(np.ma.getmaskarray(part).sum()) for part in parts if np.ma.isMaskedArray(part))
     if masked:
         raise InputError(
-            f"{name} has {masked} masked entries; expected numbers everywhere: leave these out, or fill them with "
-            ".filled(numpy.nan)"
+            f"{name} has {masked} masked entries; expected numbers everywhere: leave these out, or "
+            "fill them with .filled(numpy.nan)"
         )
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever the array type of another library raises
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"{name} is a {type(value).__name__} that NumPy cannot read ({reason[0][:150]}); expected an array of real "
-            "numbers; of a PyTorch tensor take .detach().cpu().float().numpy()"
+            f"{name} is a {type(value).__name__} that NumPy cannot read ({reason[0][:150]}); "
+            "expected an array of real numbers; of a PyTorch tensor take "
+            ".detach().cpu().float().numpy()"
         ) from error
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 

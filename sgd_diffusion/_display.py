@@ -14,10 +14,12 @@ FIXED = "\N{NO-BREAK SPACE}"
 
 
 def shown_briefly(cls):
-    """Class decorator for named tuples and dataclasses: fields are shown as numbers, long arrays by their range.
+    """Class decorator for named tuples and dataclasses: fields are shown as numbers, long arrays by
+    their range.
 
-    An error stands behind the number that it belongs to: ``x_error`` behind ``x``, ``x_errors`` behind ``xs``, and
-    ``error`` or ``standard_error`` behind ``value``, or else behind the field before it.
+    An error stands behind the number that it belongs to: ``x_error`` behind ``x``, ``x_errors``
+    behind ``xs``, and ``error`` or ``standard_error`` behind ``value``, or else behind the field
+    before it.
 
     >>> from typing import NamedTuple
     >>> @shown_briefly
@@ -37,7 +39,11 @@ def shown_briefly(cls):
 def _text(self):
     names = getattr(self, "_fields", None) or tuple(self.__dataclass_fields__)
     fields = {name: getattr(self, name) for name in names}
-    errors = {owner: fields[name] for name in names if (owner := _owner(name, names)) and fields[name] is not None}
+    errors = {
+        owner: fields[name]
+        for name in names
+        if (owner := _owner(name, names)) and fields[name] is not None
+    }
     parts = []
     for name, value in fields.items():
         if fields[name] is not None and _owner(name, names):
@@ -47,9 +53,13 @@ def _text(self):
             text += " ± " + _value(errors[name]).removeprefix(f"{np.shape(value)} ")
         parts.append(text)
     title = type(self).__name__
-    fixed = (part.replace(" ", FIXED) if len(part) < WIDTH - len(title) - 1 else part for part in parts)
+    fixed = (
+        part.replace(" ", FIXED) if len(part) < WIDTH - len(title) - 1 else part for part in parts
+    )
     text = f"{title}({', '.join(fixed)})"  # lines end between fields, where these fit a line
-    lines = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
     return "\n".join(lines).replace(FIXED, " ")
 
 
@@ -83,7 +93,11 @@ def _array(array):
     if array.dtype.kind not in "biuf" and not np.issubdtype(array.dtype, np.number):
         return f"{array.shape} of {array.dtype}" if array.size > ITEMS else str(array.tolist())
     if array.dtype == bool:
-        return str(array.tolist()) if array.size <= ITEMS else f"{array.shape}, {int(array.sum())} True"
+        return (
+            str(array.tolist())
+            if array.size <= ITEMS
+            else f"{array.shape}, {int(array.sum())} True"
+        )
     if array.size <= ITEMS:
         return str(jax.tree.map(_Number, array.tolist()))
     finite = array[np.isfinite(array)].astype(float)

@@ -1,4 +1,6 @@
-"""Facts that are stored with results, as the values that JSON has, so that they compare as they are read back."""
+"""Facts that are stored with results, as the values that JSON has, so that they compare as they are
+read back.
+"""
 
 import json
 import os
@@ -16,8 +18,9 @@ DEEPEST = 100  # values within values; far below what the JSON parser and Python
 def json_values(name: str, value: Any) -> Any:
     """A value as JSON stores it and reads it back.
 
-    Scalars and arrays of NumPy and JAX become numbers and nested lists, tuples become lists, paths text, and keys of
-    mappings text, as `json.dumps` writes them. NaN and infinity stay: Python writes and reads them.
+    Scalars and arrays of NumPy and JAX become numbers and nested lists, tuples become lists, paths
+    text, and keys of mappings text, as `json.dumps` writes them. NaN and infinity stay: Python
+    writes and reads them.
 
     Args:
       name: of the argument, for messages.
@@ -32,7 +35,9 @@ def json_values(name: str, value: Any) -> Any:
 def same_values(first: Any, second: Any) -> bool:
     """Whether two JSON-like values are equal; NaN equals NaN here, and 1 equals 1.0."""
     if isinstance(first, dict) and isinstance(second, dict):
-        return first.keys() == second.keys() and all(same_values(first[key], second[key]) for key in first)
+        return first.keys() == second.keys() and all(
+            same_values(first[key], second[key]) for key in first
+        )
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(same_values, first, second))
     if isinstance(first, dict | list) or isinstance(second, dict | list):
@@ -42,8 +47,10 @@ def same_values(first: Any, second: Any) -> bool:
 
 def _plain(name: str, value: Any, depth: int) -> Any:
     if depth > DEEPEST:
-        raise InputError(f"{name:.100} has values within values more than {DEEPEST} times, or contains itself; expected "
-                         "JSON-like values")
+        raise InputError(
+            f"{name:.100} has values within values more than {DEEPEST} times, or contains itself; "
+            "expected JSON-like values"
+        )
     if value is None:
         return None
     for kind in (bool, int, float, str):
@@ -52,9 +59,14 @@ def _plain(name: str, value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         keys = [_key(name, key) for key in value]
         if len(set(keys)) < len(keys):
-            raise InputError(f"{name} has the keys {list(value)!r:.200}; expected keys that are distinct as text, since JSON "
-                             "stores them so")
-        return {key: _plain(f"{name}.{key}", each, depth + 1) for key, each in zip(keys, value.values(), strict=True)}
+            raise InputError(
+                f"{name} has the keys {list(value)!r:.200}; expected keys that are distinct as "
+                "text, since JSON stores them so"
+            )
+        return {
+            key: _plain(f"{name}.{key}", each, depth + 1)
+            for key, each in zip(keys, value.values(), strict=True)
+        }
     if isinstance(value, list | tuple):
         return [_plain(name, each, depth + 1) for each in value]
     if isinstance(value, os.PathLike):
@@ -65,7 +77,9 @@ def _plain(name: str, value: Any, depth: int) -> Any:
 
 
 def _numbers(name: str, value) -> Any:
-    unknown = isinstance(value, jax.core.Tracer) or jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)
+    unknown = isinstance(value, jax.core.Tracer) or jax.dtypes.issubdtype(
+        value.dtype, jax.dtypes.extended
+    )
     if unknown or np.ma.is_masked(value):
         raise _unusable(name, value)
     array = np.asarray(value)
@@ -87,5 +101,7 @@ def _key(name: str, key: Any) -> str:
 
 def _unusable(name: str, value: Any) -> InputError:
     shown = " ".join(repr(value).split())
-    return InputError(f"{name} is {shown:.100} of type {type(value).__name__}; expected JSON-like values (mappings, sequences, "
-                      "numbers, texts, None): convert it, for example with str()")
+    return InputError(
+        f"{name} is {shown:.100} of type {type(value).__name__}; expected JSON-like values "
+        "(mappings, sequences, numbers, texts, None): convert it, for example with str()"
+    )

@@ -2,8 +2,12 @@
 
 
 class InputError(ValueError):
-    """An argument or an input file is unusable. The message names it, its value, what was expected and the way out."""
+    """An argument or an input file is unusable. The message names it, its value, what was expected
+    and the way out.
+    """
 
 
 class StorageError(OSError):
-    """A run directory cannot be read or written as asked. The message names the path, the reason and the way out."""
+    """A run directory cannot be read or written as asked. The message names the path, the reason
+    and the way out.
+    """

@@ -19,16 +19,24 @@ from sgd_diffusion.problems.objectives import Problem
 MOST_MAPS = 15_000  # at the end of a test file; the limit is 65,530, and a file needs at most 30,000 of its own
 
 
-# Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are not fused compile five
-# times as fast. And every core has a worker; splitting a program among cores to generate its code takes a fifth more time.
-QUICK_TO_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false",
-                    "--xla_cpu_parallel_codegen_split_count=1")
+# Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are
+# not fused compile five times as fast. And every core has a worker; splitting a program among cores
+# to generate its code takes a fifth more time.
+QUICK_TO_COMPILE = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
 SHARED = "SGD_DIFFUSION_TESTS"  # in the environment: where the process that started this one keeps compiled programs
 
 
 def pytest_addoption(parser):
     """Let programs be compiled as users' are."""
-    parser.addoption("--optimized", action="store_true", help="compile as users do, with all optimizations of XLA")
+    parser.addoption(
+        "--optimized",
+        action="store_true",
+        help="compile as users do, with all optimizations of XLA",
+    )
 
 
 def pytest_configure(config):
@@ -38,8 +46,12 @@ def pytest_configure(config):
         os.environ[SHARED] = config.compiled.name
     if not config.getoption("--optimized"):
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_TO_COMPILE])
-    cache = {"jax_compilation_cache_dir": os.environ[SHARED], "jax_persistent_cache_min_compile_time_secs": 0.1,
-             "jax_persistent_cache_min_entry_size_bytes": -1, "jax_compilation_cache_max_size": 2**30}  # a limit brings a lock
+    cache = {
+        "jax_compilation_cache_dir": os.environ[SHARED],
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_compilation_cache_max_size": 2**30,
+    }  # a limit brings a lock
     for name, value in cache.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
@@ -54,7 +66,9 @@ def pytest_unconfigure(config):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_memory_maps():
-    """Forget compiled programs before they take all memory maps that Linux gives a process, which ends it."""
+    """Forget compiled programs before they take all memory maps that Linux gives a process, which
+    ends it.
+    """
     yield
     maps = pathlib.Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
@@ -63,7 +77,9 @@ def few_memory_maps():
 
 def pytest_terminal_summary(terminalreporter):
     """Say how large the table of inputs is (see input_table)."""
-    properties = [dict(report.user_properties) for report in terminalreporter.stats.get("passed", [])]
+    properties = [
+        dict(report.user_properties) for report in terminalreporter.stats.get("passed", [])
+    ]
     inputs = [found["inputs"] for found in properties if "inputs" in found]
     if inputs:
         terminalreporter.write_line(f"table of inputs: {sum(inputs)} in {len(inputs)} tests")
@@ -78,17 +94,31 @@ def two_layer_regression(num_examples=60, inputs=5, hidden=7, *, probe=False, au
 
     def init(key):
         first, second = jax.random.split(key)
-        return {"hidden": {"kernel": 0.5 * jax.random.normal(first, (inputs, hidden)), "bias": jnp.zeros(hidden)},
-                "output": 0.5 * jax.random.normal(second, (hidden,))}, {"evaluations": jnp.int32(0)}
+        return {
+            "hidden": {
+                "kernel": 0.5 * jax.random.normal(first, (inputs, hidden)),
+                "bias": jnp.zeros(hidden),
+            },
+            "output": 0.5 * jax.random.normal(second, (hidden,)),
+        }, {"evaluations": jnp.int32(0)}
 
     def loss(params, state, batch, train):
-        prediction = jnp.tanh(batch["x"] @ params["hidden"]["kernel"] + params["hidden"]["bias"]) @ params["output"]
+        prediction = (
+            jnp.tanh(batch["x"] @ params["hidden"]["kernel"] + params["hidden"]["bias"])
+            @ params["output"]
+        )
         state = {"evaluations": state["evaluations"] + 1} if train else state
         return jnp.mean((prediction - batch["y"]) ** 2), (state, prediction)
 
-    return Problem(init=init, loss=loss, examples=examples, test_examples=examples, augment=augment,
-                   probe=jax.tree.map(lambda leaf: leaf[:20], examples) if probe else None,
-                   description={"name": "two-layer regression", "seed": seed})
+    return Problem(
+        init=init,
+        loss=loss,
+        examples=examples,
+        test_examples=examples,
+        augment=augment,
+        probe=jax.tree.map(lambda leaf: leaf[:20], examples) if probe else None,
+        description={"name": "two-layer regression", "seed": seed},
+    )
 
 
 @pytest.fixture
@@ -105,7 +135,8 @@ def regression():
 
 @pytest.fixture(scope="session")
 def measured_run():
-    """Two windows of two seeds: Brownian motion along a steep slope, then confined, with what a run measures of them.
+    """Two windows of two seeds: Brownian motion along a steep slope, then confined, with what a run
+    measures of them.
 
     Seed 1 diverges in the second window.
     """
@@ -115,16 +146,31 @@ def measured_run():
     confined = random.normal(size=(steps + 1, 100))
     for time in range(1, steps + 1):
         confined[time] += 0.8 * confined[time - 1]
-    parts = [measurements.controls(steps), measurements.path_shape(steps), measurements.loss_roughness(steps, probe=True)]
+    parts = [
+        measurements.controls(steps),
+        measurements.path_shape(steps),
+        measurements.loss_roughness(steps, probe=True),
+    ]
     dims = {name: dims for part in parts for name, dims in part.dims.items()}
-    dims |= {"msd": ("lag",), "displacement_from_start": ("lag",), "loss": ("point",), "probe_loss": ("point",)}
+    dims |= {
+        "msd": ("lag",),
+        "displacement_from_start": ("lag",),
+        "loss": ("point",),
+        "probe_loss": ("point",),
+    }
 
     @jax.jit
     def measure(gram, probe_losses, losses):
-        record = WindowRecord(gram, losses, probe_losses, losses[1:], jnp.zeros((steps, 0)), {}, None, jnp.int32(-1))
+        record = WindowRecord(
+            gram, losses, probe_losses, losses[1:], jnp.zeros((steps, 0)), {}, None, jnp.int32(-1)
+        )
         found = {name: value for part in parts for name, value in part.function(record).items()}
-        return found | {"msd": time_averaged_msd(gram), "displacement_from_start": displacement_from_start(gram),
-                        "loss": losses, "probe_loss": probe_losses}
+        return found | {
+            "msd": time_averaged_msd(gram),
+            "displacement_from_start": displacement_from_start(gram),
+            "loss": losses,
+            "probe_loss": probe_losses,
+        }
 
     values = []
     with jax.enable_x64(True):
@@ -132,21 +178,35 @@ def measured_run():
             probe = path[:, 0]
             found = measure(step_gram(path), probe, probe + random.normal(size=steps + 1))
             values.append(jax.tree.map(np.asarray, found))
-    stacked = {name: np.reshape([value[name] for value in values], (2, 2, 1, *np.shape(values[0][name]))) for name in dims}
+    stacked = {
+        name: np.reshape([value[name] for value in values], (2, 2, 1, *np.shape(values[0][name])))
+        for name in dims
+    }
     coords = {name: coord for part in parts for name, coord in part.coords.items()}
     return xr.Dataset(
-        {name: (("window", "seed", "learning_rate", *dims[name]), value) for name, value in stacked.items()},
-        coords=coords | {"seed": [0, 1], "learning_rate": [0.1], "waiting_time": ("window", [0, steps]),
-                         "lag": np.arange(1, steps + 1), "point": np.arange(steps + 1)})
+        {
+            name: (("window", "seed", "learning_rate", *dims[name]), value)
+            for name, value in stacked.items()
+        },
+        coords=coords
+        | {
+            "seed": [0, 1],
+            "learning_rate": [0.1],
+            "waiting_time": ("window", [0, steps]),
+            "lag": np.arange(1, steps + 1),
+            "point": np.arange(steps + 1),
+        },
+    )
 
 
 @pytest.fixture(scope="session")
 def gradient_run():
-    """Gradients of two windows of two seeds: normal in the first window of seed 0, Cauchy otherwise.
+    """Gradients of two windows of two seeds: normal in the first window of seed 0, Cauchy
+    otherwise.
 
-    Layer "a" has four coordinates for 4 parameters each, "b" five for 20 each, a hundred times smaller, and "c" one that is
-    always zero. The noise at frozen weights is normal, about a gradient that is not zero. Seed 1 diverges in
-    the second window.
+    Layer "a" has four coordinates for 4 parameters each, "b" five for 20 each, a hundred times
+    smaller, and "c" one that is always zero. The noise at frozen weights is normal, about a
+    gradient that is not zero. Seed 1 diverges in the second window.
     """
     steps, random = 200, np.random.default_rng(0)
     scales = np.array([1.0] * 4 + [0.01] * 5 + [0.0])
@@ -161,11 +221,23 @@ def gradient_run():
         values[1, 1] = np.nan
     members = ("window", "seed", "learning_rate")
     return xr.Dataset(
-        {"gradient_sample": ((*members, "update", "coordinate"), gradients.astype(np.float32)),
-         "full_gradient": ((*members, "frozen_pass", "coordinate"), full.astype(np.float32)),
-         "frozen_gradient": ((*members, "frozen_pass", "frozen_batch", "coordinate"), frozen.astype(np.float32)),
-         "loss": ((*members, "point"), losses.astype(np.float32))},
-        coords={"seed": [0, 1], "learning_rate": [0.1], "waiting_time": ("window", [0, steps]),
-                "update": np.arange(steps), "point": np.arange(steps + 1), "coordinate": np.arange(10),
-                "coordinate_layer": ("coordinate", ["a"] * 4 + ["b"] * 5 + ["c"]),
-                "coordinate_weight": ("coordinate", [4.0] * 4 + [20.0] * 5 + [1.0])})
+        {
+            "gradient_sample": ((*members, "update", "coordinate"), gradients.astype(np.float32)),
+            "full_gradient": ((*members, "frozen_pass", "coordinate"), full.astype(np.float32)),
+            "frozen_gradient": (
+                (*members, "frozen_pass", "frozen_batch", "coordinate"),
+                frozen.astype(np.float32),
+            ),
+            "loss": ((*members, "point"), losses.astype(np.float32)),
+        },
+        coords={
+            "seed": [0, 1],
+            "learning_rate": [0.1],
+            "waiting_time": ("window", [0, steps]),
+            "update": np.arange(steps),
+            "point": np.arange(steps + 1),
+            "coordinate": np.arange(10),
+            "coordinate_layer": ("coordinate", ["a"] * 4 + ["b"] * 5 + ["c"]),
+            "coordinate_weight": ("coordinate", [4.0] * 4 + [20.0] * 5 + [1.0]),
+        },
+    )

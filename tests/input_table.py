@@ -1,4 +1,5 @@
-"""One table of inputs for every public function: all kinds of arrays and integers, in all modes of JAX.
+"""One table of inputs for every public function: all kinds of arrays and integers, in all modes of
+JAX.
 
 A test file lists the arguments of its room and takes the tests from here::
 
@@ -6,13 +7,15 @@ A test file lists the arguments of its room and takes the tests from here::
 
     ARGUMENTS = [
         Argument("time_averaged_msd(step_gram)", time_averaged_msd, GRAM),
-        Option("displacement_from_start(waiting_time)", lambda t: displacement_from_start(GRAM, waiting_time=t), 3),
+        Option("displacement_from_start(waiting_time)", lambda t: displacement_from_start(GRAM,
+        waiting_time=t), 3),
     ]
     test_inputs = input_tests(ARGUMENTS)
     test_modes = mode_tests(ARGUMENTS)
 
-Every kind of input has to give what the float64 array of the same numbers gives, or InputError; never another
-exception or warning, and never another number. pytest's last lines say how many inputs were tried.
+Every kind of input has to give what the float64 array of the same numbers gives, or InputError;
+never another exception or warning, and never another number. pytest's last lines say how many
+inputs were tried.
 """
 
 import contextlib
@@ -61,7 +64,9 @@ class Argument(NamedTuple):
 
 
 class Integers(NamedTuple):
-    """An argument that takes an int64 array in all types that integers have, and refuses other numbers."""
+    """An argument that takes an int64 array in all types that integers have, and refuses other
+    numbers.
+    """
 
     name: str
     call: Callable[[Any], Any]
@@ -71,7 +76,9 @@ class Integers(NamedTuple):
 
 
 class Option(NamedTuple):
-    """An integer option of a public function: its value in the types that integers have, and others, which it refuses."""
+    """An integer option of a public function: its value in the types that integers have, and
+    others, which it refuses.
+    """
 
     name: str
     call: Callable[[Any], Any]
@@ -80,7 +87,9 @@ class Option(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A real option of a public function: its value, which 16 bits hold, in all types, and others, which it refuses."""
+    """A real option of a public function: its value, which 16 bits hold, in all types, and others,
+    which it refuses.
+    """
 
     name: str
     call: Callable[[Any], Any]
@@ -158,19 +167,40 @@ ARRAYS = {
     "zero-dimensional": Kind(lambda value: np.float64(1.0), "any"),
 }
 if torch is not None:
-    ARRAYS["torch tensor"] = Kind(lambda value: torch.tensor(value.tolist(), dtype=torch.float64), "value")
+    ARRAYS["torch tensor"] = Kind(
+        lambda value: torch.tensor(value.tolist(), dtype=torch.float64), "value"
+    )
     ARRAYS["torch integers"] = Kind(lambda value: torch.tensor(value.astype(int).tolist()), "value")
-    ARRAYS["torch with gradient"] = Kind(lambda value: torch.tensor(value.tolist(), requires_grad=True), "refused")
+    ARRAYS["torch with gradient"] = Kind(
+        lambda value: torch.tensor(value.tolist(), requires_grad=True), "refused"
+    )
 
 # What an argument of integers takes of these; NaN, infinity and what has a gradient are none.
-WHOLE = ("int", "read-only", "strided", "Fortran", "reversed", "nested", "list of", "JAX integers", "nothing", "torch integers")
+WHOLE = (
+    "int",
+    "read-only",
+    "strided",
+    "Fortran",
+    "reversed",
+    "nested",
+    "list of",
+    "JAX integers",
+    "nothing",
+    "torch integers",
+)
 INTEGER_ARRAYS = {
-    name: kind if kind.expected != "value" or any(word in name for word in WHOLE) else kind._replace(expected="refused")
-    for name, kind in ARRAYS.items() if name not in ("NaN", "infinity", "torch with gradient")
+    name: kind
+    if kind.expected != "value" or any(word in name for word in WHOLE)
+    else kind._replace(expected="refused")
+    for name, kind in ARRAYS.items()
+    if name not in ("NaN", "infinity", "torch with gradient")
 }
 
 NUMBERS = {
-    **{kind: Kind(_typed(kind), "value") for kind in ("float16", "float32", "float64", "longdouble")},
+    **{
+        kind: Kind(_typed(kind), "value")
+        for kind in ("float16", "float32", "float64", "longdouble")
+    },
     "float": Kind(float, "value"),
     "zero-dimensional": Kind(np.array, "value"),
     "JAX": Kind(lambda value: jnp.asarray(value, jnp.float32), "value"),
@@ -185,8 +215,10 @@ NUMBERS = {
 }
 
 INTEGERS = {
-    **{kind: Kind(lambda value, kind=kind: np.dtype(kind).type(value), "value")
-       for kind in ("uint8", "int8", "int16", "int32", "int64", "uint64")},
+    **{
+        kind: Kind(lambda value, kind=kind: np.dtype(kind).type(value), "value")
+        for kind in ("uint8", "int8", "int16", "int32", "int64", "uint64")
+    },
     "zero-dimensional": Kind(np.array, "value"),
     "JAX": Kind(lambda value: jnp.asarray(value, jnp.int32), "value"),
     "float": Kind(float, "refused"),
@@ -211,6 +243,7 @@ MODES = {
 
 def input_tests(entries):
     """A test that tries all kinds of inputs on every entry."""
+
     @pytest.mark.parametrize("entry", entries, ids=lambda entry: entry.name)
     def test(entry, record_property):
         _try_all(entry, record_property)
@@ -219,11 +252,14 @@ def input_tests(entries):
 
 
 def mode_tests(entries):
-    """A slow test, since every mode compiles anew, that tries all kinds of inputs on every entry in every mode.
+    """A slow test, since every mode compiles anew, that tries all kinds of inputs on every entry in
+    every mode.
 
     ``test_debug_modes`` is its short form.
     """
-    cases = [(entry, mode) for entry in entries for mode in MODES if mode != "no jit" or entry.eager]
+    cases = [
+        (entry, mode) for entry in entries for mode in MODES if mode != "no jit" or entry.eager
+    ]
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("entry", "mode"), cases, ids=lambda case: getattr(case, "name", case))
@@ -237,9 +273,15 @@ def mode_tests(entries):
 def _try_all(entry, record_property, nans_stop=False):
     kinds = {Integers: INTEGER_ARRAYS, Option: INTEGERS, Number: NUMBERS}.get(type(entry), ARRAYS)
     usual = functools.cache(lambda: _outcome(entry, entry.value, False))
-    wrong = {name: problem for name, kind in kinds.items() if (problem := _problem(entry, name, kind, usual, nans_stop))}
+    wrong = {
+        name: problem
+        for name, kind in kinds.items()
+        if (problem := _problem(entry, name, kind, usual, nans_stop))
+    }
     record_property("inputs", len(kinds))
-    assert not wrong, "\n".join(f"{entry.name} of {name}: {problem}" for name, problem in wrong.items())
+    assert not wrong, "\n".join(
+        f"{entry.name} of {name}: {problem}" for name, problem in wrong.items()
+    )
 
 
 def _problem(entry, name, kind, usual, nans_stop):
@@ -292,7 +334,9 @@ def _difference(found, reference, tolerance):
             continue
         size = np.abs(other[np.isfinite(other)].astype(complex)).max(initial=0)
         with contextlib.suppress(TypeError):
-            if one.shape == other.shape and np.allclose(one, other, tolerance, tolerance * size, equal_nan=True):
+            if one.shape == other.shape and np.allclose(
+                one, other, tolerance, tolerance * size, equal_nan=True
+            ):
                 continue
         return f"{_short(one)} in place of {_short(other)}"
     return None
@@ -305,8 +349,11 @@ def _leaves(result):
         return [leaf for part in result for leaf in _leaves(part)]
     leaves = jax.tree.leaves(result)
     return [
-        jax.random.key_data(leaf) if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-        for leaf in leaves if not callable(leaf)
+        jax.random.key_data(leaf)
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
+        for leaf in leaves
+        if not callable(leaf)
     ]
 
 

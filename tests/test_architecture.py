@@ -7,11 +7,25 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-# From the top: a module imports from floors below its own, and from its own room. Rooms side by side do not know each other.
-FLOORS = (("experiments",), ("plots",), ("tables", "dynamics"), ("walkers", "storage"), ("landscape",), ("theory",),
-          ("analysis", "problems"), ("_pytrees",), ("_arrays", "_display", "_json_values", "_memory", "errors"))
+# From the top: a module imports from floors below its own, and from its own room. Rooms side by
+# side do not know each other.
+FLOORS = (
+    ("experiments",),
+    ("plots",),
+    ("tables", "dynamics"),
+    ("walkers", "storage"),
+    ("landscape",),
+    ("theory",),
+    ("analysis", "problems"),
+    ("_pytrees",),
+    ("_arrays", "_display", "_json_values", "_memory", "errors"),
+)
 LEVELS = {room: -level for level, rooms in enumerate(FLOORS) for room in rooms}
-LEAST = {"_arrays": {"errors"}, "_json_values": {"errors"}, "_memory": {"errors"}}  # on the ground floor
+LEAST = {
+    "_arrays": {"errors"},
+    "_json_values": {"errors"},
+    "_memory": {"errors"},
+}  # on the ground floor
 
 
 def module_name(path):
@@ -19,7 +33,11 @@ def module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_name(path): path for folder in ("sgd_diffusion", "experiments") for path in (ROOT / folder).rglob("*.py")}
+MODULES = {
+    module_name(path): path
+    for folder in ("sgd_diffusion", "experiments")
+    for path in (ROOT / folder).rglob("*.py")
+}
 
 
 def imports(path, *, at_import=False):
@@ -53,15 +71,28 @@ def test_every_room_has_a_floor():
 def test_imports_go_down(module):
     """The front door, which has no floor, is above all and loads its rooms when they are used."""
     own = room(module)
-    up = {target for target in EDGES[module] if room(target) not in (own, "sgd_diffusion")
-          and not (own in LEVELS and LEVELS[room(target)] < LEVELS[own]) and room(target) not in LEAST.get(own, ())}
+    up = {
+        target
+        for target in EDGES[module]
+        if room(target) not in (own, "sgd_diffusion")
+        and not (own in LEVELS and LEVELS[room(target)] < LEVELS[own])
+        and room(target) not in LEAST.get(own, ())
+    }
     assert not up
 
 
 def test_no_module_imports_itself_on_a_detour():
-    """Within a room too. A package's own page imports its modules, and they import each other, not the page."""
+    """Within a room too. A package's own page imports its modules, and they import each other, not
+    the page.
+    """
     graph = {module: imports(path, at_import=True) for module, path in MODULES.items()}
     packages = {module for module, path in MODULES.items() if path.name == "__init__.py"}
-    graph = {module: {target for target in targets if not (target in packages and module.startswith(f"{target}."))}
-             for module, targets in graph.items()}
+    graph = {
+        module: {
+            target
+            for target in targets
+            if not (target in packages and module.startswith(f"{target}."))
+        }
+        for module, targets in graph.items()
+    }
     assert list(graphlib.TopologicalSorter(graph).static_order())

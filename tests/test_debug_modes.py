@@ -1,7 +1,8 @@
-"""What people switch on to find a fault of theirs does not stop the library: all switches at once, and 64-bit mode.
+"""What people switch on to find a fault of theirs does not stop the library: all switches at once,
+and 64-bit mode.
 
-The slow tests of `input_table.mode_tests` try every public function with every switch alone; runs are tried in
-tests/dynamics/test_any_problem.py.
+The slow tests of `input_table.mode_tests` try every public function with every switch alone; runs
+are tried in tests/dynamics/test_any_problem.py.
 """
 
 import contextlib
@@ -14,15 +15,26 @@ import pytest
 from sgd_diffusion.analysis import moments, pairs, paths, processes, roughness, stable, surrogates
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.landscape import planes
-from sgd_diffusion.landscape.curvature import hessian_vector_product, hutchpp_trace, spectral_density, top_eigenpairs
-from sgd_diffusion.landscape.fractal_surfaces import Surface, diamond_square, fractional_brownian_surface
+from sgd_diffusion.landscape.curvature import (
+    hessian_vector_product,
+    hutchpp_trace,
+    spectral_density,
+    top_eigenpairs,
+)
+from sgd_diffusion.landscape.fractal_surfaces import (
+    Surface,
+    diamond_square,
+    fractional_brownian_surface,
+)
 from sgd_diffusion.walkers.walk import walk_ensemble
 
 KEY = jax.random.key(0)
 PATH = np.random.default_rng(0).normal(size=(31, 5)).cumsum(axis=0)
 GRAM = np.asarray(step_gram(PATH))
 SAMPLES = np.random.default_rng(1).standard_cauchy(100)
-SURFACES = Surface(np.random.default_rng(2).normal(size=(2, 9, 9)).astype(np.float32), np.full(2, 2, np.float32))
+SURFACES = Surface(
+    np.random.default_rng(2).normal(size=(2, 9, 9)).astype(np.float32), np.full(2, 2, np.float32)
+)
 STARTS = np.random.default_rng(3).uniform(-1, 1, size=(5, 2))
 
 
@@ -45,18 +57,31 @@ CALLS = {
     "principal_plane": lambda: planes.principal_plane(PATH),
     "diamond_square": lambda: diamond_square(KEY, 2, roughness=3.0, hurst=0.7),
     "fractional_brownian_surface": lambda: fractional_brownian_surface(KEY, 16, hurst=0.4),
-    "walk_ensemble": lambda: walk_ensemble(jax.random.split(KEY, 2), SURFACES, STARTS, learning_rates=[0.001],
-                                           noise_stds=[0.01], steps=20, every=10),
+    "walk_ensemble": lambda: walk_ensemble(
+        jax.random.split(KEY, 2),
+        SURFACES,
+        STARTS,
+        learning_rates=[0.001],
+        noise_stds=[0.01],
+        steps=20,
+        every=10,
+    ),
 }
 
 
 @contextlib.contextmanager
 def all_switches():
-    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    with (
+        jax.debug_nans(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+    ):
         yield
 
 
-@pytest.mark.parametrize("mode", [all_switches, lambda: jax.enable_x64(True)], ids=["all switches", "64 bits"])
+@pytest.mark.parametrize(
+    "mode", [all_switches, lambda: jax.enable_x64(True)], ids=["all switches", "64 bits"]
+)
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_finish_with_numbers(name, mode):
     with mode():

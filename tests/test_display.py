@@ -11,7 +11,12 @@ import pytest
 
 from sgd_diffusion._display import WIDTH, shown_briefly
 from sgd_diffusion.analysis.ensembles import ensemble_average
-from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law, local_exponent, superdiffusion_onset
+from sgd_diffusion.analysis.scaling import (
+    fit_crossover,
+    fit_power_law,
+    local_exponent,
+    superdiffusion_onset,
+)
 
 X = np.arange(1.0, 101.0)
 CURVES = X ** np.linspace(1.1, 1.5, 200)[:, None]
@@ -43,15 +48,27 @@ class Summary:
         (Estimate(1 / 3), "Estimate(value=0.3333, error=None)"),
         (Estimate(np.arange(4), np.ones(4)), "Estimate(value=[0, 1, 2, 3] ± [1, 1, 1, 1])"),
         (Estimate(np.arange(5.0), np.ones(5)), "Estimate(value=(5,) from 0 to 4 ± all 1)"),
-        (Estimate(np.ones((20, 3)), np.full((20, 3), np.nan)), "Estimate(value=(20, 3) all 1 ± none finite)"),
-        (Estimate(np.array([1.0, np.nan, 2, np.inf, 3]), 1), "Estimate(value=(5,) from 1 to 3, 2 not finite ± 1)"),
+        (
+            Estimate(np.ones((20, 3)), np.full((20, 3), np.nan)),
+            "Estimate(value=(20, 3) all 1 ± none finite)",
+        ),
+        (
+            Estimate(np.array([1.0, np.nan, 2, np.inf, 3]), 1),
+            "Estimate(value=(5,) from 1 to 3, 2 not finite ± 1)",
+        ),
         (Estimate(np.array([], float), 1), "Estimate(value=[] ± 1)"),
         (Estimate(np.arange(9) > 3, True), "Estimate(value=(9,), 5 True ± True)"),
         (Estimate(Color.RED, "text"), "Estimate(value=RED ± 'text')"),
-        (Estimate({"a": np.ones(3), "b": np.ones(4)}, None), "Estimate(value=dict of 2 arrays with 7 numbers, error=None)"),
+        (
+            Estimate({"a": np.ones(3), "b": np.ones(4)}, None),
+            "Estimate(value=dict of 2 arrays with 7 numbers, error=None)",
+        ),
         (Estimate(jnp.bfloat16(1.5), np.float16(2)), "Estimate(value=1.5 ± 2)"),
         (Summary(1, 2, 3, 4), "Summary(exponents=1 ± 2, x=3 ± 4)"),
-        (Summary(np.ones(2), np.ones(2)), "Summary(exponents=[1, 1] ± [1, 1], x=None, x_error=None)"),
+        (
+            Summary(np.ones(2), np.ones(2)),
+            "Summary(exponents=[1, 1] ± [1, 1], x=None, x_error=None)",
+        ),
         (Estimate(Estimate(1, 2), 3), "Estimate(value=Estimate(value=1 ± 2) ± 3)"),
     ],
 )
@@ -65,8 +82,16 @@ def test_traced_numbers_are_shown_by_their_type():
     assert shown == ["Estimate(value=float32[], error=None)"]
 
 
-@pytest.mark.parametrize("fit", [
-    fit_power_law, fit_crossover, local_exponent, superdiffusion_onset, lambda x, y: ensemble_average(y, axis=-1)])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        fit_power_law,
+        fit_crossover,
+        local_exponent,
+        superdiffusion_onset,
+        lambda x, y: ensemble_average(y, axis=-1),
+    ],
+)
 @pytest.mark.parametrize("curves", [CURVES[0], CURVES], ids=["one curve", "200 curves"])
 def test_fits_take_a_few_short_lines(fit, curves):
     lines = repr(fit(X, curves)).splitlines()

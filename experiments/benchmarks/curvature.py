@@ -1,13 +1,15 @@
-"""What the top of a Hessian spectrum costs: products and eigenvalues of ResNet-14, beside PyTorch's packages.
+"""What the top of a Hessian spectrum costs: products and eigenvalues of ResNet-14, beside PyTorch's
+packages.
 
-Prints JSON. ResNet-14, trained for some hundred updates on digits, with running averages in its batch norms; the Hessian is
-that of the mean loss of 1000 images. hessian-eigenthings and PyHessian, where they are installed, get the same weights and
-images in PyTorch and are asked for the same residuals: of the first, which does not restart, the smallest basis (in
-steps of 10) that gives them; of the second, which iterates powers, as small a change of the eigenvalue as takes, and fewer
-eigenvalues, since it needs minutes for each of the closer ones. Residuals are computed by one further product for every pair.
-The floor: floating-point operations of a product, as XLA counts them, in the time that this machine takes for as many in
-a product of two matrices.
-Run from the checkout: python -m experiments.benchmarks.curvature
+Prints JSON. ResNet-14, trained for some hundred updates on digits, with running averages in its
+batch norms; the Hessian is that of the mean loss of 1000 images. hessian-eigenthings and PyHessian,
+where they are installed, get the same weights and images in PyTorch and are asked for the same
+residuals: of the first, which does not restart, the smallest basis (in steps of 10) that gives
+them; of the second, which iterates powers, as small a change of the eigenvalue as takes, and fewer
+eigenvalues, since it needs minutes for each of the closer ones. Residuals are computed by one
+further product for every pair. The floor: floating-point operations of a product, as XLA counts
+them, in the time that this machine takes for as many in a product of two matrices. Run from the
+checkout: python -m experiments.benchmarks.curvature
 """
 
 import dataclasses
@@ -56,21 +58,40 @@ class Options(Checked):
 
 def main(options: Options) -> None:
     """Measure and print."""
-    versions = {peer: importlib.metadata.version(peer) for peer, module in PEERS.items() if importlib.util.find_spec(module)}
-    report = {"machine": timing.machine(), "peers": versions, "options": dataclasses.asdict(options)}
+    versions = {
+        peer: importlib.metadata.version(peer)
+        for peer, module in PEERS.items()
+        if importlib.util.find_spec(module)
+    }
+    report = {
+        "machine": timing.machine(),
+        "peers": versions,
+        "options": dataclasses.asdict(options),
+    }
     problem = classification(ResNet(14), load("digits"))
     params, state = trained(problem, options.updates)
-    examples = jax.tree.map(lambda leaf: leaf[:options.images], problem.examples)
+    examples = jax.tree.map(lambda leaf: leaf[: options.images], problem.examples)
     candidates, results, operations = ours(options, problem, params, state, examples)
     if "torch" in versions:
         for function in (in_torch, eigenthings, pyhessian):
             function(options, versions, params, state, examples, candidates, results)
     found = timing.seconds(candidates, repeats=options.repeats)
     seconds = {name: times["median"] for name, times in found.items()}
-    report |= {"seconds": found, "eigenvalues": results, "floor": floor(seconds, results, *operations)}
-    report["time_over_ours"] = {name: seconds[name] / seconds[mine] for name, mine in (
-        ("torch_gradient", "gradient"), ("torch_product", "product"), ("hessian_eigenthings", "top_eigenpairs"),
-        ("pyhessian", "top_eigenpairs_of_pyhessian")) if name in seconds}
+    report |= {
+        "seconds": found,
+        "eigenvalues": results,
+        "floor": floor(seconds, results, *operations),
+    }
+    report["time_over_ours"] = {
+        name: seconds[name] / seconds[mine]
+        for name, mine in (
+            ("torch_gradient", "gradient"),
+            ("torch_product", "product"),
+            ("hessian_eigenthings", "top_eigenpairs"),
+            ("pyhessian", "top_eigenpairs_of_pyhessian"),
+        )
+        if name in seconds
+    }
     report["load_after"] = timing.machine()["load"]
     print(json.dumps(report, indent=2))
 
@@ -84,17 +105,24 @@ def trained(problem, updates: int):
 
 
 def ours(options: Options, problem, params, state, examples):
-    """Gradient, product and eigenpairs of this library, what they are, and operations of a product and of matrices."""
+    """Gradient, product and eigenpairs of this library, what they are, and operations of a product
+    and of matrices.
+    """
+
     def loss(params, state, batch):
         return problem.loss(params, state, batch, False)[0]
 
     @jax.jit
     def product(params, state, examples, vector):
-        return hessian_vector_product(lambda point, batch: loss(point, state, batch), params, examples)(vector)
+        return hessian_vector_product(
+            lambda point, batch: loss(point, state, batch), params, examples
+        )(vector)
 
     @functools.partial(jax.jit, static_argnums=3)
     def pairs(params, state, examples, k):
-        matvec = hessian_vector_product(lambda point, batch: loss(point, state, batch), params, examples)
+        matvec = hessian_vector_product(
+            lambda point, batch: loss(point, state, batch), params, examples
+        )
         return top_eigenpairs(matvec, params, k, tol=options.tolerance)
 
     gradient = jax.jit(jax.grad(loss))
@@ -104,32 +132,47 @@ def ours(options: Options, problem, params, state, examples):
     few = options.power_iteration_eigenvalues
     matrix = jax.random.normal(jax.random.key(0), (MATRIX, MATRIX))
     multiply = jax.jit(jnp.matmul)
-    operations = [compiled.compile().cost_analysis()["flops"] for compiled in (
-        product.lower(params, state, examples, ones), multiply.lower(matrix, matrix))]
+    operations = [
+        compiled.compile().cost_analysis()["flops"]
+        for compiled in (
+            product.lower(params, state, examples, ones),
+            multiply.lower(matrix, matrix),
+        )
+    ]
     candidates = {
         "gradient": lambda: gradient(params, state, examples),
         "product": lambda: product(params, state, examples, ones),
         "top_eigenpairs": lambda: pairs(params, state, examples, options.num_eigenvalues),
         "top_eigenpairs_of_pyhessian": lambda: pairs(params, state, examples, few),
-        "matrix_product": lambda: multiply(matrix, matrix)}
+        "matrix_product": lambda: multiply(matrix, matrix),
+    }
     return candidates, {"top_eigenpairs": result}, operations
 
 
 def floor(seconds, results, of_product: float, of_matrices: float) -> dict:
-    """What limits a product: operations, and the seconds that they would take at the speed of a product of matrices."""
+    """What limits a product: operations, and the seconds that they would take at the speed of a
+    product of matrices.
+    """
     speed = of_matrices / seconds["matrix_product"]
     least = of_product / speed
     per_product = {name: seconds[name] / results[name]["products"] for name in results}
-    return {"operations_of_product": of_product, "operations_per_second_of_matrix_product": speed,
-            "least_seconds_of_product": least, "product_over_least": seconds["product"] / least,
-            "seconds_per_product_in_eigenpairs": per_product}
+    return {
+        "operations_of_product": of_product,
+        "operations_per_second_of_matrix_product": speed,
+        "least_seconds_of_product": least,
+        "product_over_least": seconds["product"] / least,
+        "seconds_per_product_in_eigenpairs": per_product,
+    }
 
 
 def described(values, residuals, num_products: int) -> dict:
     """Eigenvalues, their largest relative residual and what they took, for JSON."""
     values, residuals = np.asarray(values, float), np.asarray(residuals, float)
-    return {"values": values.tolist(), "largest_relative_residual": float((residuals / abs(values)).max()),
-            "products": num_products}
+    return {
+        "values": values.tolist(),
+        "largest_relative_residual": float((residuals / abs(values)).max()),
+        "products": num_products,
+    }
 
 
 def in_torch(options, versions, params, state, examples, candidates, results):
@@ -142,31 +185,50 @@ def in_torch(options, versions, params, state, examples, candidates, results):
     ones = [torch.ones_like(weight) for weight in weights]
 
     def gradient(**options):
-        return torch.autograd.grad(functional.cross_entropy(model(batch), target), weights, **options)
+        return torch.autograd.grad(
+            functional.cross_entropy(model(batch), target), weights, **options
+        )
 
     candidates["torch_gradient"] = gradient
-    candidates["torch_product"] = lambda: torch.autograd.grad(gradient(create_graph=True), weights, grad_outputs=ones)
+    candidates["torch_product"] = lambda: torch.autograd.grad(
+        gradient(create_graph=True), weights, grad_outputs=ones
+    )
 
 
 def eigenthings(options, versions, params, state, examples, candidates, results):
-    """Lanczos without restarts, with the smallest basis of 20, 30, ... vectors that gives the residuals."""
+    """Lanczos without restarts, with the smallest basis of 20, 30, ... vectors that gives the
+    residuals.
+    """
     if "hessian-eigenthings" not in versions:
         return
     from hessian_eigenthings import HessianOperator, lanczos
     from torch.nn import functional
 
     model, batch, target = torch_problem(params, state, examples)
-    operator = HessianOperator(model, [(batch, target)], lambda model, data: functional.cross_entropy(model(data[0]), data[1]))
+    operator = HessianOperator(
+        model,
+        [(batch, target)],
+        lambda model, data: functional.cross_entropy(model(data[0]), data[1]),
+    )
 
     def solved(size):
-        return lanczos(operator, k=options.num_eigenvalues, max_iter=size, tol=options.tolerance, which="LA", seed=0,
-                       reorthogonalize=True)
+        return lanczos(
+            operator,
+            k=options.num_eigenvalues,
+            max_iter=size,
+            tol=options.tolerance,
+            which="LA",
+            seed=0,
+            reorthogonalize=True,
+        )
 
     size = options.num_eigenvalues
     while True:
         found = solved(size)
-        residuals = [(operator.matvec(vector) - value * vector).norm().item()
-                     for value, vector in zip(found.eigenvalues, found.eigenvectors, strict=True)]
+        residuals = [
+            (operator.matvec(vector) - value * vector).norm().item()
+            for value, vector in zip(found.eigenvalues, found.eigenvectors, strict=True)
+        ]
         result = described(found.eigenvalues, residuals, found.iterations)
         if result["largest_relative_residual"] <= options.tolerance:
             break
@@ -176,7 +238,9 @@ def eigenthings(options, versions, params, state, examples, candidates, results)
 
 
 def pyhessian(options, versions, params, state, examples, candidates, results):
-    """Power iteration with deflation, with the eigenvalue's relative change a residual of the tolerance squared allows."""
+    """Power iteration with deflation, with the eigenvalue's relative change a residual of the
+    tolerance squared allows.
+    """
     if "PyHessian" not in versions:
         return
     import torch
@@ -198,19 +262,31 @@ def pyhessian(options, versions, params, state, examples, candidates, results):
     def solved():
         torch.manual_seed(0)
         counted[0] = 0
-        return operator.eigenvalues(maxIter=2000, tol=options.tolerance**2 / 10, top_n=options.power_iteration_eigenvalues)
+        return operator.eigenvalues(
+            maxIter=2000, tol=options.tolerance**2 / 10, top_n=options.power_iteration_eigenvalues
+        )
 
     values, vectors = solved()
     products = counted[0]
-    residuals = [sum(((image - value * part) ** 2).sum() for image, part in zip(
-        product(operator.gradsH, operator.params, vector), vector, strict=True)).sqrt().item()
-        for value, vector in zip(values, vectors, strict=True)]
+    residuals = [
+        sum(
+            ((image - value * part) ** 2).sum()
+            for image, part in zip(
+                product(operator.gradsH, operator.params, vector), vector, strict=True
+            )
+        )
+        .sqrt()
+        .item()
+        for value, vector in zip(values, vectors, strict=True)
+    ]
     results["pyhessian"] = described(values, residuals, products)
     candidates["pyhessian"] = solved
 
 
 def torch_problem(params, state, examples):
-    """The same network with the same weights in PyTorch, in evaluation mode, with images and labels."""
+    """The same network with the same weights in PyTorch, in evaluation mode, with images and
+    labels.
+    """
     from experiments.benchmarks.torch_resnet import as_tensors, load_weights, network
 
     images = np.asarray(examples.images, np.float32)

@@ -1,9 +1,11 @@
-"""What the analysis of a window costs: each part, all of it, several members at once, and the same curves from peers.
+"""What the analysis of a window costs: each part, all of it, several members at once, and the same
+curves from peers.
 
-Prints JSON. The window has T = 1000 steps; its Gram matrix is that of a random walk, whose values do not matter. Peers get
-the positions, and so do we where we are compared: Gram matrix and TAMSD together. NumPy's loop over lags, and tidynamics,
-trackpy and andi_datasets where they are installed, take turns with ours on the machine.
-Run from the checkout: python -m experiments.benchmarks.paths
+Prints JSON. The window has T = 1000 steps; its Gram matrix is that of a random walk, whose values
+do not matter. Peers get the positions, and so do we where we are compared: Gram matrix and TAMSD
+together. NumPy's loop over lags, and tidynamics, trackpy and andi_datasets where they are
+installed, take turns with ours on the machine. Run from the checkout: python -m
+experiments.benchmarks.paths
 """
 
 import dataclasses
@@ -20,7 +22,11 @@ import numpy as np
 from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
-from sgd_diffusion.analysis.displacement import displacement_from_start, step_autocorrelation, time_averaged_msd
+from sgd_diffusion.analysis.displacement import (
+    displacement_from_start,
+    step_autocorrelation,
+    time_averaged_msd,
+)
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.dynamics.measurements import path_statistics
 from sgd_diffusion.dynamics.window import WindowRecord
@@ -44,30 +50,56 @@ class Options(Checked):
 
 def main(options: Options) -> None:
     """Measure and print."""
-    report = {"machine": timing.machine(), "options": dataclasses.asdict(options),
-              "peers": {peer: importlib.metadata.version(peer) for peer in PEERS if importlib.util.find_spec(peer)},
-              "window": window_analysis(options), "tamsd_from_positions": against_peers(options)}
+    report = {
+        "machine": timing.machine(),
+        "options": dataclasses.asdict(options),
+        "peers": {
+            peer: importlib.metadata.version(peer)
+            for peer in PEERS
+            if importlib.util.find_spec(peer)
+        },
+        "window": window_analysis(options),
+        "tamsd_from_positions": against_peers(options),
+    }
     report["load_after"] = timing.machine()["load"]
     print(json.dumps(report, indent=2))
 
 
 def window_analysis(options: Options) -> dict:
-    """Seconds of each part of a window's analysis for one member, and of all of it for one and for several."""
+    """Seconds of each part of a window's analysis for one member, and of all of it for one and for
+    several.
+    """
     window = options.window
     losses = jnp.linspace(1.0, 0.0, window + 1)
     parts = {
-        "displacements": lambda record: (time_averaged_msd(record.step_gram), displacement_from_start(record.step_gram),
-                                         step_autocorrelation(record.step_gram)),
+        "displacements": lambda record: (
+            time_averaged_msd(record.step_gram),
+            displacement_from_start(record.step_gram),
+            step_autocorrelation(record.step_gram),
+        ),
         "controls": path_statistics.controls(window).function,
         "shape": path_statistics.path_shape(window).function,
         "roughness": path_statistics.loss_roughness(window, probe=True).function,
     }
-    parts["everything"] = lambda record, parts=dict(parts): [part(record) for part in parts.values()]
+    parts["everything"] = lambda record, parts=dict(parts): [
+        part(record) for part in parts.values()
+    ]
     with jax.enable_x64(True):
         walk = jax.random.normal(jax.random.key(0), (window + 1, window)).cumsum(axis=0)
-        record = WindowRecord(step_gram(walk), losses, losses, losses[1:], jnp.zeros((window, 0)), {}, None, jnp.int32(-1))
+        record = WindowRecord(
+            step_gram(walk),
+            losses,
+            losses,
+            losses[1:],
+            jnp.zeros((window, 0)),
+            {},
+            None,
+            jnp.int32(-1),
+        )
         several = jax.tree.map(lambda leaf: jnp.stack([leaf] * options.members), record)
-        candidates = {name: functools.partial(jax.jit(part), record) for name, part in parts.items()}
+        candidates = {
+            name: functools.partial(jax.jit(part), record) for name, part in parts.items()
+        }
         together = f"everything, {options.members} members vmapped"
         candidates[together] = functools.partial(jax.jit(jax.vmap(parts["everything"])), several)
         found = timing.seconds(candidates, repeats=options.repeats)
@@ -76,8 +108,12 @@ def window_analysis(options: Options) -> dict:
 
 
 def against_peers(options: Options) -> dict:
-    """Seconds for the TAMSD at all lags from the positions, speed over each peer, and by how much values differ."""
-    positions = np.random.default_rng(0).normal(size=(options.window + 1, options.dim)).cumsum(axis=0)
+    """Seconds for the TAMSD at all lags from the positions, speed over each peer, and by how much
+    values differ.
+    """
+    positions = (
+        np.random.default_rng(0).normal(size=(options.window + 1, options.dim)).cumsum(axis=0)
+    )
     lags = np.arange(1, options.window + 1)
 
     @jax.jit
@@ -85,19 +121,33 @@ def against_peers(options: Options) -> dict:
         return time_averaged_msd(step_gram(positions))
 
     def numpy_loop():
-        return np.array([((positions[lag:] - positions[:-lag]) ** 2).sum(axis=1).mean() for lag in lags])
+        return np.array(
+            [((positions[lag:] - positions[:-lag]) ** 2).sum(axis=1).mean() for lag in lags]
+        )
 
     with jax.enable_x64(True):
         on_device = jnp.asarray(positions)
-        candidates = {"sgd_diffusion": lambda: ours(on_device), "numpy": numpy_loop, **_peers(positions, lags)}
+        candidates = {
+            "sgd_diffusion": lambda: ours(on_device),
+            "numpy": numpy_loop,
+            **_peers(positions, lags),
+        }
         found = timing.seconds(candidates, repeats=options.repeats)
-        values = {name: np.asarray(candidate())[: len(lags) - 1] for name, candidate in candidates.items()}
+        values = {
+            name: np.asarray(candidate())[: len(lags) - 1] for name, candidate in candidates.items()
+        }
     reference = values.pop("numpy")
     mine = found["sgd_diffusion"]["median"]
-    return {"parameters": options.dim, "seconds": found,
-            "speed_over": {name: times["median"] / mine for name, times in found.items() if name != "sgd_diffusion"},
-            "largest_relative_difference_from_numpy": {name: float(np.abs(value / reference - 1).max())
-                                                       for name, value in values.items()}}
+    return {
+        "parameters": options.dim,
+        "seconds": found,
+        "speed_over": {
+            name: times["median"] / mine for name, times in found.items() if name != "sgd_diffusion"
+        },
+        "largest_relative_difference_from_numpy": {
+            name: float(np.abs(value / reference - 1).max()) for name, value in values.items()
+        },
+    }
 
 
 def _peers(positions, lags):
@@ -113,7 +163,9 @@ def _peers(positions, lags):
 
         names = [f"x{index}" for index in range(positions.shape[1])]
         table = pandas.DataFrame(positions, columns=names).assign(frame=np.arange(len(positions)))
-        found["trackpy"] = lambda: trackpy.motion.msd(table, 1, 1, max_lagtime=len(lags), pos_columns=names)["msd"].values
+        found["trackpy"] = lambda: (
+            trackpy.motion.msd(table, 1, 1, max_lagtime=len(lags), pos_columns=names)["msd"].values
+        )
     if importlib.util.find_spec("andi_datasets"):
         from andi_datasets.analysis import msd_analysis
 

@@ -1,9 +1,11 @@
-"""What a point of a loss surface costs: one by one and in groups in one program, a host loop, and PyTorch.
+"""What a point of a loss surface costs: one by one and in groups in one program, a host loop, and
+PyTorch.
 
-Prints JSON. The loss of ResNet-14 on 1000 digits in evaluation mode, at 20 points of a plane; loss-landscapes, where it is
-installed, takes a square of about as many points of the same network in PyTorch, and a bare forward pass is the least that
-any such tool costs there. Weights are random, which costs the same. All take turns on the machine.
-Run from the checkout: python -m experiments.benchmarks.planes
+Prints JSON. The loss of ResNet-14 on 1000 digits in evaluation mode, at 20 points of a plane;
+loss-landscapes, where it is installed, takes a square of about as many points of the same network
+in PyTorch, and a bare forward pass is the least that any such tool costs there. Weights are random,
+which costs the same. All take turns on the machine. Run from the checkout: python -m
+experiments.benchmarks.planes
 """
 
 import dataclasses
@@ -46,8 +48,16 @@ class Options(Checked):
 
 def main(options: Options) -> None:
     """Measure and print."""
-    versions = {peer: importlib.metadata.version(peer) for peer in PEERS if importlib.util.find_spec(peer.replace("-", "_"))}
-    report = {"machine": timing.machine(), "peers": versions, "options": dataclasses.asdict(options)}
+    versions = {
+        peer: importlib.metadata.version(peer)
+        for peer in PEERS
+        if importlib.util.find_spec(peer.replace("-", "_"))
+    }
+    report = {
+        "machine": timing.machine(),
+        "peers": versions,
+        "options": dataclasses.asdict(options),
+    }
     train = jax.tree.map(lambda leaf: leaf[: options.images], load("digits").train)
     candidates = ours(options)
     points = dict.fromkeys(candidates, math.prod(options.grid))
@@ -56,10 +66,16 @@ def main(options: Options) -> None:
     found = timing.seconds(candidates, repeats=options.repeats)
     per_point = {name: times["median"] / points[name] for name, times in found.items()}
     mine = per_point["at_once_1"]
-    report |= {"seconds": found, "points": points, "seconds_per_point": per_point,
-               "time_over_at_once_1": {name: each / mine for name, each in per_point.items()},
-               "seconds_for_full_grid": {name: options.full_grid**2 * each for name, each in per_point.items()},
-               "load_after": timing.machine()["load"]}
+    report |= {
+        "seconds": found,
+        "points": points,
+        "seconds_per_point": per_point,
+        "time_over_at_once_1": {name: each / mine for name, each in per_point.items()},
+        "seconds_for_full_grid": {
+            name: options.full_grid**2 * each for name, each in per_point.items()
+        },
+        "load_after": timing.machine()["load"],
+    }
     print(json.dumps(report, indent=2))
 
 
@@ -72,16 +88,28 @@ def ours(options: Options) -> dict:
     xs, ys = (np.linspace(-1, 1, count) for count in options.grid)
 
     def surface(plane, at_once):
-        return evaluate_plane(lambda point: problem.loss(point, state, batch, False)[0], plane, xs, ys, at_once=at_once)
+        return evaluate_plane(
+            lambda point: problem.loss(point, state, batch, False)[0],
+            plane,
+            xs,
+            ys,
+            at_once=at_once,
+        )
 
     at = jax.jit(lambda plane, x, y: problem.loss(plane_point(plane, x, y), state, batch, False)[0])
-    candidates = {f"at_once_{size}": functools.partial(jax.jit(functools.partial(surface, at_once=size)), plane)
-                  for size in options.at_once}
+    candidates = {
+        f"at_once_{size}": functools.partial(
+            jax.jit(functools.partial(surface, at_once=size)), plane
+        )
+        for size in options.at_once
+    }
     return candidates | {"host_loop": lambda: [at(plane, x, y) for y in ys for x in xs]}
 
 
 def peers(options: Options, versions: dict, examples) -> dict:
-    """PyTorch's forward pass and loss-landscapes where they are installed, with their numbers of points."""
+    """PyTorch's forward pass and loss-landscapes where they are installed, with their numbers of
+    points.
+    """
     if "torch" not in versions:
         return {}
     import torch
@@ -94,7 +122,10 @@ def peers(options: Options, versions: dict, examples) -> dict:
 
     @torch.no_grad()
     def forward():
-        return [functional.cross_entropy(model(batch), target).item() for _ in range(math.prod(options.grid))]
+        return [
+            functional.cross_entropy(model(batch), target).item()
+            for _ in range(math.prod(options.grid))
+        ]
 
     found = {"torch_forward_pass": (forward, math.prod(options.grid))}
     if "loss-landscapes" in versions:
@@ -107,8 +138,11 @@ def peers(options: Options, versions: dict, examples) -> dict:
         steps = round(math.sqrt(math.prod(options.grid)))
         metric = Loss(functional.cross_entropy, batch, target)
         found["loss_landscapes"] = (
-            lambda: loss_landscapes.random_plane(model, metric, steps=steps, normalization="filter", deepcopy_model=True),
-            steps**2)
+            lambda: loss_landscapes.random_plane(
+                model, metric, steps=steps, normalization="filter", deepcopy_model=True
+            ),
+            steps**2,
+        )
     return found
 
 

@@ -1,9 +1,11 @@
-"""What the alpha-stable law costs: exact density, fits one by one and many, resampling, and the same fits by peers.
+"""What the alpha-stable law costs: exact density, fits one by one and many, resampling, and the
+same fits by peers.
 
-Prints JSON. Ours and pylevy's (levy-stable, where it is installed) maximum likelihood fit the same 5000 samples in turns.
-SciPy's takes a minute for 100 samples and is timed once on these. Errors beside the seconds say how far each estimate of
-alpha is from the truth. For times on one core: taskset -c 0 python -m experiments.benchmarks.stable
-Run from the checkout: python -m experiments.benchmarks.stable
+Prints JSON. Ours and pylevy's (levy-stable, where it is installed) maximum likelihood fit the same
+5000 samples in turns. SciPy's takes a minute for 100 samples and is timed once on these. Errors
+beside the seconds say how far each estimate of alpha is from the truth. For times on one core:
+taskset -c 0 python -m experiments.benchmarks.stable Run from the checkout: python -m
+experiments.benchmarks.stable
 """
 
 import dataclasses
@@ -43,8 +45,13 @@ class Options(Checked):
 
 def main(options: Options) -> None:
     """Measure and print."""
-    report = {"machine": timing.machine(), "options": dataclasses.asdict(options), "tables": tables(),
-              "ours": ours(options), "same_samples": against_peers(options)}
+    report = {
+        "machine": timing.machine(),
+        "options": dataclasses.asdict(options),
+        "tables": tables(),
+        "ours": ours(options),
+        "same_samples": against_peers(options),
+    }
     report["load_after"] = timing.machine()["load"]
     print(json.dumps(report, indent=2))
 
@@ -92,23 +99,37 @@ def against_peers(options: Options) -> dict:
         found["pylevy"] = {"version": importlib.metadata.version("levy-stable")}
     seconds = timing.seconds(candidates, repeats=options.repeats)
     for name, times in seconds.items():
-        found.setdefault(name, {}).update(seconds=times, alpha=estimates[name], error=estimates[name] - options.alpha,
-                                          ratio=times["median"] / seconds["sgd_diffusion"]["median"])
+        found.setdefault(name, {}).update(
+            seconds=times,
+            alpha=estimates[name],
+            error=estimates[name] - options.alpha,
+            ratio=times["median"] / seconds["sgd_diffusion"]["median"],
+        )
     if options.scipy_points:
-        found["scipy"] = _scipy(samples[:options.scipy_points])
+        found["scipy"] = _scipy(samples[: options.scipy_points])
     return found
 
 
 def _scipy(samples) -> dict:
     """SciPy's fit, once, beside ours of the same few samples."""
-    law_of_scipy = type(stats.levy_stable)()  # an own one: the parameterization is state of the object
+    law_of_scipy = type(
+        stats.levy_stable
+    )()  # an own one: the parameterization is state of the object
     law_of_scipy.parameterization = "S0"
     begin = time.perf_counter()
     alpha = law_of_scipy.fit(samples, f1=0.0)[0]
     seconds = time.perf_counter() - begin
-    mine = timing.seconds({"ours": functools.partial(fits.fit, samples)}, repeats=3)["ours"]["median"]
-    return {"points": len(samples), "seconds": seconds, "alpha": float(alpha), "ours": mine, "ratio": seconds / mine,
-            "alpha_of_ours": float(fits.fit(samples).alpha)}
+    mine = timing.seconds({"ours": functools.partial(fits.fit, samples)}, repeats=3)["ours"][
+        "median"
+    ]
+    return {
+        "points": len(samples),
+        "seconds": seconds,
+        "alpha": float(alpha),
+        "ours": mine,
+        "ratio": seconds / mine,
+        "alpha_of_ours": float(fits.fit(samples).alpha),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Honest timing on noisy machines: candidates take turns, medians are reported, and the machine is named."""
+"""Honest timing on noisy machines: candidates take turns, medians are reported, and the machine is
+named.
+"""
 
 import os
 import platform
@@ -20,24 +22,31 @@ def machine() -> dict:
     model = platform.processor()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as lines:
-            model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+            model = next(
+                (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
+                model,
+            )
     return {"processor": model, "load": list(os.getloadavg()), **environment()}
 
 
-def seconds(candidates: Mapping[str, Callable[[], Any]], *, repeats: int) -> dict[str, dict[str, float]]:
+def seconds(
+    candidates: Mapping[str, Callable[[], Any]], *, repeats: int
+) -> dict[str, dict[str, float]]:
     """Compile and warm seconds of each candidate.
 
-    The first call of each is its compile time (and first run). Then all take turns, `repeats` times, so that a slow
-    minute of the machine is shared by all.
+    The first call of each is its compile time (and first run). Then all take turns, `repeats`
+    times, so that a slow minute of the machine is shared by all.
 
     Args:
-      candidates: functions without arguments that return JAX arrays, or anything else when they are finished.
+      candidates: functions without arguments that return JAX arrays, or anything else when they are
+          finished.
       repeats: rounds.
 
     Returns:
       {name: {"first": ..., "median": ..., "min": ..., "max": ...}} in seconds.
     """
     with tqdm(total=(1 + repeats) * len(candidates), unit=" runs") as bar:
+
         def timed(name):
             bar.set_description(name)
             found = _once(candidates[name])
@@ -49,8 +58,15 @@ def seconds(candidates: Mapping[str, Callable[[], Any]], *, repeats: int) -> dic
         for _ in range(repeats):
             for name in candidates:
                 warm[name].append(timed(name))
-    return {name: {"first": first[name], "median": statistics.median(times), "min": min(times), "max": max(times)}
-            for name, times in warm.items()}
+    return {
+        name: {
+            "first": first[name],
+            "median": statistics.median(times),
+            "min": min(times),
+            "max": max(times),
+        }
+        for name, times in warm.items()
+    }
 
 
 def _once(candidate) -> float:

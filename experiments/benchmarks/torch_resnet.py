@@ -1,4 +1,6 @@
-"""The CIFAR ResNet in PyTorch, for comparison on the same machine in the same run; PyTorch is not a dependency."""
+"""The CIFAR ResNet in PyTorch, for comparison on the same machine in the same run; PyTorch is not a
+dependency.
+"""
 
 import numpy as np
 
@@ -17,7 +19,9 @@ def network(depth: int, channels: int):
             self.norm2 = nn.BatchNorm2d(outputs)
             self.shortcut = nn.Sequential()
             if stride != 1 or inputs != outputs:
-                self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+                self.shortcut = nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+                )
 
         def forward(self, x):
             y = functional.relu(self.norm1(self.conv1(x)))
@@ -29,8 +33,15 @@ def network(depth: int, channels: int):
             outputs = 16 * 2**stage
             blocks.append(Block(width, outputs, 2 if stage and not block else 1))
             width = outputs
-    return nn.Sequential(nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks,
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        *blocks,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, 10),
+    )
 
 
 def load_weights(model, params, state) -> None:
@@ -45,14 +56,20 @@ def load_weights(model, params, state) -> None:
         copy(module.weight, np.transpose(params[name]["kernel"], (3, 2, 0, 1)))
 
     def norm(module, name, params, averages):
-        for target, source in ((module.weight, params[name]["scale"]), (module.bias, params[name]["bias"]),
-                               (module.running_mean, averages[name]["mean"]), (module.running_var, averages[name]["var"])):
+        for target, source in (
+            (module.weight, params[name]["scale"]),
+            (module.bias, params[name]["bias"]),
+            (module.running_mean, averages[name]["mean"]),
+            (module.running_var, averages[name]["var"]),
+        ):
             copy(target, source)
 
     averages = state["batch_stats"]
     convolution(model[0], "stem", params)
     norm(model[1], "stem_norm", params, averages)
-    for block, name in zip(model[3:-3], sorted(name for name in params if name.startswith("stage")), strict=True):
+    for block, name in zip(
+        model[3:-3], sorted(name for name in params if name.startswith("stage")), strict=True
+    ):
         for number in (1, 2):
             convolution(getattr(block, f"conv{number}"), f"conv{number}", params[name])
             norm(getattr(block, f"norm{number}"), f"norm{number}", params[name], averages[name])
@@ -71,13 +88,18 @@ def as_tensors(images, labels):
 
 
 def training_step(depth: int, images, labels, *, learning_rate: float, channels_last: bool):
-    """A function that makes one SGD step in eager PyTorch on a fixed batch, images (B, H, W, C) float32."""
+    """A function that makes one SGD step in eager PyTorch on a fixed batch, images (B, H, W, C)
+    float32.
+    """
     import torch
     from torch.nn import functional
 
     model, (batch, target) = network(depth, images.shape[-1]), as_tensors(images, labels)
     if channels_last:
-        model, batch = model.to(memory_format=torch.channels_last), batch.to(memory_format=torch.channels_last)
+        model, batch = (
+            model.to(memory_format=torch.channels_last),
+            batch.to(memory_format=torch.channels_last),
+        )
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
 
     def step():

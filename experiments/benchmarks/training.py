@@ -1,8 +1,9 @@
-"""Member-steps per second of training: one step alone, in a scan, in ensembles by each mapping, and in PyTorch.
+"""Member-steps per second of training: one step alone, in a scan, in ensembles by each mapping, and
+in PyTorch.
 
-Prints JSON. A member-step is one SGD update of one member: forward and backward pass of ResNet-14 with batch norm in
-training mode, and the update. Data are random; all candidates of one image size take turns on the machine.
-Run from the checkout: python -m experiments.benchmarks.training
+Prints JSON. A member-step is one SGD update of one member: forward and backward pass of ResNet-14
+with batch norm in training mode, and the update. Data are random; all candidates of one image size
+take turns on the machine. Run from the checkout: python -m experiments.benchmarks.training
 """
 
 import dataclasses
@@ -35,7 +36,10 @@ LEARNING_RATE = 0.01
 class Options(Checked):
     """What is measured."""
 
-    images: Annotated[tuple[Literal["digits", "cifar10"], ...], *within(fewest=1)] = ("digits", "cifar10")
+    images: Annotated[tuple[Literal["digits", "cifar10"], ...], *within(fewest=1)] = (
+        "digits",
+        "cifar10",
+    )
     """Image sizes: 8 x 8 x 1 and 32 x 32 x 3."""
     batch_size: Annotated[int, *within(1, 10_000)] = 128
     """Images in a mini-batch."""
@@ -52,13 +56,20 @@ class Options(Checked):
         """Refuse numbers of steps that do not belong to the image sizes too."""
         super().check()
         if len(self.steps) != len(self.images):
-            raise InputError(f"--steps has {len(self.steps)} values and --images {len(self.images)}; expected as many: give "
-                             "both")
+            raise InputError(
+                f"--steps has {len(self.steps)} values and --images {len(self.images)}; expected "
+                "as many: give both"
+            )
 
 
 def main(options: Options) -> None:
     """Measure and print."""
-    report = {"machine": timing.machine(), "torch": _torch_version(), "options": dataclasses.asdict(options), "training": {}}
+    report = {
+        "machine": timing.machine(),
+        "torch": _torch_version(),
+        "options": dataclasses.asdict(options),
+        "training": {},
+    }
     for name, steps in zip(options.images, options.steps, strict=True):
         report["training"][name] = training(options, SHAPES[name], steps)
     report["path"] = path_analysis(options, report["training"])
@@ -76,7 +87,9 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
         return sgd_step(problem, optimizer, carry, examples, LEARNING_RATE, number)[0]
 
     def scan(examples, carry):
-        return jax.lax.scan(lambda carry, number: (step(examples, carry, number), None), carry, jnp.arange(steps))[0]
+        return jax.lax.scan(
+            lambda carry, number: (step(examples, carry, number), None), carry, jnp.arange(steps)
+        )[0]
 
     step_alone, in_scan = jax.jit(step), jax.jit(scan)
 
@@ -86,7 +99,10 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
             current = step_alone(problem.examples, current, number)
         return current
 
-    candidates, member_steps = {"step": alone, "scan": lambda: in_scan(problem.examples, carry)}, {"step": steps, "scan": steps}
+    candidates, member_steps = (
+        {"step": alone, "scan": lambda: in_scan(problem.examples, carry)},
+        {"step": steps, "scan": steps},
+    )
     for members in options.members:
         stacked = jax.tree.map(lambda leaf, members=members: jnp.stack([leaf] * members), carry)
         for mapping, (at_once, devices) in _mappings(members).items():
@@ -100,10 +116,15 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
     rates = {name: member_steps[name] / found[name]["median"] for name in candidates}
     fastest = max((rates[name] for name in rates if name.startswith("torch")), default=None)
     ours = {name: rate for name, rate in rates.items() if not name.startswith("torch")}
-    return {"batch_size": options.batch_size, "image": list(shape), "steps": steps,
-            "member_steps_per_second": rates, "seconds": found,
-            "scan_time_over_step_time": rates["step"] / rates["scan"],
-            "speed_over_torch": fastest and {name: rate / fastest for name, rate in ours.items()}}
+    return {
+        "batch_size": options.batch_size,
+        "image": list(shape),
+        "steps": steps,
+        "member_steps_per_second": rates,
+        "seconds": found,
+        "scan_time_over_step_time": rates["step"] / rates["scan"],
+        "speed_over_torch": fastest and {name: rate / fastest for name, rate in ours.items()},
+    }
 
 
 def _mappings(members: int) -> dict:
@@ -130,32 +151,56 @@ def _torch_candidates(data, steps):
         def run():
             for _ in range(steps):
                 step()
+
         return run
 
     images, labels = np.asarray(data.train.images, np.float32), np.asarray(data.train.labels)
-    return {f"torch_{name}": repeated(training_step(14, images, labels, learning_rate=LEARNING_RATE, channels_last=last))
-            for name, last in (("channels_first", False), ("channels_last", True))}
+    return {
+        f"torch_{name}": repeated(
+            training_step(14, images, labels, learning_rate=LEARNING_RATE, channels_last=last)
+        )
+        for name, last in (("channels_first", False), ("channels_last", True))
+    }
 
 
 def path_analysis(options: Options, trained: dict) -> dict:
-    """Seconds for Gram matrix and path analysis of a window of ResNet-14, and as a share of training that window."""
-    problem = classification(ResNet(14), gaussian(train_size=2, test_size=1, shape=SHAPES["cifar10"]), augment=None)
+    """Seconds for Gram matrix and path analysis of a window of ResNet-14, and as a share of
+    training that window.
+    """
+    problem = classification(
+        ResNet(14), gaussian(train_size=2, test_size=1, shape=SHAPES["cifar10"]), augment=None
+    )
     params, _ = jax.eval_shape(problem.init, jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(0), len(leaves))
-    increments = jax.tree.unflatten(tree, [1e-4 * jax.random.normal(key, (options.window, *leaf.shape))
-                                           for key, leaf in zip(keys, leaves, strict=True)])
+    increments = jax.tree.unflatten(
+        tree,
+        [
+            1e-4 * jax.random.normal(key, (options.window, *leaf.shape))
+            for key, leaf in zip(keys, leaves, strict=True)
+        ],
+    )
 
     @jax.jit
     def analyse(increments):
         gram = increment_gram(increments)
         return time_averaged_msd(gram), displacement_from_start(gram)
 
-    found = timing.seconds({"gram_and_analysis": lambda: analyse(increments)}, repeats=options.repeats)
-    share = {name: found["gram_and_analysis"]["median"] * result["member_steps_per_second"]["scan"] / options.window
-             for name, result in trained.items()}
-    return {"window": options.window, "parameters": sum(leaf.size for leaf in leaves), "seconds": found,
-            "share_of_training": share}
+    found = timing.seconds(
+        {"gram_and_analysis": lambda: analyse(increments)}, repeats=options.repeats
+    )
+    share = {
+        name: found["gram_and_analysis"]["median"]
+        * result["member_steps_per_second"]["scan"]
+        / options.window
+        for name, result in trained.items()
+    }
+    return {
+        "window": options.window,
+        "parameters": sum(leaf.size for leaf in leaves),
+        "seconds": found,
+        "share_of_training": share,
+    }
 
 
 if __name__ == "__main__":

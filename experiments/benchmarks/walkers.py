@@ -1,10 +1,12 @@
-"""What walkers on fractal surfaces cost: steps a second and memory of a large ensemble, beside vectorised NumPy.
+"""What walkers on fractal surfaces cost: steps a second and memory of a large ensemble, beside
+vectorised NumPy.
 
-Prints JSON. All walkers on all surfaces are one call; its peak memory is that of the process after it, surfaces included. The
-NumPy walkers take the same steps, all of a surface at once in float32, and reflect at the walls, as redrawing is a loop
-there; they do a few of the surfaces. Surfaces by midpoint displacement are compared with NumPy's as well, many of them, one
-after the other (lax.map) and at once (vmap). All take turns on the machine.
-Run from the checkout: python -m experiments.benchmarks.walkers
+Prints JSON. All walkers on all surfaces are one call; its peak memory is that of the process after
+it, surfaces included. The NumPy walkers take the same steps, all of a surface at once in float32,
+and reflect at the walls, as redrawing is a loop there; they do a few of the surfaces. Surfaces by
+midpoint displacement are compared with NumPy's as well, many of them, one after the other (lax.map)
+and at once (vmap). All take turns on the machine. Run from the checkout: python -m
+experiments.benchmarks.walkers
 """
 
 import dataclasses
@@ -52,31 +54,58 @@ def main(options: Options) -> None:
     """Measure and print."""
     report = {"machine": timing.machine(), "options": dataclasses.asdict(options)}
     keys = jax.random.split(jax.random.key(0), options.surfaces)
-    surfaces = jax.block_until_ready(jax.jit(lambda keys: jax.lax.map(functools.partial(surface, options), keys))(keys))
+    surfaces = jax.block_until_ready(
+        jax.jit(lambda keys: jax.lax.map(functools.partial(surface, options), keys))(keys)
+    )
     starts = np.random.default_rng(0).uniform(-1, 1, size=(options.walkers, 2)).astype(np.float32)
 
     def ensemble(boundary):
-        walks = jax.jit(functools.partial(walk_ensemble, learning_rates=[LEARNING_RATE], noise_stds=[NOISE_STD],
-                                          steps=options.steps, every=options.every, boundary=boundary))
+        walks = jax.jit(
+            functools.partial(
+                walk_ensemble,
+                learning_rates=[LEARNING_RATE],
+                noise_stds=[NOISE_STD],
+                steps=options.steps,
+                every=options.every,
+                boundary=boundary,
+            )
+        )
         return lambda: walks(keys, surfaces, starts)
 
     jax.block_until_ready(ensemble("reject")())
-    report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
     heights = [np.asarray(each) for each in surfaces.heights[: options.numpy_surfaces]]
     candidates = {boundary: ensemble(boundary) for boundary in ("reject", "reflect", "periodic")}
-    candidates["numpy_reflect"] = lambda: [numpy_walk(each, starts, options.steps) for each in heights]
+    candidates["numpy_reflect"] = lambda: [
+        numpy_walk(each, starts, options.steps) for each in heights
+    ]
     found = timing.seconds(candidates, repeats=options.repeats)
-    done = {name: options.walkers * options.steps * (options.numpy_surfaces if name == "numpy_reflect" else options.surfaces)
-            for name in found}
+    done = {
+        name: options.walkers
+        * options.steps
+        * (options.numpy_surfaces if name == "numpy_reflect" else options.surfaces)
+        for name in found
+    }
     speed = {name: done[name] / times["median"] for name, times in found.items()}
     making = timing.seconds(surface_candidates(options), repeats=3 * options.repeats)
-    report |= {"seconds": found, "walker_steps_per_second": speed,
-               "times_the_speed_of_numpy": {name: each / speed["numpy_reflect"] for name, each in speed.items()},
-               "surfaces": {"seconds": making,
-                           "milliseconds_per_surface": {name: 1e3 * times["median"] / options.surfaces_timed
-                                                        for name, times in making.items()},
-                           "numpy_time_over_map": making["numpy"]["median"] / making["map"]["median"]},
-               "load_after": timing.machine()["load"]}
+    report |= {
+        "seconds": found,
+        "walker_steps_per_second": speed,
+        "times_the_speed_of_numpy": {
+            name: each / speed["numpy_reflect"] for name, each in speed.items()
+        },
+        "surfaces": {
+            "seconds": making,
+            "milliseconds_per_surface": {
+                name: 1e3 * times["median"] / options.surfaces_timed
+                for name, times in making.items()
+            },
+            "numpy_time_over_map": making["numpy"]["median"] / making["map"]["median"],
+        },
+        "load_after": timing.machine()["load"],
+    }
     print(json.dumps(report, indent=2))
 
 
@@ -89,22 +118,30 @@ def surface_candidates(options: Options) -> dict:
     """Several surfaces, one after the other, at once, and in NumPy."""
     make, random = functools.partial(surface, options), np.random.default_rng(0)
     keys = jax.random.split(jax.random.key(1), options.surfaces_timed)
-    return {"map": functools.partial(jax.jit(lambda keys: jax.lax.map(make, keys)), keys),
-            "vmap": functools.partial(jax.jit(jax.vmap(make)), keys),
-            "numpy": lambda: [numpy_diamond_square(random, options.levels) for _ in keys]}
+    return {
+        "map": functools.partial(jax.jit(lambda keys: jax.lax.map(make, keys)), keys),
+        "vmap": functools.partial(jax.jit(jax.vmap(make)), keys),
+        "numpy": lambda: [numpy_diamond_square(random, options.levels) for _ in keys],
+    }
 
 
 def numpy_diamond_square(random: np.random.Generator, levels: int) -> np.ndarray:
     """Midpoint displacement in float32, whole levels at once."""
     heights = np.zeros((2**levels + 1,) * 2, np.float32)
     for level in range(levels):
-        half, step, width = 2 ** (levels - level - 1), 2 ** (levels - level), np.float32(ROUGHNESS / 2**level)
+        half, step, width = (
+            2 ** (levels - level - 1),
+            2 ** (levels - level),
+            np.float32(ROUGHNESS / 2**level),
+        )
 
         def noise(shape, width=width):
             return (random.random(shape, dtype=np.float32) - np.float32(0.5)) * width
 
         corners = heights[::step, ::step]
-        centres = (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:]) / 4 + noise((2**level,) * 2)
+        centres = (
+            corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:]
+        ) / 4 + noise((2**level,) * 2)
         heights[half::step, half::step] = centres
         neighbours = np.float32([3] + [4] * (2**level - 1) + [3])
         along_rows = corners[:, :-1] + corners[:, 1:]
@@ -119,7 +156,9 @@ def numpy_diamond_square(random: np.random.Generator, levels: int) -> np.ndarray
 
 
 def numpy_walk(heights: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
-    """Last positions of walkers on [-1, 1]^2 that are mirrored at the walls, with bilinear gradients."""
+    """Last positions of walkers on [-1, 1]^2 that are mirrored at the walls, with bilinear
+    gradients.
+    """
     random, position = np.random.default_rng(1), starts.copy()
     cells = len(heights) - 1
     for _ in range(steps):
@@ -127,7 +166,9 @@ def numpy_walk(heights: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarra
         corner = np.minimum(place.astype(np.int32), cells - 1)
         (i, j), (s, t) = corner.T, (place - corner).T
         a, b, c, d = heights[i, j], heights[i + 1, j], heights[i, j + 1], heights[i + 1, j + 1]
-        slopes = np.stack([(b - a) * (1 - t) + (d - c) * t, (c - a) * (1 - s) + (d - b) * s], axis=1) * np.float32(cells / 2)
+        slopes = np.stack(
+            [(b - a) * (1 - t) + (d - c) * t, (c - a) * (1 - s) + (d - b) * s], axis=1
+        ) * np.float32(cells / 2)
         position = position - np.float32(LEARNING_RATE) * slopes
         position += np.float32(NOISE_STD) * random.standard_normal(position.shape, dtype=np.float32)
         position = 1 - np.abs((position + 1) % 4 - 2)

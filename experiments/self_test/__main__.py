@@ -1,10 +1,12 @@
-"""What to trust: every estimator of a path, and of tails, on reference processes and laws whose truth is known.
+"""What to trust: every estimator of a path, and of tails, on reference processes and laws whose
+truth is known.
 
-Prints for each estimator and process the truth, the mean estimate over independent paths with its standard error, and
-whether they agree: within Student's t quantile that covers as much as three standard errors of a normal law, since the
-error is estimated from few paths itself, and, where the truth is an asymptote that no finite window reaches, an allowance
-that is printed beside it. A sound estimator fails 0.3 % of its checks by chance, so that one seed in six shows one.
-Exits with 1 if one fails. Run from the checkout: python -m experiments.self_test
+Prints for each estimator and process the truth, the mean estimate over independent paths with its
+standard error, and whether they agree: within Student's t quantile that covers as much as three
+standard errors of a normal law, since the error is estimated from few paths itself, and, where the
+truth is an asymptote that no finite window reaches, an allowance that is printed beside it. A sound
+estimator fails 0.3 % of its checks by chance, so that one seed in six shows one. Exits with 1 if
+one fails. Run from the checkout: python -m experiments.self_test
 """
 
 import dataclasses
@@ -41,17 +43,28 @@ class Options(Checked):
         """Refuse what the memory does not hold too."""
         super().check()
         if self.num_paths * self.dim > MAX_NUMBERS:
-            raise InputError(f"--num-paths is {self.num_paths} and --dim {self.dim}; expected at most {MAX_NUMBERS} for their "
-                             "product, which is held in memory: take less of one")
+            raise InputError(
+                f"--num-paths is {self.num_paths} and --dim {self.dim}; expected at most "
+                f"{MAX_NUMBERS} for their product, which is held in memory: take less of one"
+            )
 
 
-GROUPS = (displacements.exponent_checks, displacements.ensemble_checks, displacements.local_checks, displacements.step_checks,
-          shapes.shape_checks, shapes.loss_checks, heavy_tails.tail_checks)
+GROUPS = (
+    displacements.exponent_checks,
+    displacements.ensemble_checks,
+    displacements.local_checks,
+    displacements.step_checks,
+    shapes.shape_checks,
+    shapes.loss_checks,
+    heavy_tails.tail_checks,
+)
 
 
 def self_test(options: Options) -> bool:
     """Print all checks; whether all have passed."""
-    lab = Laboratory(*((5, 100) if options.quick else (options.num_paths, options.dim)), seed=options.seed)
+    lab = Laboratory(
+        *((5, 100) if options.quick else (options.num_paths, options.dim)), seed=options.seed
+    )
     print(f"{lab.num_paths} paths of {STEPS} steps in {lab.dim} dimensions for each process")
     print(f"{'estimator':32s}{'process':34s}{'truth':>10s}{'estimate':>20s}{'allowance':>11s}")
     results = []
@@ -61,8 +74,11 @@ def self_test(options: Options) -> bool:
             for result in group(lab):
                 results.append(result)
                 estimate = f"{result.estimate:.4g} ± {result.error:.2g}"
-                tqdm.write(f"{result.estimator:32s}{result.process:34s}{result.truth:10.4g}{estimate:>20s}"
-                           f"{result.allowance:11.2g}  {'pass' if result.passed else 'FAIL'}", file=sys.stdout)
+                tqdm.write(
+                    f"{result.estimator:32s}{result.process:34s}{result.truth:10.4g}{estimate:>20s}"
+                    f"{result.allowance:11.2g}  {'pass' if result.passed else 'FAIL'}",
+                    file=sys.stdout,
+                )
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} of {len(results)} passed")
     return failed == 0

@@ -105,9 +105,18 @@ def check(estimator, process, truth, estimates, *, allowance=0.0) -> Check:
 
 
 def check_errors(process, stated, estimates, *, allowance) -> Check:
-    """A check of stated errors against the scatter of the estimates, which is known to 1 in sqrt(2 (N - 1))."""
+    """A check of stated errors against the scatter of the estimates, which is known to 1 in sqrt(2
+    (N - 1)).
+    """
     ratio = np.std(estimates, ddof=1) / np.median(stated)
-    return Check("scatter / its stated error", process, 1, ratio, 1 / math.sqrt(2 * (len(estimates) - 1)), allowance)
+    return Check(
+        "scatter / its stated error",
+        process,
+        1,
+        ratio,
+        1 / math.sqrt(2 * (len(estimates) - 1)),
+        allowance,
+    )
 
 
 def exponents(curves, lags=LAGS, on=SHORT):

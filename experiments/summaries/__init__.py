@@ -7,5 +7,11 @@ from experiments.summaries.gradient_tails import gradient_tails
 from experiments.summaries.hessian_spectrum import hessian_spectrum
 from experiments.summaries.loss_surface import loss_surface
 
-__all__ = ["anomalous_diffusion", "fractal_path", "fractal_toy", "gradient_tails", "hessian_spectrum",
-           "loss_surface"]
+__all__ = [
+    "anomalous_diffusion",
+    "fractal_path",
+    "fractal_toy",
+    "gradient_tails",
+    "hessian_spectrum",
+    "loss_surface",
+]

@@ -7,7 +7,12 @@ from experiments.summaries.common import CELL, diverged, mean, what
 from sgd_diffusion.analysis.ensembles import EnsembleAverage, ensemble_average
 
 DRIFT_SUBTRACTED, SIGNS_FLIPPED = "drift subtracted", "signs flipped"
-COLUMNS = {"SGD": "SGD", DRIFT_SUBTRACTED: "no drift", "shuffled": "shuffled", "full-batch descent": "full batch"}
+COLUMNS = {
+    "SGD": "SGD",
+    DRIFT_SUBTRACTED: "no drift",
+    "shuffled": "shuffled",
+    "full-batch descent": "full batch",
+}
 LEGEND = """Exponents of the time-averaged MSD, least squares in ln-ln, mean ± standard deviation over seeds (one seed: ± its
 error from a block bootstrap over the window). No drift: steps less their mean. Shuffled: steps in random order. Both
 are 1 for independent steps, and 2 is what a smooth drift alone gives. tau_0, crossover: median lag."""
@@ -30,20 +35,32 @@ def anomalous_diffusion(dataset: xr.Dataset, table: xr.Dataset) -> str:
 
 def _rows(dataset, table):
     """A table of windows for one learning rate, and what it says."""
-    ranges = [f"lags {int(low)}-{int(high)}" for low, high in zip(table.lag_min.values, table.lag_max.values, strict=True)]
+    ranges = [
+        f"lags {int(low)}-{int(high)}"
+        for low, high in zip(table.lag_min.values, table.lag_max.values, strict=True)
+    ]
     motions = [motion for motion in table.motion.values if motion in COLUMNS]
     block = CELL * len(motions)
     lines = [
         f"learning rate {float(dataset.learning_rate):g}{diverged(dataset)}",
         " " * 8 + "".join(f"{f'{name}:':^{block}}" for name in ranges),
-        "     t_w" + "".join(f"{COLUMNS[motion]:>{CELL}}" for motion in motions) * len(ranges)
-        + f"{'tau_0':>7}{'crossover':>11}{'loss':>8}{'accuracy':>10}"]
+        "     t_w"
+        + "".join(f"{COLUMNS[motion]:>{CELL}}" for motion in motions) * len(ranges)
+        + f"{'tau_0':>7}{'crossover':>11}{'loss':>8}{'accuracy':>10}",
+    ]
     for window in range(dataset.sizes["window"]):
         fits, here = table.isel(window=window), dataset.isel(window=window)
-        cells = [_exponent(fits.isel(range=number).sel(motion=motion)) for number in range(len(ranges)) for motion in motions]
-        lines.append(f"{int(here.waiting_time):8d}" + "".join(f"{cell:>{CELL}}" for cell in cells)
-                     + f"{_median(fits.onset.values):>7}{_crossover(fits):>11}"
-                     + f"{mean(here.loss.mean('point').values):>8}{mean(here.test_accuracy.values):>10}")
+        cells = [
+            _exponent(fits.isel(range=number).sel(motion=motion))
+            for number in range(len(ranges))
+            for motion in motions
+        ]
+        lines.append(
+            f"{int(here.waiting_time):8d}"
+            + "".join(f"{cell:>{CELL}}" for cell in cells)
+            + f"{_median(fits.onset.values):>7}{_crossover(fits):>11}"
+            + f"{mean(here.loss.mean('point').values):>8}{mean(here.test_accuracy.values):>10}"
+        )
     return lines + [f"  {verdict}" for verdict in _verdicts(table, ranges)]
 
 
@@ -59,7 +76,10 @@ def _exponent(fit):
 def _verdicts(table, ranges):
     """What the first and the last window say, and what holds for all of them."""
     for label, window in (("first", 0), ("last", -1)):
-        said = [f"{_verdict(table.isel(window=window, range=number))} on {name}" for number, name in enumerate(ranges)]
+        said = [
+            f"{_verdict(table.isel(window=window, range=number))} on {name}"
+            for number, name in enumerate(ranges)
+        ]
         yield f"{label} window: " + ", ".join(said)
     if SIGNS_FLIPPED in table.motion:
         flipped = table.exponent.sel(motion=SIGNS_FLIPPED).values
@@ -82,11 +102,17 @@ def _crossover(fits):
 
 
 def _verdict(fits):
-    """Super- or subdiffusive where the exponent is more than two standard errors away from 1, and what the drift does."""
+    """Super- or subdiffusive where the exponent is more than two standard errors away from 1, and
+    what the drift does.
+    """
     average = ensemble_average(fits.exponent.sel(motion="SGD").values)
     if average.count == 0:
         return "no member left"
-    error = average.standard_error if average.count > 1 else np.nanmax(fits.exponent_error.sel(motion="SGD").values)
+    error = (
+        average.standard_error
+        if average.count > 1
+        else np.nanmax(fits.exponent_error.sel(motion="SGD").values)
+    )
     if abs(average.mean - 1) <= 2 * error:
         return "not distinguishable from normal diffusion"
     if average.mean < 1:

@@ -11,15 +11,19 @@ CELL = 11
 
 def what(dataset):
     """What was trained and where, in a line."""
-    configuration, environment = (json.loads(dataset.attrs[name]) for name in ("configuration", "environment"))
+    configuration, environment = (
+        json.loads(dataset.attrs[name]) for name in ("configuration", "environment")
+    )
     problem, plan = configuration["problem"], configuration["plan"]
     options = json.loads(dataset.attrs["metadata"]).get("options", {})
     device = environment["device"]
     return (
         f"{options.get('model', '')} on {problem['dataset']}, batch {plan['batch_size']}, "
-        f"{count(len(plan['seeds']), 'seed')}, {count(dataset.sizes['window'], 'window')} of {plan['window']} updates; "
-        f"momentum {plan['momentum']:g}, weight decay {plan['weight_decay']:g}, loss {problem['loss']}; "
-        f"{device['platform']} ({device['kind']}), JAX {environment['packages']['jax']}")
+        f"{count(len(plan['seeds']), 'seed')}, {count(dataset.sizes['window'], 'window')} of "
+        f"{plan['window']} updates; momentum {plan['momentum']:g}, weight decay "
+        f"{plan['weight_decay']:g}, loss {problem['loss']}; {device['platform']} "
+        f"({device['kind']}), JAX {environment['packages']['jax']}"
+    )
 
 
 def count(number, noun):
@@ -42,7 +46,10 @@ def mean(values, spec=".3f"):
 
 def with_error(row, name, motion=None):
     """Mean and standard deviation over members, or the value of a single one with its own error."""
-    value, error = (row[key] if motion is None else row[key].sel(motion=motion) for key in (name, f"{name}_error"))
+    value, error = (
+        row[key] if motion is None else row[key].sel(motion=motion)
+        for key in (name, f"{name}_error")
+    )
     average = ensemble_average(value.values)
     if average.count == 0:
         return "-"

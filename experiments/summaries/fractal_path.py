@@ -5,10 +5,18 @@ import xarray as xr
 
 from experiments.summaries.common import CELL, diverged, mean, what, with_error
 
-COLUMNS = [("dimension", "SGD", "D_f"), ("dimension", "drift subtracted", "no drift"), ("dimension", "shuffled", "shuffled"),
-           ("dimension_below", "SGD", "below"), ("dimension_above", "SGD", "above"), ("self_affinity", "SGD", "chi"),
-           ("self_affinity", "drift subtracted", "no drift"), ("self_affinity", "shuffled", "shuffled"),
-           ("probe_exponent", None, "2H probe"), ("batch_exponent", None, "2H batch")]
+COLUMNS = [
+    ("dimension", "SGD", "D_f"),
+    ("dimension", "drift subtracted", "no drift"),
+    ("dimension", "shuffled", "shuffled"),
+    ("dimension_below", "SGD", "below"),
+    ("dimension_above", "SGD", "above"),
+    ("self_affinity", "SGD", "chi"),
+    ("self_affinity", "drift subtracted", "no drift"),
+    ("self_affinity", "shuffled", "shuffled"),
+    ("probe_exponent", None, "2H probe"),
+    ("batch_exponent", None, "2H batch"),
+]
 LEGEND = """Mean ± standard deviation over seeds (one seed: ± its error from a block bootstrap over the window). D_f: path
 dimension of one power law, of SGD and its surrogates (steps less their mean, steps in random order), and below and
 above a crossover where there is one; 1 straight on, 2 Brownian. chi: squared excursion ~ squared end-to-end
@@ -30,19 +38,30 @@ def fractal_path(dataset: xr.Dataset, table: xr.Dataset) -> str:
     lines = [what(dataset), LEGEND, ""]
     for rate in dataset.learning_rate.values:
         here = table.sel(learning_rate=rate)
-        lines += [f"learning rate {rate:g}{diverged(dataset.sel(learning_rate=rate))}",
-                  "     t_w" + "".join(f"{title:>{CELL}}" for _, _, title in columns) + f"{'floor':>9}"]
+        lines += [
+            f"learning rate {rate:g}{diverged(dataset.sel(learning_rate=rate))}",
+            "     t_w" + "".join(f"{title:>{CELL}}" for _, _, title in columns) + f"{'floor':>9}",
+        ]
         for window in range(dataset.sizes["window"]):
             row = here.isel(window=window)
             cells = [with_error(row, name, motion) for name, motion, _ in columns]
-            lines.append(f"{int(row.waiting_time):8d}" + "".join(f"{cell:>{CELL}}" for cell in cells)
-                         + f"{mean(row.noise_floor.values, '.2g'):>9}")
-        lines += [f"  {label} window: {_commonest(here.sel(motion='SGD').isel(window=window))}"
-                  for label, window in (("first", 0), ("last", -1))] + [""]
+            lines.append(
+                f"{int(row.waiting_time):8d}"
+                + "".join(f"{cell:>{CELL}}" for cell in cells)
+                + f"{mean(row.noise_floor.values, '.2g'):>9}"
+            )
+        lines += [
+            f"  {label} window: {_commonest(here.sel(motion='SGD').isel(window=window))}"
+            for label, window in (("first", 0), ("last", -1))
+        ] + [""]
     return "\n".join([*lines, PAPER, ""])
 
 
 def _commonest(row):
-    verdicts, counts = np.unique(row.verdict.values[np.isfinite(row.self_affinity.values)], return_counts=True)
-    found = ", ".join(f"{verdict} ({count})" for verdict, count in zip(verdicts, counts, strict=True))
+    verdicts, counts = np.unique(
+        row.verdict.values[np.isfinite(row.self_affinity.values)], return_counts=True
+    )
+    found = ", ".join(
+        f"{verdict} ({count})" for verdict, count in zip(verdicts, counts, strict=True)
+    )
     return found or "no member left"

@@ -35,23 +35,51 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
     number, total = int(statistics["selected"].sum()), statistics.sizes["landscape"]
     ranges = {name[0]: lags for name, (_, lags) in PARTS.items()}
     lines = [
-        f"{total} landscapes (diamond-square, {2 ** options['levels'] + 1}^2 points, roughness {options['roughness']:g}, "
+        f"{total} landscapes (diamond-square, {2 ** options['levels'] + 1}^2 points, roughness "
+        f"{options['roughness']:g}, "
         f"hurst {options['hurst']:g}), {statistics.sizes['walker']} walkers on each, {options['steps']} steps",
-        f"learning rate {options['learning_rate']:g}, noise {options['noise_std']:g}"
-        f"{' sqrt(learning rate)' if options['noise_scaling'] == 'sqrt' else ''}, alpha {options['alpha']:g}, "
+        f"learning rate {options['learning_rate']:g}, noise "
+        f"{options['noise_std']:g}{' sqrt(learning rate)' if options['noise_scaling'] == 'sqrt' else ''}, "
+        f"alpha {options['alpha']:g}, "
         f"{options['boundary']} at walls, {options['interpolant']}",
-        f"selected: {number} of {total}, whose basin covers {100 * options['min_area']:g} % of the square or more with its "
-        f"lowest point {100 * options['min_margin']:g} % of the side from the walls or more", "",
-        WALKS.format(before=MIN_BEFORE, after=MIN_AFTER, early=EARLY, **ranges), "",
-        f"{'':21}" + "".join(f"{title:>6}" for _, title in SHARES) + f"{'passage':>10}{'stay':>18}"
-        + "".join(f"{part:>11}" for part in PARTS) + f"{'depth':>11}"]
-    rows = [(kind, selection) for kind in table["surface"].values for selection in table["selection"].values
-            if selection == "all" or kind in ("fractal", "smoothed", "flat")]
-    lines += [_walks(table.sel(surface=kind, selection=selection), f"{kind}, {selection}") for kind, selection in rows]
-    lines += ["", GRADIENTS, "", f"{'':29}{'walker':>8}{'landscape':>12}{'pooled':>12}{'alpha land.':>12}{'alpha pooled':>14}"
-              f"{'LLR':>10}{'p':>10}"]
-    lines += [_gradients(table.sel(surface=kind, selection=selection, visits=visits), f"{kind}, {selection}, {visits}")
-              for kind, selection in rows if kind in RANDOM for visits in table["visits"].values]
+        f"selected: {number} of {total}, whose basin covers {100 * options['min_area']:g} % of the "
+        "square or more with its "
+        f"lowest point {100 * options['min_margin']:g} % of the side from the walls or more",
+        "",
+        WALKS.format(before=MIN_BEFORE, after=MIN_AFTER, early=EARLY, **ranges),
+        "",
+        f"{'':21}"
+        + "".join(f"{title:>6}" for _, title in SHARES)
+        + f"{'passage':>10}{'stay':>18}"
+        + "".join(f"{part:>11}" for part in PARTS)
+        + f"{'depth':>11}",
+    ]
+    rows = [
+        (kind, selection)
+        for kind in table["surface"].values
+        for selection in table["selection"].values
+        if selection == "all" or kind in ("fractal", "smoothed", "flat")
+    ]
+    lines += [
+        _walks(table.sel(surface=kind, selection=selection), f"{kind}, {selection}")
+        for kind, selection in rows
+    ]
+    lines += [
+        "",
+        GRADIENTS,
+        "",
+        f"{'':29}{'walker':>8}{'landscape':>12}{'pooled':>12}{'alpha land.':>12}{'alpha pooled':>14}"
+        f"{'LLR':>10}{'p':>10}",
+    ]
+    lines += [
+        _gradients(
+            table.sel(surface=kind, selection=selection, visits=visits),
+            f"{kind}, {selection}, {visits}",
+        )
+        for kind, selection in rows
+        if kind in RANDOM
+        for visits in table["visits"].values
+    ]
     if "phases" in results:
         lines += ["", *_phases(results["phases"], options["noise_std"])]
     return "\n".join([*lines, "", PAPER])
@@ -60,29 +88,48 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
 def _walks(row, name):
     cells = "".join(f"{100 * row[share].item():6.0f}" for share, _ in SHARES)
     exponents = "".join(f"{_with_error(row.sel(part=part), 'exponent'):>11}" for part in PARTS)
-    return (f"{name:21}{cells}{_with_error(row, 'passage', '.0f'):>10}{_with_error(row, 'stay', '.3g'):>18}{exponents}"
-            f"{_with_error(row, 'depth'):>11}")
+    return f"{name:21}{cells}{_with_error(row, 'passage', '.0f'):>10}{_with_error(row, 'stay', '.3g'):>18}{exponents}{_with_error(row, 'depth'):>11}"
 
 
 def _gradients(row, name):
-    return (f"{name:29}{_number(row['walker_excess'], '.2f'):>8}{_with_error(row, 'landscape_excess'):>12}"
-            f"{_with_error(row, 'excess'):>12}{_with_error(row, 'landscape_alpha'):>12}{_with_error(row, 'alpha', '.3f'):>14}"
-            f"{_number(row['likelihood_ratio'], '.0f'):>10}{_number(row['p_value'], '.1g'):>10}")
+    return f"{name:29}{_number(row['walker_excess'], '.2f'):>8}{_with_error(row, 'landscape_excess'):>12}{_with_error(row, 'excess'):>12}{_with_error(row, 'landscape_alpha'):>12}{_with_error(row, 'alpha', '.3f'):>14}{_number(row['likelihood_ratio'], '.0f'):>10}{_number(row['p_value'], '.1g'):>10}"
 
 
 def _phases(phases, noise):
     nearest = phases["noise_std"].values[np.abs(phases["noise_std"].values - noise).argmin()]
     here = phases.sel(noise_std=nearest)
-    lines = [PHASES.format(noise=nearest, error=100 * here["share_error"].max().item(), low=phases["free_low"].item(),
-                           high=phases["free_high"].item(), early=EARLY,
-                           early_error=here["early_exponent_error"].max().item()), "",
-             f"{'hurst':>6}" + "".join(f"{f'eta {rate:g}':>16}" for rate in here["learning_rate"].values)]
+    lines = [
+        PHASES.format(
+            noise=nearest,
+            error=100 * here["share_error"].max().item(),
+            low=phases["free_low"].item(),
+            high=phases["free_high"].item(),
+            early=EARLY,
+            early_error=here["early_exponent_error"].max().item(),
+        ),
+        "",
+        f"{'hurst':>6}"
+        + "".join(f"{f'eta {rate:g}':>16}" for rate in here["learning_rate"].values),
+    ]
     for hurst in here["hurst"].values:
-        shares = (here["share"].sel(hurst=hurst, learning_rate=rate) for rate in here["learning_rate"].values)
-        cells = ["/".join(f"{100 * share.sel(fate=fate).item():.0f}" for fate in ("superdiffusive", "trapped", "escaped"))
-                 for share in shares]
+        shares = (
+            here["share"].sel(hurst=hurst, learning_rate=rate)
+            for rate in here["learning_rate"].values
+        )
+        cells = [
+            "/".join(
+                f"{100 * share.sel(fate=fate).item():.0f}"
+                for fate in ("superdiffusive", "trapped", "escaped")
+            )
+            for share in shares
+        ]
         early = here["early_exponent"].sel(hurst=hurst).values
-        lines.append(f"{hurst:6g}" + "".join(f"{f'{cell} {value:.2f}':>16}" for cell, value in zip(cells, early, strict=True)))
+        lines.append(
+            f"{hurst:6g}"
+            + "".join(
+                f"{f'{cell} {value:.2f}':>16}" for cell, value in zip(cells, early, strict=True)
+            )
+        )
     return lines
 
 

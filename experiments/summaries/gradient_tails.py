@@ -9,9 +9,17 @@ from experiments.summaries.common import diverged, mean, what, with_error
 from sgd_diffusion.analysis.ensembles import ensemble_average
 
 # Of every source: variable, rival, title.
-COLUMNS = [("log_likelihood_ratio", "normal", "LLR"), ("vuong_p", "normal", "p"), ("vuong_z", "student_t", "z t"),
-           ("vuong_z", "exponential_power", "z exp."), ("ks_stable", None, "KS st."), ("ks_normal", None, "KS norm."),
-           ("hill", None, "Hill"), ("mohammadi", None, "Moham."), ("excess_kurtosis", None, "kurtosis")]
+COLUMNS = [
+    ("log_likelihood_ratio", "normal", "LLR"),
+    ("vuong_p", "normal", "p"),
+    ("vuong_z", "student_t", "z t"),
+    ("vuong_z", "exponential_power", "z exp."),
+    ("ks_stable", None, "KS st."),
+    ("ks_normal", None, "KS norm."),
+    ("hill", None, "Hill"),
+    ("mohammadi", None, "Moham."),
+    ("excess_kurtosis", None, "kurtosis"),
+]
 CELL = 9
 LEGEND = """Index of stability alpha of symmetric stable laws fitted to {num_entries} entries of each source, mean ±
 standard deviation over seeds (one seed: ± its error); in brackets the error within a window, from a bootstrap of ten blocks.
@@ -50,12 +58,20 @@ def _rows(window):
     for source in window.source.values:
         row = window.sel(source=source)
         alpha = f"{with_error(row, 'alpha', None)} ({mean(row.alpha_error.values, '.2f')})"
-        numbers = [row[name] if rival is None else row[name].sel(rival=rival) for name, rival, _ in COLUMNS]
-        cells = ["<1e-6" if number.name == "vuong_p" and number.max() < 1e-6 else mean(number.values, ".2g")
-                 for number in numbers]
+        numbers = [
+            row[name] if rival is None else row[name].sel(rival=rival) for name, rival, _ in COLUMNS
+        ]
+        cells = [
+            "<1e-6"
+            if number.name == "vuong_p" and number.max() < 1e-6
+            else mean(number.values, ".2g")
+            for number in numbers
+        ]
         yield f"  {source:<28}{alpha:>16}" + "".join(f"{cell:>{CELL}}" for cell in cells)
-    yield f"  mean |change of the loss| {mean(window.mean_loss_change.values, '.2g')}, " \
-          f"variance of 100 losses {mean(window.mean_moving_variance.values, '.2g')}"
+    yield (
+        f"  mean |change of the loss| {mean(window.mean_loss_change.values, '.2g')}, "
+        f"variance of 100 losses {mean(window.mean_moving_variance.values, '.2g')}"
+    )
 
 
 def _verdicts(table):
@@ -64,42 +80,71 @@ def _verdicts(table):
     if table.sizes["window"] > 1:
         changes = {}
         for source in table.source.values:
-            change = _change(*(_mean_and_error(window.sel(source=source)) for window in (first, last)))
+            change = _change(
+                *(_mean_and_error(window.sel(source=source)) for window in (first, last))
+            )
             changes.setdefault(change, []).append(str(source))
         yield "alpha from the first to the last window " + "; ".join(
-            f"{change} ({' / '.join(sources)})" for change, sources in changes.items())
+            f"{change} ({' / '.join(sources)})" for change, sources in changes.items()
+        )
     for label, window in {"first": first, "last": last}.items():
-        null, pooled, own = (_mean_and_error(window.sel(source=source))
-                             for source in ("Gaussian, coordinate scales", "pooled", "per coordinate"))
+        null, pooled, own = (
+            _mean_and_error(window.sel(source=source))
+            for source in ("Gaussian, coordinate scales", "pooled", "per coordinate")
+        )
         if np.isfinite([null[0], pooled[0], own[0]]).all():
-            yield (f"{label} window: {null[0]:.2f} from the scales of coordinates alone, {pooled[0]:.2f} pooled, {own[0]:.2f} "
-                   f"each in its own scale: {_beyond_pooling(pooled, null, own)}; {_better_laws(window.sel(source='pooled'))}")
+            yield (
+                f"{label} window: {null[0]:.2f} from the scales of coordinates alone, "
+                f"{pooled[0]:.2f} pooled, {own[0]:.2f} each in its own scale: "
+                f"{_beyond_pooling(pooled, null, own)}; {_better_laws(window.sel(source='pooled'))}"
+            )
 
 
 def _better_laws(pooled):
     """Which laws describe the pool better than the stable one."""
-    tests = {name.replace("_", " "): ensemble_average(pooled.vuong_z.sel(rival=name).values).mean
-             for name in pooled.rival.values if name != "normal"}
+    tests = {
+        name.replace("_", " "): ensemble_average(pooled.vuong_z.sel(rival=name).values).mean
+        for name in pooled.rival.values
+        if name != "normal"
+    }
     better = [f"{name} (z = {z:.1f})" for name, z in tests.items() if z < -2]
-    return f"a better law of the pool than stable: {', '.join(better)}" if better else "no better law of the pool was found"
+    return (
+        f"a better law of the pool than stable: {', '.join(better)}"
+        if better
+        else "no better law of the pool was found"
+    )
 
 
 def _mean_and_error(row):
     """Mean of alpha over seeds with its standard error, or the value of a single seed with its own."""
     average = ensemble_average(row.alpha.values)
-    return average.mean, average.standard_error if average.count > 1 else ensemble_average(row.alpha_error.values).mean
+    return average.mean, average.standard_error if average.count > 1 else ensemble_average(
+        row.alpha_error.values
+    ).mean
 
 
 def _change(first, last):
     if not np.isfinite([*first, *last]).all():
         return "has no estimate"
     difference, error = last[0] - first[0], np.hypot(first[1], last[1])
-    return "does not change" if abs(difference) <= 2 * error else "rises" if difference > 0 else "falls"
+    return (
+        "does not change"
+        if abs(difference) <= 2 * error
+        else "rises"
+        if difference > 0
+        else "falls"
+    )
 
 
 def _beyond_pooling(pooled, null, own):
-    """Whether the different scales of the coordinates explain the pool, and whether coordinates are normal by themselves."""
+    """Whether the different scales of the coordinates explain the pool, and whether coordinates are
+    normal by themselves.
+    """
     lower = null[0] - pooled[0] > 2 * np.hypot(pooled[1], null[1])
     if 2 - own[0] > 2 * own[1]:
-        return "heavy-tailed by themselves" + (" too" if lower else ", but no more so pooled than normal entries")
-    return "normal by themselves; " + ("pooled more than a mixture of scales" if lower else "pooling explains all")
+        return "heavy-tailed by themselves" + (
+            " too" if lower else ", but no more so pooled than normal entries"
+        )
+    return "normal by themselves; " + (
+        "pooled more than a mixture of scales" if lower else "pooling explains all"
+    )

@@ -8,8 +8,10 @@ import xarray as xr
 from experiments.summaries.common import diverged, mean, what
 from sgd_diffusion.analysis.ensembles import ensemble_average
 
-NAMES = {"batch": "batch normalised by statistics of the batch, as in training",
-         "running": "batch normalised by running averages, as in evaluation"}
+NAMES = {
+    "batch": "batch normalised by statistics of the batch, as in training",
+    "running": "batch normalised by running averages, as in evaluation",
+}
 LEGEND = """Hessian of the mean loss of {examples} training examples, mean ± standard deviation over seeds (one seed: ± the
 residual of the eigenvalue). 1, 2, 5, last: eigenvalues by rank. Residual: the largest |H v - value v| / value of all
 members and eigenvalues, converged: how many of them. Products: with the Hessian, for one member. Trace: ± its standard error.
@@ -28,8 +30,14 @@ def hessian_spectrum(dataset: xr.Dataset) -> str:
     """
     measured = json.loads(dataset.attrs["configuration"])["measurements"]
     batch = measured["hessian_batch_size"]
-    lines = [what(dataset), LEGEND.format(examples=measured["hessian_examples"] // batch * batch,
-                                          parameters=measured["parameters"]), ""]
+    lines = [
+        what(dataset),
+        LEGEND.format(
+            examples=measured["hessian_examples"] // batch * batch,
+            parameters=measured["parameters"],
+        ),
+        "",
+    ]
     for rate in dataset.learning_rate.values:
         run = dataset.sel(learning_rate=rate)
         lines.append(f"learning rate {rate:g}, 2 / learning rate = {2 / rate:.4g}{diverged(run)}")
@@ -42,16 +50,22 @@ def hessian_spectrum(dataset: xr.Dataset) -> str:
 def _rows(run, name):
     ranks = sorted({1, min(2, run.sizes["rank"]), min(5, run.sizes["rank"]), run.sizes["rank"]})
     yield f"  {name}"
-    yield (" updates" + "".join(f"{f'value {rank}':>16}" for rank in ranks)
-           + f"{'residual':>10}{'converged':>11}{'products':>10}{'trace':>16}{'gradient':>10}{'noise':>8}{'noise / value':>15}")
+    yield (
+        " updates"
+        + "".join(f"{f'value {rank}':>16}" for rank in ranks)
+        + f"{'residual':>10}{'converged':>11}{'products':>10}{'trace':>16}{'gradient':>10}{'noise':>8}{'noise / value':>15}"
+    )
     for window in range(run.sizes["window"]):
         here = run.isel(window=window)
         cells = [_value(here.sel(rank=rank)) for rank in ranks]
         residual = (here.hessian_residual / abs(here.hessian_eigenvalue)).values
         count = f"{np.nansum(here.hessian_converged.values):.0f}/{np.isfinite(here.hessian_converged.values).sum()}"
-        yield (f"{int(here.waiting_time) + run.sizes['update']:8d}" + "".join(f"{cell:>16}" for cell in cells)
-               + f"{_largest(residual):>10}{count:>11}{mean(here.hessian_products.values, '.0f'):>10}{_trace(here):>16}"
-               + f"{_share(here.gradient_share):>10}{_share(here.noise_share):>8}{_ratio(here):>15}")
+        yield (
+            f"{int(here.waiting_time) + run.sizes['update']:8d}"
+            + "".join(f"{cell:>16}" for cell in cells)
+            + f"{_largest(residual):>10}{count:>11}{mean(here.hessian_products.values, '.0f'):>10}{_trace(here):>16}"
+            + f"{_share(here.gradient_share):>10}{_share(here.noise_share):>8}{_ratio(here):>15}"
+        )
 
 
 def _value(row):
@@ -67,7 +81,11 @@ def _with_error(value, error):
     if not error > 0:
         return f"{value:.4g}"
     decimals = max(1 - int(np.floor(np.log10(error))), 0)
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 7 else f"{value:.4g} ± {error:.1g}"
+    return (
+        f"{value:.{decimals}f} ± {error:.{decimals}f}"
+        if decimals < 7
+        else f"{value:.4g} ± {error:.1g}"
+    )
 
 
 def _largest(values):
@@ -78,7 +96,9 @@ def _trace(row):
     if "hessian_trace" not in row or not np.isfinite(row.hessian_trace).any():
         return "-"
     average = ensemble_average(row.hessian_trace.values)
-    error = average.standard_error if average.count > 1 else np.nanmax(row.hessian_trace_error.values)
+    error = (
+        average.standard_error if average.count > 1 else np.nanmax(row.hessian_trace_error.values)
+    )
     return _with_error(average.mean, error)
 
 
@@ -88,16 +108,25 @@ def _share(shares):
 
 def _ratio(row):
     """Median over eigenvectors, mean over seeds."""
-    return mean((row.noise_variance / row.hessian_eigenvalue).median("rank", skipna=False).values, ".2g")
+    return mean(
+        (row.noise_variance / row.hessian_eigenvalue).median("rank", skipna=False).values, ".2g"
+    )
 
 
 def _verdict(run, edge):
-    largest = ensemble_average(run.hessian_eigenvalue.sel(rank=1).transpose("window", "seed").values, axis=1)
+    largest = ensemble_average(
+        run.hessian_eigenvalue.sel(rank=1).transpose("window", "seed").values, axis=1
+    )
     if not np.isfinite(largest.mean[[0, -1]]).all():
         return "no member left at the end"
     updates = run.waiting_time.values + run.sizes["update"]
     peak = np.nanargmax(largest.mean)
-    said = [f"{_with_error(largest.mean[window], largest.standard_error[window])} after {updates[window]} updates"
-            for window in dict.fromkeys((0, int(peak), len(updates) - 1))]
-    return (f"largest eigenvalue, mean ± standard error: {', '.join(said)}; at most {largest.mean[peak] / edge:.2g} of "
-            "2 / learning rate")
+    said = [
+        f"{_with_error(largest.mean[window], largest.standard_error[window])} after "
+        f"{updates[window]} updates"
+        for window in dict.fromkeys((0, int(peak), len(updates) - 1))
+    ]
+    return (
+        f"largest eigenvalue, mean ± standard error: {', '.join(said)}; at most "
+        f"{largest.mean[peak] / edge:.2g} of 2 / learning rate"
+    )

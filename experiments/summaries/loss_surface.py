@@ -14,7 +14,14 @@ Dimensions on the random plane: of the level set at the median, and of the graph
 standard deviation over seeds (one seed: ± its error); calibrated on exact fractional Brownian surfaces of as many points:
 mean, and the widest of the 95 % intervals. Smooth: the same of a polynomial of degree 4, the control, what a surface of this
 shape gives that has no roughness. Smooth residual: what the polynomial leaves of the spread of ln loss."""
-COLUMNS = [("raw", 14), ("calibrated", 12), ("interval", 14), ("smooth, raw", 16), ("calibrated", 12), ("interval", 14)]
+COLUMNS = [
+    ("raw", 14),
+    ("calibrated", 12),
+    ("interval", 14),
+    ("smooth, raw", 16),
+    ("calibrated", 12),
+    ("interval", 14),
+]
 STATISTICS = {"batch": "statistics of these examples", "running": "running averages"}
 PAPER = """Chen, Qu & Gong (arXiv:2009.10588; ResNet-14 on CIFAR-10, batch 1024): a box dimension of 1.8 of a filter-normalised
 plane, estimator, size and range not stated. No graph of a function of two variables has less than 2: it can be a level
@@ -30,12 +37,24 @@ def loss_surface(run: xr.Dataset, surfaces: xr.Dataset, table: xr.Dataset) -> st
       table: their dimensions (`tables.loss_surface`).
     """
     options = json.loads(run.attrs["metadata"])["options"]
-    lines = [what(run), LEGEND.format(examples=options["surface_examples"], statistics=STATISTICS[options["statistics"]],
-                                      grid=surfaces.sizes["row"]), ""]
+    lines = [
+        what(run),
+        LEGEND.format(
+            examples=options["surface_examples"],
+            statistics=STATISTICS[options["statistics"]],
+            grid=surfaces.sizes["row"],
+        ),
+        "",
+    ]
     for rate in run.learning_rate.values:
         here = surfaces.sel(learning_rate=rate)
-        lines += [f"learning rate {rate:g}{diverged(run.sel(learning_rate=rate))}", *_planes(here), "",
-                  *_dimensions(table.sel(learning_rate=rate)), ""]
+        lines += [
+            f"learning rate {rate:g}{diverged(run.sel(learning_rate=rate))}",
+            *_planes(here),
+            "",
+            *_dimensions(table.sel(learning_rate=rate)),
+            "",
+        ]
     return "\n".join([*lines, PAPER, ""])
 
 
@@ -49,8 +68,12 @@ def _planes(surfaces):
         with np.errstate(invalid="ignore", divide="ignore"):
             off = (here.off_plane / here.path_length).values
         cells = [mean(np.asarray(at_end), ".3g"), *(mean(extreme, ".3g") for extreme in extremes)]
-        yield (f"  {plane:<12}" + "".join(f"{cell:>12}" for cell in cells) + f"{mean(off[:, halfway], '.2f'):>14}"
-               + f"{mean(off[:, 0], '.2f'):>12}")
+        yield (
+            f"  {plane:<12}"
+            + "".join(f"{cell:>12}" for cell in cells)
+            + f"{mean(off[:, halfway], '.2f'):>14}"
+            + f"{mean(off[:, 0], '.2f'):>12}"
+        )
 
 
 def _nearest(member):
@@ -66,8 +89,14 @@ def _dimensions(table):
     columns = "".join(f"{title:>{width}}" for title, width in COLUMNS)
     yield f"  {'dimension':<20}{columns}"
     for name in table.estimator.values:
-        cells = [cell for surface in ("loss", "smooth") for cell in _cells(table.sel(estimator=name, surface=surface))]
-        yield f"  {name:<20}" + "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+        cells = [
+            cell
+            for surface in ("loss", "smooth")
+            for cell in _cells(table.sel(estimator=name, surface=surface))
+        ]
+        yield f"  {name:<20}" + "".join(
+            f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True)
+        )
     yield f"  smooth residual: {mean(table.smooth_residual.values, '.2f')}"
     yield f"  {_verdict(table)}"
 
@@ -78,15 +107,20 @@ def _cells(row):
         return "-", "-", "-"
     error = raw.std if raw.count > 1 else np.nanmax(row.raw_error.values, initial=-np.inf)
     spread = f" ± {error:.2f}" if np.isfinite(error) else ""
-    return (f"{raw.mean:.2f}{spread}", f"{ensemble_average(row.dimension.values).mean:.2f}",
-            f"{np.nanmin(row.low.values):.2f}-{np.nanmax(row.high.values):.2f}")
+    return (
+        f"{raw.mean:.2f}{spread}",
+        f"{ensemble_average(row.dimension.values).mean:.2f}",
+        f"{np.nanmin(row.low.values):.2f}-{np.nanmax(row.high.values):.2f}",
+    )
 
 
 def _verdict(table):
     """Whether any estimator tells the loss from a smooth surface of its shape."""
     rough = []
     for name in table.estimator.values:
-        loss, smooth = (table.sel(estimator=name, surface=surface) for surface in ("loss", "smooth"))
+        loss, smooth = (
+            table.sel(estimator=name, surface=surface) for surface in ("loss", "smooth")
+        )
         known = np.isfinite(loss.low.values) & np.isfinite(smooth.high.values)
         if not known.any():
             return "no surface left"

@@ -1,8 +1,9 @@
-"""Ageing: how the displacement over a lag depends on the waiting time, and its collapse on one master curve.
+"""Ageing: how the displacement over a lag depends on the waiting time, and its collapse on one
+master curve.
 
-The two-time displacements of one path come from its step Gram matrix, in its precision, under ``jax.jit`` and
-``jax.vmap``. The collapse is float64 NumPy on the host and takes displacements from anywhere: of one window, of windows
-along a training run, averaged over members.
+The two-time displacements of one path come from its step Gram matrix, in its precision, under
+``jax.jit`` and ``jax.vmap``. The collapse is float64 NumPy on the host and takes displacements from
+anywhere: of one window, of windows along a training run, averaged over members.
 """
 
 from typing import NamedTuple
@@ -31,40 +32,49 @@ class AgingFit(NamedTuple):
     """Collapse Delta = t_w^a F(lag / t_w^mu); (...) are the leading axes of the displacements."""
 
     amplitude_exponent: np.ndarray  # (...), a
-    amplitude_exponent_error: np.ndarray  # (...), jackknife; infinite where the curves do not determine a and mu
+    amplitude_exponent_error: (
+        np.ndarray
+    )  # (...), jackknife; infinite where the curves do not determine a and mu
     aging_exponent: np.ndarray  # (...), mu
     aging_exponent_error: np.ndarray  # (...), likewise
     rmse: np.ndarray  # (...), root mean square of the residuals of ln Delta about the master curve
     num_points: np.ndarray  # (...), displacements that entered
     searched: np.ndarray  # (M,), ageing exponents mu, and for each of them:
     searched_amplitude_exponent: np.ndarray  # (..., M), the best a
-    searched_rmse: np.ndarray  # (..., M), what it leaves; both NaN where successive curves do not overlap
+    searched_rmse: (
+        np.ndarray
+    )  # (..., M), what it leaves; both NaN where successive curves do not overlap
 
 
 def two_time_displacements(step_gram, waiting_times, lags):
     """Squared displacements over several lags after several waiting times.
 
-    Delta(t_w, t_w + lag) = |w_{t_w + lag} - w_{t_w}|^2 (Baity-Jesi et al., ICML 2018, who divide by the number of
-    parameters), entries of :func:`~sgd_diffusion.analysis.displacement.squared_displacements`.
+    Delta(t_w, t_w + lag) = |w_{t_w + lag} - w_{t_w}|^2 (Baity-Jesi et al., ICML 2018, who divide by
+    the number of parameters), entries of
+    :func:`~sgd_diffusion.analysis.displacement.squared_displacements`.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
-        waiting_times: (W,) integers t_w in 0..T-1 known before tracing, counted from the first point of the window.
+        waiting_times: (W,) integers t_w in 0..T-1 known before tracing, counted from the first
+            point of the window.
         lags: (L,) integers in 1..T, known before tracing.
 
     Returns:
         (W, L) squared weight units, never negative; NaN where t_w + lag lies beyond the window.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a waiting time is not an integer
-            in 0..T-1; a lag is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a waiting
+            time is not an integer in 0..T-1; a lag is not an integer in 1..T.
 
     >>> two_time_displacements([[1.0, 1.0], [1.0, 1.0]], [0, 1], [1, 2]).tolist()      # constant velocity
     [[1.0, 4.0], [1.0, nan]]
     """
     with one_path(step_gram) as gram:
         steps = len(gram)
-        start, lags = integer_array("waiting_times", waiting_times, 0, steps - 1), checked_lags(lags, steps)
+        start, lags = (
+            integer_array("waiting_times", waiting_times, 0, steps - 1),
+            checked_lags(lags, steps),
+        )
         end = start[:, None] + lags
         inside = upper_squared_displacements(gram)[start[:, None], np.minimum(end, steps)]
         return where_known(end <= steps, inside)
@@ -73,45 +83,55 @@ def two_time_displacements(step_gram, waiting_times, lags):
 def fit_aging(waiting_times, lags, displacements):
     """Ageing exponents that make two-time displacements fall on one master curve.
 
-    Delta(t_w, t_w + lag) = t_w^a F(lag / t_w^mu): mu = 1 is full ageing, 0 < mu < 1 sub-ageing (Herrera Segura et al.,
-    arXiv:2209.02517), and mu = 0 no ageing of the time scale. Scaled Brownian motion <x^2> = t^alpha has a = alpha and
-    mu = 1, a stationary process a = mu = 0. To collapse by the strength of the noise instead (Baity-Jesi et al., ICML
-    2018), divide each curve by its D(t_w) first: then a is what the noise does not explain.
+    Delta(t_w, t_w + lag) = t_w^a F(lag / t_w^mu): mu = 1 is full ageing, 0 < mu < 1 sub-ageing
+    (Herrera Segura et al., arXiv:2209.02517), and mu = 0 no ageing of the time scale. Scaled
+    Brownian motion <x^2> = t^alpha has a = alpha and mu = 1, a stationary process a = mu = 0. To
+    collapse by the strength of the noise instead (Baity-Jesi et al., ICML 2018), divide each curve
+    by its D(t_w) first: then a is what the noise does not explain.
 
-    ln F is a polynomial of degree 7, so that for every mu everything else is a linear least squares problem. All
-    displacements weigh the same: log-spaced lags and waiting times serve best. mu is searched in -1..2 where successive
-    curves overlap in lag / t_w^mu, since any curves lie on one master curve if they nowhere meet.
+    ln F is a polynomial of degree 7, so that for every mu everything else is a linear least squares
+    problem. All displacements weigh the same: log-spaced lags and waiting times serve best. mu is
+    searched in -1..2 where successive curves overlap in lag / t_w^mu, since any curves lie on one
+    master curve if they nowhere meet.
 
-    Where F is one power law lag^b, any mu collapses the curves as well as any other: only a - mu b is determined. Both
-    errors are infinite, and the exponents no measurement, where the mean squared residual at one end of the search is
-    not above 1 + 4/W times the least one (two standard errors if each of W waiting times were one independent
-    residual). ``searched_amplitude_exponent`` gives the a that belongs to each mu.
+    Where F is one power law lag^b, any mu collapses the curves as well as any other: only a - mu b
+    is determined. Both errors are infinite, and the exponents no measurement, where the mean
+    squared residual at one end of the search is not above 1 + 4/W times the least one (two standard
+    errors if each of W waiting times were one independent residual).
+    ``searched_amplitude_exponent`` gives the a that belongs to each mu.
 
-    The errors are the jackknife's over waiting times. The curves of one path share their steps, which the jackknife
-    cannot see: for scaled Brownian motion, 8 waiting times and 300 or 3000 dimensions, two errors cover the truth in
-    65 to 90 % of the paths. The spread over seeds is the honest uncertainty here too.
+    The errors are the jackknife's over waiting times. The curves of one path share their steps,
+    which the jackknife cannot see: for scaled Brownian motion, 8 waiting times and 300 or 3000
+    dimensions, two errors cover the truth in 65 to 90 % of the paths. The spread over seeds is the
+    honest uncertainty here too.
 
     Args:
         waiting_times: (W,) positive and increasing, W >= 3.
         lags: (L,) positive and increasing, L >= 9.
-        displacements: (..., W, L); those that are NaN, infinite, zero or negative have no logarithm and are left out.
+        displacements: (..., W, L); those that are NaN, infinite, zero or negative have no logarithm
+            and are left out.
 
     Returns:
-        :class:`AgingFit`; all NaN but ``num_points`` and ``searched`` where fewer than 3 waiting times or 9 lags are
-        left, or successive curves overlap for fewer than 3 of the searched mu.
+        :class:`AgingFit`; all NaN but ``num_points`` and ``searched`` where fewer than 3 waiting
+        times or 9 lags are left, or successive curves overlap for fewer than 3 of the searched mu.
 
     Raises:
-        InputError: waiting times or lags too few, or not increasing and positive; shapes that do not fit.
+        InputError: waiting times or lags too few, or not increasing and positive; shapes that do
+            not fit.
     """
     log_times = _log_axis("waiting_times", waiting_times, MIN_WAITING_TIMES)
     log_lags = _log_axis("lags", lags, MIN_LAGS)
     displacements = host_array("displacements", displacements)
     shape = (len(log_times), len(log_lags))
     if displacements.shape[-2:] != shape:
-        raise InputError(f"displacements has shape {displacements.shape}; expected (..., {shape[0]}, {shape[1]}), "
-                         "one value for each waiting time and lag")
+        raise InputError(
+            f"displacements has shape {displacements.shape}; expected (..., {shape[0]}, "
+            f"{shape[1]}), one value for each waiting time and lag"
+        )
     with np.errstate(invalid="ignore", divide="ignore"):
-        curves = np.log(np.where((displacements > 0) & (displacements < np.inf), displacements, np.nan))
+        curves = np.log(
+            np.where((displacements > 0) & (displacements < np.inf), displacements, np.nan)
+        )
     fits = [_fit_one(log_times, log_lags, member) for member in curves.reshape(-1, *shape)]
     fields = (np.array(field) for field in zip(*fits, strict=True))
     fit = AgingFit(*(field.reshape(curves.shape[:-2] + field.shape[1:]) for field in fields))
@@ -126,47 +146,66 @@ def _fit_one(log_times, log_lags, curves):
     if times < MIN_WAITING_TIMES:
         return AgingFit(*np.full(5, np.nan), points, SEARCHED, *np.full((2, len(SEARCHED)), np.nan))
     exponents, rmse, amplitudes, rmses = _search(log_times, log_lags, curves)
-    left_out = [_search(np.delete(log_times, k), log_lags, np.delete(curves, k, axis=0))[0] for k in range(times)]
+    left_out = [
+        _search(np.delete(log_times, k), log_lags, np.delete(curves, k, axis=0))[0]
+        for k in range(times)
+    ]
     errors = np.sqrt(times - 1) * np.std(left_out, axis=0)
     if not np.isnan(rmse):
         at_ends = rmses[np.isfinite(rmses)][[0, -1]].min()
         contrast = (at_ends**2 + ROUNDING**2) / (rmse**2 + ROUNDING**2)
         errors = np.where(np.isnan(errors) | (contrast <= 1 + 4 / times), np.inf, errors)
     (amplitude, aging), (amplitude_error, aging_error) = exponents, errors
-    return AgingFit(amplitude, amplitude_error, aging, aging_error, rmse, points, SEARCHED, amplitudes, rmses)
+    return AgingFit(
+        amplitude, amplitude_error, aging, aging_error, rmse, points, SEARCHED, amplitudes, rmses
+    )
 
 
 def _search(log_times, log_lags, curves):
-    """Best (a, mu), its root mean square residual, and the best a and its residual for every searched mu."""
+    """Best (a, mu), its root mean square residual, and the best a and its residual for every
+    searched mu.
+    """
     present = np.isfinite(curves)
     overlap = _successive_overlap(log_times, np.where(present, log_lags, np.nan))
     amplitudes, rmses = np.full((2, len(SEARCHED)), np.nan)
     if np.count_nonzero(overlap) < 3 or np.count_nonzero(present.any(axis=0)) < MIN_LAGS:
         return np.full(2, np.nan), np.nan, amplitudes, rmses
-    times, lags = (np.broadcast_to(axis, curves.shape)[present] for axis in (log_times[:, None], log_lags))
+    times, lags = (
+        np.broadcast_to(axis, curves.shape)[present] for axis in (log_times[:, None], log_lags)
+    )
     points = times, lags, curves[present]
     candidates = SEARCHED[overlap]
-    amplitudes[overlap], rmses[overlap] = np.transpose([_collapse(mu, *points) for mu in candidates])
+    amplitudes[overlap], rmses[overlap] = np.transpose(
+        [_collapse(mu, *points) for mu in candidates]
+    )
     nearest = np.argmin(rmses[overlap])
     bracket = candidates[max(nearest - 1, 0)], candidates[min(nearest + 1, len(candidates) - 1)]
-    found = optimize.minimize_scalar(lambda mu: _collapse(mu, *points)[1], bounds=bracket, method="bounded")
+    found = optimize.minimize_scalar(
+        lambda mu: _collapse(mu, *points)[1], bounds=bracket, method="bounded"
+    )
     amplitude, rmse = _collapse(found.x, *points)
     return np.array([amplitude, found.x]), rmse, amplitudes, rmses
 
 
 def _collapse(mu, log_times, log_lags, log_displacements):
-    """Amplitude exponent and root mean square residual of the best master curve for one ageing exponent."""
+    """Amplitude exponent and root mean square residual of the best master curve for one ageing
+    exponent.
+    """
     scaled = log_lags - mu * log_times
     middle, half = (scaled.max() + scaled.min()) / 2, (scaled.max() - scaled.min()) / 2
     basis, _ = np.linalg.qr(legendre.legvander((scaled - middle) / half, MASTER_DEGREE))
     # What the master curve cannot follow of the two; a then is the slope of one on the other.
-    times, displacements = (values - basis @ (values @ basis) for values in (log_times, log_displacements))
+    times, displacements = (
+        values - basis @ (values @ basis) for values in (log_times, log_displacements)
+    )
     amplitude = times @ displacements / (times @ times)
     return amplitude, np.sqrt(np.mean((displacements - amplitude * times) ** 2))
 
 
 def _successive_overlap(log_times, log_lags):
-    """Whether the curves of successive waiting times share values of lag / t_w^mu, for every searched mu."""
+    """Whether the curves of successive waiting times share values of lag / t_w^mu, for every
+    searched mu.
+    """
     shift = SEARCHED[:, None] * log_times
     low, high = np.nanmin(log_lags, axis=1) - shift, np.nanmax(log_lags, axis=1) - shift
     return np.all((low[:, 1:] < high[:, :-1]) & (low[:, :-1] < high[:, 1:]), axis=1)
@@ -175,6 +214,12 @@ def _successive_overlap(log_times, log_lags):
 def _log_axis(name, axis, fewest):
     """Natural logarithms of a checked axis."""
     axis = host_array(name, axis)
-    if axis.ndim != 1 or len(axis) < fewest or not (np.all(np.diff(axis) > 0) and 0 < axis[0] and axis[-1] < np.inf):
-        raise InputError(f"{name} is {axis}; expected at least {fewest} increasing, positive, finite numbers")
+    if (
+        axis.ndim != 1
+        or len(axis) < fewest
+        or not (np.all(np.diff(axis) > 0) and 0 < axis[0] and axis[-1] < np.inf)
+    ):
+        raise InputError(
+            f"{name} is {axis}; expected at least {fewest} increasing, positive, finite numbers"
+        )
     return np.log(axis)

@@ -1,29 +1,36 @@
-"""Broken power laws as broken lines in u = ln x, v = ln y: what :func:`~sgd_diffusion.analysis.scaling.fit_crossover` does.
+"""Broken power laws as broken lines in u = ln x, v = ln y: what
+:func:`~sgd_diffusion.analysis.scaling.fit_crossover` does.
 
-The model is v = c + a u + (b - a) s(u - u_c), where the bend s goes from 0 far below to z far above,
+The model is v = c + a u + (b - a) s(u - u_c), where the bend s goes from 0 far below to z far
+above,
 
     s(z) = z - ln(1 - (1 + exp(k z) / m)^-m) / k,
 
-so that the asymptotes, of slopes a and b, meet at u_c whatever the sharpness k and the asymmetry m are. For given
-(u_c, k, m) it is linear in (c, a, b - a). These are projected out (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973),
-and what a bend takes off the sum of squares is searched on a grid of places and shapes: one matrix product for all
-curves. The place is then refined; the shape stays one of the set.
+so that the asymptotes, of slopes a and b, meet at u_c whatever the sharpness k and the asymmetry m
+are. For given (u_c, k, m) it is linear in (c, a, b - a). These are projected out (Golub & Pereyra,
+SIAM J. Numer. Anal. 10, 413, 1973), and what a bend takes off the sum of squares is searched on a
+grid of places and shapes: one matrix product for all curves. The place is then refined; the shape
+stays one of the set.
 
-m = 1 is the smoothly broken power law y = A x^a (1 + (x/x_c)^k)^((b-a)/k), and with k = b - a the sum of two power laws.
-k = inf is two straight lines. m = inf is y = A x^b (1 - exp(-(x/x_c)^k))^((a-b)/k), which leaves its first law slowly
-and reaches the second fast, as relaxation does: a = 1, b = 0, k = 1 is an Ornstein-Uhlenbeck process. A symmetric bend
-puts the crossover where the exponent is halfway, at 1.26 relaxation times there, and was found 33 to 71 percent late
-on the exact curve; so m is there. The set is small on purpose. From exact curves on lags 1..1000 it recovers two lines,
-sums of power laws, Ornstein-Uhlenbeck processes and persistent walks within 5 percent; finer sets followed the noise
-more than they gained, and k < 1 bends over more decades than an MSD has.
+m = 1 is the smoothly broken power law y = A x^a (1 + (x/x_c)^k)^((b-a)/k), and with k = b - a the
+sum of two power laws. k = inf is two straight lines. m = inf is y = A x^b (1 -
+exp(-(x/x_c)^k))^((a-b)/k), which leaves its first law slowly and reaches the second fast, as
+relaxation does: a = 1, b = 0, k = 1 is an Ornstein-Uhlenbeck process. A symmetric bend puts the
+crossover where the exponent is halfway, at 1.26 relaxation times there, and was found 33 to 71
+percent late on the exact curve; so m is there. The set is small on purpose. From exact curves on
+lags 1..1000 it recovers two lines, sums of power laws, Ornstein-Uhlenbeck processes and persistent
+walks within 5 percent; finer sets followed the noise more than they gained, and k < 1 bends over
+more decades than an MSD has.
 
-How far to trust it, measured on lags up to T/2 of paths with dim 200, T = 1000 and 2000, for crossovers at T/10 and
-below. From means over 20 paths with replicates over the paths, 85 to 100 percent of the Ornstein-Uhlenbeck processes and
-persistent walks come out within 20 percent, and nominal 95 percent intervals cover 88 to 100 percent (51 for a crossover
-at lag 20 of a persistent walk, T = 1000: 5 percent off, since its bend is not in the set). From one path with a block
-bootstrap it is 76 to 91 percent at T/50, 51 to 65 at T/20, covered by 81 to 94 percent. Of Brownian paths, a quarter seem
-bent alone, and 2 to 13 percent of the means over 20. Where little more than the bend of a law is in the range, its
-exponent is an extrapolation and trades against place and shape: at T/5 means over 20 paths fail (21 percent).
+How far to trust it, measured on lags up to T/2 of paths with dim 200, T = 1000 and 2000, for
+crossovers at T/10 and below. From means over 20 paths with replicates over the paths, 85 to 100
+percent of the Ornstein-Uhlenbeck processes and persistent walks come out within 20 percent, and
+nominal 95 percent intervals cover 88 to 100 percent (51 for a crossover at lag 20 of a persistent
+walk, T = 1000: 5 percent off, since its bend is not in the set). From one path with a block
+bootstrap it is 76 to 91 percent at T/50, 51 to 65 at T/20, covered by 81 to 94 percent. Of Brownian
+paths, a quarter seem bent alone, and 2 to 13 percent of the means over 20. Where little more than
+the bend of a law is in the range, its exponent is an extrapolation and trades against place and
+shape: at T/5 means over 20 paths fail (21 percent).
 """
 
 from typing import NamedTuple
@@ -34,8 +41,15 @@ from scipy import stats
 from sgd_diffusion.analysis.least_squares import Moments, replicate_error
 from sgd_diffusion.errors import InputError
 
-__all__ = ["BrokenLine", "Uncertainty", "bend", "fit_broken_lines", "min_replicates", "uncertainty_from_replicates",
-           "uncertainty_from_residuals"]
+__all__ = [
+    "BrokenLine",
+    "Uncertainty",
+    "bend",
+    "fit_broken_lines",
+    "min_replicates",
+    "uncertainty_from_replicates",
+    "uncertainty_from_residuals",
+]
 
 SHARPNESS = (1.0, 1.2, 1.5, 2.0, 3.0)
 ASYMMETRY = (1.0, 1.5, 3.0, np.inf)
@@ -50,7 +64,9 @@ BLOCK = 256  # curves whose gains are in memory at once, 4 MB
 
 
 class BrokenLine(NamedTuple):
-    """Least-squares broken lines; every field but the last two has the leading shape (...) of the curves."""
+    """Least-squares broken lines; every field but the last two has the leading shape (...) of the
+    curves.
+    """
 
     place: np.ndarray  # u_c
     inside: np.ndarray  # whether the best place is not at an end of those allowed
@@ -87,7 +103,8 @@ def bend(z, sharpness, asymmetry):
 
 
 def fit_broken_lines(u, v):
-    """Least-squares broken lines through the points u (n,) of curves v (..., n); NaN for a curve with NaN.
+    """Least-squares broken lines through the points u (n,) of curves v (..., n); NaN for a curve
+    with NaN.
 
     Raises:
         InputError: no place has a third of a decade and three points on either side.
@@ -115,7 +132,9 @@ def fit_broken_lines(u, v):
     bracket = np.maximum(start - step, limits[0]), np.minimum(start + step, limits[1])
     place = _golden_section(lambda place: difference_and_gain(place)[1], *bracket)
     difference, _ = difference_and_gain(place)
-    below = Moments.of(u, v - difference[..., None] * bend(u - place[..., None], sharpness, asymmetry)).line()
+    below = Moments.of(
+        u, v - difference[..., None] * bend(u - place[..., None], sharpness, asymmetry)
+    ).line()
     return BrokenLine(
         place=place,
         inside=(place - limits[0] > 1e-3 * step) & (limits[1] - place > 1e-3 * step),
@@ -133,15 +152,18 @@ def fit_broken_lines(u, v):
 def uncertainty_from_replicates(replicates, confidence):
     """From broken lines through replicates (..., B) of each curve.
 
-    The slopes differ when the central interval of b - a over the replicates leaves out 0; the limits are percentiles
-    of the replicates' places. NaN, and not bent, where too few replicates are finite for these percentiles.
+    The slopes differ when the central interval of b - a over the replicates leaves out 0; the
+    limits are percentiles of the replicates' places. NaN, and not bent, where too few replicates
+    are finite for these percentiles.
     """
     present = np.isfinite(replicates.below)
     enough = present.sum(axis=-1) >= min_replicates(confidence)
     tails = (1 - confidence) / 2, (1 + confidence) / 2
 
     def interval(values):
-        values = np.where(enough[..., None], np.where(present, values, np.nan), 0.0)  # an all-NaN one would warn
+        values = np.where(
+            enough[..., None], np.where(present, values, np.nan), 0.0
+        )  # an all-NaN one would warn
         return np.where(enough, np.nanquantile(values, tails, axis=-1), np.nan)
 
     low, high = interval(replicates.above - replicates.below)
@@ -155,7 +177,9 @@ def min_replicates(confidence):
 
 
 def uncertainty_from_residuals(u, fit, confidence):
-    """As if residuals were independent: an F-test of the bend, the F-bound on the profile, and linearised errors."""
+    """As if residuals were independent: an F-test of the bend, the F-bound on the profile, and
+    linearised errors.
+    """
     freedom = len(u) - NUM_PARAMETERS
     squares, single = len(u) * fit.rmse**2, len(u) * fit.single_rmse**2
     extra = NUM_PARAMETERS - 2
@@ -163,13 +187,18 @@ def uncertainty_from_residuals(u, fit, confidence):
     bounds = squares * (1 + stats.f.ppf(confidence, 1, freedom) / freedom)
     limits = np.empty((2, *squares.shape))
     for curve in np.ndindex(squares.shape):
-        limits[:, *curve] = _profile_interval(fit.places, fit.profile[curve], fit.place[curve], bounds[curve])
+        limits[:, *curve] = _profile_interval(
+            fit.places, fit.profile[curve], fit.place[curve], bounds[curve]
+        )
     z, width = u - fit.place[..., None], 1e-4
     shape = fit.sharpness[..., None], fit.asymmetry[..., None]
     slope = (bend(z + width, *shape) - bend(z - width, *shape)) / (2 * width)
     design = np.stack([np.ones_like(z), z, bend(z, *shape), slope], axis=-1)
     covariance = np.linalg.inv(design.mT @ design) * (squares / freedom)[..., None, None]
-    below, above = covariance[..., 1, 1], covariance[..., 1:3, 1:3].sum(axis=(-2, -1))  # of a, and of a + (b - a)
+    below, above = (
+        covariance[..., 1, 1],
+        covariance[..., 1:3, 1:3].sum(axis=(-2, -1)),
+    )  # of a, and of a + (b - a)
     return Uncertainty(bent, *limits, np.sqrt(below), np.sqrt(above))
 
 
@@ -179,14 +208,16 @@ def _limits(u):
     low, high = max(u[0] + room, u[ROOM_POINTS - 1]), min(u[-1] - room, u[-ROOM_POINTS])
     if not low < high:
         raise InputError(
-            f"the {len(u)} points run from {np.exp(u[0]):g} to {np.exp(u[-1]):g}; expected a third of a decade and "
-            f"{ROOM_POINTS} points on either side of a crossover: widen the range"
+            f"the {len(u)} points run from {np.exp(u[0]):g} to {np.exp(u[-1]):g}; expected a third "
+            f"of a decade and {ROOM_POINTS} points on either side of a crossover: widen the range"
         )
     return low, high
 
 
 def _search(residual, columns):
-    """Largest gain at each place, (..., P), and the index of the column that gains most of all, (...)."""
+    """Largest gain at each place, (..., P), and the index of the column that gains most of all,
+    (...).
+    """
     curves = residual.reshape(-1, residual.shape[-1])
     gains, best = np.empty((len(curves), NUM_PLACES)), np.empty(len(curves), dtype=int)
     for start in range(0, len(curves), BLOCK):
@@ -198,7 +229,9 @@ def _search(residual, columns):
 
 
 def _golden_section(function, low, high, iterations=30):
-    """Places of the maxima of a function, each in its own bracket; 30 iterations shrink that to 5e-7 of itself."""
+    """Places of the maxima of a function, each in its own bracket; 30 iterations shrink that to
+    5e-7 of itself.
+    """
     for _ in range(iterations):
         reach = (high - low) * (np.sqrt(5) - 1) / 2
         left, right = high - reach, low + reach
@@ -210,7 +243,10 @@ def _golden_section(function, low, high, iterations=30):
 def _profile_interval(places, profile, place, bound):
     """First and last place at which the profile of one curve crosses the bound, interpolated."""
     at = np.searchsorted(places, place)
-    places, profile = np.insert(places, at, place), np.insert(profile, at, min(bound, profile.min()))
+    places, profile = (
+        np.insert(places, at, place),
+        np.insert(profile, at, min(bound, profile.min())),
+    )
     allowed = np.flatnonzero(profile <= bound)
     if len(allowed) == 0:  # NaN
         return np.nan, np.nan

@@ -1,23 +1,25 @@
 """Displacements of a path from the Gram matrix of its steps, and from nothing else.
 
-A path w_0, ..., w_T in R^P enters as ``step_gram``, the (T, T) matrix G[u, v] = <dw_u, dw_v> of its steps
-dw_u = w_{u+1} - w_u. Lags and times count steps; squared displacements carry the squared unit of the weights and sum
-over all P parameters.
+A path w_0, ..., w_T in R^P enters as ``step_gram``, the (T, T) matrix G[u, v] = <dw_u, dw_v> of its
+steps dw_u = w_{u+1} - w_u. Lags and times count steps; squared displacements carry the squared unit
+of the weights and sum over all P parameters.
 
-Precision. Every function works in the precision of its input: a float64 matrix, NumPy's or JAX's, is worked on in
-float64 and gives float64 back whether or not 64-bit mode is on, and a float32 matrix gives float32. Float64 results
-are JAX arrays; a program without 64-bit mode should go on with them in NumPy (``np.asarray``). One thing is out of
-reach: outside 64-bit mode ``jax.jit`` and ``jax.vmap`` themselves turn a *NumPy* float64 argument into float32 before
-the function sees it. Call them under ``with jax.enable_x64(True):`` there.
+Precision. Every function works in the precision of its input: a float64 matrix, NumPy's or JAX's,
+is worked on in float64 and gives float64 back whether or not 64-bit mode is on, and a float32
+matrix gives float32. Float64 results are JAX arrays; a program without 64-bit mode should go on
+with them in NumPy (``np.asarray``). One thing is out of reach: outside 64-bit mode ``jax.jit`` and
+``jax.vmap`` themselves turn a *NumPy* float64 argument into float32 before the function sees it.
+Call them under ``with jax.enable_x64(True):`` there.
 
-Measured against the weights themselves at T = 1000, P = 20,000, worst relative error of the TAMSD: below 1e-8 from
-float64 for Brownian, ballistic, Ornstein-Uhlenbeck, white and period-2 motion. Where only float32 exists (TPU), from
-float32 products: 1e-7 (Brownian, ballistic), 1e-5 (Ornstein-Uhlenbeck), 6e-5 (white), 1e-4 (period 2 over a walk with
-steps a tenth as long). In float32 a squared displacement is known to a few 1e-4 |dw|^2, so that one percent of |dw|^2
-is known to a few percent; the rounding is in the products, and no summation recovers it.
+Measured against the weights themselves at T = 1000, P = 20,000, worst relative error of the TAMSD:
+below 1e-8 from float64 for Brownian, ballistic, Ornstein-Uhlenbeck, white and period-2 motion.
+Where only float32 exists (TPU), from float32 products: 1e-7 (Brownian, ballistic), 1e-5
+(Ornstein-Uhlenbeck), 6e-5 (white), 1e-4 (period 2 over a walk with steps a tenth as long). In
+float32 a squared displacement is known to a few 1e-4 |dw|^2, so that one percent of |dw|^2 is known
+to a few percent; the rounding is in the products, and no summation recovers it.
 
-All functions of a Gram matrix take one path; map ensembles with ``jax.vmap``. All can be jitted and differentiated. A
-matrix with NaN (a member that diverged) gives NaN.
+All functions of a Gram matrix take one path; map ensembles with ``jax.vmap``. All can be jitted and
+differentiated. A matrix with NaN (a member that diverged) gives NaN.
 """
 
 import jax.numpy as jnp
@@ -51,15 +53,17 @@ __all__ = [
 def squared_displacements(step_gram):
     """Squared distance between any two points of a path.
 
-    D[i, j] = |w_j - w_i|^2 = sum of G[u, v] over i <= u, v < j, by two cumulative sums that both start at the
-    diagonal: <w_j - w_i, dw_j> over i for every j, then its sum over j. Nothing far from the pair enters, so that
-    neither a long drift nor a long confined stay costs digits; sums over the whole matrix would in float32.
+    D[i, j] = |w_j - w_i|^2 = sum of G[u, v] over i <= u, v < j, by two cumulative sums that both
+    start at the diagonal: <w_j - w_i, dw_j> over i for every j, then its sum over j. Nothing far
+    from the pair enters, so that neither a long drift nor a long confined stay costs digits; sums
+    over the whole matrix would in float32.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
 
     Returns:
-        (T+1, T+1) symmetric, zero on the diagonal and nowhere negative: rounding below zero is set to zero.
+        (T+1, T+1) symmetric, zero on the diagonal and nowhere negative: rounding below zero is set
+        to zero.
 
     Raises:
         InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
@@ -75,9 +79,10 @@ def squared_displacements(step_gram):
 def time_averaged_msd(step_gram, lags=None):
     """Time-averaged mean squared displacement (TAMSD) of a path.
 
-    msd(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^2: all pairs of a lag weigh the same
-    (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). At lag T a single pair is left, so the last lags scatter most;
-    :func:`effective_pairs` says how many independent pairs the overlapping ones are worth.
+    msd(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^2: all pairs of a lag weigh
+    the same (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). At lag T a single pair is left, so the last
+    lags scatter most; :func:`effective_pairs` says how many independent pairs the overlapping ones
+    are worth.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -87,7 +92,8 @@ def time_averaged_msd(step_gram, lags=None):
         (L,) squared weight units, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+            an integer in 1..T.
 
     >>> time_averaged_msd([[1.0, 1.0], [1.0, 1.0]]).tolist()          # constant velocity: lag squared
     [1.0, 4.0]
@@ -98,15 +104,17 @@ def time_averaged_msd(step_gram, lags=None):
 
 
 def effective_pairs(steps, lags=None):
-    """Number of independent pairs that the overlapping pairs of a TAMSD are worth, for independent Gaussian steps.
+    """Number of independent pairs that the overlapping pairs of a TAMSD are worth, for independent
+    Gaussian steps.
 
-    With K = T+1-lag pairs and n = lag, 1/effective = (4 n^2 K + 2 K + n - n^3) / (6 n K^2) where n <= K, and
-    1 + (K^3 - 4 n K^2 + 4 n - K) / (6 n^2 K) where n > K (Qian, Sheetz & Elson, Biophys. J. 60, 910, 1991): the mean
-    over all pairs of pairs of the squared correlation of their displacements. It falls from T at lag 1 by about
-    1.5 T / lag to 1 at lag T.
+    With K = T+1-lag pairs and n = lag, 1/effective = (4 n^2 K + 2 K + n - n^3) / (6 n K^2) where n
+    <= K, and 1 + (K^3 - 4 n K^2 + 4 n - K) / (6 n^2 K) where n > K (Qian, Sheetz & Elson, Biophys.
+    J. 60, 910, 1991): the mean over all pairs of pairs of the squared correlation of their
+    displacements. It falls from T at lag 1 by about 1.5 T / lag to 1 at lag T.
 
-    The relative standard error of the TAMSD is sqrt(2 / (d effective)) along d independent directions of equal strength,
-    and d = (tr C)^2 / tr(C^2) for steps of covariance C. Steps that are correlated in time have other numbers of pairs.
+    The relative standard error of the TAMSD is sqrt(2 / (d effective)) along d independent
+    directions of equal strength, and d = (tr C)^2 / tr(C^2) for steps of covariance C. Steps that
+    are correlated in time have other numbers of pairs.
 
     Args:
         steps: T >= 1, the steps of the path.
@@ -135,19 +143,21 @@ def displacement_from_start(step_gram, *, waiting_time=0):
     """Squared displacement from one point of the window on, the MSD that is not averaged over time.
 
     |w_{t_w + lag} - w_{t_w}|^2 for lag = 1..T-t_w (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4, after Baity-Jesi et al.
-    2018): row t_w of :func:`squared_displacements`, without the rest of it. The two-time displacement; for many waiting
-    times at once see :func:`sgd_diffusion.analysis.aging.two_time_displacements`.
+    2018): row t_w of :func:`squared_displacements`, without the rest of it. The two-time
+    displacement; for many waiting times at once see
+    :func:`sgd_diffusion.analysis.aging.two_time_displacements`.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
-        waiting_time: t_w, an integer in 0..T-1 known before tracing, counted from the first point of the window.
+        waiting_time: t_w, an integer in 0..T-1 known before tracing, counted from the first point
+            of the window.
 
     Returns:
         (T - t_w,) squared weight units, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``waiting_time`` is not an
-            integer in 0..T-1.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1;
+            ``waiting_time`` is not an integer in 0..T-1.
     """
     with one_path(step_gram) as gram:
         start = checked_integer("waiting_time", waiting_time, 0, len(gram) - 1, len(gram))
@@ -157,8 +167,9 @@ def displacement_from_start(step_gram, *, waiting_time=0):
 def step_autocorrelation(step_gram):
     """Autocorrelation of the steps as vectors.
 
-    C(k) = mean over u of <dw_u, dw_{u+k}> / mean over u of |dw_u|^2 for k = 0..T-1, so that C(0) = 1, and C(1) = -1/2
-    for independent positions, 0 for independent steps, 1 at constant velocity. No mean step is subtracted.
+    C(k) = mean over u of <dw_u, dw_{u+k}> / mean over u of |dw_u|^2 for k = 0..T-1, so that C(0) =
+    1, and C(1) = -1/2 for independent positions, 0 for independent steps, 1 at constant velocity.
+    No mean step is subtracted.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -177,10 +188,11 @@ def step_autocorrelation(step_gram):
 def step_angles(step_gram, separation=1):
     """Angles between the steps of a path as vectors.
 
-    arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = ``separation``; 0 goes straight on, pi/2 is
-    what independent steps make in many dimensions, and pi turns back, as a walker does that bounces between the walls
-    of a valley (Xing et al., arXiv:1802.08770, with s = 1). An angle within e of 0 or pi needs e^2/2 of the cosine:
-    it is known to about 1e-8 from float64 and to a few 1e-4 from float32, and has no derivative at 0 and pi.
+    arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = ``separation``; 0 goes
+    straight on, pi/2 is what independent steps make in many dimensions, and pi turns back, as a
+    walker does that bounces between the walls of a valley (Xing et al., arXiv:1802.08770, with s =
+    1). An angle within e of 0 or pi needs e^2/2 of the cosine: it is known to about 1e-8 from
+    float64 and to a few 1e-4 from float32, and has no derivative at 0 and pi.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -190,8 +202,8 @@ def step_angles(step_gram, separation=1):
         (T - s,) radians in [0, pi]; NaN where one of the two steps is zero.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``separation`` is not an integer
-            in 1..T-1, as none is for T = 1.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1;
+            ``separation`` is not an integer in 1..T-1, as none is for T = 1.
 
     >>> step_angles([[1.0, 0.0], [0.0, 4.0]]).round(4).tolist()       # two steps at a right angle
     [1.5708]
@@ -205,18 +217,22 @@ def step_angles(step_gram, separation=1):
 
 
 def ergodicity_breaking(msds, *, axis=0):
-    """Ergodicity-breaking parameter of an ensemble: how far time averages scatter from path to path.
+    """Ergodicity-breaking parameter of an ensemble: how far time averages scatter from path to
+    path.
 
-    EB(lag) = <xi^2> - 1 with xi = TAMSD / <TAMSD>, averages over the paths (Metzler et al., Phys. Chem. Chem. Phys. 16,
-    24128, 2014, Sec. 2): the variance of the TAMSD over its squared mean. It is 0 when every path shows the same TAMSD.
-    Over N paths the average is low by about 1/N of itself.
+    EB(lag) = <xi^2> - 1 with xi = TAMSD / <TAMSD>, averages over the paths (Metzler et al., Phys.
+    Chem. Chem. Phys. 16, 24128, 2014, Sec. 2): the variance of the TAMSD over its squared mean. It
+    is 0 when every path shows the same TAMSD. Over N paths the average is low by about 1/N of
+    itself.
 
     Args:
-        msds: (..., N, ..., L), TAMSDs of N paths along ``axis``; NaN where a path has none, and left out there.
+        msds: (..., N, ..., L), TAMSDs of N paths along ``axis``; NaN where a path has none, and
+            left out there.
         axis: the axis of the paths.
 
     Returns:
-        ``msds``'s shape without ``axis``; NaN where fewer than two paths are left or none has moved.
+        ``msds``'s shape without ``axis``; NaN where fewer than two paths are left or none has
+        moved.
 
     Raises:
         InputError: the TAMSDs are no array of real numbers with such an axis.

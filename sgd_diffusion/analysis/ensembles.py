@@ -13,7 +13,9 @@ __all__ = ["EnsembleAverage", "ensemble_average"]
 
 @shown_briefly
 class EnsembleAverage(NamedTuple):
-    """Mean over members and what is known about it; every array has the shape of the values without their axis."""
+    """Mean over members and what is known about it; every array has the shape of the values without
+    their axis.
+    """
 
     mean: np.ndarray
     standard_error: np.ndarray  # of the mean: std / sqrt(count)
@@ -22,17 +24,19 @@ class EnsembleAverage(NamedTuple):
 
 
 def ensemble_average(values, *, axis=0):
-    """Mean, standard error, standard deviation and count over members, without those that have no value.
+    """Mean, standard error, standard deviation and count over members, without those that have no
+    value.
 
-    Works in float64 on the host and point by point: a member that is NaN or infinite somewhere (it diverged) is left
-    out there, silently, and ``count`` says how many were left.
+    Works in float64 on the host and point by point: a member that is NaN or infinite somewhere (it
+    diverged) is left out there, silently, and ``count`` says how many were left.
 
     Args:
         values: (..., N, ...), N members along ``axis``.
         axis: the axis of the members.
 
     Returns:
-        :class:`EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer than two are.
+        :class:`EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer
+        than two are.
 
     Raises:
         InputError: the values are no array of real numbers with such an axis.

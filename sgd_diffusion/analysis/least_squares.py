@@ -1,4 +1,5 @@
-"""Curves on logarithmic axes: their logarithms, the points that a fit takes, lines through them, and errors.
+"""Curves on logarithmic axes: their logarithms, the points that a fit takes, lines through them,
+and errors.
 
 Shared by the modules that fit curves; users find the public functions there.
 """
@@ -11,7 +12,15 @@ from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.errors import InputError
 
-__all__ = ["Line", "Moments", "log_replicates", "logarithms", "points_in_range", "replicate_error", "thinned"]
+__all__ = [
+    "Line",
+    "Moments",
+    "log_replicates",
+    "logarithms",
+    "points_in_range",
+    "replicate_error",
+    "thinned",
+]
 
 MAX_POINTS = 10**6  # of a fit
 MIN_REPLICATES = 10  # the standard deviation of ten is itself known to 24 percent
@@ -69,37 +78,53 @@ class Moments(NamedTuple):
 
 
 def logarithms(x_name, x, y_name, y):
-    """A checked axis, its natural logarithms and those of its curves, NaN where a curve is not positive and finite."""
+    """A checked axis, its natural logarithms and those of its curves, NaN where a curve is not
+    positive and finite.
+    """
     x, y = host_array(x_name, x), host_array(y_name, y)
     if x.ndim != 1 or len(x) == 0 or not (np.all(np.diff(x) > 0) and 0 < x[0] and x[-1] < np.inf):
-        raise InputError(f"{x_name} has shape {x.shape}; expected (L,) increasing, positive, finite numbers")
+        raise InputError(
+            f"{x_name} has shape {x.shape}; expected (L,) increasing, positive, finite numbers"
+        )
     if y.shape[-1:] != x.shape:
-        raise InputError(f"{y_name} has shape {y.shape}; expected (..., {len(x)}), one value for each of {x_name}")
+        raise InputError(
+            f"{y_name} has shape {y.shape}; expected (..., {len(x)}), one value for each of "
+            f"{x_name}"
+        )
     return x, np.log(x), _log_positive(y)
 
 
 def log_replicates(replicates, curves, at_least=1):
-    """Natural logarithms of replicates (..., B, L) of curves (..., L), NaN where one is not positive and finite."""
+    """Natural logarithms of replicates (..., B, L) of curves (..., L), NaN where one is not
+    positive and finite.
+    """
     replicates = host_array("replicates", replicates)
     shapes = replicates.shape[:-2] + replicates.shape[-1:], replicates.shape[-2:-1]
     if replicates.ndim < 2 or shapes[0] != curves.shape or shapes[1][0] < at_least:
         expected = ", ".join(str(size) for size in (*curves.shape[:-1], "B", curves.shape[-1]))
         raise InputError(
-            f"replicates has shape {replicates.shape}; expected ({expected}), at least {at_least} replicates B of each curve"
+            f"replicates has shape {replicates.shape}; expected ({expected}), at least {at_least} "
+            "replicates B of each curve"
         )
     return _log_positive(replicates)
 
 
 def points_in_range(x, x_min, x_max, num_points, at_least):
-    """Indices of ``num_points`` log-spaced ones of the points in [x_min, x_max]; None is the end of ``x``."""
-    low, high = x[0] if x_min is None else number("x_min", x_min), x[-1] if x_max is None else number("x_max", x_max)
+    """Indices of ``num_points`` log-spaced ones of the points in [x_min, x_max]; None is the end of
+    ``x``.
+    """
+    low, high = (
+        x[0] if x_min is None else number("x_min", x_min),
+        x[-1] if x_max is None else number("x_max", x_max),
+    )
     num_points = integer("num_points", num_points, at_least, MAX_POINTS)
     inside = np.flatnonzero((x >= low) & (x <= high))
     points = inside[thinned(np.log(x[inside]), num_points)] if len(inside) else inside
     if len(points) < at_least:
         raise InputError(
-            f"{len(points)} points to fit with x_min = {x_min}, x_max = {x_max}, num_points = {num_points} on x from "
-            f"{x[0]:g} to {x[-1]:g}; expected at least {at_least}: widen the range"
+            f"{len(points)} points to fit with x_min = {x_min}, x_max = {x_max}, num_points = "
+            f"{num_points} on x from {x[0]:g} to {x[-1]:g}; expected at least {at_least}: widen "
+            "the range"
         )
     return points
 
@@ -113,7 +138,9 @@ def thinned(log_x, num_points):
 
 
 def replicate_error(estimates):
-    """Standard deviation over the last axis, (..., B), of those that are finite; NaN if these are fewer than 10."""
+    """Standard deviation over the last axis, (..., B), of those that are finite; NaN if these are
+    fewer than 10.
+    """
     spread = ensemble_average(estimates, axis=-1)
     return np.where(spread.count >= MIN_REPLICATES, spread.std, np.nan)
 

@@ -23,9 +23,16 @@ RIDGE = 1e-10  # of the diagonal: two parameters that the data cannot tell apart
 
 @contextlib.contextmanager
 def in_double():
-    """Float64 arithmetic by JAX's usual rules, whatever modes the user has on to debug; NaN is a value that is meant here."""
-    with (jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"),
-          jax.debug_nans(False), jax.debug_infs(False)):
+    """Float64 arithmetic by JAX's usual rules, whatever modes the user has on to debug; NaN is a
+    value that is meant here.
+    """
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        jax.debug_nans(False),
+        jax.debug_infs(False),
+    ):
         yield
 
 
@@ -45,17 +52,25 @@ class Standardised(NamedTuple):
 
 
 def standardised(x) -> Standardised:
-    """Samples (n,) in the units of their own quartiles; a Cauchy sample, quick to fit, in place of unusable ones."""
+    """Samples (n,) in the units of their own quartiles; a Cauchy sample, quick to fit, in place of
+    unusable ones.
+    """
     ordered = jnp.sort(x)  # once, as it takes a tenth of a fit
     status = spread_status(ordered)
     places = np.array([0.05, 0.25, 0.5, 0.75, 0.95]) * (x.size - 1)
     before = places.astype(int)
-    lowest, low, median, high, highest = ordered[before] + (places - before) * (ordered[before + 1] - ordered[before])
+    lowest, low, median, high, highest = ordered[before] + (places - before) * (
+        ordered[before + 1] - ordered[before]
+    )
     usable = status == Status.OK
     spread = jnp.where(usable, (high - low) / 2, 1)
     stand_in = jnp.tan(jnp.pi / 2 * jnp.linspace(-0.99, 0.99, x.size))
-    tails = jnp.where(usable, (jnp.stack([lowest, highest]) - median) / spread, np.array([-10.0, 10.0]))
-    return Standardised(jnp.where(usable, (x - median) / spread, stand_in), median, spread, tails, status)
+    tails = jnp.where(
+        usable, (jnp.stack([lowest, highest]) - median) / spread, np.array([-10.0, 10.0])
+    )
+    return Standardised(
+        jnp.where(usable, (x - median) / spread, stand_in), median, spread, tails, status
+    )
 
 
 class Maximum(NamedTuple):
@@ -63,16 +78,21 @@ class Maximum(NamedTuple):
 
     parameters: jax.Array  # (K,)
     log_likelihood: jax.Array  # ()
-    covariance: jax.Array  # (K, K), inverse of the observed information; NaN at a bound, and for what has no effect
+    covariance: (
+        jax.Array
+    )  # (K, K), inverse of the observed information; NaN at a bound, and for what has no effect
     status: jax.Array  # () int32, a Status: OK, AT_BOUND or NOT_CONVERGED
     iterations: jax.Array  # () int32
 
 
-def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tolerance=TOLERANCE) -> Maximum:
+def maximize(
+    log_density: Callable, x, start, lower, upper, *, weights=None, tolerance=TOLERANCE
+) -> Maximum:
     """Parameters that maximise sum of weights * log_density(parameters, x), within bounds.
 
-    Every step solves with the scores' own scatter in place of the Hessian (Berndt, Hall, Hall & Hausman, Ann. Econ. Soc.
-    Meas. 3, 653, 1974), which is positive and needs first derivatives alone, and is halved until the likelihood grows.
+    Every step solves with the scores' own scatter in place of the Hessian (Berndt, Hall, Hall &
+    Hausman, Ann. Econ. Soc. Meas. 3, 653, 1974), which is positive and needs first derivatives
+    alone, and is halved until the likelihood grows.
 
     Args:
       log_density: ``(parameters (K,), x (n,)) -> (n,)``, smooth, for parameters of order 1.
@@ -109,7 +129,9 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
         moves = movable(parameters, direction_of(scatter, slope, moves), lower, upper) & moves
         direction = direction_of(scatter, slope, moves)
         # As far as the first bound: what lies on it then is left out of the next step.
-        room = jnp.where(direction > 0, upper - parameters, parameters - lower) / jnp.where(moves, abs(direction), 1)
+        room = jnp.where(direction > 0, upper - parameters, parameters - lower) / jnp.where(
+            moves, abs(direction), 1
+        )
         first = jnp.minimum(jnp.where(direction == 0, jnp.inf, room).min(), 1)
 
         def moved(length):
@@ -122,7 +144,9 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
             least = 1e-4 * length * slope @ direction - ROUNDING * abs(value)
             return ~(total(moved(length)) - value >= least) & (halvings < MAX_HALVINGS)
 
-        length, halvings = jax.lax.while_loop(too_long, lambda search: (search[0] / 2, search[1] + 1), (first, 0))
+        length, halvings = jax.lax.while_loop(
+            too_long, lambda search: (search[0] / 2, search[1] + 1), (first, 0)
+        )
         stuck = halvings == MAX_HALVINGS
         return jnp.where(stuck, parameters, moved(length)), slope @ direction, iterations + 1, stuck
 
@@ -138,10 +162,13 @@ def maximize(log_density: Callable, x, start, lower, upper, *, weights=None, tol
 
     found = scores(parameters)[1]
     moves = movable(parameters, found @ weights, lower, upper)
-    # Central differences of exact scores: second derivatives by JAX would take longer to compile than all the rest.
+    # Central differences of exact scores: second derivatives by JAX would take longer to compile
+    # than all the rest.
     steps = jnp.minimum(DIFFERENCE, jnp.minimum(upper - parameters, parameters - lower) / 2)
-    ends = jax.lax.map(gradient, jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)]))
-    curvature = (ends[:start.size] - ends[start.size:]) / (2 * steps[:, None])
+    ends = jax.lax.map(
+        gradient, jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)])
+    )
+    curvature = (ends[: start.size] - ends[start.size :]) / (2 * steps[:, None])
     known = moves & (found**2 @ weights > 0)
     information = _restricted(-(curvature + curvature.T) / 2, known)
     covariance = jnp.where(known & known[:, None], jnp.linalg.inv(information), jnp.nan)

@@ -1,11 +1,13 @@
-"""Higher moments of displacements: moment scaling of a path, and how far from Gaussian its displacements are.
+"""Higher moments of displacements: moment scaling of a path, and how far from Gaussian its
+displacements are.
 
-The moments of all orders come from the step Gram matrix of a path, as its MSD does. Distributions need coordinates:
-``positions``, (T+1, K), are the K coordinates of the points w_0, ..., w_T along given directions, such as weights @
-directions or principal component scores. Lags count steps.
+The moments of all orders come from the step Gram matrix of a path, as its MSD does. Distributions
+need coordinates: ``positions``, (T+1, K), are the K coordinates of the points w_0, ..., w_T along
+given directions, such as weights @ directions or principal component scores. Lags count steps.
 
-The functions of one path work in the precision of their input and can be jitted and mapped with ``jax.vmap``, as those
-of :mod:`sgd_diffusion.analysis.displacement` do; the fit is float64 NumPy on the host.
+The functions of one path work in the precision of their input and can be jitted and mapped with
+``jax.vmap``, as those of :mod:`sgd_diffusion.analysis.displacement` do; the fit is float64 NumPy on
+the host.
 """
 
 import contextlib
@@ -40,7 +42,9 @@ __all__ = [
 
 @shown_briefly
 class MomentScalingSpectrum(NamedTuple):
-    """Exponents of <|Delta|^q> ~ lag^(q nu(q)), and how straight they lie; (...) are the leading axes of the moments."""
+    """Exponents of <|Delta|^q> ~ lag^(q nu(q)), and how straight they lie; (...) are the leading
+    axes of the moments.
+    """
 
     orders: np.ndarray  # (Q,), q
     exponents: np.ndarray  # (..., Q), q nu(q)
@@ -60,9 +64,10 @@ class DisplacementDistribution(NamedTuple):
 def displacement_moments(step_gram, orders, lags=None):
     """Time-averaged moments of the length of displacements.
 
-    <|Delta|^q>(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^q (Castiglione et al., Physica D 134, 75,
-    1999, with a time average for their average over particles); order 2 is the TAMSD. In P >> 1 dimensions |Delta|
-    hardly scatters when its coordinates are independent: there the moments say how the size of the steps varies.
+    <|Delta|^q>(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^q (Castiglione et
+    al., Physica D 134, 75, 1999, with a time average for their average over particles); order 2 is
+    the TAMSD. In P >> 1 dimensions |Delta| hardly scatters when its coordinates are independent:
+    there the moments say how the size of the steps varies.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -73,8 +78,8 @@ def displacement_moments(step_gram, orders, lags=None):
         (Q, L), weight units to the power q, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; an order is not positive and
-            finite; a lag is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; an order is
+            not positive and finite; a lag is not an integer in 1..T.
 
     >>> displacement_moments([[1.0, 1.0], [1.0, 1.0]], [1, 3]).tolist()      # constant velocity: lag^q
     [[1.0, 2.0], [1.0, 8.0]]
@@ -82,32 +87,36 @@ def displacement_moments(step_gram, orders, lags=None):
     orders = _checked_orders(orders)
     with one_path(step_gram) as gram:
         upper = upper_squared_displacements(gram)
-        moments = jnp.stack([diagonal_means(power(upper, order / 2))[1:] for order in orders.tolist()])
+        moments = jnp.stack(
+            [diagonal_means(power(upper, order / 2))[1:] for order in orders.tolist()]
+        )
         return moments if lags is None else moments[:, checked_lags(lags, len(gram)) - 1]
 
 
 def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
     """Spectrum q nu(q) of the exponents with which the moments of displacements grow.
 
-    <|Delta|^q> ~ lag^(q nu(q)) by :func:`~sgd_diffusion.analysis.scaling.fit_power_law` on lags in [x_min, x_max]. One
-    scale for all displacements (weak or ordinary scaling) makes the spectrum a straight line q nu, with nu = 1/2 for
-    diffusion and 1 for ballistic motion; a bent one is strong anomalous diffusion (Castiglione et al., Physica D 134,
-    75, 1999), where long displacements spread faster than typical ones.
+    <|Delta|^q> ~ lag^(q nu(q)) by :func:`~sgd_diffusion.analysis.scaling.fit_power_law` on lags in
+    [x_min, x_max]. One scale for all displacements (weak or ordinary scaling) makes the spectrum a
+    straight line q nu, with nu = 1/2 for diffusion and 1 for ballistic motion; a bent one is strong
+    anomalous diffusion (Castiglione et al., Physica D 134, 75, 1999), where long displacements
+    spread faster than typical ones.
 
     Args:
         orders: (Q,) positive numbers q.
         lags: (L,) positive and increasing.
-        moments: (..., Q, L), from :func:`displacement_moments`, of one member or averaged over members.
+        moments: (..., Q, L), from :func:`displacement_moments`, of one member or averaged over
+            members.
         x_min: lower end of the range of lags, inclusive; the first lag when None.
         x_max: upper end, inclusive; the last lag when None.
 
     Returns:
-        :class:`MomentScalingSpectrum`; NaN for an order with a moment in the range that is NaN, infinite or zero, and
-        nu and deviation with it. With a single order the deviation is 0.
+        :class:`MomentScalingSpectrum`; NaN for an order with a moment in the range that is NaN,
+        infinite or zero, and nu and deviation with it. With a single order the deviation is 0.
 
     Raises:
-        InputError: an order is not positive and finite, shapes that do not fit, lags not increasing and positive, or
-            fewer than 3 lags in the range.
+        InputError: an order is not positive and finite, shapes that do not fit, lags not increasing
+            and positive, or fewer than 3 lags in the range.
 
     >>> spectrum = moment_scaling_spectrum([1, 2], [1, 2, 4], [[1.0, 2.0, 4.0], [1.0, 4.0, 16.0]])
     >>> spectrum.exponents.round(6).tolist(), float(spectrum.nu.round(6))
@@ -115,7 +124,10 @@ def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
     """
     orders, moments = _checked_orders(orders), host_array("moments", moments)
     if moments.shape[-2:-1] != orders.shape:
-        raise InputError(f"moments has shape {moments.shape}; expected (..., {len(orders)}, L), a curve for each order")
+        raise InputError(
+            f"moments has shape {moments.shape}; expected (..., {len(orders)}, L), a curve for "
+            "each order"
+        )
     fits = fit_power_law(lags, moments, x_min=x_min, x_max=x_max)
     nu = fits.exponent @ orders / (orders @ orders)
     deviation = np.sqrt(np.mean((fits.exponent - nu[..., None] * orders) ** 2, axis=-1))
@@ -125,13 +137,15 @@ def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
 def non_gaussian_parameter(positions, lags):
     """Non-Gaussian parameter of the displacements along given directions.
 
-    alpha_2(lag) = <x^4> / (3 <x^2>^2) - 1 for the displacements x = z_{i+lag} - z_i along one direction, averages over
-    all i = 0..T-lag (Rahman, Phys. Rev. 136, A405, 1964, in one dimension): a third of the excess kurtosis about zero.
-    It is 0 for Gaussian displacements, positive for heavy tails or steps whose size varies, and -2/3 for displacements
-    of one length. No drift is subtracted: a steady drift has -2/3.
+    alpha_2(lag) = <x^4> / (3 <x^2>^2) - 1 for the displacements x = z_{i+lag} - z_i along one
+    direction, averages over all i = 0..T-lag (Rahman, Phys. Rev. 136, A405, 1964, in one
+    dimension): a third of the excess kurtosis about zero. It is 0 for Gaussian displacements,
+    positive for heavy tails or steps whose size varies, and -2/3 for displacements of one length.
+    No drift is subtracted: a steady drift has -2/3.
 
-    Over n independent Gaussian pairs its mean is -2/(n + 2) and its standard deviation about sqrt(8 / (3n)). Pairs that
-    overlap are fewer than they look (:func:`~sgd_diffusion.analysis.displacement.effective_pairs`).
+    Over n independent Gaussian pairs its mean is -2/(n + 2) and its standard deviation about sqrt(8
+    / (3n)). Pairs that overlap are fewer than they look
+    (:func:`~sgd_diffusion.analysis.displacement.effective_pairs`).
 
     Args:
         positions: (T+1, K), coordinates of the points of one path along K directions.
@@ -141,7 +155,8 @@ def non_gaussian_parameter(positions, lags):
         (L, K), dimensionless, never below -2/3; NaN where a direction does not move at a lag.
 
     Raises:
-        InputError: ``positions`` is not one (T+1, K) array of real numbers with T >= 1; a lag is not an integer in 1..T.
+        InputError: ``positions`` is not one (T+1, K) array of real numbers with T >= 1; a lag is
+            not an integer in 1..T.
 
     >>> non_gaussian_parameter([[0.0], [0.0], [0.0], [1.0]], lags=[1]).round(6).tolist()   # one step in three
     [[0.0]]
@@ -149,7 +164,9 @@ def non_gaussian_parameter(positions, lags):
     with _one_path_along(positions) as positions:
         steps = len(positions) - 1
         end = np.arange(steps + 1) + checked_lags(lags, steps)[:, None]
-        displacements = positions[np.minimum(end, steps)] - positions[None]  # (L, T+1, K), T+1-lag of them on the path
+        displacements = (
+            positions[np.minimum(end, steps)] - positions[None]
+        )  # (L, T+1, K), T+1-lag of them on the path
         displacements = jnp.where((end <= steps)[:, :, None], displacements, 0)
         scaled = displacements / _largest(displacements, axis=1)
         squares, moved = jnp.sum(scaled**2, axis=1), jnp.any(displacements != 0, axis=1)
@@ -159,12 +176,14 @@ def non_gaussian_parameter(positions, lags):
 
 
 def displacement_distribution(positions, lag, *, bins):
-    """Distribution of the displacements along given directions, each in units of its own standard deviation.
+    """Distribution of the displacements along given directions, each in units of its own standard
+    deviation.
 
-    Density of x / sqrt(<x^2>) for the displacements x = z_{i+lag} - z_i, i = 0..T-lag: the self part of the van Hove
-    function (Phys. Rev. 95, 249, 1954), scaled. For self-similar motion the curves of all lags fall on one, for Gaussian
-    displacements on the standard normal density. The standard deviation is taken about zero, as in
-    :func:`non_gaussian_parameter`: the fourth moment of the density is 3 (1 + alpha_2), and a drift shows.
+    Density of x / sqrt(<x^2>) for the displacements x = z_{i+lag} - z_i, i = 0..T-lag: the self
+    part of the van Hove function (Phys. Rev. 95, 249, 1954), scaled. For self-similar motion the
+    curves of all lags fall on one, for Gaussian displacements on the standard normal density. The
+    standard deviation is taken about zero, as in :func:`non_gaussian_parameter`: the fourth moment
+    of the density is 3 (1 + alpha_2), and a drift shows.
 
     Args:
         positions: (T+1, K), coordinates of the points of one path along K directions.
@@ -172,19 +191,26 @@ def displacement_distribution(positions, lag, *, bins):
         bins: (B+1,) increasing edges of the bins, known before tracing, in standard deviations.
 
     Returns:
-        :class:`DisplacementDistribution`, its density over *all* displacements: over the bins it integrates to the
-        share of them inside. NaN for a direction that does not move at this lag.
+        :class:`DisplacementDistribution`, its density over *all* displacements: over the bins it
+        integrates to the share of them inside. NaN for a direction that does not move at this lag.
 
     Raises:
-        InputError: ``positions`` is not one (T+1, K) array of real numbers with T >= 1; ``lag`` is not an integer in
-            1..T; ``bins`` is not increasing and finite.
+        InputError: ``positions`` is not one (T+1, K) array of real numbers with T >= 1; ``lag`` is
+            not an integer in 1..T; ``bins`` is not increasing and finite.
 
     >>> displacement_distribution([[0.0], [1.0], [0.0]], 1, bins=[-2, 0, 2]).density.tolist()   # one step each way
     [[0.25, 0.25]]
     """
     edges = host_array("bins", bins)
-    if edges.ndim != 1 or len(edges) < 2 or not np.all((np.diff(edges) > 0) & (np.diff(edges) < np.inf)):
-        raise InputError(f"bins is {bins}; expected (B+1,) increasing, finite edges of B >= 1 bins, in standard deviations")
+    if (
+        edges.ndim != 1
+        or len(edges) < 2
+        or not np.all((np.diff(edges) > 0) & (np.diff(edges) < np.inf))
+    ):
+        raise InputError(
+            f"bins is {bins}; expected (B+1,) increasing, finite edges of B >= 1 bins, in standard "
+            "deviations"
+        )
     with _one_path_along(positions) as positions:
         steps = len(positions) - 1
         lag = checked_integer("lag", lag, 1, steps, steps)
@@ -204,14 +230,16 @@ def _one_path_along(positions):
     with own_precision("positions", positions) as positions:
         if positions.ndim != 2 or len(positions) < 2 or positions.shape[1] == 0:
             raise InputError(
-                f"positions has shape {positions.shape}; expected (T+1, K) with T, K >= 1, the points of one path along "
-                "K directions; use jax.vmap for several paths"
+                f"positions has shape {positions.shape}; expected (T+1, K) with T, K >= 1, the "
+                "points of one path along K directions; use jax.vmap for several paths"
             )
         yield positions
 
 
 def _largest(displacements, axis):
-    """Largest displacement, 1 where there is none: in its units float32 does not lose the powers of displacements."""
+    """Largest displacement, 1 where there is none: in its units float32 does not lose the powers of
+    displacements.
+    """
     largest = jax.lax.stop_gradient(jnp.abs(displacements).max(axis=axis, keepdims=True))
     return jnp.where(largest == 0, 1, largest)
 

@@ -1,10 +1,11 @@
 """Averages over pairs of points of a path, and their error by resampling the window.
 
-Every curve of a path, such as its MSD against the lag or its mean squared loss against the distance, averages a
-quantity of pairs of points i < j. The pairs of a window are far from independent, so their scatter says little about
-the error of the average. Here sums are therefore kept by the point i at which a pair starts: replicates of the whole
-curve follow by weighting stretches of the window at random, and whatever is fitted to the curve is fitted to the
-replicates too.
+Every curve of a path, such as its MSD against the lag or its mean squared loss against the
+distance, averages a quantity of pairs of points i < j. The pairs of a window are far from
+independent, so their scatter says little about the error of the average. Here sums are therefore
+kept by the point i at which a pair starts: replicates of the whole curve follow by weighting
+stretches of the window at random, and whatever is fitted to the curve is fitted to the replicates
+too.
 """
 
 import contextlib
@@ -16,7 +17,12 @@ import numpy as np
 
 from sgd_diffusion._arrays import host_array, integer, own_precision, real_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion.analysis.gram import by_start_and_lag, checked_lags, one_path, upper_squared_displacements
+from sgd_diffusion.analysis.gram import (
+    by_start_and_lag,
+    checked_lags,
+    one_path,
+    upper_squared_displacements,
+)
 from sgd_diffusion.analysis.guarded import ratio, where_known
 from sgd_diffusion.errors import InputError
 
@@ -44,10 +50,12 @@ def by_lag(step_gram, lags):
         lags: (L,) integers in 1..T, known before tracing.
 
     Returns:
-        :class:`PairAverages` with n = T+1 and K = L; its :func:`average` is the TAMSD at these lags.
+        :class:`PairAverages` with n = T+1 and K = L; its :func:`average` is the TAMSD at these
+        lags.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+            an integer in 1..T.
     """
     with one_path(step_gram) as gram:
         points = len(gram) + 1
@@ -61,30 +69,40 @@ def in_bins(keys, values, bins):
     """Values of all pairs, by the bin that their key falls into.
 
     Args:
-        keys: (n, n); entry i < j is the key of the pair (i, j), such as a distance. Nothing else of it is read.
+        keys: (n, n); entry i < j is the key of the pair (i, j), such as a distance. Nothing else of
+            it is read.
         values: (n, n), the quantities to average, in the same way.
-        bins: (K+1,) increasing, positive edges, known before tracing: bin k is [bins[k], bins[k+1]), the last one with
-            its upper edge. Or K >= 1, for so many bins of equal ratio from the smallest positive to the largest key.
+        bins: (K+1,) increasing, positive edges, known before tracing: bin k is [bins[k],
+            bins[k+1]), the last one with its upper edge. Or K >= 1, for so many bins of equal ratio
+            from the smallest positive to the largest key.
 
     Returns:
-        :class:`PairAverages` in the precision of the keys; NaN throughout if a key is NaN. Pairs outside all bins do not
-        count, and neither do those with key 0, two identical points. If all keys are alike, the last bin has all pairs.
+        :class:`PairAverages` in the precision of the keys; NaN throughout if a key is NaN. Pairs
+        outside all bins do not count, and neither do those with key 0, two identical points. If all
+        keys are alike, the last bin has all pairs.
 
     Raises:
-        InputError: ``keys`` is not a square matrix of real numbers; ``values`` has another shape; ``bins`` is neither.
+        InputError: ``keys`` is not a square matrix of real numbers; ``values`` has another shape;
+            ``bins`` is neither.
     """
     with own_precision("keys", keys) as keys:
         values = jnp.asarray(real_array("values", values), keys.dtype)
         if keys.ndim != 2 or keys.shape[0] != keys.shape[1] or keys.size == 0:
-            raise InputError(f"keys has shape {keys.shape}; expected (n, n) for the pairs of n >= 1 points")
+            raise InputError(
+                f"keys has shape {keys.shape}; expected (n, n) for the pairs of n >= 1 points"
+            )
         if values.shape != keys.shape:
-            raise InputError(f"values has shape {values.shape}; expected {keys.shape}, that of keys")
+            raise InputError(
+                f"values has shape {values.shape}; expected {keys.shape}, that of keys"
+            )
         upper = jnp.triu(jnp.ones(keys.shape, bool), 1)
         lost = jnp.any(upper & jnp.isnan(keys))
         keys = jnp.where(upper, keys, 0)
         edges = _edges(keys, bins)
         count, points = len(edges) - 1, len(keys)
-        place = jnp.where(keys == edges[-1], count - 1, jnp.searchsorted(edges, keys, side="right") - 1)
+        place = jnp.where(
+            keys == edges[-1], count - 1, jnp.searchsorted(edges, keys, side="right") - 1
+        )
         inside = (keys > 0) & (place >= 0) & (place < count)
         # One column more than there are bins takes the pairs that do not count.
         place = jnp.where(inside, place, count).astype(jnp.int32)
@@ -97,9 +115,19 @@ def in_bins(keys, values, bins):
 
         counts = sums_of(jnp.ones_like(keys))
         total = counts.sum(axis=0)
-        x = jnp.exp(sums_of(jnp.log(jnp.where(inside, keys, 1))).sum(axis=0) / jnp.maximum(total, 1))
-        return PairAverages(*(where_known(known, array) for known, array in (
-            (~lost & (total > 0), x), (~lost, sums_of(values)), (~lost, counts))))
+        x = jnp.exp(
+            sums_of(jnp.log(jnp.where(inside, keys, 1))).sum(axis=0) / jnp.maximum(total, 1)
+        )
+        return PairAverages(
+            *(
+                where_known(known, array)
+                for known, array in (
+                    (~lost & (total > 0), x),
+                    (~lost, sums_of(values)),
+                    (~lost, counts),
+                )
+            )
+        )
 
 
 def _edges(keys, bins):
@@ -108,12 +136,22 @@ def _edges(keys, bins):
     if edges.ndim == 0:
         count = integer("bins", bins, 1, INDICES // len(keys) - 1, what="or (K+1,) edges of K bins")
         there = jnp.any(keys > 0)
-        smallest, largest = jnp.where(there, jnp.where(keys > 0, keys, jnp.inf).min(), 1), jnp.where(there, keys.max(), 1)
+        smallest, largest = (
+            jnp.where(there, jnp.where(keys > 0, keys, jnp.inf).min(), 1),
+            jnp.where(there, keys.max(), 1),
+        )
         share = jnp.asarray(np.arange(count + 1) / count, keys.dtype)
         edges = jnp.exp((1 - share) * jnp.log(smallest) + share * jnp.log(largest))
         return edges.at[0].set(smallest).at[-1].set(largest)  # exactly: these keys are to be inside
-    if edges.ndim != 1 or len(edges) < 2 or not (edges[0] > 0 and np.all(np.diff(edges) > 0) and edges[-1] < np.inf):
-        raise InputError(f"bins is {bins}; expected (K+1,) increasing, positive, finite edges of K >= 1 bins, or K itself")
+    if (
+        edges.ndim != 1
+        or len(edges) < 2
+        or not (edges[0] > 0 and np.all(np.diff(edges) > 0) and edges[-1] < np.inf)
+    ):
+        raise InputError(
+            f"bins is {bins}; expected (K+1,) increasing, positive, finite edges of K >= 1 bins, "
+            "or K itself"
+        )
     return jnp.asarray(edges, keys.dtype)
 
 
@@ -129,41 +167,54 @@ def _sums_and_counts(pairs):
     with own_precision("pairs.sums", pairs.sums) as sums:
         counts = jnp.asarray(real_array("pairs.counts", pairs.counts), sums.dtype)
         if sums.ndim != 2 or len(sums) == 0 or counts.shape != sums.shape:
-            raise InputError(f"pairs has sums {sums.shape} and counts {counts.shape}; expected (n, K) both, of n >= 1 points")
+            raise InputError(
+                f"pairs has sums {sums.shape} and counts {counts.shape}; expected (n, K) both, of "
+                "n >= 1 points"
+            )
         yield sums, counts
 
 
 def block_weights(key, points, *, num_resamples, num_blocks=NUM_BLOCKS):
-    """Random weights (B, points) of consecutive points that stand for a resampling in blocks, see :func:`block_bootstrap`.
+    """Random weights (B, points) of consecutive points that stand for a resampling in blocks, see
+    :func:`block_bootstrap`.
 
-    Single precision throughout: the same blocks and weights for every curve, in and out of 64-bit mode.
+    Single precision throughout: the same blocks and weights for every curve, in and out of 64-bit
+    mode.
     """
-    num_blocks = integer("num_blocks", num_blocks, 3, points, what=f"for the {points} points of the path")
+    num_blocks = integer(
+        "num_blocks", num_blocks, 3, points, what=f"for the {points} points of the path"
+    )
     num_resamples = integer("num_resamples", num_resamples, 1, INDICES // points)
     offset_key, weight_key = jax.random.split(key)
     offsets = jax.random.randint(offset_key, (num_resamples, 1), 0, points, jnp.int32)
     blocks = (jnp.arange(points, dtype=jnp.int32)[None] + offsets) % points * num_blocks // points
     shape = (num_blocks - 2) / num_blocks
-    return jnp.take_along_axis(jax.random.gamma(weight_key, shape, (num_resamples, num_blocks), jnp.float32), blocks, axis=1)
+    return jnp.take_along_axis(
+        jax.random.gamma(weight_key, shape, (num_resamples, num_blocks), jnp.float32),
+        blocks,
+        axis=1,
+    )
 
 
 def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
     """Replicates of :func:`average` under resampling of the window in blocks.
 
-    The points at which pairs start are cut into blocks of equal length on a circle, at a random place for each
-    replicate, and every block gets a random Gamma weight: the Bayesian bootstrap (Rubin, Ann. Stat. 9, 130, 1981) of
-    blocks. Unlike drawing blocks with replacement it leaves no bin without pairs. The shape of the weights is
-    (n - 2)/n for n blocks, which makes the variance of a mean over independent blocks unbiased.
+    The points at which pairs start are cut into blocks of equal length on a circle, at a random
+    place for each replicate, and every block gets a random Gamma weight: the Bayesian bootstrap
+    (Rubin, Ann. Stat. 9, 130, 1981) of blocks. Unlike drawing blocks with replacement it leaves no
+    bin without pairs. The shape of the weights is (n - 2)/n for n blocks, which makes the variance
+    of a mean over independent blocks unbiased.
 
-    What is seen is the scatter between stretches of the window; scatter on longer times than a block is missed, so that
-    errors come out too small, the more the longer the memory and the lags;
-    :func:`~sgd_diffusion.analysis.scaling.fit_power_law` says by how much for exponents. The spread over seeds has no
-    such limit.
+    What is seen is the scatter between stretches of the window; scatter on longer times than a
+    block is missed, so that errors come out too small, the more the longer the memory and the lags;
+    :func:`~sgd_diffusion.analysis.scaling.fit_power_law` says by how much for exponents. The spread
+    over seeds has no such limit.
 
-    A motion of rare events, or of steps without a variance, has a scatter that a single path does not show. Exponents on
-    lags 1..100 of 200 paths (T = 1000, 20 dimensions): the median error was 0.49, 0.46, 0.60 and 0.76 of the scatter from
-    path to path for continuous-time random walks with alpha = 0.3, 0.5, 0.7 and 0.9, and 1.8, 1.4 and 1.1 of it for Levy
-    flights with alpha = 1.2, 1.5 and 1.8. It was 0.94 for Brownian motion.
+    A motion of rare events, or of steps without a variance, has a scatter that a single path does
+    not show. Exponents on lags 1..100 of 200 paths (T = 1000, 20 dimensions): the median error was
+    0.49, 0.46, 0.60 and 0.76 of the scatter from path to path for continuous-time random walks with
+    alpha = 0.3, 0.5, 0.7 and 0.9, and 1.8, 1.4 and 1.1 of it for Levy flights with alpha = 1.2, 1.5
+    and 1.8. It was 0.94 for Brownian motion.
 
     Args:
         key: PRNG key.
@@ -181,6 +232,8 @@ def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
         weights = block_weights(key, len(sums), num_resamples=num_resamples, num_blocks=num_blocks)
 
         def weighted(array):
-            return jax.lax.dot(weights.astype(sums.dtype), array, precision=jax.lax.Precision.HIGHEST)
+            return jax.lax.dot(
+                weights.astype(sums.dtype), array, precision=jax.lax.Precision.HIGHEST
+            )
 
         return ratio(weighted(sums), weighted(counts))

@@ -1,10 +1,12 @@
-"""Geometry of a path from the Gram matrix of its steps: how long, how crooked, how wide and in how many directions.
+"""Geometry of a path from the Gram matrix of its steps: how long, how crooked, how wide and in how
+many directions.
 
-A path w_0, ..., w_T enters as ``step_gram``, as in :mod:`sgd_diffusion.analysis.displacement`; precision, transformations
-and NaN are handled as there. Fits (:func:`path_dimension`, :func:`self_affinity`) are float64 NumPy on the host.
+A path w_0, ..., w_T enters as ``step_gram``, as in :mod:`sgd_diffusion.analysis.displacement`;
+precision, transformations and NaN are handled as there. Fits (:func:`path_dimension`,
+:func:`self_affinity`) are float64 NumPy on the host.
 
-Errors come from resampling the window (:mod:`sgd_diffusion.analysis.pairs`): they are about this stretch of this path,
-and the spread over seeds is another matter.
+Errors come from resampling the window (:mod:`sgd_diffusion.analysis.pairs`): they are about this
+stretch of this path, and the spread over seeds is another matter.
 """
 
 from typing import NamedTuple
@@ -25,7 +27,14 @@ from sgd_diffusion.analysis.gram import (
     upper_squared_displacements,
 )
 from sgd_diffusion.analysis.guarded import power, ratio, where_known
-from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag, in_bins
+from sgd_diffusion.analysis.pairs import (
+    NUM_BLOCKS,
+    PairAverages,
+    average,
+    block_bootstrap,
+    by_lag,
+    in_bins,
+)
 from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law
 from sgd_diffusion.errors import InputError
 
@@ -51,11 +60,15 @@ DISCRETENESS = 0.1  # what chi of Brownian motion in two dimensions is above 1, 
 
 @shown_briefly
 class PathDimension(NamedTuple):
-    """Dimension D_f in squared end-to-end distance ~ contour length^(2/D_f): 1 straight, 2 for Brownian motion."""
+    """Dimension D_f in squared end-to-end distance ~ contour length^(2/D_f): 1 straight, 2 for
+    Brownian motion.
+    """
 
     dimension: np.ndarray  # of a single power law, with its standard error
     dimension_error: np.ndarray
-    dimension_below: np.ndarray  # of the two power laws that meet at the crossover; NaN where there is none
+    dimension_below: (
+        np.ndarray
+    )  # of the two power laws that meet at the crossover; NaN where there is none
     dimension_below_error: np.ndarray
     dimension_above: np.ndarray
     dimension_above_error: np.ndarray
@@ -73,7 +86,9 @@ class Excursions(NamedTuple):
     """Fragments of one length, by the point at which they start."""
 
     squared_end_to_end: jax.Array  # (T+1-length,), squared weight units
-    squared_excursion: jax.Array  # (T+1-length,), largest squared distance of a point from the line through the ends
+    squared_excursion: (
+        jax.Array
+    )  # (T+1-length,), largest squared distance of a point from the line through the ends
 
 
 @shown_briefly
@@ -86,7 +101,9 @@ class ExcursionsByLength(NamedTuple):
 
 @shown_briefly
 class ExcursionSlope(NamedTuple):
-    """How ln squared excursion goes with ln squared end-to-end distance among fragments of one length."""
+    """How ln squared excursion goes with ln squared end-to-end distance among fragments of one
+    length.
+    """
 
     slope: jax.Array  # ()
     slope_error: jax.Array  # () standard error, from resampling the window
@@ -113,7 +130,8 @@ class PrincipalComponents(NamedTuple):
 def contour_length(step_gram):
     """Length of the path up to each of its points, the sum of the lengths of its steps.
 
-    s_t = sum over u < t of |dw_u|, so that the contour length of the fragment from i to j is s_j - s_i.
+    s_t = sum over u < t of |dw_u|, so that the contour length of the fragment from i to j is s_j -
+    s_i.
 
     Args:
         step_gram: (T, T); only its diagonal is read.
@@ -139,17 +157,19 @@ def end_to_end(step_gram, *, bins, published_contour=False):
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
-        bins: (K+1,) increasing, positive contour lengths, known before tracing: the edges of the bins. Or K, for so many
-            bins of equal ratio from the shortest step to the whole length.
-        published_contour: count the step that leads to the first point of a fragment as part of the fragment, except for
-            fragments that start at w_0, as the published code does: about (lag + 1)/lag too long, twice at lag 1, which
-            bends the curve at short lengths. To compare with published figures only.
+        bins: (K+1,) increasing, positive contour lengths, known before tracing: the edges of the
+            bins. Or K, for so many bins of equal ratio from the shortest step to the whole length.
+        published_contour: count the step that leads to the first point of a fragment as part of the
+            fragment, except for fragments that start at w_0, as the published code does: about (lag
+            + 1)/lag too long, twice at lag 1, which bends the curve at short lengths. To compare
+            with published figures only.
 
     Returns:
         :class:`~sgd_diffusion.analysis.pairs.PairAverages`, n = T+1.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``bins`` is neither.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``bins`` is
+            neither.
 
     >>> average(end_to_end([[1.0, 1.0], [1.0, 1.0]], bins=[0.5, 1.5, 2.5])).tolist()      # straight on
     [1.0, 4.0]
@@ -163,24 +183,25 @@ def end_to_end(step_gram, *, bins, published_contour=False):
 def path_dimension(contour, squared_end_to_end, *, x_min=None, x_max=None, replicates=None):
     """Dimension of one path from its squared end-to-end distances by contour length.
 
-    R^2 ~ s^(2/D_f) on [x_min, x_max] (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b), so that D_f = 2 / exponent, of a single
-    power law (:func:`~sgd_diffusion.analysis.scaling.fit_power_law`) and of two that meet at a crossover
-    (:func:`~sgd_diffusion.analysis.scaling.fit_crossover`). Where there is a crossover the single value describes
-    neither side. Confined motion has exponent 0: its D_f is large, not known, and not a dimension. A single step is
-    straight, so that contour lengths below a few of the longest steps show D_f = 1.
+    R^2 ~ s^(2/D_f) on [x_min, x_max] (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b), so that D_f = 2
+    / exponent, of a single power law (:func:`~sgd_diffusion.analysis.scaling.fit_power_law`) and of
+    two that meet at a crossover (:func:`~sgd_diffusion.analysis.scaling.fit_crossover`). Where
+    there is a crossover the single value describes neither side. Confined motion has exponent 0:
+    its D_f is large, not known, and not a dimension. A single step is straight, so that contour
+    lengths below a few of the longest steps show D_f = 1.
 
-    Errors are those of the exponents, 2 error / exponent^2. Resampling does not see scatter on times longer than a block:
-    on Brownian motion (T = 1000, 100 dimensions, 10 blocks) the error is 0.9 of the scatter of D_f between paths for
-    x_max at 1/20 of the whole length, 0.7 at 1/5, 0.4 at 1/2 and 0.2 for all of it, and 1 to 3 paths in 10 are found to
-    have a crossover.
+    Errors are those of the exponents, 2 error / exponent^2. Resampling does not see scatter on
+    times longer than a block: on Brownian motion (T = 1000, 100 dimensions, 10 blocks) the error is
+    0.9 of the scatter of D_f between paths for x_max at 1/20 of the whole length, 0.7 at 1/5, 0.4
+    at 1/2 and 0.2 for all of it, and 1 to 3 paths in 10 are found to have a crossover.
 
     Args:
         contour: (K,) increasing, NaN where a bin is empty, and
         squared_end_to_end: (K,), from :func:`end_to_end`: every path has bins of its own.
         x_min: smallest contour length, inclusive; the smallest there is when None.
         x_max: largest, inclusive; the largest there is when None.
-        replicates: (B, K) of ``squared_end_to_end`` from ``block_bootstrap``. Without them errors are lower bounds, and
-            nearly every path is found to have a crossover.
+        replicates: (B, K) of ``squared_end_to_end`` from ``block_bootstrap``. Without them errors
+            are lower bounds, and nearly every path is found to have a crossover.
 
     Returns:
         :class:`PathDimension`; NaN for a path that never moves or has diverged.
@@ -188,17 +209,25 @@ def path_dimension(contour, squared_end_to_end, *, x_min=None, x_max=None, repli
     Raises:
         InputError: shapes that do not fit, or fewer than 10 bins with fragments in the range.
     """
-    contour, squared_end_to_end = host_array("contour", contour), host_array("squared_end_to_end", squared_end_to_end)
+    contour, squared_end_to_end = (
+        host_array("contour", contour),
+        host_array("squared_end_to_end", squared_end_to_end),
+    )
     if contour.ndim != 1 or squared_end_to_end.shape != contour.shape:
-        raise InputError(f"contour and squared_end_to_end have shapes {contour.shape} and {squared_end_to_end.shape}; expected "
-                         "(K,), the bins of one path")
+        raise InputError(
+            f"contour and squared_end_to_end have shapes {contour.shape} and "
+            f"{squared_end_to_end.shape}; expected (K,), the bins of one path"
+        )
     filled = np.isfinite(contour)
     if not filled.any():
         return PathDimension(*np.full(11, np.nan), 0, "none")
     if replicates is not None:
         replicates = host_array("replicates", replicates)
         if replicates.shape[1:] != contour.shape:
-            raise InputError(f"replicates has shape {replicates.shape}; expected (B, {len(contour)}), B of the curve")
+            raise InputError(
+                f"replicates has shape {replicates.shape}; expected (B, {len(contour)}), B of the "
+                "curve"
+            )
         replicates = replicates[:, filled]
     curve = contour[filled], squared_end_to_end[filled]
     single = fit_power_law(*curve, x_min=x_min, x_max=x_max, replicates=replicates)
@@ -207,8 +236,13 @@ def path_dimension(contour, squared_end_to_end, *, x_min=None, x_max=None, repli
         *_dimension(single.exponent, single.exponent_error),
         *_dimension(double.exponent_below, double.exponent_below_error),
         *_dimension(double.exponent_above, double.exponent_above_error),
-        double.crossover, double.crossover_low, double.crossover_high,
-        single.x_min, single.x_max, single.num_points, single.error_source,
+        double.crossover,
+        double.crossover_low,
+        double.crossover_high,
+        single.x_min,
+        single.x_max,
+        single.num_points,
+        single.error_source,
     )
 
 
@@ -220,22 +254,24 @@ def _dimension(exponent, error):
 def transverse_excursions(step_gram, fragment_length):
     """How far fragments of the path stray from the straight line between their ends.
 
-    For the fragment from A = w_i to B = w_{i+n}, the largest squared distance of its points C from the line through A and
-    B, |C-A|^2 - ((C-A).(B-A))^2 / |B-A|^2 with (C-A).(B-A) = (|C-A|^2 + |B-A|^2 - |C-B|^2) / 2 (Chen, Qu & Gong,
-    arXiv:2009.10588, text on Fig. 6; their code takes 50 random fragments of 100 steps, here it is all T+1-n). A closed
-    fragment, A = B, has no such line, and the distance is that from A.
+    For the fragment from A = w_i to B = w_{i+n}, the largest squared distance of its points C from
+    the line through A and B, |C-A|^2 - ((C-A).(B-A))^2 / |B-A|^2 with (C-A).(B-A) = (|C-A|^2 +
+    |B-A|^2 - |C-B|^2) / 2 (Chen, Qu & Gong, arXiv:2009.10588, text on Fig. 6; their code takes 50
+    random fragments of 100 steps, here it is all T+1-n). A closed fragment, A = B, has no such
+    line, and the distance is that from A.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
-        fragment_length: n, an integer in 1..T known before tracing; the excursion is 0 for a single step.
+        fragment_length: n, an integer in 1..T known before tracing; the excursion is 0 for a single
+            step.
 
     Returns:
-        :class:`Excursions`, squared weight units, nowhere negative. The squared excursion is a difference, and known to
-        about 1e-14 (from float32 1e-6) of the squared end-to-end distance.
+        :class:`Excursions`, squared weight units, nowhere negative. The squared excursion is a
+        difference, and known to about 1e-14 (from float32 1e-6) of the squared end-to-end distance.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``fragment_length`` is not an
-            integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1;
+            ``fragment_length`` is not an integer in 1..T.
 
     >>> transverse_excursions([[9.0, 0.0], [0.0, 16.0]], 2).squared_excursion.tolist()    # 2.4, height of a 3-4-5 triangle
     [5.76]
@@ -244,11 +280,14 @@ def transverse_excursions(step_gram, fragment_length):
         length = checked_integer("fragment_length", fragment_length, 1, len(gram), len(gram))
         upper = upper_squared_displacements(gram)
         fragments = len(upper) - length
-        return Excursions(jnp.diagonal(upper, length), _squared_excursions(upper, length)[:fragments])
+        return Excursions(
+            jnp.diagonal(upper, length), _squared_excursions(upper, length)[:fragments]
+        )
 
 
 def _squared_excursions(upper, length):
-    """Squared excursions by starting point, from squared distances between the points i < j; 0 where no fragment fits.
+    """Squared excursions by starting point, from squared distances between the points i < j; 0
+    where no fragment fits.
 
     All shapes are independent of the length, so that one compiled program serves many.
     """
@@ -260,10 +299,13 @@ def _squared_excursions(upper, length):
     chord = jnp.take(from_start, length, axis=1)[:, None]
     from_end = upper[jnp.minimum(start + offset, last), jnp.minimum(end, last)]
     along = (from_start + chord - from_end) / 2
-    squared_heights = from_start - jnp.where(chord > 0, along**2 / jnp.where(chord > 0, chord, 1), 0)
+    squared_heights = from_start - jnp.where(
+        chord > 0, along**2 / jnp.where(chord > 0, chord, 1), 0
+    )
     inside = (offset <= length) & (end <= last)
     highest = jnp.where(inside, squared_heights, 0).max(axis=1)
-    # The chord is NaN if any step of the fragment is; compiled for CPU, max does not always pass NaN on.
+    # The chord is NaN if any step of the fragment is; compiled for CPU, max does not always pass
+    # NaN on.
     return where_known(~jnp.isnan(chord[:, 0]), non_negative(highest))
 
 
@@ -275,12 +317,13 @@ def excursions_by_length(step_gram, lengths):
         lengths: (L,) integers in 1..T, known before tracing; from 2 on fragments have an excursion.
 
     Returns:
-        :class:`ExcursionsByLength` of :class:`~sgd_diffusion.analysis.pairs.PairAverages` with n = T+1 and K = L.
-        Replicates of the two by ``block_bootstrap`` with the same key have the same weights.
+        :class:`ExcursionsByLength` of :class:`~sgd_diffusion.analysis.pairs.PairAverages` with n =
+        T+1 and K = L. Replicates of the two by ``block_bootstrap`` with the same key have the same
+        weights.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a length is not an integer in
-            1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a length is
+            not an integer in 1..T.
     """
     with one_path(step_gram) as gram:
         lengths = integer_array("lengths", lengths, 1, len(gram))
@@ -296,30 +339,37 @@ def _next_squared_excursions(upper, length):
 def excursion_slope(key, excursions, *, num_resamples=200):
     """Whether, among fragments of one length, those that end farther away also stray farther.
 
-    Least-squares slope of ln squared excursion against ln squared end-to-end distance over the fragments: the scatter
-    plot of Chen, Qu & Gong, arXiv:2009.10588, who find no relation at 100 steps and call the path self-affine. The
-    slope does not support that: it is 0 for Brownian motion, whose excursions are independent of where it ends although
-    it is self-similar, and 1 where all that differs between fragments is the length of their steps.
-    :func:`self_affinity` compares fragments of different lengths instead.
+    Least-squares slope of ln squared excursion against ln squared end-to-end distance over the
+    fragments: the scatter plot of Chen, Qu & Gong, arXiv:2009.10588, who find no relation at 100
+    steps and call the path self-affine. The slope does not support that: it is 0 for Brownian
+    motion, whose excursions are independent of where it ends although it is self-similar, and 1
+    where all that differs between fragments is the length of their steps. :func:`self_affinity`
+    compares fragments of different lengths instead.
 
     Args:
         key: PRNG key.
-        excursions: :class:`Excursions` of at least 10 fragments, from :func:`transverse_excursions`.
+        excursions: :class:`Excursions` of at least 10 fragments, from
+            :func:`transverse_excursions`.
         num_resamples: replicates for the error, at least 2.
 
     Returns:
-        :class:`ExcursionSlope`; NaN if a fragment is closed or straight, and without meaning, as its error tells, where
-        all are equally long.
+        :class:`ExcursionSlope`; NaN if a fragment is closed or straight, and without meaning, as
+        its error tells, where all are equally long.
 
     Raises:
-        InputError: fewer than 10 fragments, fields of the excursions that do not fit, or fewer than 2 replicates.
+        InputError: fewer than 10 fragments, fields of the excursions that do not fit, or fewer than
+            2 replicates.
     """
     num_resamples = integer("num_resamples", num_resamples, 2)
     with own_precision("squared_end_to_end", excursions.squared_end_to_end) as ends:
-        heights = jnp.asarray(real_array("squared_excursion", excursions.squared_excursion), ends.dtype)
+        heights = jnp.asarray(
+            real_array("squared_excursion", excursions.squared_excursion), ends.dtype
+        )
         if ends.ndim != 1 or heights.shape != ends.shape or len(ends) < NUM_BLOCKS:
-            raise InputError(f"squared_end_to_end and squared_excursion have shapes {ends.shape} and {heights.shape}; expected "
-                             f"(N,) both, of N >= {NUM_BLOCKS} fragments")
+            raise InputError(
+                f"squared_end_to_end and squared_excursion have shapes {ends.shape} and "
+                f"{heights.shape}; expected (N,) both, of N >= {NUM_BLOCKS} fragments"
+            )
         known = jnp.all((ends != 0) & (heights != 0))
         ends, heights = (jnp.log(jnp.where(known, squares, 1)) for squares in (ends, heights))
         ends, heights = ends - ends.mean(), heights - heights.mean()
@@ -328,34 +378,42 @@ def excursion_slope(key, excursions, *, num_resamples=200):
 
         def slope(end, height, end_end, end_height):
             spread = end_end - end**2
-            return (end_height - end * height) / jnp.where(spread == 0, 1, spread), jnp.all(spread != 0)
+            return (end_height - end * height) / jnp.where(spread == 0, 1, spread), jnp.all(
+                spread != 0
+            )
 
         found, differ = slope(*average(pairs))
         replicates, all_differ = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
         known = known & differ
-        return ExcursionSlope(where_known(known, found), where_known(known & all_differ, replicates.std(ddof=1)))
+        return ExcursionSlope(
+            where_known(known, found), where_known(known & all_differ, replicates.std(ddof=1))
+        )
 
 
 def self_affinity(lengths, squared_end_to_end, squared_excursion, *, replicates):
     """Whether a path looks the same at all scales, or is narrower than long the larger the scale.
 
-    chi in <squared excursion> ~ <squared end-to-end distance>^chi across lengths of fragments, as the ratio of the
-    exponents with which the two grow with the length. A self-similar path has chi = 1, in many dimensions and in few;
-    chi = 1/2 is a straight motion with Brownian noise across it, which no magnification makes look alike (self-affine).
+    chi in <squared excursion> ~ <squared end-to-end distance>^chi across lengths of fragments, as
+    the ratio of the exponents with which the two grow with the length. A self-similar path has chi
+    = 1, in many dimensions and in few; chi = 1/2 is a straight motion with Brownian noise across
+    it, which no magnification makes look alike (self-affine).
 
-    The verdict is "self-similar" where chi is 1 within 2 errors or within 0.1, and "self-affine" where it is less. The 0.1
-    is for discrete steps, which miss the largest excursion by less in a long fragment: Brownian motion on lengths from 10
-    to 250 has chi 1.10 in 2 dimensions, 1.05 in 10 and 1.02 in 100. It is "undecided" where 2 errors are above 1/4, half
-    the way from 1 to 1/2, where chi is NaN, and where it is more than 1: that is no scaling but a crossover within these
-    lengths, from straight to Brownian motion (1.5 on 10 to 320 steps at a persistence time of 30) or to confinement. Steps
-    that bounce between the walls of a valley give even short fragments a width and chi a value near 0, until fragments
-    are much wider than a step.
+    The verdict is "self-similar" where chi is 1 within 2 errors or within 0.1, and "self-affine"
+    where it is less. The 0.1 is for discrete steps, which miss the largest excursion by less in a
+    long fragment: Brownian motion on lengths from 10 to 250 has chi 1.10 in 2 dimensions, 1.05 in
+    10 and 1.02 in 100. It is "undecided" where 2 errors are above 1/4, half the way from 1 to 1/2,
+    where chi is NaN, and where it is more than 1: that is no scaling but a crossover within these
+    lengths, from straight to Brownian motion (1.5 on 10 to 320 steps at a persistence time of 30)
+    or to confinement. Steps that bounce between the walls of a valley give even short fragments a
+    width and chi a value near 0, until fragments are much wider than a step.
 
     Args:
-        lengths: (L,) increasing, L >= 3; fragments of few steps are not yet what they look like from afar.
+        lengths: (L,) increasing, L >= 3; fragments of few steps are not yet what they look like
+            from afar.
         squared_end_to_end: (..., L), and
         squared_excursion: (..., L), averages over fragments (:func:`excursions_by_length`).
-        replicates: two arrays (..., B, L), of the one and of the other, from ``block_bootstrap`` with one key.
+        replicates: two arrays (..., B, L), of the one and of the other, from ``block_bootstrap``
+            with one key.
 
     Returns:
         :class:`SelfAffinity`.
@@ -368,43 +426,56 @@ def self_affinity(lengths, squared_end_to_end, squared_excursion, *, replicates)
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"replicates is a {type(replicates).__name__} of other than two arrays; expected those of "
-                         "squared_end_to_end and of squared_excursion") from None
-    ends, excursions = host_array("squared_end_to_end", squared_end_to_end), host_array("squared_excursion", squared_excursion)
+        raise InputError(
+            f"replicates is a {type(replicates).__name__} of other than two arrays; expected those "
+            "of squared_end_to_end and of squared_excursion"
+        ) from None
+    ends, excursions = (
+        host_array("squared_end_to_end", squared_end_to_end),
+        host_array("squared_excursion", squared_excursion),
+    )
     shapes = ends.shape, excursions.shape, of_ends.shape, of_excursions.shape
     if not (shapes[0] == shapes[1] == shapes[2][:-2] + shapes[2][-1:] and shapes[2] == shapes[3]):
-        raise InputError(f"squared_end_to_end, squared_excursion and the two replicates have shapes {shapes}; expected "
-                         "(..., L) twice and (..., B, L) twice")
+        raise InputError(
+            f"squared_end_to_end, squared_excursion and the two replicates have shapes {shapes}; "
+            "expected (..., L) twice and (..., B, L) twice"
+        )
 
     def exponent(ends, excursions):
         with np.errstate(divide="ignore", invalid="ignore"):  # a path that stays where it is
-            return fit_power_law(lengths, excursions).exponent / fit_power_law(lengths, ends).exponent
+            return (
+                fit_power_law(lengths, excursions).exponent / fit_power_law(lengths, ends).exponent
+            )
 
     chi = exponent(ends, excursions)
     error = ensemble_average(exponent(of_ends, of_excursions), axis=-1).std
     margin = np.maximum(2 * error, DISCRETENESS)
     verdict = np.where(chi < 1 - margin, "self-affine", "self-similar")
-    return SelfAffinity(chi, error, np.where((chi <= 1 + margin) & (2 * error <= 1 / 4), verdict, "undecided"))
+    return SelfAffinity(
+        chi, error, np.where((chi <= 1 + margin) & (2 * error <= 1 / 4), verdict, "undecided")
+    )
 
 
 def principal_components(step_gram, k=None):
     """Principal components of the points w_0, ..., w_T of a path.
 
-    Eigenvectors of the doubly centred Gram matrix of the positions, -J D J / 2 with J = I - 1/(T+1) and D the squared
-    distances. Those of a random walk in many dimensions explain 6 / (pi k)^2 of the variance, k = 1, 2, ..., and their
-    scores are cosines (Antognini & Sohl-Dickstein, NeurIPS 2018): large first components are no sign of structure.
+    Eigenvectors of the doubly centred Gram matrix of the positions, -J D J / 2 with J = I - 1/(T+1)
+    and D the squared distances. Those of a random walk in many dimensions explain 6 / (pi k)^2 of
+    the variance, k = 1, 2, ..., and their scores are cosines (Antognini & Sohl-Dickstein, NeurIPS
+    2018): large first components are no sign of structure.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
         k: K in 1..T, an integer known before tracing; all T components when None.
 
     Returns:
-        :class:`PrincipalComponents`. Variances are known to about 1e-14 (from float32 1e-5) of the largest one; rounding
-        below zero is set to zero. The largest score of each component, by magnitude, is positive. A path that never moves
-        has variances 0 and ratios NaN.
+        :class:`PrincipalComponents`. Variances are known to about 1e-14 (from float32 1e-5) of the
+        largest one; rounding below zero is set to zero. The largest score of each component, by
+        magnitude, is positive. A path that never moves has variances 0 and ratios NaN.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``k`` is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``k`` is not
+            an integer in 1..T.
 
     >>> points = principal_components([[4.0, 4.0], [4.0, 4.0]])       # -2, 0, 2 on a line
     >>> points.variances.round(6).tolist(), abs(points.scores[:, 0]).round(6).tolist()

@@ -1,11 +1,13 @@
-"""Displacements straight from the positions, for paths of many points and few coordinates, and for paths with gaps.
+"""Displacements straight from the positions, for paths of many points and few coordinates, and for
+paths with gaps.
 
-The step Gram matrix serves weights: few points of very many coordinates. Tracks of particles, projections and single
-numbers recorded at every step are the other regime. There T x T numbers are the larger ones, and time averages follow
-from Fourier transforms in O(P T log T) operations and O(P T) memory.
+The step Gram matrix serves weights: few points of very many coordinates. Tracks of particles,
+projections and single numbers recorded at every step are the other regime. There T x T numbers are
+the larger ones, and time averages follow from Fourier transforms in O(P T log T) operations and O(P
+T) memory.
 
-Everything here is float64 NumPy on the host. A point with a coordinate that is NaN or infinite is missing: the pairs that
-it belongs to are left out, and all pairs that are there weigh the same.
+Everything here is float64 NumPy on the host. A point with a coordinate that is NaN or infinite is
+missing: the pairs that it belongs to are left out, and all pairs that are there weigh the same.
 """
 
 import numpy as np
@@ -22,10 +24,11 @@ __all__ = ["by_lag", "time_averaged_msd"]
 def time_averaged_msd(positions, lags=None):
     """Time-averaged mean squared displacement (TAMSD) of a path, from its positions.
 
-    The mean of |w_{i+lag} - w_i|^2 over all pairs of a lag whose two points are there; with no gaps the same as
-    :func:`sgd_diffusion.analysis.displacement.time_averaged_msd` of the path's Gram matrix. Sums over pairs are
-    correlations of series, taken by fast Fourier transforms (Calandrini et al., Collection SFN 12, 201, 2011, Sec. 4.2),
-    of what is left of the positions without their linear trend; the trend is put back in exactly.
+    The mean of |w_{i+lag} - w_i|^2 over all pairs of a lag whose two points are there; with no gaps
+    the same as :func:`sgd_diffusion.analysis.displacement.time_averaged_msd` of the path's Gram
+    matrix. Sums over pairs are correlations of series, taken by fast Fourier transforms (Calandrini
+    et al., Collection SFN 12, 201, 2011, Sec. 4.2), of what is left of the positions without their
+    linear trend; the trend is put back in exactly.
 
     Args:
         positions: (T+1, ...) real or complex, T >= 1; NaN or infinite where a point is missing.
@@ -35,12 +38,14 @@ def time_averaged_msd(positions, lags=None):
         (L,) squared units of the positions, never negative; NaN where no pair is there.
 
     Raises:
-        InputError: not at least two points of real or complex numbers; a lag is not an integer in 1..T.
+        InputError: not at least two points of real or complex numbers; a lag is not an integer in
+            1..T.
 
     Notes:
-        The absolute error is a few 1e-16 of the largest squared distance from the linear trend. Relative errors on
-        100,000 points in two dimensions were below 1e-10 for Brownian, ballistic and confined motion. Where the path
-        leaps by 10^6 of its usual steps, take :func:`by_lag`, which subtracts positions directly.
+        The absolute error is a few 1e-16 of the largest squared distance from the linear trend.
+        Relative errors on 100,000 points in two dimensions were below 1e-10 for Brownian, ballistic
+        and confined motion. Where the path leaps by 10^6 of its usual steps, take :func:`by_lag`,
+        which subtracts positions directly.
 
     >>> time_averaged_msd([0.0, 1.0, 2.0, np.nan, 4.0])               # constant velocity with one point missing
     array([ 1.,  4.,  9., 16.])
@@ -57,7 +62,8 @@ def time_averaged_msd(positions, lags=None):
 
 
 def by_lag(positions, lags):
-    """Squared displacements of all pairs whose two points are there, by lag; for averages with errors.
+    """Squared displacements of all pairs whose two points are there, by lag; for averages with
+    errors.
 
     Every pair is subtracted directly, in O(P T L) operations for L lags.
 
@@ -92,8 +98,12 @@ def _points(positions):
     array = real_array("positions", positions, or_complex=True)
     parts = [array.real, array.imag] if np.iscomplexobj(array) else [array]
     if array.ndim == 0 or len(array) < 2 or array.size == 0:
-        raise InputError(f"positions has shape {array.shape}; expected (T+1, ...) with at least two points")
-    coordinates = np.concatenate([host_array("positions", part).reshape(len(array), -1) for part in parts], axis=1)
+        raise InputError(
+            f"positions has shape {array.shape}; expected (T+1, ...) with at least two points"
+        )
+    coordinates = np.concatenate(
+        [host_array("positions", part).reshape(len(array), -1) for part in parts], axis=1
+    )
     present = np.isfinite(coordinates).all(axis=1)
     return np.where(present[:, None], coordinates, 0.0), present
 
@@ -109,14 +119,20 @@ def _without_trend(coordinates, present):
 
 
 def _correlations(rest, velocity, present):
-    """Sums over the pairs of lags 0..T: 1, |r_j - r_i|^2 and velocity . (r_j - r_i) of the rest r; each (T+1,)."""
+    """Sums over the pairs of lags 0..T: 1, |r_j - r_i|^2 and velocity . (r_j - r_i) of the rest r;
+    each (T+1,).
+    """
     points = len(rest)
     length = fft.next_fast_len(2 * points - 1, real=True)
 
     def spectrum(series):
         return fft.rfft(series, length)
 
-    mask, squares, along = spectrum(present * 1.0), spectrum((rest**2).sum(axis=1)), spectrum(rest @ velocity)
+    mask, squares, along = (
+        spectrum(present * 1.0),
+        spectrum((rest**2).sum(axis=1)),
+        spectrum(rest @ velocity),
+    )
     power = sum(np.abs(spectrum(column)) ** 2 for column in rest.T)
     counts = fft.irfft(np.abs(mask) ** 2, length)[:points]
     differences = fft.irfft(2 * ((mask.conj() * squares).real - power), length)[:points]

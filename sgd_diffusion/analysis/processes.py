@@ -1,14 +1,18 @@
-"""Reference processes with known statistics: paths to test an analysis on, and to hold a measured path against.
+"""Reference processes with known statistics: paths to test an analysis on, and to hold a measured
+path against.
 
-A process is ``process(key, steps, dim, *, ...) -> positions``: a PRNG key, the number of steps and of coordinates (both
-at least 1, or an InputError) and its parameters; the positions at times 0..steps, (steps + 1, dim), begin at the origin
-unless it says otherwise. The docstrings give the truth, E|w_{i+lag} - w_i|^2, summed over the dim coordinates like every
-MSD of this package. Where it does not depend on i it is also the expected time-averaged MSD (TAMSD), at any lag.
+A process is ``process(key, steps, dim, *, ...) -> positions``: a PRNG key, the number of steps and
+of coordinates (both at least 1, or an InputError) and its parameters; the positions at times
+0..steps, (steps + 1, dim), begin at the origin unless it says otherwise. The docstrings give the
+truth, E|w_{i+lag} - w_i|^2, summed over the dim coordinates like every MSD of this package. Where
+it does not depend on i it is also the expected time-averaged MSD (TAMSD), at any lag.
 
-All are exact at integer times: no equation is integrated in small steps. Positions have JAX's default precision, float32
-or, in 64-bit mode, float64; in float32 a step far from the origin is known to 6e-8 of that distance.
+All are exact at integer times: no equation is integrated in small steps. Positions have JAX's
+default precision, float32 or, in 64-bit mode, float64; in float32 a step far from the origin is
+known to 6e-8 of that distance.
 
-All can be jitted with everything but key, lengths and speeds bound before; ``jax.vmap`` over keys gives an ensemble:
+All can be jitted with everything but key, lengths and speeds bound before; ``jax.vmap`` over keys
+gives an ensemble:
 
 >>> keys = jax.random.split(jax.random.key(0), 8)
 >>> jax.vmap(lambda key: brownian(key, 100, 3))(keys).shape
@@ -56,7 +60,8 @@ def ballistic(key, steps, dim, *, speed=1.0):
 
 
 def brownian(key, steps, dim, *, step_std=1.0, drift=0.0):
-    """Gaussian random walk, with a constant drift in a uniformly random direction if one is asked for.
+    """Gaussian random walk, with a constant drift in a uniformly random direction if one is asked
+    for.
 
     E|w_{i+lag} - w_i|^2 = dim step_std^2 lag + drift^2 lag^2.
 
@@ -72,11 +77,12 @@ def brownian(key, steps, dim, *, step_std=1.0, drift=0.0):
 
 
 def ornstein_uhlenbeck(key, steps, dim, *, relaxation_time, std=1.0):
-    """Ornstein-Uhlenbeck process, a walker confined by a parabola, from a stationary start (not at the origin).
+    """Ornstein-Uhlenbeck process, a walker confined by a parabola, from a stationary start (not at
+    the origin).
 
     Every coordinate has variance std^2 and correlation exp(-lag/relaxation_time), so that
-    E|w_{i+lag} - w_i|^2 = 2 dim std^2 (1 - exp(-lag/relaxation_time)): exponent 1 at lag << relaxation_time, then a
-    plateau.
+    E|w_{i+lag} - w_i|^2 = 2 dim std^2 (1 - exp(-lag/relaxation_time)): exponent 1 at lag <<
+    relaxation_time, then a plateau.
 
     Args:
         relaxation_time: in steps.
@@ -86,15 +92,19 @@ def ornstein_uhlenbeck(key, steps, dim, *, relaxation_time, std=1.0):
         InputError: ``relaxation_time`` not positive.
     """
     steps, dim = _checked_size(steps, dim)
-    relaxation_time, std = number("relaxation_time", relaxation_time, above=0), _size_or_speed("std", std)
+    relaxation_time, std = (
+        number("relaxation_time", relaxation_time, above=0),
+        _size_or_speed("std", std),
+    )
     return std * _autoregressive(key, steps + 1, dim, relaxation_time)
 
 
 def persistent_walk(key, steps, dim, *, persistence_time, step_std=1.0):
-    """Walk whose Gaussian steps forget their direction exponentially: first ballistic, then diffusive.
+    """Walk whose Gaussian steps forget their direction exponentially: first ballistic, then
+    diffusive.
 
-    Every coordinate of the steps has variance step_std^2 and correlation r^k between steps k apart, with
-    r = exp(-1/persistence_time). Hence
+    Every coordinate of the steps has variance step_std^2 and correlation r^k between steps k apart,
+    with r = exp(-1/persistence_time). Hence
 
     E|w_{i+lag} - w_i|^2 = dim step_std^2 [lag (1 + r)/(1 - r) - 2 r (1 - r^lag)/(1 - r)^2]
 
@@ -117,13 +127,14 @@ def persistent_walk(key, steps, dim, *, persistence_time, step_std=1.0):
 def fractional_brownian(key, steps, dim, *, hurst):
     """Fractional Brownian motion, the Gaussian walk with self-similar correlations.
 
-    E|w_{i+lag} - w_i|^2 = dim lag^(2 hurst): the exponent is 2 hurst at all lags. Steps k apart have the covariance
-    (|k+1|^(2 hurst) - 2 |k|^(2 hurst) + |k-1|^(2 hurst))/2 in every coordinate (Mandelbrot & Van Ness, SIAM Rev. 10,
-    422, 1968).
+    E|w_{i+lag} - w_i|^2 = dim lag^(2 hurst): the exponent is 2 hurst at all lags. Steps k apart
+    have the covariance (|k+1|^(2 hurst) - 2 |k|^(2 hurst) + |k-1|^(2 hurst))/2 in every coordinate
+    (Mandelbrot & Van Ness, SIAM Rev. 10, 422, 1968).
 
-    Exact by circulant embedding (Davies & Harte, Biometrika 74, 95, 1987): the first half of a periodic series of
-    2 * steps, whose covariance matrix has the eigenvalues that an FFT of its first row gives. They are computed in
-    float64 whatever the precision of the path; in float32 the covariances of the steps are off by 1e-6 at most.
+    Exact by circulant embedding (Davies & Harte, Biometrika 74, 95, 1987): the first half of a
+    periodic series of 2 * steps, whose covariance matrix has the eigenvalues that an FFT of its
+    first row gives. They are computed in float64 whatever the precision of the path; in float32 the
+    covariances of the steps are off by 1e-6 at most.
 
     Args:
         hurst: Hurst exponent, in (0, 1); 1/2 is Brownian motion.
@@ -137,18 +148,22 @@ def fractional_brownian(key, steps, dim, *, hurst):
     covariance = np.diff(powers, 2) / 2  # of steps 0..steps apart
     eigenvalues = np.fft.rfft(np.concatenate([covariance, covariance[-2:0:-1]])).real
     noise = jax.random.normal(key, (2 * steps, dim))
-    gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(noise.dtype)  # none is negative but by rounding
+    gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(
+        noise.dtype
+    )  # none is negative but by rounding
     spectrum = jnp.fft.rfft(noise, axis=0)
     coloured = jnp.fft.irfft(gain[:, None].astype(spectrum.dtype) * spectrum, 2 * steps, axis=0)
     return _path(coloured[:steps])
 
 
 def scaled_brownian(key, steps, dim, *, alpha):
-    """Scaled Brownian motion: independent Gaussian steps whose variance is a power of time, so that the path ages.
+    """Scaled Brownian motion: independent Gaussian steps whose variance is a power of time, so that
+    the path ages.
 
-    From the start E|w_t|^2 = dim t^alpha, between two times E|w_{t+lag} - w_t|^2 = dim ((t + lag)^alpha - t^alpha). The
-    expected TAMSD is the mean of that over t = 0..T - lag, for lag << T about dim lag T^(alpha - 1): exponent 1, whatever
-    alpha is (Jeon, Chechkin & Metzler, Phys. Chem. Chem. Phys. 16, 15811, 2014).
+    From the start E|w_t|^2 = dim t^alpha, between two times E|w_{t+lag} - w_t|^2 = dim ((t +
+    lag)^alpha - t^alpha). The expected TAMSD is the mean of that over t = 0..T - lag, for lag << T
+    about dim lag T^(alpha - 1): exponent 1, whatever alpha is (Jeon, Chechkin & Metzler, Phys.
+    Chem. Chem. Phys. 16, 15811, 2014).
 
     Args:
         alpha: exponent of the displacement from the start, positive; 1 is Brownian motion.
@@ -164,9 +179,11 @@ def scaled_brownian(key, steps, dim, *, alpha):
 
 
 def period_two_with_drift(key, steps, dim, *, amplitude, drift, step_std=0.0):
-    """Bouncing between the walls of a valley at every step while drifting along it: the edge-of-stability picture.
+    """Bouncing between the walls of a valley at every step while drifting along it: the
+    edge-of-stability picture.
 
-    w_t = amplitude ((-1)^t - 1) e + drift t f + Gaussian walk, with random orthogonal unit vectors e and f. Hence
+    w_t = amplitude ((-1)^t - 1) e + drift t f + Gaussian walk, with random orthogonal unit vectors
+    e and f. Hence
 
     E|w_{i+lag} - w_i|^2 = (2 amplitude)^2 [lag odd] + drift^2 lag^2 + dim step_std^2 lag,
 
@@ -183,7 +200,9 @@ def period_two_with_drift(key, steps, dim, *, amplitude, drift, step_std=0.0):
     """
     steps, dim = _checked_size(steps, dim, least_dim=2)
     amplitude, drift, step_std = (
-        _size_or_speed(name, value) for name, value in (("amplitude", amplitude), ("drift", drift), ("step_std", step_std)))
+        _size_or_speed(name, value)
+        for name, value in (("amplitude", amplitude), ("drift", drift), ("step_std", step_std))
+    )
     direction_key, walk_key = jax.random.split(key)
     along, across = _directions(direction_key, 2, dim)
     across = across - (across * along).sum() * along
@@ -197,24 +216,27 @@ def period_two_with_drift(key, steps, dim, *, amplitude, drift, step_std=0.0):
 
 
 def levy_flight(key, steps, dim, *, alpha):
-    """Levy flight: independent, isotropic alpha-stable steps, whose lengths have the tail P(> r) ~ r^(-alpha).
+    """Levy flight: independent, isotropic alpha-stable steps, whose lengths have the tail P(> r) ~
+    r^(-alpha).
 
-    Characteristic function of a step, in every dimension: E exp(i k.dw) = exp(-|k|^alpha), that is scale 1 per
-    coordinate; alpha = 2 is Brownian motion with step_std = sqrt(2). Below 2 the ensemble's MSD is infinite. A single
-    path's TAMSD is finite and for lag << T about lag times its mean squared step, so its exponent is near 1, but with a
-    prefactor that the largest step decides and that scatters from path to path however long they are: a long tail of
-    steps alone makes no superdiffusive TAMSD.
+    Characteristic function of a step, in every dimension: E exp(i k.dw) = exp(-|k|^alpha), that is
+    scale 1 per coordinate; alpha = 2 is Brownian motion with step_std = sqrt(2). Below 2 the
+    ensemble's MSD is infinite. A single path's TAMSD is finite and for lag << T about lag times its
+    mean squared step, so its exponent is near 1, but with a prefactor that the largest step decides
+    and that scatters from path to path however long they are: a long tail of steps alone makes no
+    superdiffusive TAMSD.
 
-    The error of :func:`~sgd_diffusion.analysis.pairs.block_bootstrap` is too large here: for the TAMSD exponent on lags 1 to
-    100 of T = 1000 steps (dim 20, 200 paths) it was, as a median, 1.8, 1.4 and 1.1 of the scatter from path to path for
-    alpha = 1.2, 1.5 and 1.8, and 2.1 to 2.2 as a root mean square: the block of the largest step decides.
+    The error of :func:`~sgd_diffusion.analysis.pairs.block_bootstrap` is too large here: for the
+    TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20, 200 paths) it was, as a median, 1.8,
+    1.4 and 1.1 of the scatter from path to path for alpha = 1.2, 1.5 and 1.8, and 2.1 to 2.2 as a
+    root mean square: the block of the largest step decides.
 
     A step is sqrt(2 A) times a Gaussian vector, with the root of A from
     :func:`~sgd_diffusion.analysis.stable.isotropic.stable_root`.
 
     Args:
-        alpha: stability index, in (0, 2]. Use 64-bit mode below 1: the largest of T steps is T^(1/alpha) long, and beside
-            it float32 forgets the others.
+        alpha: stability index, in (0, 2]. Use 64-bit mode below 1: the largest of T steps is
+            T^(1/alpha) long, and beside it float32 forgets the others.
 
     Raises:
         InputError: ``alpha`` outside (0, 2].
@@ -228,19 +250,22 @@ def levy_flight(key, steps, dim, *, alpha):
 
 
 def levy_walk(key, steps, dim, *, alpha, speed=1.0):
-    """Levy walk: flights at constant speed, each in a new random direction, with power-law durations.
+    """Levy walk: flights at constant speed, each in a new random direction, with power-law
+    durations.
 
-    Durations have P(> t) = t^(-alpha), t >= 1, with a finite mean (alpha > 1). The walk is observed long after its
-    beginning, so that its increments are stationary: the first flight is what is left of one under way, and a velocity
-    lasts for lag with probability lag^(1 - alpha)/alpha (lag >= 1). Hence, for lag >= 1 and alpha other than 2 or 3,
+    Durations have P(> t) = t^(-alpha), t >= 1, with a finite mean (alpha > 1). The walk is observed
+    long after its beginning, so that its increments are stationary: the first flight is what is
+    left of one under way, and a velocity lasts for lag with probability lag^(1 - alpha)/alpha (lag
+    >= 1). Hence, for lag >= 1 and alpha other than 2 or 3,
 
-    E|w_{i+lag} - w_i|^2 = speed^2 [2 lag^(3 - alpha)/(alpha (2 - alpha) (3 - alpha)) - lag (alpha - 1)/(2 - alpha)
-    + (alpha - 1)/(3 (3 - alpha))]
+    E|w_{i+lag} - w_i|^2 = speed^2 [2 lag^(3 - alpha)/(alpha (2 - alpha) (3 - alpha)) - lag (alpha -
+    1)/(2 - alpha) + (alpha - 1)/(3 (3 - alpha))]
 
-    and the exponent is 3 - alpha for 1 < alpha < 2 and 1 above (Zaburdaev, Denisov & Klafter, Rev. Mod. Phys. 87, 483,
-    2015), approached slowly: the linear term is smaller by lag^(alpha - 2) only. It is the expected TAMSD too, but few
-    paths show it beyond their longest flight, about T^(1/alpha): with alpha = 1.5 and T = 1000 half of the exponents on
-    lags 100-500 are below 1.1, and the mean is made by the paths with the longest flights.
+    and the exponent is 3 - alpha for 1 < alpha < 2 and 1 above (Zaburdaev, Denisov & Klafter, Rev.
+    Mod. Phys. 87, 483, 2015), approached slowly: the linear term is smaller by lag^(alpha - 2)
+    only. It is the expected TAMSD too, but few paths show it beyond their longest flight, about
+    T^(1/alpha): with alpha = 1.5 and T = 1000 half of the exponents on lags 100-500 are below 1.1,
+    and the mean is made by the paths with the longest flights.
 
     Args:
         alpha: tail exponent of the durations, above 1.
@@ -254,28 +279,37 @@ def levy_walk(key, steps, dim, *, alpha, speed=1.0):
     speed = _size_or_speed("speed", speed)
     first_key, duration_key, direction_key = jax.random.split(key, 3)
     chance = _open_uniform(first_key, (1,))  # that the flight under way lasts longer
-    first = jnp.where(chance < 1 / alpha, (alpha * chance) ** (1 / (1 - alpha)), (1 - chance) * alpha / (alpha - 1))
-    durations = _within_window(jnp.concatenate([first, _pareto(duration_key, steps + 1, alpha)]), steps)
+    first = jnp.where(
+        chance < 1 / alpha,
+        (alpha * chance) ** (1 / (1 - alpha)),
+        (1 - chance) * alpha / (alpha - 1),
+    )
+    durations = _within_window(
+        jnp.concatenate([first, _pareto(duration_key, steps + 1, alpha)]), steps
+    )
     turns = _path(durations[:, None] * speed * _directions(direction_key, steps + 2, dim))
     straight = jax.vmap(jnp.interp, in_axes=(None, None, 1), out_axes=1)
     return straight(jnp.arange(steps + 1.0), _path(durations), turns)
 
 
 def continuous_time_random_walk(key, steps, dim, *, alpha, step_std=1.0):
-    """Continuous-time random walk: Gaussian jumps after power-law waiting times without a mean, seen at integer times.
+    """Continuous-time random walk: Gaussian jumps after power-law waiting times without a mean,
+    seen at integer times.
 
-    Waiting times have P(> t) = t^(-alpha), t >= 1, and begin anew at time 0. With the number of jumps n(t), whose mean
-    goes to t^alpha sin(pi alpha)/(pi alpha),
+    Waiting times have P(> t) = t^(-alpha), t >= 1, and begin anew at time 0. With the number of
+    jumps n(t), whose mean goes to t^alpha sin(pi alpha)/(pi alpha),
 
-    E|w_{t+lag} - w_t|^2 = dim step_std^2 E[n(t + lag) - n(t)]: from the start the exponent is alpha, while the expected
-    TAMSD is linear in lag for lag << T, about dim step_std^2 E[n(T)] lag/T. Time averages stay random: the
-    ergodicity-breaking parameter goes to 2 Gamma(1 + alpha)^2/Gamma(1 + 2 alpha) - 1 for lag/T -> 0 (Metzler et al.,
-    Phys. Chem. Chem. Phys. 16, 24128, 2014).
+    E|w_{t+lag} - w_t|^2 = dim step_std^2 E[n(t + lag) - n(t)]: from the start the exponent is
+    alpha, while the expected TAMSD is linear in lag for lag << T, about dim step_std^2 E[n(T)]
+    lag/T. Time averages stay random: the ergodicity-breaking parameter goes to 2 Gamma(1 +
+    alpha)^2/Gamma(1 + 2 alpha) - 1 for lag/T -> 0 (Metzler et al., Phys. Chem. Chem. Phys. 16,
+    24128, 2014).
 
-    The error of :func:`~sgd_diffusion.analysis.pairs.block_bootstrap` is too small here: for the TAMSD exponent on lags 1 to
-    100 of T = 1000 steps (dim 20, 200 paths, without the up to 23 in which nothing jumps) it was, as a median, 0.5, 0.5,
-    0.6 and 0.8 of the scatter from path to path for alpha = 0.3, 0.5, 0.7 and 0.9, and 0.6, 0.6, 0.7 and 0.9 as a root
-    mean square: waiting times are as long as the window. Take the spread over paths.
+    The error of :func:`~sgd_diffusion.analysis.pairs.block_bootstrap` is too small here: for the
+    TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20, 200 paths, without the up to 23 in
+    which nothing jumps) it was, as a median, 0.5, 0.5, 0.6 and 0.8 of the scatter from path to path
+    for alpha = 0.3, 0.5, 0.7 and 0.9, and 0.6, 0.6, 0.7 and 0.9 as a root mean square: waiting
+    times are as long as the window. Take the spread over paths.
 
     Args:
         alpha: tail exponent of the waiting times, in (0, 1).
@@ -297,16 +331,19 @@ def continuous_time_random_walk(key, steps, dim, *, alpha, step_std=1.0):
 
 
 def fractional_brownian_field(key, squared_displacements, *, hurst):
-    """A fractional Brownian field (Levy's, on all of R^P) where a path visits it: a rough landscape of known roughness.
+    """A fractional Brownian field (Levy's, on all of R^P) where a path visits it: a rough landscape
+    of known roughness.
 
-    Gaussian values with E (L_i - L_j)^2 = |w_i - w_j|^(2 hurst), and L_0 = 0: the mean squared loss of any path has the
-    exponent 2 hurst in distance. The covariance of L_i and L_j is half |w_i - w_0|^(2 hurst) + |w_j - w_0|^(2 hurst)
+    Gaussian values with E (L_i - L_j)^2 = |w_i - w_j|^(2 hurst), and L_0 = 0: the mean squared loss
+    of any path has the exponent 2 hurst in distance. The covariance of L_i and L_j is half |w_i -
+    w_0|^(2 hurst) + |w_j - w_0|^(2 hurst)
     - |w_i - w_j|^(2 hurst), so that nothing but distances is needed. hurst = 1 is a plane of random slope.
 
-    Exact by the eigenvectors of the covariance of the steps L_{i+1} - L_i, O(n^3); eigenvalues that rounding has made
-    negative (a point visited twice, more points than dimensions at hurst = 1) are set to zero. Works in the precision of
-    its input: over 1001 points of a walk the variogram was off by at most 1e-13 of its largest value from float64 and 2e-4
-    from float32 (3e-5 at hurst >= 1/2), and a point visited twice got the same value to 1e-7 and 2e-3 of the field's range.
+    Exact by the eigenvectors of the covariance of the steps L_{i+1} - L_i, O(n^3); eigenvalues that
+    rounding has made negative (a point visited twice, more points than dimensions at hurst = 1) are
+    set to zero. Works in the precision of its input: over 1001 points of a walk the variogram was
+    off by at most 1e-13 of its largest value from float64 and 2e-4 from float32 (3e-5 at hurst >=
+    1/2), and a point visited twice got the same value to 1e-7 and 2e-3 of the field's range.
 
     Args:
         key: PRNG key.
@@ -317,21 +354,25 @@ def fractional_brownian_field(key, squared_displacements, *, hurst):
         (n,) in the unit of distance to the power hurst; NaN for a path with NaN.
 
     Raises:
-        InputError: ``squared_displacements`` is not one square matrix of real numbers with n >= 2, or ``hurst`` outside
-            (0, 1].
+        InputError: ``squared_displacements`` is not one square matrix of real numbers with n >= 2,
+            or ``hurst`` outside (0, 1].
     """
     hurst = number("hurst", hurst, above=0, at_most=1, what="which is a plane")
     with own_precision("squared_displacements", squared_displacements) as squares:
         if squares.ndim != 2 or squares.shape[0] != squares.shape[1] or len(squares) < 2:
             raise InputError(
-                f"squared_displacements has shape {squares.shape}; expected (n, n) with n >= 2, the squared distances "
-                "between the points of one path; use jax.vmap for several paths"
+                f"squared_displacements has shape {squares.shape}; expected (n, n) with n >= 2, "
+                "the squared distances between the points of one path; use jax.vmap for several "
+                "paths"
             )
         covariance = -jnp.diff(jnp.diff(squares**hurst, axis=0), axis=1) / 2
         vectors, variances = jax.lax.linalg.eigh(covariance)
-        # Float32 draws and the symmetric root: one field for a key, whatever the precision and the choice of eigenvectors.
+        # Float32 draws and the symmetric root: one field for a key, whatever the precision and the
+        # choice of eigenvectors.
         noise = jax.random.normal(key, variances.shape, np.float32).astype(variances.dtype)
-        amplitudes = jnp.sqrt(jnp.where(variances < 0, 0, variances)) * (vectors * noise[:, None]).sum(axis=0)
+        amplitudes = jnp.sqrt(jnp.where(variances < 0, 0, variances)) * (
+            vectors * noise[:, None]
+        ).sum(axis=0)
         return _path((vectors * amplitudes[None]).sum(axis=1))
 
 
@@ -350,9 +391,14 @@ def _directions(key, count, dim):
 
 
 def _autoregressive(key, steps, dim, correlation_time):
-    """Stationary Gaussian series of unit variance with correlation exp(-k / correlation_time), (steps, dim)."""
+    """Stationary Gaussian series of unit variance with correlation exp(-k / correlation_time),
+    (steps, dim).
+    """
     noise = jax.random.normal(key, (steps, dim))
-    correlation, innovation = math.exp(-1 / correlation_time), math.sqrt(-math.expm1(-2 / correlation_time))
+    correlation, innovation = (
+        math.exp(-1 / correlation_time),
+        math.sqrt(-math.expm1(-2 / correlation_time)),
+    )
 
     def advance(value, noise):
         value = correlation * value + innovation * noise
@@ -374,7 +420,9 @@ def _pareto(key, count, alpha):
 
 
 def _within_window(durations, steps):
-    """Durations cut to a little more than the window: nothing in it changes, and sums keep their digits."""
+    """Durations cut to a little more than the window: nothing in it changes, and sums keep their
+    digits.
+    """
     return jnp.minimum(durations, steps + 1)
 
 

@@ -1,12 +1,14 @@
 """Roughness of the loss along a path: how much losses differ, by the distance between the points.
 
-On a fractal landscape the mean squared loss difference grows as distance^(2H) with a Hurst exponent 0 < H < 1; on a
-smooth one as distance^2 along a slope, and as distance^4 on the way down to a quadratic minimum. A path samples the
-landscape where it goes, and mini-batch losses add a floor of their own: :func:`batch_noise_floor`.
+On a fractal landscape the mean squared loss difference grows as distance^(2H) with a Hurst exponent
+0 < H < 1; on a smooth one as distance^2 along a slope, and as distance^4 on the way down to a
+quadratic minimum. A path samples the landscape where it goes, and mini-batch losses add a floor of
+their own: :func:`batch_noise_floor`.
 
-A path w_0, ..., w_T enters as ``step_gram``, as in :mod:`sgd_diffusion.analysis.displacement`; precision, transformations
-and NaN are handled as there. ``losses``, (T+1,), belong to the same points: L at w_t, before the update that starts there.
-The functions of losses alone and the fit are float64 NumPy on the host.
+A path w_0, ..., w_T enters as ``step_gram``, as in :mod:`sgd_diffusion.analysis.displacement`;
+precision, transformations and NaN are handled as there. ``losses``, (T+1,), belong to the same
+points: L at w_t, before the update that starts there. The functions of losses alone and the fit are
+float64 NumPy on the host.
 """
 
 from typing import NamedTuple
@@ -44,14 +46,18 @@ FLOOR_MARGIN = 2  # where less than half is left above the floor, the error of t
 class MeanSquaredLoss(NamedTuple):
     """Mean squared loss differences of the pairs of points of a path, by distance."""
 
-    distances: jax.Array  # (K,) weight units, geometric mean over the pairs of a bin; NaN where it is empty
+    distances: (
+        jax.Array
+    )  # (K,) weight units, geometric mean over the pairs of a bin; NaN where it is empty
     msl: jax.Array  # (K,) squared unit of the loss; NaN where the bin is empty
     counts: jax.Array  # (K,) pairs
 
 
 @shown_briefly
 class NoiseFloor(NamedTuple):
-    """What batch noise adds to every mean squared loss difference; (...) are the leading axes of the losses."""
+    """What batch noise adds to every mean squared loss difference; (...) are the leading axes of
+    the losses.
+    """
 
     floor: np.ndarray  # (...), squared unit of the loss
     standard_error: np.ndarray  # (...)
@@ -76,16 +82,16 @@ def loss_by_distance(step_gram, losses, *, bins):
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
         losses: (T+1,) at the points of the path, taken in the precision of ``step_gram``.
-        bins: (K+1,) increasing, positive distances, known before tracing: the edges of the bins. Or K, for so many bins
-            of equal ratio from the smallest positive distance to the largest.
+        bins: (K+1,) increasing, positive distances, known before tracing: the edges of the bins. Or
+            K, for so many bins of equal ratio from the smallest positive distance to the largest.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.pairs.PairAverages`, n = T+1. A loss that is NaN makes the bins NaN that hold a
-        pair with it.
+        :class:`~sgd_diffusion.analysis.pairs.PairAverages`, n = T+1. A loss that is NaN makes the
+        bins NaN that hold a pair with it.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``losses`` is not (T+1,);
-            ``bins`` is neither.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``losses``
+            is not (T+1,); ``bins`` is neither.
     """
     with one_path(step_gram) as gram:
         squared_distances = upper_squared_displacements(gram)
@@ -93,9 +99,11 @@ def loss_by_distance(step_gram, losses, *, bins):
 
 
 def loss_by_contour(step_gram, losses, *, bins):
-    """Squared loss differences of all pairs of points, by the contour length of the path between them.
+    """Squared loss differences of all pairs of points, by the contour length of the path between
+    them.
 
-    As :func:`loss_by_distance`, with s_j - s_i of :func:`~sgd_diffusion.analysis.paths.contour_length` for the distance.
+    As :func:`loss_by_distance`, with s_j - s_i of
+    :func:`~sgd_diffusion.analysis.paths.contour_length` for the distance.
     """
     with one_path(step_gram) as gram:
         length = contour_length(gram)
@@ -106,8 +114,8 @@ def _squared_differences(losses, gram):
     losses = jnp.asarray(real_array("losses", losses), gram.dtype)
     if losses.shape != (len(gram) + 1,):
         raise InputError(
-            f"losses has shape {losses.shape}; expected ({len(gram) + 1},), one loss for each of the T+1 points of a path "
-            f"of T = {len(gram)} steps"
+            f"losses has shape {losses.shape}; expected ({len(gram) + 1},), one loss for each of "
+            f"the T+1 points of a path of T = {len(gram)} steps"
         )
     return (losses[None] - losses[:, None]) ** 2
 
@@ -115,9 +123,9 @@ def _squared_differences(losses, gram):
 def mean_squared_loss(step_gram, losses, *, bins):
     """Mean squared loss difference of the pairs of points of a path, by distance.
 
-    MSL(d) = mean of (L(w_j) - L(w_i))^2 over the pairs of one window with |w_j - w_i| in the bin (Chen, Qu & Gong,
-    arXiv:2009.10588, Eq. 9; their code squares the mean instead of averaging the squares). For errors take
-    :func:`loss_by_distance`, of which this is the average.
+    MSL(d) = mean of (L(w_j) - L(w_i))^2 over the pairs of one window with |w_j - w_i| in the bin
+    (Chen, Qu & Gong, arXiv:2009.10588, Eq. 9; their code squares the mean instead of averaging the
+    squares). For errors take :func:`loss_by_distance`, of which this is the average.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -139,23 +147,26 @@ def mean_squared_loss(step_gram, losses, *, bins):
 
 
 def batch_noise_floor(losses, probe_losses=None):
-    """Mean squared loss difference that the noise of mini-batches makes by itself, 2 Var(noise), at every distance.
+    """Mean squared loss difference that the noise of mini-batches makes by itself, 2 Var(noise), at
+    every distance.
 
-    Mean over t of (e_{t+1} - e_t)^2 for e = losses - probe_losses: the noise of successive batches is independent, and
-    differences take away what probe and whole data set differ by, as far as it changes little in one step. Without a
-    probe e = losses: an upper bound, which contains the loss difference of one step. Batches drawn without replacement
-    are anticorrelated within their epoch, which makes the floor high by 1/(batches per epoch) of itself.
+    Mean over t of (e_{t+1} - e_t)^2 for e = losses - probe_losses: the noise of successive batches
+    is independent, and differences take away what probe and whole data set differ by, as far as it
+    changes little in one step. Without a probe e = losses: an upper bound, which contains the loss
+    difference of one step. Batches drawn without replacement are anticorrelated within their epoch,
+    which makes the floor high by 1/(batches per epoch) of itself.
 
-    The standard error is that of the mean of q_t = (e_{t+1} - e_t)^2. Successive q share a batch and no others do, so that
-    its square is (c_0 + 2 c_1)/T, with c_0 the variance of q and c_1 its covariance at lag 1 (not negative for
-    independent noise, and set to 0 where the estimate is).
+    The standard error is that of the mean of q_t = (e_{t+1} - e_t)^2. Successive q share a batch
+    and no others do, so that its square is (c_0 + 2 c_1)/T, with c_0 the variance of q and c_1 its
+    covariance at lag 1 (not negative for independent noise, and set to 0 where the estimate is).
 
     Args:
         losses: (..., T+1) mini-batch losses at w_t, on the batch of step t.
         probe_losses: (..., T+1) losses at the same points on a fixed set of examples.
 
     Returns:
-        :class:`NoiseFloor`; NaN for a member with a loss that is NaN, and an error of NaN for T = 1.
+        :class:`NoiseFloor`; NaN for a member with a loss that is NaN, and an error of NaN for T =
+        1.
 
     Raises:
         InputError: fewer than two losses, or shapes that do not fit.
@@ -166,9 +177,13 @@ def batch_noise_floor(losses, probe_losses=None):
     losses = host_array("losses", losses)
     if losses.ndim == 0 or losses.shape[-1] < 2:
         raise InputError(f"losses has shape {losses.shape}; expected (..., T+1) losses with T >= 1")
-    probe_losses = np.zeros_like(losses) if probe_losses is None else host_array("probe_losses", probe_losses)
+    probe_losses = (
+        np.zeros_like(losses) if probe_losses is None else host_array("probe_losses", probe_losses)
+    )
     if probe_losses.shape != losses.shape:
-        raise InputError(f"probe_losses has shape {probe_losses.shape}; expected {losses.shape}, that of losses")
+        raise InputError(
+            f"probe_losses has shape {probe_losses.shape}; expected {losses.shape}, that of losses"
+        )
     with np.errstate(invalid="ignore"):  # infinite losses
         noise = losses - probe_losses
         squares = np.diff(noise, axis=-1) ** 2
@@ -179,25 +194,31 @@ def batch_noise_floor(losses, probe_losses=None):
         return NoiseFloor(floor, np.sqrt((variance + 2 * np.maximum(covariance, 0)) / steps))
 
 
-def hurst_exponent(distances, msl, counts, *, noise_floor=0.0, replicates=None, x_min=None, x_max=None):
+def hurst_exponent(
+    distances, msl, counts, *, noise_floor=0.0, replicates=None, x_min=None, x_max=None
+):
     """Hurst exponent of the loss along one path, from its mean squared loss differences.
 
-    Power law msl - noise_floor ~ distance^(2H) by :func:`~sgd_diffusion.analysis.scaling.fit_power_law`, on the bins in
-    [x_min, x_max] that hold at least 30 pairs and show at least twice the noise floor. Near the floor the exponent is
-    that of the noise, and a floor that is too low makes it too small. 2H = 1.8 over a range is what Chen, Qu & Gong,
-    arXiv:2009.10588, call a fractal landscape; a slope gives 2 and a quadratic minimum 4.
+    Power law msl - noise_floor ~ distance^(2H) by
+    :func:`~sgd_diffusion.analysis.scaling.fit_power_law`, on the bins in [x_min, x_max] that hold
+    at least 30 pairs and show at least twice the noise floor. Near the floor the exponent is that
+    of the noise, and a floor that is too low makes it too small. 2H = 1.8 over a range is what
+    Chen, Qu & Gong, arXiv:2009.10588, call a fractal landscape; a slope gives 2 and a quadratic
+    minimum 4.
 
-    Errors from replicates are about this path, and hold for distances that it covers many times: for Brownian motion down
-    a slope (T = 1000, 100 dimensions, 10 blocks) the error is 0.8 of the scatter of 2H between paths for x_max reached in
-    T/20 steps, 0.6 in T/5, 0.4 in T/2 and 0.3 for all distances, where 2H also comes out low, 1.84 on average.
+    Errors from replicates are about this path, and hold for distances that it covers many times:
+    for Brownian motion down a slope (T = 1000, 100 dimensions, 10 blocks) the error is 0.8 of the
+    scatter of 2H between paths for x_max reached in T/20 steps, 0.6 in T/5, 0.4 in T/2 and 0.3 for
+    all distances, where 2H also comes out low, 1.84 on average.
 
     Args:
         distances: (K,) increasing, NaN where a bin is empty,
         msl: (K,), and
         counts: (K,), from :func:`mean_squared_loss`, of one path: every path has bins of its own.
-        noise_floor: what to take off first, as :func:`batch_noise_floor` finds it; 0 for losses without batch noise.
-        replicates: (B, K) of ``msl`` from ``block_bootstrap``. Without them the error is that of ``fit_power_law``, a
-            lower bound. That of the floor itself is not in it.
+        noise_floor: what to take off first, as :func:`batch_noise_floor` finds it; 0 for losses
+            without batch noise.
+        replicates: (B, K) of ``msl`` from ``block_bootstrap``. Without them the error is that of
+            ``fit_power_law``, a lower bound. That of the floor itself is not in it.
         x_min: smallest distance, inclusive; the smallest there is when None.
         x_max: largest distance, inclusive; the largest there is when None.
 
@@ -207,24 +228,43 @@ def hurst_exponent(distances, msl, counts, *, noise_floor=0.0, replicates=None, 
     Raises:
         InputError: shapes that do not fit, or a range that is no number.
     """
-    distances, msl, counts = host_array("distances", distances), host_array("msl", msl), host_array("counts", counts)
+    distances, msl, counts = (
+        host_array("distances", distances),
+        host_array("msl", msl),
+        host_array("counts", counts),
+    )
     if distances.ndim != 1 or not distances.shape == msl.shape == counts.shape:
         raise InputError(
-            f"distances, msl and counts have shapes {distances.shape}, {msl.shape} and {counts.shape}; expected (K,), the "
-            "bins of one path"
+            f"distances, msl and counts have shapes {distances.shape}, {msl.shape} and "
+            f"{counts.shape}; expected (K,), the bins of one path"
         )
     noise_floor = host_array("noise_floor", noise_floor)
     if noise_floor.ndim > 0:
-        raise InputError(f"noise_floor has shape {noise_floor.shape}; expected a number, that of one path")
+        raise InputError(
+            f"noise_floor has shape {noise_floor.shape}; expected a number, that of one path"
+        )
     if replicates is not None:
         replicates = host_array("replicates", replicates)
         if replicates.shape[1:] != msl.shape:
-            raise InputError(f"replicates has shape {replicates.shape}; expected (B, {len(msl)}), B of the curve")
-    low, high = -np.inf if x_min is None else number("x_min", x_min), np.inf if x_max is None else number("x_max", x_max)
+            raise InputError(
+                f"replicates has shape {replicates.shape}; expected (B, {len(msl)}), B of the curve"
+            )
+    low, high = (
+        -np.inf if x_min is None else number("x_min", x_min),
+        np.inf if x_max is None else number("x_max", x_max),
+    )
     kept = (distances >= low) & (distances <= high) & (counts >= MIN_PAIRS)
     kept = np.flatnonzero(kept & (msl > 0) & (msl >= FLOOR_MARGIN * noise_floor))
     if len(kept) < MIN_BINS:
         return HurstFit(*np.full(5, np.nan), len(kept), "none")
     above = None if replicates is None else replicates[:, kept] - noise_floor
     fit = fit_power_law(distances[kept], msl[kept] - noise_floor, replicates=above)
-    return HurstFit(fit.exponent, fit.exponent_error, fit.exponent / 2, fit.x_min, fit.x_max, fit.num_points, fit.error_source)
+    return HurstFit(
+        fit.exponent,
+        fit.exponent_error,
+        fit.exponent / 2,
+        fit.x_min,
+        fit.x_max,
+        fit.num_points,
+        fit.error_source,
+    )

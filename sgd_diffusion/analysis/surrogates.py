@@ -1,27 +1,30 @@
 """Surrogates of a path: what its MSD would be without its drift, or without the order of its steps.
 
-A smooth drift alone gives the MSD an exponent of 2. An exponent above 1 (the superdiffusion of Chen, Qu & Gong,
-arXiv:2009.10588) therefore says nothing about jumps or correlations of the noise before it is held against what is
-left once the drift, or the order, has been taken away:
+A smooth drift alone gives the MSD an exponent of 2. An exponent above 1 (the superdiffusion of
+Chen, Qu & Gong, arXiv:2009.10588) therefore says nothing about jumps or correlations of the noise
+before it is held against what is left once the drift, or the order, has been taken away:
 
-======================== ================================================ =================================
+======================== ================================================
+=================================
 surrogate                keeps                                            destroys
-======================== ================================================ =================================
+======================== ================================================
+=================================
 ``drift_subtracted``     the order and all correlations of the deviations the mean step, and with it w_T - w_0
                          from the mean step
 ``shuffled_steps``       the steps themselves: their lengths, the angles  their order: correlations in time,
                          between them, their mean, hence w_T - w_0        ageing, relaxation
 ``sign_flipped_steps``   step lengths, in their order                     mean drift and all correlations
-======================== ================================================ =================================
+======================== ================================================
+=================================
 
-Superdiffusion that ``drift_subtracted`` removes was a straight motion at the scale of the window; what
-``shuffled_steps`` keeps of it needs no correlations beyond that mean step; ``sign_flipped_steps`` has exponent 1 at
-lags << T, however the step lengths change over the window.
+Superdiffusion that ``drift_subtracted`` removes was a straight motion at the scale of the window;
+what ``shuffled_steps`` keeps of it needs no correlations beyond that mean step;
+``sign_flipped_steps`` has exponent 1 at lags << T, however the step lengths change over the window.
 
-A path enters as its step Gram matrix and a surrogate is one again, as a JAX array in the precision of the input (see
-:mod:`sgd_diffusion.analysis.displacement`), so that any statistic of a path can be taken of it. All functions take one
-path and can be jitted; ``jax.vmap`` maps them over paths, or over keys for many surrogates of one path. A matrix with
-NaN (a member that diverged) gives NaN.
+A path enters as its step Gram matrix and a surrogate is one again, as a JAX array in the precision
+of the input (see :mod:`sgd_diffusion.analysis.displacement`), so that any statistic of a path can
+be taken of it. All functions take one path and can be jitted; ``jax.vmap`` maps them over paths, or
+over keys for many surrogates of one path. A matrix with NaN (a member that diverged) gives NaN.
 """
 
 import jax
@@ -47,8 +50,8 @@ __all__ = [
 def drift_subtracted(step_gram):
     """Step Gram matrix of the path with its mean step taken off every step.
 
-    J G J with J = I - 1/T, the matrix of the steps dw_u - (w_T - w_0)/T. The path returns to its start, which bends
-    its MSD down: see :func:`drift_subtracted_msd`.
+    J G J with J = I - 1/T, the matrix of the steps dw_u - (w_T - w_0)/T. The path returns to its
+    start, which bends its MSD down: see :func:`drift_subtracted_msd`.
 
     Args:
         step_gram: (T, T), symmetric.
@@ -63,8 +66,9 @@ def drift_subtracted(step_gram):
     [[1.0, -1.0], [-1.0, 1.0]]
     """
     with one_path(step_gram) as gram:
-        # Later passes take off what rounding left in the row sums, which adds up over long lags. Compiled, the two terms of a
-        # row and a column are not rounded alike, and it takes symmetry and a third pass to have as little left as before.
+        # Later passes take off what rounding left in the row sums, which adds up over long lags.
+        # Compiled, the two terms of a row and a column are not rounded alike, and it takes symmetry
+        # and a third pass to have as little left as before.
         return jax.lax.fori_loop(0, 3, _without_mean, gram)
 
 
@@ -77,8 +81,8 @@ def _without_mean(_, gram):
 def shuffled_steps(key, step_gram):
     """Step Gram matrix of the path with its steps in random order.
 
-    G[p_u, p_v] for a permutation p of the steps, all T! of them equally likely. :func:`shuffled_msd` is the average of
-    the TAMSD over all permutations.
+    G[p_u, p_v] for a permutation p of the steps, all T! of them equally likely.
+    :func:`shuffled_msd` is the average of the TAMSD over all permutations.
 
     Args:
         key: PRNG key.
@@ -98,8 +102,9 @@ def shuffled_steps(key, step_gram):
 def sign_flipped_steps(key, step_gram):
     """Step Gram matrix of the path with every step turned round, or not, at random.
 
-    s_u s_v G[u, v] with independent signs s_u, +1 or -1 with probability 1/2 each. Averaged over signs only the diagonal
-    is left: the TAMSD of a walk whose independent steps have the lengths of these, in their order.
+    s_u s_v G[u, v] with independent signs s_u, +1 or -1 with probability 1/2 each. Averaged over
+    signs only the diagonal is left: the TAMSD of a walk whose independent steps have the lengths of
+    these, in their order.
 
     Args:
         key: PRNG key.
@@ -112,17 +117,21 @@ def sign_flipped_steps(key, step_gram):
         InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
-        heads = jax.random.bernoulli(key, np.float32(0.5), (len(gram),))  # float32: the same draws in every precision
+        heads = jax.random.bernoulli(
+            key, np.float32(0.5), (len(gram),)
+        )  # float32: the same draws in every precision
         signs = jnp.where(heads, 1, -1).astype(gram.dtype)
         return signs[:, None] * signs[None] * gram
 
 
 def bridge_factor(steps, lags):
-    """What the return of a drift-subtracted path to its start makes of its MSD, if its steps come in random order.
+    """What the return of a drift-subtracted path to its start makes of its MSD, if its steps come
+    in random order.
 
-    (T - lag)/(T - 1). With e_u = dw_u - mean dw and s^2 = (1/T) sum_u |e_u|^2, the e_u sum to zero, so that over all
-    permutations <e_u, e_v> averages -s^2/(T - 1) for u != v, and the TAMSD exactly
-    lag s^2 - lag (lag - 1) s^2/(T - 1) = s^2 lag (T - lag)/(T - 1). (In continuous time, the Brownian bridge.)
+    (T - lag)/(T - 1). With e_u = dw_u - mean dw and s^2 = (1/T) sum_u |e_u|^2, the e_u sum to zero,
+    so that over all permutations <e_u, e_v> averages -s^2/(T - 1) for u != v, and the TAMSD exactly
+    lag s^2 - lag (lag - 1) s^2/(T - 1) = s^2 lag (T - lag)/(T - 1). (In continuous time, the
+    Brownian bridge.)
 
     Args:
         steps: T >= 1.
@@ -142,41 +151,49 @@ def bridge_factor(steps, lags):
 
 
 def drift_subtracted_msd(step_gram, lags=None):
-    """TAMSD without the mean drift, corrected for the return to the start that subtracting it enforces.
+    """TAMSD without the mean drift, corrected for the return to the start that subtracting it
+    enforces.
 
-    The TAMSD of :func:`drift_subtracted` over :func:`bridge_factor`. For exchangeable steps, whose joint distribution
-    does not depend on their order, the correction is exact in expectation: Brownian motion with any constant drift gets
-    its s^2 lag and its exponent of 1 back, with s^2 smaller by (1 - 1/T) than without subtraction.
+    The TAMSD of :func:`drift_subtracted` over :func:`bridge_factor`. For exchangeable steps, whose
+    joint distribution does not depend on their order, the correction is exact in expectation:
+    Brownian motion with any constant drift gets its s^2 lag and its exponent of 1 back, with s^2
+    smaller by (1 - 1/T) than without subtraction.
 
-    For correlated steps it is an approximation, good for lag << T. A persistent path loses displacement of its own with
-    the mean step: fractional Brownian motion with exponent 1.5 over T = 1000 keeps 1.42 on lags 10-100 and 1.25 on
-    lags 100-500, and a constant velocity leaves no motion at all. A confined path had no drift to lose: what is taken off
-    is the noise of its two ends, it is divided all the same, and its plateau turns up as (1 + lag^2/T^2) T/(T - lag).
+    For correlated steps it is an approximation, good for lag << T. A persistent path loses
+    displacement of its own with the mean step: fractional Brownian motion with exponent 1.5 over T
+    = 1000 keeps 1.42 on lags 10-100 and 1.25 on lags 100-500, and a constant velocity leaves no
+    motion at all. A confined path had no drift to lose: what is taken off is the noise of its two
+    ends, it is divided all the same, and its plateau turns up as (1 + lag^2/T^2) T/(T - lag).
 
     Args:
         step_gram: (T, T), symmetric.
         lags: (L,) integers in 1..T, known before tracing; all of 1..T when None.
 
     Returns:
-        (L,) squared weight units, never negative; NaN at lag T, where the path is back at its start (0/0).
+        (L,) squared weight units, never negative; NaN at lag T, where the path is back at its start
+        (0/0).
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+            an integer in 1..T.
     """
     with one_path(step_gram) as gram:
         lags = _lags_or_all(lags, len(gram))
         factor = bridge_factor(len(gram), lags)
-        return ratio(time_averaged_msd(drift_subtracted(gram), lags), jnp.asarray(factor, gram.dtype))
+        return ratio(
+            time_averaged_msd(drift_subtracted(gram), lags), jnp.asarray(factor, gram.dtype)
+        )
 
 
 def shuffled_msd(step_gram, lags=None):
     """TAMSD of the path with its steps in random order, averaged over all T! orders.
 
-    lag a + lag (lag - 1) b, where a is the mean of the diagonal of G and b that of its other entries: exact, no shuffle
-    is drawn. Lag 1 and lag T are those of the path itself. A shuffle keeps the mean step, so that b > 0 and the exponent
-    goes to 2 at long lags where there is a mean drift; without one it is 1. Every motion that ends far from its start
-    counts as drift here, also persistent noise over a single window. One that ends near its start (confined) has
-    b = -a/(T - 1), so that the :func:`bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
+    lag a + lag (lag - 1) b, where a is the mean of the diagonal of G and b that of its other
+    entries: exact, no shuffle is drawn. Lag 1 and lag T are those of the path itself. A shuffle
+    keeps the mean step, so that b > 0 and the exponent goes to 2 at long lags where there is a mean
+    drift; without one it is 1. Every motion that ends far from its start counts as drift here, also
+    persistent noise over a single window. One that ends near its start (confined) has b = -a/(T -
+    1), so that the :func:`bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -186,7 +203,8 @@ def shuffled_msd(step_gram, lags=None):
         (L,) squared weight units, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not an integer in 1..T.
+        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+            an integer in 1..T.
 
     >>> shuffled_msd([[1.0, -1.0], [-1.0, 1.0]]).tolist()             # there and back, in either order
     [1.0, 0.0]

@@ -1,4 +1,6 @@
-"""Which examples each step sees: a pure function of (key, step), so that a run can start anywhere in its own history."""
+"""Which examples each step sees: a pure function of (key, step), so that a run can start anywhere
+in its own history.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +15,20 @@ from sgd_diffusion.problems.objectives import Problem
 SAMPLINGS = ("epochs", "replacement")
 
 
-def batch_indices(key: jax.Array, start, num_steps: int, *, num_examples: int, batch_size: int,
-                  sampling: str = "epochs") -> jax.Array:
-    """Rows of the examples in the mini-batches of steps start, ..., start + num_steps - 1; (num_steps, batch_size) int32.
+def batch_indices(
+    key: jax.Array,
+    start,
+    num_steps: int,
+    *,
+    num_examples: int,
+    batch_size: int,
+    sampling: str = "epochs",
+) -> jax.Array:
+    """Rows of the examples in the mini-batches of steps start, ..., start + num_steps - 1;
+    (num_steps, batch_size) int32.
 
-    The answer depends on `key` and on the absolute step alone: any two calls agree on the steps that they share.
+    The answer depends on `key` and on the absolute step alone: any two calls agree on the steps
+    that they share.
 
     Args:
       key: the key of the data order.
@@ -25,22 +36,33 @@ def batch_indices(key: jax.Array, start, num_steps: int, *, num_examples: int, b
       num_steps: number of steps, static.
       num_examples: number of training examples.
       batch_size: examples in a batch.
-      sampling: "epochs": every epoch is a fresh permutation cut into num_examples // batch_size full batches (the rest
-        of the permutation is left out of that epoch). "replacement": examples are drawn independently.
+      sampling: "epochs": every epoch is a fresh permutation cut into num_examples // batch_size
+        full batches (the rest of the permutation is left out of that epoch). "replacement":
+        examples are drawn independently.
 
     Raises:
       InputError: for a batch larger than the data, or an unknown sampling.
     """
-    num_steps, num_examples = integer("num_steps", num_steps, 1), integer("num_examples", num_examples, 1, 2**31 - 1)
-    batch_size = integer("batch_size", batch_size, 1, num_examples, what="(at most all training examples)")
+    num_steps, num_examples = (
+        integer("num_steps", num_steps, 1),
+        integer("num_examples", num_examples, 1, 2**31 - 1),
+    )
+    batch_size = integer(
+        "batch_size", batch_size, 1, num_examples, what="(at most all training examples)"
+    )
     if not isinstance(sampling, str) or sampling not in SAMPLINGS:
         raise InputError(f"sampling is {sampling!r}; expected one of {', '.join(SAMPLINGS)}")
-    start = jnp.asarray(start if is_traced(start) else integer("start", start, 0, 2**31 - 1), jnp.int32)
+    start = jnp.asarray(
+        start if is_traced(start) else integer("start", start, 0, 2**31 - 1), jnp.int32
+    )
     steps = start + jnp.arange(num_steps, dtype=jnp.int32)
     if sampling == "replacement":
+
         def draw(step):
-            return jax.random.randint(jax.random.fold_in(key, step), (batch_size,), 0, num_examples,
-                                      dtype=jnp.int32)
+            return jax.random.randint(
+                jax.random.fold_in(key, step), (batch_size,), 0, num_examples, dtype=jnp.int32
+            )
+
         return jax.vmap(draw)(steps)
 
     steps_per_epoch = num_examples // batch_size
@@ -49,21 +71,33 @@ def batch_indices(key: jax.Array, start, num_steps: int, *, num_examples: int, b
 
     def shuffle(epoch):
         order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
-        return order[:steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size)
+        return order[: steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size)
 
-    orders = jax.lax.map(shuffle, epochs).reshape(-1, batch_size)  # one at a time: a permutation sorts num_examples keys
+    orders = jax.lax.map(shuffle, epochs).reshape(
+        -1, batch_size
+    )  # one at a time: a permutation sorts num_examples keys
     return orders[steps - first * steps_per_epoch].astype(jnp.int32)
 
 
 def take_batch(problem: Problem, rows: jax.Array, key: jax.Array):
-    """The training examples in `rows` (B,), augmented with `key` if the problem has an augmentation."""
+    """The training examples in `rows` (B,), augmented with `key` if the problem has an
+    augmentation.
+    """
     batch = jax.tree.map(lambda leaf: leaf[rows], problem.examples)
     return batch if problem.augment is None else problem.augment(key, batch)
 
 
-def mean_over_batches(problem: Problem, function: Callable[[Any], Any], rows: jax.Array, *, batch_size: int,
-                      augmentation_key: jax.Array, keep: Callable[[Any], Any] = lambda value: None) -> tuple[Any, Any]:
-    """Mean of a function of the batches into which some examples are cut, one batch after the other in one `lax.scan`.
+def mean_over_batches(
+    problem: Problem,
+    function: Callable[[Any], Any],
+    rows: jax.Array,
+    *,
+    batch_size: int,
+    augmentation_key: jax.Array,
+    keep: Callable[[Any], Any] = lambda value: None,
+) -> tuple[Any, Any]:
+    """Mean of a function of the batches into which some examples are cut, one batch after the other
+    in one `lax.scan`.
 
     Args:
       problem: has the examples.
@@ -74,10 +108,12 @@ def mean_over_batches(problem: Problem, function: Callable[[Any], Any], rows: ja
       keep: what is kept of the value of a batch, as arrays; nothing unless given.
 
     Returns:
-      The sum over batches b of B_b / N times the value of batch b, and what is kept of the N // batch_size full batches,
-      stacked along a leading axis.
+      The sum over batches b of B_b / N times the value of batch b, and what is kept of the N //
+      batch_size full batches, stacked along a leading axis.
     """
-    others = (rows.size - 1) // batch_size  # full batches before the last one, which has 1 to batch_size examples
+    others = (
+        rows.size - 1
+    ) // batch_size  # full batches before the last one, which has 1 to batch_size examples
 
     def evaluate(number, own):
         value = function(take_batch(problem, own, jax.random.fold_in(augmentation_key, number)))
@@ -87,9 +123,11 @@ def mean_over_batches(problem: Problem, function: Callable[[Any], Any], rows: ja
         share, kept = evaluate(*batch)
         return jax.tree.map(jnp.add, total, share), kept
 
-    last, kept_of_last = evaluate(others, rows[others * batch_size:])
-    before = rows[:others * batch_size].reshape(others, batch_size)
+    last, kept_of_last = evaluate(others, rows[others * batch_size :])
+    before = rows[: others * batch_size].reshape(others, batch_size)
     mean, kept = jax.lax.scan(add, last, (jnp.arange(others), before))
     if rows.size % batch_size == 0:
-        kept = jax.tree.map(lambda values, value: jnp.concatenate([values, value[None]]), kept, kept_of_last)
+        kept = jax.tree.map(
+            lambda values, value: jnp.concatenate([values, value[None]]), kept, kept_of_last
+        )
     return mean, kept

@@ -17,7 +17,13 @@ from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd
-from sgd_diffusion.dynamics.window import Recording, WindowRecord, advance, mask_diverged, record_window
+from sgd_diffusion.dynamics.window import (
+    Recording,
+    WindowRecord,
+    advance,
+    mask_diverged,
+    record_window,
+)
 from sgd_diffusion.problems.objectives import Problem
 
 
@@ -38,44 +44,64 @@ def member_keys(seed) -> MemberKeys:
 def default_members_at_once(num_members: int) -> int:
     """How many members run side by side by default: one on CPU, all on an accelerator.
 
-    On CPU a step of one member already fills the cores, and members one after the other (`lax.map`) were faster than
-    vmapped ones for every network measured (`python -m experiments.benchmarks.training`). Accelerators are given the
-    parallel work that they are made for; there the choice has not been measured yet.
+    On CPU a step of one member already fills the cores, and members one after the other (`lax.map`)
+    were faster than vmapped ones for every network measured (`python -m
+    experiments.benchmarks.training`). Accelerators are given the parallel work that they are made
+    for; there the choice has not been measured yet.
     """
     return 1 if jax.default_backend() == "cpu" else num_members
 
 
-def map_members(function: Callable[..., Any], *, members_at_once: int,
-                devices: Sequence[jax.Device] | None = None) -> Callable[..., Any]:
+def map_members(
+    function: Callable[..., Any],
+    *,
+    members_at_once: int,
+    devices: Sequence[jax.Device] | None = None,
+) -> Callable[..., Any]:
     """`function(shared, member)` over the leading axis of `member`, as `mapped(shared, members)`.
 
     Args:
-      function: takes a pytree that all members share and one of the member's own; returns a pytree of arrays.
-      members_at_once: members that run side by side on a device; 1 is `lax.map`, all of them is `vmap`, in between
-        groups of so many are vmapped one after the other.
+      function: takes a pytree that all members share and one of the member's own; returns a pytree
+          of arrays.
+      members_at_once: members that run side by side on a device; 1 is `lax.map`, all of them is
+        `vmap`, in between groups of so many are vmapped one after the other.
       devices: devices among which members are dealt out in equal parts; the default one if None.
 
     Raises:
       InputError: for fewer than one member at once.
     """
-    members_at_once = integer("members_at_once", members_at_once, 1, what="(1 for one after the other)")
+    members_at_once = integer(
+        "members_at_once", members_at_once, 1, what="(1 for one after the other)"
+    )
 
     def on_one_device(shared, members):
         def single(member):
             return function(shared, member)
-        if members_at_once == 1:  # also for a single member, which then computes what it would in company
+
+        if (
+            members_at_once == 1
+        ):  # also for a single member, which then computes what it would in company
             return jax.lax.map(single, members)
-        return jax.lax.map(single, members, batch_size=members_at_once)  # vmap, if that takes them all
+        return jax.lax.map(
+            single, members, batch_size=members_at_once
+        )  # vmap, if that takes them all
 
     if devices is None or len(devices) == 1:
         return on_one_device
     mesh = Mesh(np.asarray(devices), ("members",))
-    spread = jax.shard_map(on_one_device, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("members")),
-                           out_specs=PartitionSpec("members"), check_vma=False)
+    spread = jax.shard_map(
+        on_one_device,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec("members")),
+        out_specs=PartitionSpec("members"),
+        check_vma=False,
+    )
 
     def on_all_devices(shared, members):
         count = jax.tree.leaves(members)[0].shape[0]
-        surplus = -count % len(devices)  # the last member is run again on devices that would be left over
+        surplus = -count % len(
+            devices
+        )  # the last member is run again on devices that would be left over
         padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf] + [leaf[-1:]] * surplus), members)
         return jax.tree.map(lambda leaf: leaf[:count], spread(shared, padded))
 
@@ -83,89 +109,134 @@ def map_members(function: Callable[..., Any], *, members_at_once: int,
 
 
 class Ensemble:
-    """The compiled programs of an ensemble: its start, a window of all members, and measurements where it ends.
+    """The compiled programs of an ensemble: its start, a window of all members, and measurements
+    where it ends.
 
     Args:
       problem: what is optimised.
       plan: which members there are.
-      measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every member's window.
-      measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for the end of a window.
+      measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every
+          member's window.
+      measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for
+          the end of a window.
       members_at_once: see `map_members`; None for the default of the backend.
       devices: see `map_members`.
       report: host function `report(step, loss)` called from running windows, or None.
 
     Raises:
-      InputError: for a batch larger than the data, gradient samples that the layers cannot give (see
-        `draw_coordinates`), or a projection to more dimensions than there are parameters.
+      InputError: for a batch larger than the data, gradient samples that the layers cannot give
+        (see `draw_coordinates`), or a projection to more dimensions than there are parameters.
     """
 
-    def __init__(self, problem: Problem, plan: Plan, *,
-                 measure_path: Callable[[WindowRecord], dict[str, Any]],
-                 measure_state: Callable[..., dict[str, Any]] = lambda *_: {},
-                 members_at_once: int | None = None, devices: Sequence[jax.Device] | None = None,
-                 report: Callable[[Any, Any], None] | None = None):
+    def __init__(
+        self,
+        problem: Problem,
+        plan: Plan,
+        *,
+        measure_path: Callable[[WindowRecord], dict[str, Any]],
+        measure_state: Callable[..., dict[str, Any]] = lambda *_: {},
+        members_at_once: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        report: Callable[[Any, Any], None] | None = None,
+    ):
         self.problem, self.plan, self.report = problem, plan, report
         self.measure_path, self.measure_state = measure_path, measure_state
         self.optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
-        at_once = default_members_at_once(plan.num_members) if members_at_once is None else members_at_once
+        at_once = (
+            default_members_at_once(plan.num_members)
+            if members_at_once is None
+            else members_at_once
+        )
         self._devices = jax.devices()[:1] if devices is None else list(devices)
         self._check()
-        self._coordinates = draw_coordinates(problem, plan.gradient_samples, layers=plan.gradient_layers).indices
-        # The members' start is made one by one: it is cheap, and so it cannot depend on how the windows are executed.
+        self._coordinates = draw_coordinates(
+            problem, plan.gradient_samples, layers=plan.gradient_layers
+        ).indices
+        # The members' start is made one by one: it is cheap, and so it cannot depend on how the
+        # windows are executed.
         self._start = jax.jit(map_members(self._start_member, members_at_once=1))
-        self._window = jax.jit(map_members(self._window_member, members_at_once=at_once, devices=devices))
-        self._advance = jax.jit(map_members(self._advance_member, members_at_once=at_once, devices=devices))
-        self._states = jax.jit(map_members(self._states_of_member, members_at_once=1, devices=devices))
+        self._window = jax.jit(
+            map_members(self._window_member, members_at_once=at_once, devices=devices)
+        )
+        self._advance = jax.jit(
+            map_members(self._advance_member, members_at_once=at_once, devices=devices)
+        )
+        self._states = jax.jit(
+            map_members(self._states_of_member, members_at_once=1, devices=devices)
+        )
         self._compiled = None
 
     def start(self) -> Carry:
-        """Carries of all members before the first update, stacked along a leading axis of M members."""
+        """Carries of all members before the first update, stacked along a leading axis of M
+        members.
+        """
         return self._start((), self._members()[0])
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, Any]:
-        """One window of all members from `carry` at waiting time `start`: the carries after it, and the measurements."""
+        """One window of all members from `carry` at waiting time `start`: the carries after it, and
+        the measurements.
+        """
         arguments = self._arguments(carry, start)
         if jax.config.jax_disable_jit:
             return self._window(*arguments)
         if self._compiled is None:
             self.compile(carry)
         with _nan_is_a_value():
-            # The carry of the window before lies spread over the devices; the program wants it where it was at the start.
+            # The carry of the window before lies spread over the devices; the program wants it
+            # where it was at the start.
             return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
 
     def advance(self, carry: Carry, start: int, stop: int) -> Carry:
-        """The carries of all members after the updates start, ..., stop - 1, of which nothing is recorded."""
+        """The carries of all members after the updates start, ..., stop - 1, of which nothing is
+        recorded.
+        """
         for first in range(start, stop, self.plan.window):
-            shared = self.problem.examples, jnp.int32(first), jnp.int32(min(self.plan.window, stop - first))
+            shared = (
+                self.problem.examples,
+                jnp.int32(first),
+                jnp.int32(min(self.plan.window, stop - first)),
+            )
             with _nan_is_a_value():
                 carry = self._advance(shared, (*self._members(), carry))
         return carry
 
     def states(self, carry: Carry, window: int) -> dict[str, Any]:
-        """What `measure_state` finds where the members stand at the end of a window; NaN for diverged ones."""
+        """What `measure_state` finds where the members stand at the end of a window; NaN for
+        diverged ones.
+        """
         with _nan_is_a_value():
             return self._states(*self._state_arguments(carry, window))
 
     def compile(self, carry: Carry) -> int:
-        """Compile the window program; returns the bytes that it needs at its peak of the memory of a device.
+        """Compile the window program; returns the bytes that it needs at its peak of the memory of
+        a device.
 
         Raises:
           InputError: if that is more than there is.
         """
         self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
         needed = self._peak_bytes()
-        check_memory(needed, "a window", "run fewer members at once, use a shorter window, or set sketch_dim (a few "
-                     "thousand) to keep a random projection of the increments in place of all of them", self._devices[0])
+        check_memory(
+            needed,
+            "a window",
+            "run fewer members at once, use a shorter window, or set sketch_dim (a few "
+            "thousand) to keep a random projection of the increments in place of all of them",
+            self._devices[0],
+        )
         return needed
 
     def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of what `window` and `states` measure, with a leading axis of M members."""
+        """Shapes and dtypes of what `window` and `states` measure, with a leading axis of M
+        members.
+        """
         _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
         return of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
 
     def _peak_bytes(self) -> int:
         stats = self._compiled.memory_analysis()  # of the program on one device
-        return self._sharing() * (stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes)
+        return self._sharing() * (
+            stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
+        )
 
     def _sharing(self) -> int:
         """Devices that have one memory: those of a CPU."""
@@ -182,8 +253,13 @@ class Ensemble:
 
     def _state_arguments(self, carry, window):
         waiting_time = self.plan.starts()[window] + self.plan.window
-        shared = (self.problem.examples, self.problem.probe, self.problem.test_examples, jnp.int32(window),
-                  jnp.int32(waiting_time))
+        shared = (
+            self.problem.examples,
+            self.problem.probe,
+            self.problem.test_examples,
+            jnp.int32(window),
+            jnp.int32(waiting_time),
+        )
         return shared, (*self._members(), carry)
 
     def _start_member(self, shared, seed):
@@ -195,11 +271,28 @@ class Ensemble:
         seed, learning_rate, carry = member
         plan, keys = self.plan, member_keys(seed)
         problem = replace(self.problem, examples=examples, probe=probe)
-        rows = batch_indices(keys.order, waiting_time, plan.window + 1, num_examples=problem.num_examples,
-                             batch_size=plan.batch_size, sampling=plan.sampling)
-        recording = Recording(self._coordinates, plan.by_layer, plan.sketch_dim, plan.full_batch_twin)
-        carry, record = record_window(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation,
-                                      waiting_time, recording=recording, report=self.report)
+        rows = batch_indices(
+            keys.order,
+            waiting_time,
+            plan.window + 1,
+            num_examples=problem.num_examples,
+            batch_size=plan.batch_size,
+            sampling=plan.sampling,
+        )
+        recording = Recording(
+            self._coordinates, plan.by_layer, plan.sketch_dim, plan.full_batch_twin
+        )
+        carry, record = record_window(
+            problem,
+            self.optimizer,
+            carry,
+            learning_rate,
+            rows,
+            keys.augmentation,
+            waiting_time,
+            recording=recording,
+            report=self.report,
+        )
         return carry, self.measure_path(record)
 
     def _advance_member(self, shared, member):
@@ -207,34 +300,73 @@ class Ensemble:
         seed, learning_rate, carry = member
         keys = member_keys(seed)
         problem = replace(self.problem, examples=examples)
-        rows = batch_indices(keys.order, start, self.plan.window, num_examples=problem.num_examples,
-                             batch_size=self.plan.batch_size, sampling=self.plan.sampling)
-        return advance(problem, self.optimizer, carry, learning_rate, rows, keys.augmentation, start, count,
-                       report=self.report)
+        rows = batch_indices(
+            keys.order,
+            start,
+            self.plan.window,
+            num_examples=problem.num_examples,
+            batch_size=self.plan.batch_size,
+            sampling=self.plan.sampling,
+        )
+        return advance(
+            problem,
+            self.optimizer,
+            carry,
+            learning_rate,
+            rows,
+            keys.augmentation,
+            start,
+            count,
+            report=self.report,
+        )
 
     def _states_of_member(self, shared, member):
         examples, probe, test_examples, window, waiting_time = shared
         seed, _, carry = member
         problem = replace(self.problem, examples=examples, probe=probe, test_examples=test_examples)
         key = jax.random.fold_in(member_keys(seed).measurement, waiting_time)
-        return mask_diverged(self.measure_state(window, problem, carry.params, carry.state, key), carry.diverged_at)
+        return mask_diverged(
+            self.measure_state(window, problem, carry.params, carry.state, key), carry.diverged_at
+        )
 
     def _check(self):
         # For what it refuses: the indices themselves would be a program to compile.
-        jax.eval_shape(lambda key: batch_indices(key, 0, 1, num_examples=self.problem.num_examples,
-                                                 batch_size=self.plan.batch_size, sampling=self.plan.sampling),
-                       jax.random.key(0))
+        jax.eval_shape(
+            lambda key: batch_indices(
+                key,
+                0,
+                1,
+                num_examples=self.problem.num_examples,
+                batch_size=self.plan.batch_size,
+                sampling=self.plan.sampling,
+            ),
+            jax.random.key(0),
+        )
         params, _ = initial_shapes(self.problem)
         if self.plan.sketch_dim is not None:
-            integer("sketch_dim", self.plan.sketch_dim, 1, count(params), what="(at most the number of parameters)")
+            integer(
+                "sketch_dim",
+                self.plan.sketch_dim,
+                1,
+                count(params),
+                what="(at most the number of parameters)",
+            )
         members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
-        needed = 2 * members * 4 * count(params)  # where the members stand before a window and after it
-        check_memory(needed, f"training {self.plan.num_members} members of {count(params)} parameters",
-                     "take a smaller model, or fewer seeds and learning rates", self._devices[0])
+        needed = (
+            2 * members * 4 * count(params)
+        )  # where the members stand before a window and after it
+        check_memory(
+            needed,
+            f"training {self.plan.num_members} members of {count(params)} parameters",
+            "take a smaller model, or fewer seeds and learning rates",
+            self._devices[0],
+        )
 
 
 @contextlib.contextmanager
 def _nan_is_a_value():
-    """NaN marks members that have diverged, and quantities that a window does not have: no reason for JAX to stop."""
+    """NaN marks members that have diverged, and quantities that a window does not have: no reason
+    for JAX to stop.
+    """
     with jax.debug_nans(False), jax.debug_infs(False):
         yield

@@ -1,20 +1,24 @@
-"""Where the slope alone leads: full-batch gradient descent from the point at which a window of SGD starts.
+"""Where the slope alone leads: full-batch gradient descent from the point at which a window of SGD
+starts.
 
-An exponent of the MSD above 1 can be a smooth drift along the slope, which alone gives 2. The control is the twin of a
-window: it starts where the window starts and makes as many updates with the same learning rate, momentum and weight
-decay, but without gradient noise. It starts with the momentum buffer too, whose noise is forgotten within some
-1 / (1 - momentum) updates. Its end is thrown away; the next window has a twin of its own.
+An exponent of the MSD above 1 can be a smooth drift along the slope, which alone gives 2. The
+control is the twin of a window: it starts where the window starts and makes as many updates with
+the same learning rate, momentum and weight decay, but without gradient noise. It starts with the
+momentum buffer too, whose noise is forgotten within some 1 / (1 - momentum) updates. Its end is
+thrown away; the next window has a twin of its own.
 
-The full-batch loss is the mean of the training-mode losses of a fixed partition, consecutive batches of the size that
-SGD uses, each weighted by its examples (the last one has fewer where they do not divide). For a loss that is a mean
-over examples this is the loss of all of them at once. With batch norm it is not: every batch is normalised by its own
-statistics, as in training, and the partition belongs to the objective. Memory does not grow with the data.
+The full-batch loss is the mean of the training-mode losses of a fixed partition, consecutive
+batches of the size that SGD uses, each weighted by its examples (the last one has fewer where they
+do not divide). For a loss that is a mean over examples this is the loss of all of them at once.
+With batch norm it is not: every batch is normalised by its own statistics, as in training, and the
+partition belongs to the objective. Memory does not grow with the data.
 
-Augmentation makes the loss random; SGD descends its expectation on average. The twin draws the augmentation of every
-example once and keeps it in all its steps and in all windows of a member. For the same cost that is closer to the
-expectation than no augmentation at all: at a given point it is unbiased, with an error that falls as one over the root
-of the number of examples, while the images as they are make another objective however many there are. On digits, its
-gradient was 1.1 (ResNet-14 after 2000 updates) to 5 times (three-layer MLP at the start) nearer to the expected one.
+Augmentation makes the loss random; SGD descends its expectation on average. The twin draws the
+augmentation of every example once and keeps it in all its steps and in all windows of a member. For
+the same cost that is closer to the expectation than no augmentation at all: at a given point it is
+unbiased, with an error that falls as one over the root of the number of examples, while the images
+as they are make another objective however many there are. On digits, its gradient was 1.1
+(ResNet-14 after 2000 updates) to 5 times (three-layer MLP at the start) nearer to the expected one.
 """
 
 from collections.abc import Callable
@@ -28,11 +32,14 @@ from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.sgd import Carry, loss_and_gradient, update
 from sgd_diffusion.problems.objectives import Problem
 
-# What is folded into a member's augmentation key for its twins: no update has this number (see `Plan`).
+# What is folded into a member's augmentation key for its twins: no update has this number (see
+# `Plan`).
 TWIN = 2**31
 
 
-def full_batch_gradient(problem: Problem, params, state, *, batch_size: int, augmentation_key: jax.Array):
+def full_batch_gradient(
+    problem: Problem, params, state, *, batch_size: int, augmentation_key: jax.Array
+):
     """Loss and gradient of all training examples at a point.
 
     Args:
@@ -43,22 +50,38 @@ def full_batch_gradient(problem: Problem, params, state, *, batch_size: int, aug
       augmentation_key: key of the augmentation; the number of the batch is folded in.
 
     Returns:
-      The loss () and its gradient, like params: sum over batches b of B_b / N times those of batch b.
+      The loss () and its gradient, like params: sum over batches b of B_b / N times those of batch
+      b.
     """
+
     def evaluate(batch):
         return loss_and_gradient(problem, params, state, batch)[:2]
 
-    return mean_over_batches(problem, evaluate, jnp.arange(problem.num_examples), batch_size=batch_size,
-                             augmentation_key=augmentation_key)[0]
+    return mean_over_batches(
+        problem,
+        evaluate,
+        jnp.arange(problem.num_examples),
+        batch_size=batch_size,
+        augmentation_key=augmentation_key,
+    )[0]
 
 
-def descend(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, steps: jax.Array, *,
-            batch_size: int, augmentation_key: jax.Array,
-            keep: Callable[[Any], Any] = lambda increment: increment) -> tuple[Any, jax.Array]:
-    """T updates w_{t+1} = w_t - learning_rate * buf_t by the full-batch gradient, in one `lax.scan`.
+def descend(
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    carry: Carry,
+    learning_rate,
+    steps: jax.Array,
+    *,
+    batch_size: int,
+    augmentation_key: jax.Array,
+    keep: Callable[[Any], Any] = lambda increment: increment,
+) -> tuple[Any, jax.Array]:
+    """T updates w_{t+1} = w_t - learning_rate * buf_t by the full-batch gradient, in one
+    `lax.scan`.
 
-    Each costs as much as num_examples / batch_size updates of SGD. The problem's state stays as it is in `carry`;
-    training-mode losses do not read batch-norm averages.
+    Each costs as much as num_examples / batch_size updates of SGD. The problem's state stays as it
+    is in `carry`; training-mode losses do not read batch-norm averages.
 
     Args:
       problem: what is optimised.
@@ -71,13 +94,15 @@ def descend(problem: Problem, optimizer: optax.GradientTransformation, carry: Ca
       keep: what is kept of an increment.
 
     Returns:
-      `keep(w_{t+1} - w_t)` of every update, stacked along a leading axis of T, and () int32, the update that could not
-      be made, or -1. From a divergence on, increments are zero.
+      `keep(w_{t+1} - w_t)` of every update, stacked along a leading axis of T, and () int32, the
+      update that could not be made, or -1. From a divergence on, increments are zero.
     """
     key = jax.random.fold_in(augmentation_key, TWIN)
 
     def advance(carry, step):
-        loss, gradient = full_batch_gradient(problem, carry.params, carry.state, batch_size=batch_size, augmentation_key=key)
+        loss, gradient = full_batch_gradient(
+            problem, carry.params, carry.state, batch_size=batch_size, augmentation_key=key
+        )
         carry, info = update(optimizer, carry, loss, gradient, carry.state, learning_rate, step)
         return carry, keep(info.increment)
 

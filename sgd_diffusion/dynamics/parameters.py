@@ -1,7 +1,8 @@
 """Which parameters SGD can move, and the real numbers that they consist of.
 
-A complex parameter counts as two real ones, its real and its imaginary part, in everything that is measured. Parameters
-of 16 bits are trained as they are; what is measured of them is at least float32.
+A complex parameter counts as two real ones, its real and its imaginary part, in everything that is
+measured. Parameters of 16 bits are trained as they are; what is measured of them is at least
+float32.
 """
 
 from typing import Any
@@ -17,35 +18,49 @@ def initial_shapes(problem: Problem) -> tuple[Any, Any]:
     """Shapes and dtypes of the parameters and of the state with which a problem starts.
 
     Raises:
-      InputError: if `init` returns something else, or parameters that SGD cannot move (see `check_parameters`).
+      InputError: if `init` returns something else, or parameters that SGD cannot move (see
+          `check_parameters`).
     """
     found = jax.eval_shape(problem.init, jax.random.key(0))
     if not (isinstance(found, tuple) and len(found) == 2):
-        raise InputError(f"init of the problem returned {type(found).__name__}; expected (params, state), the state () if "
-                         "there is none")
+        raise InputError(
+            f"init of the problem returned {type(found).__name__}; expected (params, state), the "
+            "state () if there is none"
+        )
     check_parameters(found[0])
     return found
 
 
 def check_parameters(params) -> None:
-    """Raise InputError unless parameters, a pytree of arrays or of their shapes, are floating or complex, and not empty."""
+    """Raise InputError unless parameters, a pytree of arrays or of their shapes, are floating or
+    complex, and not empty.
+    """
     leaves = jax.tree.leaves_with_path(params)
     for path, leaf in leaves:
         if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.inexact):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise InputError(f"params{jax.tree_util.keystr(path)} is {kind}; expected floating or complex arrays: convert it "
-                             "with .astype(float), or keep it in the state of the problem")
+            raise InputError(
+                f"params{jax.tree_util.keystr(path)} is {kind}; expected floating or complex "
+                "arrays: convert it with .astype(float), or keep it in the state of the problem"
+            )
     if not sum(leaf.size for _, leaf in leaves):
         raise InputError("params is empty; expected one or more arrays that are optimized")
 
 
 def computing_dtype(dtype):
-    """In which numbers of this type are computed with: those of 8 bytes and complex ones as they are, others as float32."""
-    return dtype if jnp.issubdtype(dtype, jnp.complexfloating) or dtype == jnp.float64 else jnp.dtype(jnp.float32)
+    """In which numbers of this type are computed with: those of 8 bytes and complex ones as they
+    are, others as float32.
+    """
+    return (
+        dtype
+        if jnp.issubdtype(dtype, jnp.complexfloating) or dtype == jnp.float64
+        else jnp.dtype(jnp.float32)
+    )
 
 
 def real_parts(tree) -> Any:
     """A pytree of arrays as real ones of at least float32; complex leaves (...) become (..., 2)."""
+
     def parts(leaf):
         if jnp.iscomplexobj(leaf):
             return jnp.stack([leaf.real, leaf.imag], axis=-1)
@@ -60,7 +75,9 @@ def layer_name(path) -> str:
 
 
 def flatten(tree) -> jax.Array:
-    """The real parts of a pytree like params as one vector, leaf by leaf in the order of `jax.tree.leaves`, (P,)."""
+    """The real parts of a pytree like params as one vector, leaf by leaf in the order of
+    `jax.tree.leaves`, (P,).
+    """
     leaves = jax.tree.leaves(real_parts(tree))
     dtype = max((leaf.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
     return jnp.concatenate([leaf.ravel().astype(dtype) for leaf in leaves])

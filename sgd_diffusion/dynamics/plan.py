@@ -1,4 +1,6 @@
-"""A plan says which members an ensemble has and how long they run; it is checked in full before anything is traced."""
+"""A plan says which members an ensemble has and how long they run; it is checked in full before
+anything is traced.
+"""
 
 import dataclasses
 import itertools
@@ -14,34 +16,44 @@ from sgd_diffusion._display import WIDTH
 from sgd_diffusion.dynamics.batches import SAMPLINGS
 from sgd_diffusion.errors import InputError
 
-SHOWN = ("seeds", "learning_rates", "num_windows", "window", "batch_size")  # in any case; the rest where it is chosen
+SHOWN = (
+    "seeds",
+    "learning_rates",
+    "num_windows",
+    "window",
+    "batch_size",
+)  # in any case; the rest where it is chosen
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An ensemble of SGD runs: every seed with every learning rate, over consecutive windows of equal length.
+    """An ensemble of SGD runs: every seed with every learning rate, over consecutive windows of
+    equal length.
 
     Attributes:
-      seeds: each seed fixes the initialisation, the data order and the augmentation of its members, by keys of their
-        own; members that share a seed differ in nothing but the learning rate.
+      seeds: each seed fixes the initialisation, the data order and the augmentation of its members,
+        by keys of their own; members that share a seed differ in nothing but the learning rate.
       learning_rates: step sizes eta > 0, constant in time.
       num_windows: number of consecutive windows, or of `waiting_times` where these are given.
       window: updates T >= 2 in a window; window k covers the points t_w = k T to t_w + T.
-      waiting_times: numbers of updates t_w at which the windows begin, at least T apart, if they are not consecutive; what
-        lies between them is trained and not recorded.
+      waiting_times: numbers of updates t_w at which the windows begin, at least T apart, if they
+        are not consecutive; what lies between them is trained and not recorded.
       batch_size: examples in a mini-batch.
       momentum: heavy-ball coefficient in [0, 1).
       weight_decay: coefficient of the weights added to the gradient, >= 0.
       sampling: "epochs" (reshuffled, without replacement, full batches only) or "replacement".
-      gradient_samples: number of fixed coordinates at which every mini-batch gradient is recorded, shared out among the
-        layers (see `gradient_coordinates`).
+      gradient_samples: number of fixed coordinates at which every mini-batch gradient is recorded,
+        shared out among the layers (see `gradient_coordinates`).
       gradient_layers: top-level layers from which these coordinates are drawn, or None for all.
-      frozen_passes: passes over the training examples at the weights where every window ends, in each of which all
-        mini-batch gradients are recorded at these coordinates (see `frozen_gradients`); each costs as much as an epoch.
+      frozen_passes: passes over the training examples at the weights where every window ends, in
+        each of which all mini-batch gradients are recorded at these coordinates (see
+        `frozen_gradients`); each costs as much as an epoch.
       by_layer: also keep the path statistics of every top-level layer.
-      sketch_dim: dimension of the random projection of the increments for models too large to hold them, or None.
-      full_batch_twin: also descend from the start of every window by full-batch gradient descent, the control for drift
-        (see `gradient_descent`); costs about num_examples / batch_size times as much as the training.
+      sketch_dim: dimension of the random projection of the increments for models too large to hold
+          them, or None.
+      full_batch_twin: also descend from the start of every window by full-batch gradient descent,
+        the control for drift (see `gradient_descent`); costs about num_examples / batch_size times
+        as much as the training.
 
     Raises:
       InputError: for anything outside these ranges.
@@ -69,27 +81,49 @@ class Plan:
     frozen_passes: int = 0
 
     def __post_init__(self):
-        self._set("seeds", _sequence("seeds", self.seeds, lambda seed: integer("seeds", seed, 0, 2**32 - 1)))
-        self._set("learning_rates", _sequence("learning_rates", self.learning_rates, _learning_rate))
-        for name, values in (("seeds", self.seeds), ("learning_rates", np.float32(self.learning_rates).tolist())):
-            # learning rates are float32 on the device: two that agree there would be the same member twice
+        self._set(
+            "seeds",
+            _sequence("seeds", self.seeds, lambda seed: integer("seeds", seed, 0, 2**32 - 1)),
+        )
+        self._set(
+            "learning_rates", _sequence("learning_rates", self.learning_rates, _learning_rate)
+        )
+        for name, values in (
+            ("seeds", self.seeds),
+            ("learning_rates", np.float32(self.learning_rates).tolist()),
+        ):
+            # learning rates are float32 on the device: two that agree there would be the same
+            # member twice
             if not values or len(set(values)) < len(values):
-                raise InputError(f"{name} is {getattr(self, name)}, empty or with duplicates; expected one or more distinct "
-                                 "values: each stands for a member of the ensemble")
-        for name, low in (("num_windows", 1), ("window", 2), ("batch_size", 1), ("gradient_samples", 0), ("frozen_passes", 0)):
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, empty or with duplicates; expected one or "
+                    "more distinct values: each stands for a member of the ensemble"
+                )
+        for name, low in (
+            ("num_windows", 1),
+            ("window", 2),
+            ("batch_size", 1),
+            ("gradient_samples", 0),
+            ("frozen_passes", 0),
+        ):
             self._set(name, integer(name, getattr(self, name), low, 2**31 - 1))
         self._set("momentum", _single("momentum", self.momentum, at_least=0, below=1))
         self._set("weight_decay", _single("weight_decay", self.weight_decay, at_least=0))
         for name in ("by_layer", "full_batch_twin"):
             self._set(name, _flag(name, getattr(self, name)))
         if not isinstance(self.sampling, str) or self.sampling not in SAMPLINGS:
-            raise InputError(f"sampling is {self.sampling!r}; expected one of {', '.join(SAMPLINGS)}")
+            raise InputError(
+                f"sampling is {self.sampling!r}; expected one of {', '.join(SAMPLINGS)}"
+            )
         self._check_waiting_times()
         self._check_gradients()
         self._check_sketch()
         if self.starts()[-1] + self.window >= 2**31:
-            raise InputError(f"the last of num_windows = {self.num_windows} windows of window = {self.window} updates ends "
-                             f"after {self.starts()[-1] + self.window}; expected fewer than 2^31, the range of a step")
+            raise InputError(
+                f"the last of num_windows = {self.num_windows} windows of window = {self.window} "
+                f"updates ends after {self.starts()[-1] + self.window}; expected fewer than 2^31, "
+                "the range of a step"
+            )
 
     @property
     def num_members(self) -> int:
@@ -98,30 +132,49 @@ class Plan:
 
     def starts(self) -> Sequence[int]:
         """Number of updates made before each window, its waiting time t_w."""
-        return range(0, self.num_windows * self.window, self.window) if self.waiting_times is None else self.waiting_times
+        return (
+            range(0, self.num_windows * self.window, self.window)
+            if self.waiting_times is None
+            else self.waiting_times
+        )
 
     def members(self) -> tuple[np.ndarray, np.ndarray]:
-        """Seed and learning rate of every member, (M,) uint32 and (M,) float32; learning rates vary fastest."""
+        """Seed and learning rate of every member, (M,) uint32 and (M,) float32; learning rates vary
+        fastest.
+        """
         seeds = np.repeat(np.asarray(self.seeds, np.uint32), len(self.learning_rates))
         return seeds, np.tile(np.asarray(self.learning_rates, np.float32), len(self.seeds))
 
     def description(self) -> dict:
-        """All that fixes the results of a window, as JSON-like values; the number of windows does not."""
+        """All that fixes the results of a window, as JSON-like values; the number of windows does
+        not.
+        """
         values = asdict(self)
         del values["num_windows"]
         for name in ("full_batch_twin", "waiting_times", "gradient_layers", "frozen_passes"):
             if not values[name]:
                 del values[name]  # so that runs from before there was this option can be continued
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
 
     def __repr__(self):
         """What is run, and the other options that are not at their defaults."""
+
         def brief(value):
             long = isinstance(value, tuple) and len(value) > 8
-            return f"({', '.join(map(repr, value[:3]))}, ..., {value[-1]!r}: {len(value)} values)" if long else repr(value)
+            return (
+                f"({', '.join(map(repr, value[:3]))}, ..., {value[-1]!r}: {len(value)} values)"
+                if long
+                else repr(value)
+            )
 
-        shown = (f"{field.name}={brief(getattr(self, field.name))}" for field in dataclasses.fields(self)
-                 if field.name in SHOWN or getattr(self, field.name) != field.default)
+        shown = (
+            f"{field.name}={brief(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+            if field.name in SHOWN or getattr(self, field.name) != field.default
+        )
         return textwrap.fill(f"Plan({', '.join(shown)})", WIDTH, subsequent_indent="    ")
 
     def _set(self, name: str, value) -> None:
@@ -130,39 +183,64 @@ class Plan:
     def _check_gradients(self):
         layers = self.gradient_layers
         if layers is not None:
-            names = isinstance(layers, Sequence) and not isinstance(layers, str) and all(isinstance(x, str) for x in layers)
+            names = (
+                isinstance(layers, Sequence)
+                and not isinstance(layers, str)
+                and all(isinstance(x, str) for x in layers)
+            )
             if not names or not layers or len(set(layers)) < len(layers):
-                raise InputError(f"gradient_layers is {layers!r}, no sequence of names, empty, or with duplicates; expected "
-                                 "the names of one or more layers, or None for all")
+                raise InputError(
+                    f"gradient_layers is {layers!r}, no sequence of names, empty, or with "
+                    "duplicates; expected the names of one or more layers, or None for all"
+                )
             self._set("gradient_layers", tuple(layers))
         for name in ("gradient_layers", "frozen_passes"):
             if getattr(self, name) and not self.gradient_samples:
-                raise InputError(f"{name} is {getattr(self, name)} while gradient_samples is 0; expected gradient_samples of "
-                                 "at least 1, the number of coordinates at which gradients are kept")
+                raise InputError(
+                    f"{name} is {getattr(self, name)} while gradient_samples is 0; expected "
+                    "gradient_samples of at least 1, the number of coordinates at which gradients "
+                    "are kept"
+                )
 
     def _check_sketch(self):
         if self.sketch_dim is None:
             return
         self._set("sketch_dim", integer("sketch_dim", self.sketch_dim, 1, 2**31 - 1))
         if self.by_layer:
-            raise InputError(f"sketch_dim is {self.sketch_dim} while by_layer is True; expected one of them: a sketch mixes "
-                             "the layers")
+            raise InputError(
+                f"sketch_dim is {self.sketch_dim} while by_layer is True; expected one of them: a "
+                "sketch mixes the layers"
+            )
 
     def _check_waiting_times(self):
         if self.waiting_times is None:
             return
-        times = _sequence("waiting_times", self.waiting_times, lambda time: integer("waiting_times", time, 0, 2**31 - 1))
-        if not times or any(later - earlier < self.window for earlier, later in itertools.pairwise(times)):
-            raise InputError(f"waiting_times is {times}, empty or not increasing by window = {self.window} or more; expected "
-                             "the numbers of updates at which the windows begin, without overlap")
+        times = _sequence(
+            "waiting_times",
+            self.waiting_times,
+            lambda time: integer("waiting_times", time, 0, 2**31 - 1),
+        )
+        if not times or any(
+            later - earlier < self.window for earlier, later in itertools.pairwise(times)
+        ):
+            raise InputError(
+                f"waiting_times is {times}, empty or not increasing by window = {self.window} or "
+                "more; expected the numbers of updates at which the windows begin, without overlap"
+            )
         self._set("waiting_times", times)
         self._set("num_windows", len(times))
 
 
 def _sequence(name: str, values, convert: Callable[[Any], Any]) -> tuple:
     """The values of a sequence or a one-dimensional array, each converted."""
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
-        raise InputError(f"{name} is {values!r:.100}; expected a sequence, such as ({values!r:.20},) or a list")
+    if (
+        isinstance(values, str | bytes | Mapping)
+        or not isinstance(values, Iterable)
+        or getattr(values, "ndim", 1) != 1
+    ):
+        raise InputError(
+            f"{name} is {values!r:.100}; expected a sequence, such as ({values!r:.20},) or a list"
+        )
     return tuple(map(convert, real_array(name, values) if hasattr(values, "dtype") else values))
 
 

@@ -20,7 +20,9 @@ class Carry(NamedTuple):
     params: Any
     state: Any  # what the problem carries along without optimising it, e.g. batch-norm averages
     optimizer_state: Any
-    diverged_at: jax.Array  # () int32, the update that could not be made; ALIVE (-1) while all is well
+    diverged_at: (
+        jax.Array
+    )  # () int32, the update that could not be made; ALIVE (-1) while all is well
 
 
 class StepInfo(NamedTuple):
@@ -32,30 +34,38 @@ class StepInfo(NamedTuple):
 
 
 def sgd(*, momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
-    """Heavy-ball SGD up to its learning rate: buf <- momentum buf + (gradient + weight_decay w), the update is -buf.
+    """Heavy-ball SGD up to its learning rate: buf <- momentum buf + (gradient + weight_decay w),
+    the update is -buf.
 
     The learning rate is left out because it is traced: it multiplies the update in `sgd_step`.
     """
-    momentum, weight_decay = number("momentum", momentum, at_least=0, below=1), number("weight_decay", weight_decay, at_least=0)
+    momentum, weight_decay = (
+        number("momentum", momentum, at_least=0, below=1),
+        number("weight_decay", weight_decay, at_least=0),
+    )
     parts = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
     parts += [optax.trace(decay=momentum)] if momentum else []
     return optax.chain(*parts, optax.scale(-1.0))
 
 
-def initial_carry(problem: Problem, optimizer: optax.GradientTransformation, key: jax.Array) -> Carry:
+def initial_carry(
+    problem: Problem, optimizer: optax.GradientTransformation, key: jax.Array
+) -> Carry:
     """The carry before the first update, from the key of the initialisation."""
     params, state = problem.init(key)
     return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))
 
 
 def loss_and_gradient(problem: Problem, params, state, batch) -> tuple[jax.Array, Any, Any]:
-    """Mean loss of a batch in training mode, its gradient, and the state that the evaluation leaves.
+    """Mean loss of a batch in training mode, its gradient, and the state that the evaluation
+    leaves.
 
-    The gradient by a complex parameter w = a + ib is dL/da + i dL/db, along which the loss rises most; `jax.grad` gives its
-    conjugate.
+    The gradient by a complex parameter w = a + ib is dL/da + i dL/db, along which the loss rises
+    most; `jax.grad` gives its conjugate.
 
     Raises:
-      InputError: for parameters that are not floating or complex, or a loss of another form than `Problem` says.
+      InputError: for parameters that are not floating or complex, or a loss of another form than
+          `Problem` says.
     """
     check_parameters(params)
 
@@ -65,47 +75,85 @@ def loss_and_gradient(problem: Problem, params, state, batch) -> tuple[jax.Array
         return found[0], found[1][0]
 
     (value, state_after), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-    gradient = jax.tree.map(lambda leaf: jnp.conj(leaf) if jnp.iscomplexobj(leaf) else leaf, gradient)
+    gradient = jax.tree.map(
+        lambda leaf: jnp.conj(leaf) if jnp.iscomplexobj(leaf) else leaf, gradient
+    )
     return value, gradient, state_after
 
 
 def _check_loss(found, state) -> None:
-    """Raise InputError unless a loss returned (loss, (state, outputs)), the state like the one that it was given."""
-    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], tuple) and len(found[1]) == 2):
-        raise InputError(f"loss of the problem returned {type(found).__name__}; expected (loss, (state, outputs)), the state "
-                         "like the one that it is given, and None where there are no outputs")
+    """Raise InputError unless a loss returned (loss, (state, outputs)), the state like the one that
+    it was given.
+    """
+    if not (
+        isinstance(found, tuple)
+        and len(found) == 2
+        and isinstance(found[1], tuple)
+        and len(found[1]) == 2
+    ):
+        raise InputError(
+            f"loss of the problem returned {type(found).__name__}; expected (loss, (state, "
+            "outputs)), the state like the one that it is given, and None where there are no "
+            "outputs"
+        )
     value = jnp.asarray(found[0])
     if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise InputError(f"loss of the problem returned {jax.typeof(value)}; expected a real floating scalar, the mean over "
-                         "the batch")
-    before, after = (jax.tree.map(lambda leaf: str(jax.typeof(leaf)).lstrip("~"), tree) for tree in (state, found[1][0]))
+        raise InputError(
+            f"loss of the problem returned {jax.typeof(value)}; expected a real floating scalar, "
+            "the mean over the batch"
+        )
+    before, after = (
+        jax.tree.map(lambda leaf: str(jax.typeof(leaf)).lstrip("~"), tree)
+        for tree in (state, found[1][0])
+    )
     if before != after:
-        raise InputError(f"loss of the problem turned the state {before} into {after}; expected the same names, shapes and "
-                         "dtypes: convert it with .astype")
+        raise InputError(
+            f"loss of the problem turned the state {before} into {after}; expected the same names, "
+            "shapes and dtypes: convert it with .astype"
+        )
 
 
-def sgd_step(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, batch, learning_rate,
-             step) -> tuple[Carry, StepInfo]:
-    """One update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch; see `update` for a member that diverges."""
+def sgd_step(
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    carry: Carry,
+    batch,
+    learning_rate,
+    step,
+) -> tuple[Carry, StepInfo]:
+    """One update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch; see `update` for a member
+    that diverges.
+    """
     loss, gradient, state = loss_and_gradient(problem, carry.params, carry.state, batch)
     return update(optimizer, carry, loss, gradient, state, learning_rate, step)
 
 
-def update(optimizer: optax.GradientTransformation, carry: Carry, loss, gradient, state, learning_rate,
-           step) -> tuple[Carry, StepInfo]:
+def update(
+    optimizer: optax.GradientTransformation,
+    carry: Carry,
+    loss,
+    gradient,
+    state,
+    learning_rate,
+    step,
+) -> tuple[Carry, StepInfo]:
     """One update w_{t+1} = w_t - learning_rate * buf_t by a gradient, wherever that comes from.
 
-    The update is made only if loss, gradient and new weights are finite; otherwise the member stays where it is for
-    good and `diverged_at` is `step`.
+    The update is made only if loss, gradient and new weights are finite; otherwise the member stays
+    where it is for good and `diverged_at` is `step`.
     """
     direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
-    params = jax.tree.map(lambda w, d: w + _scaled(learning_rate, d).astype(w.dtype), carry.params, direction)
+    params = jax.tree.map(
+        lambda w, d: w + _scaled(learning_rate, d).astype(w.dtype), carry.params, direction
+    )
     alive = (carry.diverged_at == ALIVE) & _all_finite((loss, gradient, params))
-    # A barrier, so that the increment is the difference of the weights as they were rounded and stored, not of a copy
-    # of the sum that the compiler made again with a fused multiply-add.
+    # A barrier, so that the increment is the difference of the weights as they were rounded and
+    # stored, not of a copy of the sum that the compiler made again with a fused multiply-add.
     params = jax.lax.optimization_barrier(params)
     moved = Carry(params, state, optimizer_state, carry.diverged_at)
-    frozen = carry._replace(diverged_at=jnp.where(carry.diverged_at == ALIVE, jnp.int32(step), carry.diverged_at))
+    frozen = carry._replace(
+        diverged_at=jnp.where(carry.diverged_at == ALIVE, jnp.int32(step), carry.diverged_at)
+    )
     following = jax.tree.map(lambda new, old: jnp.where(alive, new, old), moved, frozen)
     increment = jax.tree.map(jnp.subtract, real_parts(following.params), real_parts(carry.params))
     return following, StepInfo(loss, gradient, increment)

@@ -1,4 +1,6 @@
-"""T steps of a member under `lax.scan`, and what remains of them: the step Gram matrix and a few series."""
+"""T steps of a member under `lax.scan`, and what remains of them: the step Gram matrix and a few
+series.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,19 +22,22 @@ from sgd_diffusion.problems.objectives import Problem
 class WindowRecord(NamedTuple):
     """What a window of T steps leaves behind; the weights themselves are not kept.
 
-    With w_t the parameters after t updates of the window (t = 0..T) and dw_u = w_{u+1} - w_u; a complex parameter counts as
-    two real ones:
+    With w_t the parameters after t updates of the window (t = 0..T) and dw_u = w_{u+1} - w_u; a
+    complex parameter counts as two real ones:
 
     Attributes:
-      step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the backend has it.
-      losses: (T+1,) mini-batch loss at w_t on the batch of step t; the last entry is an extra evaluation on the batch
-        that the next window starts with.
+      step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the
+          backend has it.
+      losses: (T+1,) mini-batch loss at w_t on the batch of step t; the last entry is an extra
+        evaluation on the batch that the next window starts with.
       probe_losses: (T+1,) loss at w_t on the problem's fixed probe, or None without a probe.
       gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
       gradient_samples: (T, S) the mini-batch gradient at S coordinates; S = 0 unless asked for.
-      layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it; empty unless asked for.
-      twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without gradient noise (see
-        `gradient_descent`), or None unless asked for; NaN also where the twin alone diverged.
+      layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it; empty
+          unless asked for.
+      twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without
+        gradient noise (see `gradient_descent`), or None unless asked for; NaN also where the twin
+        alone diverged.
       diverged_at: () int32, the absolute step at which the member diverged, or -1.
     """
 
@@ -50,16 +55,19 @@ class Recording(NamedTuple):
     """What to keep of a window beyond the series that cost nothing.
 
     Attributes:
-      gradient_coordinates: (S,) positions in the flattened gradient (see `parameters.flatten`) at which every mini-batch
-        gradient is kept, for example those of `gradient_coordinates.draw_coordinates`.
+      gradient_coordinates: (S,) positions in the flattened gradient (see `parameters.flatten`) at
+        which every mini-batch gradient is kept, for example those of
+        `gradient_coordinates.draw_coordinates`.
       by_layer: also keep the Gram matrix of every top-level layer.
-      sketch_dim: if given, increments are replaced by a random projection to so many dimensions (a count sketch), for
-        models whose T x P increments do not fit; every squared displacement then has a relative standard error of at
-        most sqrt(2 / sketch_dim), the same for all lags and windows in sign and size.
-      full_batch_twin: also descend by the full-batch gradient from where the window starts, and keep the Gram matrix of
-        that path; costs about num_examples / batch_size times as much as the window itself.
-      key: chooses the projection; None for `jax.random.key(0)`, so that it is the same for all members, windows and
-        runs, which can then be compared.
+      sketch_dim: if given, increments are replaced by a random projection to so many dimensions (a
+        count sketch), for models whose T x P increments do not fit; every squared displacement then
+        has a relative standard error of at most sqrt(2 / sketch_dim), the same for all lags and
+        windows in sign and size.
+      full_batch_twin: also descend by the full-batch gradient from where the window starts, and
+        keep the Gram matrix of that path; costs about num_examples / batch_size times as much as
+        the window itself.
+      key: chooses the projection; None for `jax.random.key(0)`, so that it is the same for all
+        members, windows and runs, which can then be compared.
     """
 
     gradient_coordinates: Sequence[int] | np.ndarray = ()
@@ -72,10 +80,21 @@ class Recording(NamedTuple):
 MINIMAL = Recording()
 
 
-def advance(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, rows,
-            augmentation_key: jax.Array, start, count, *, report: Callable[[Any, Any], None] | None = None,
-            report_every: int = 50) -> Carry:
-    """The carry after `count` <= T steps of which nothing is recorded; the same steps as those of `record_window`.
+def advance(
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    carry: Carry,
+    learning_rate,
+    rows,
+    augmentation_key: jax.Array,
+    start,
+    count,
+    *,
+    report: Callable[[Any, Any], None] | None = None,
+    report_every: int = 50,
+) -> Carry:
+    """The carry after `count` <= T steps of which nothing is recorded; the same steps as those of
+    `record_window`.
 
     Args:
       rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
@@ -83,26 +102,47 @@ def advance(problem: Problem, optimizer: optax.GradientTransformation, carry: Ca
 
     The other arguments are those of `record_window`.
     """
-    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every)
-    return jax.lax.fori_loop(0, count, lambda offset, carry: update(carry, offset, rows[offset])[0], carry)
+    update = _updates(
+        problem, optimizer, learning_rate, augmentation_key, start, report, report_every
+    )
+    return jax.lax.fori_loop(
+        0, count, lambda offset, carry: update(carry, offset, rows[offset])[0], carry
+    )
 
 
 def _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every):
-    """The update of a member at an offset from `start`, with reports, as a function of (carry, offset, rows)."""
+    """The update of a member at an offset from `start`, with reports, as a function of (carry,
+    offset, rows).
+    """
+
     def update(carry, offset, rows):
         step = start + offset
         batch = take_batch(problem, rows, jax.random.fold_in(augmentation_key, step))
         carry, info = sgd_step(problem, optimizer, carry, batch, learning_rate, step)
         if report is not None:
-            jax.lax.cond(offset % report_every == 0, lambda: jax.debug.callback(report, step, info.loss), lambda: None)
+            jax.lax.cond(
+                offset % report_every == 0,
+                lambda: jax.debug.callback(report, step, info.loss),
+                lambda: None,
+            )
         return carry, info
 
     return update
 
 
-def record_window(problem: Problem, optimizer: optax.GradientTransformation, carry: Carry, learning_rate, rows,
-                  augmentation_key: jax.Array, start, *, recording: Recording = MINIMAL,
-                  report: Callable[[Any, Any], None] | None = None, report_every: int = 50) -> tuple[Carry, WindowRecord]:
+def record_window(
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    carry: Carry,
+    learning_rate,
+    rows,
+    augmentation_key: jax.Array,
+    start,
+    *,
+    recording: Recording = MINIMAL,
+    report: Callable[[Any, Any], None] | None = None,
+    report_every: int = 50,
+) -> tuple[Carry, WindowRecord]:
     """T steps from `carry`, in one `lax.scan`.
 
     Args:
@@ -110,16 +150,19 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
       optimizer: as returned by `sgd`.
       carry: where the member stands.
       learning_rate: () step size, may be traced.
-      rows: (T+1, B) rows of the examples for the batches of steps start, ..., start + T (see `batch_indices`).
+      rows: (T+1, B) rows of the examples for the batches of steps start, ..., start + T (see
+          `batch_indices`).
       augmentation_key: key of the member's augmentation; the absolute step is folded in.
       start: () waiting time t_w, the number of updates made before, may be traced.
       recording: what to keep.
-      report: host function, called as `report(step, loss)` from inside the program every `report_every` steps.
+      report: host function, called as `report(step, loss)` from inside the program every
+          `report_every` steps.
       report_every: steps between reports.
 
     Returns:
-      The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient norms and samples are
-      NaN; the Gram matrices are NaN in its window and in all later ones, since no statistic of them is one of SGD.
+      The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient
+      norms and samples are NaN; the Gram matrices are NaN in its window and in all later ones,
+      since no statistic of them is one of SGD.
 
     Raises:
       InputError: for gradient coordinates that the gradient does not have.
@@ -128,10 +171,13 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
     coordinates = _checked_coordinates(recording, size)
     keep = _projection(recording, size)
 
-    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every)
+    update = _updates(
+        problem, optimizer, learning_rate, augmentation_key, start, report, report_every
+    )
 
     def loss_at(carry, batch):
-        # With batch statistics, not running averages: then the loss of the probe is a function of the point alone.
+        # With batch statistics, not running averages: then the loss of the probe is a function of
+        # the point alone.
         return problem.loss(carry.params, carry.state, batch, True)[0]
 
     def probe_loss_at(carry):
@@ -145,20 +191,33 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
         return carry, (keep(info.increment), mask_diverged(series, carry.diverged_at))
 
     def twin_gram():
-        increments, diverged_at = descend(problem, optimizer, carry, learning_rate, start + offsets,
-                                          batch_size=rows.shape[1], augmentation_key=augmentation_key, keep=keep)
+        increments, diverged_at = descend(
+            problem,
+            optimizer,
+            carry,
+            learning_rate,
+            start + offsets,
+            batch_size=rows.shape[1],
+            augmentation_key=augmentation_key,
+            keep=keep,
+        )
         return _grams(increments, diverged_at, by_layer=False)[0]
 
     offsets = jnp.arange(rows.shape[0] - 1, dtype=jnp.int32)
-    end, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(record, carry, (offsets, rows[:-1]))
-    last_batch = take_batch(problem, rows[-1], jax.random.fold_in(augmentation_key, start + offsets.size))
+    end, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(
+        record, carry, (offsets, rows[:-1])
+    )
+    last_batch = take_batch(
+        problem, rows[-1], jax.random.fold_in(augmentation_key, start + offsets.size)
+    )
     closing = real_parts((loss_at(end, last_batch), probe_loss_at(end)))
     closing_loss, closing_probe_loss = mask_diverged(closing, end.diverged_at)
     total, by_layer = _grams(increments, end.diverged_at, by_layer=recording.by_layer)
     twin = None
     if recording.full_batch_twin:
-        # A branch on its own, entered when `total` is there: where members run one after the other, the increments of
-        # the twin get the memory of those of SGD, and a diverged member, whose `total` is NaN, costs nothing.
+        # A branch on its own, entered when `total` is there: where members run one after the other,
+        # the increments of the twin get the memory of those of SGD, and a diverged member, whose
+        # `total` is NaN, costs nothing.
         twin = jax.lax.cond(end.diverged_at == ALIVE, twin_gram, lambda: total)
     return end, WindowRecord(
         step_gram=total,
@@ -175,15 +234,18 @@ def record_window(problem: Problem, optimizer: optax.GradientTransformation, car
 def _checked_coordinates(recording: Recording, size: int) -> np.ndarray:
     coordinates = np.asarray(recording.gradient_coordinates, np.int32)
     if coordinates.size and not 0 <= coordinates.min() <= coordinates.max() < size:
-        raise InputError(f"Parameter 'gradient_coordinates' has values from {coordinates.min()} to {coordinates.max()}. "
-                         f"Expected positions in the flattened gradient, 0 to {size - 1}.")
+        raise InputError(
+            f"Parameter 'gradient_coordinates' has values from {coordinates.min()} to "
+            f"{coordinates.max()}. Expected positions in the flattened gradient, 0 to {size - 1}."
+        )
     return coordinates
 
 
 def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
-    """The identity, or a count sketch (Charikar, Chen, Farach-Colton 2002): every coordinate gets a random sign and is
-    added into one of `sketch_dim` random buckets. It is linear, costs O(P) a step, and leaves inner products unbiased
-    with variance (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at most.
+    """The identity, or a count sketch (Charikar, Chen, Farach-Colton 2002): every coordinate gets a
+    random sign and is added into one of `sketch_dim` random buckets. It is linear, costs O(P) a
+    step, and leaves inner products unbiased with variance (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at
+    most.
     """
     if recording.sketch_dim is None:
         return lambda increment: increment
@@ -192,7 +254,9 @@ def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
     padded = -(-size // recording.sketch_dim) * recording.sketch_dim
     order = jax.random.permutation(order_key, padded)
     half = np.float32(0.5)  # of its own precision, so that 64-bit mode draws the same signs
-    signs = jnp.where(jax.random.bernoulli(sign_key, half, (padded,)), np.float32(1), np.float32(-1))
+    signs = jnp.where(
+        jax.random.bernoulli(sign_key, half, (padded,)), np.float32(1), np.float32(-1)
+    )
 
     def project(increment):
         flat = jnp.pad(flatten(increment), (0, padded - size)) * signs

@@ -1,4 +1,6 @@
-"""What the surface is: curvature, planes through it, its fractal dimension, and random surfaces of known roughness."""
+"""What the surface is: curvature, planes through it, its fractal dimension, and random surfaces of
+known roughness.
+"""
 
 from sgd_diffusion.landscape import box_counting, curvature, fractal_surfaces
 from sgd_diffusion.landscape.box_counting import (

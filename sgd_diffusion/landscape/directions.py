@@ -1,7 +1,7 @@
 """Random directions in weight space, and what length to give them.
 
-As functions of pytrees; precision and transformations are as in :mod:`sgd_diffusion.landscape.planes`, where users find
-them.
+As functions of pytrees; precision and transformations are as in
+:mod:`sgd_diffusion.landscape.planes`, where users find them.
 """
 
 import jax
@@ -15,36 +15,46 @@ __all__ = ["filter_normalize", "layer_normalize", "random_direction"]
 
 
 def random_direction(key, params):
-    """Independent standard normal numbers in the shapes of ``params``; the same ones in either precision.
+    """Independent standard normal numbers in the shapes of ``params``; the same ones in either
+    precision.
 
     Raises:
         InputError: ``params`` has no leaf, or one that does not hold real numbers.
     """
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, max(len(leaves), 1))
-    noise = [jax.random.normal(key, np.shape(leaf), jnp.float32) for key, leaf in zip(keys, leaves, strict=False)]
-    with in_precision_of("params", params, direction=jax.tree.unflatten(structure, noise)) as (_, direction):
+    noise = [
+        jax.random.normal(key, np.shape(leaf), jnp.float32)
+        for key, leaf in zip(keys, leaves, strict=False)
+    ]
+    with in_precision_of("params", params, direction=jax.tree.unflatten(structure, noise)) as (
+        _,
+        direction,
+    ):
         return direction
 
 
 def filter_normalize(direction, params, *, ignore_vectors=True):
     """The direction with each of its filters rescaled to the norm of the same filter of ``params``.
 
-    Rescaling the weights of a filter that batch norm follows, or of one layer against the next, leaves a network as it is;
-    so rescaled, directions do not depend on it, and landscapes of different networks compare (Li et al., NeurIPS 2018,
-    Sec. 4). Filters are the slices along the last axis, as Flax lays kernels out: (..., in, out) and (in, out).
+    Rescaling the weights of a filter that batch norm follows, or of one layer against the next,
+    leaves a network as it is; so rescaled, directions do not depend on it, and landscapes of
+    different networks compare (Li et al., NeurIPS 2018, Sec. 4). Filters are the slices along the
+    last axis, as Flax lays kernels out: (..., in, out) and (in, out).
 
     Args:
         direction: like ``params``.
         params: pytree of arrays.
-        ignore_vectors: what to do with leaves of fewer than two axes, biases and the scales and offsets of batch norm:
-            their direction becomes zero, or else gets the norm of the leaf as a whole.
+        ignore_vectors: what to do with leaves of fewer than two axes, biases and the scales and
+            offsets of batch norm: their direction becomes zero, or else gets the norm of the leaf
+            as a whole.
 
     Returns:
         Like ``params``. A filter is zero where either of the two is, and NaN where either has NaN.
 
     Raises:
-        InputError: the two pytrees do not match, or nothing but vectors is there and they are ignored.
+        InputError: the two pytrees do not match, or nothing but vectors is there and they are
+            ignored.
 
     >>> filter_normalize(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([[3.0, 0.0], [4.0, 0.0]])).tolist()
     [[5.0, 0.0], [0.0, 0.0]]
@@ -68,7 +78,7 @@ def _normalize(direction, params, ignore_vectors, *, by_filter):
     with in_precision_of("params", params, direction=direction) as (params, direction):
         if ignore_vectors and all(leaf.ndim < 2 for leaf in jax.tree.leaves(params)):
             raise InputError(
-                "params has no leaf with two or more axes, and nothing would be left of the direction; expected kernels, or "
-                "ignore_vectors=False"
+                "params has no leaf with two or more axes, and nothing would be left of the "
+                "direction; expected kernels, or ignore_vectors=False"
             )
         return jax.tree.map(rescale, direction, params)

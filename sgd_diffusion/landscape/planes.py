@@ -1,20 +1,21 @@
 """Planes and lines through weight space, and the loss on them.
 
-Parameters are any pytree of arrays. A :class:`Plane` is an origin and two directions like it; its points are
-origin + x first + y second, and what x and y mean follows from the directions:
+Parameters are any pytree of arrays. A :class:`Plane` is an origin and two directions like it; its
+points are origin + x first + y second, and what x and y mean follows from the directions:
 
     random_plane      normalised directions: a filter moves by |x| times its own norm, so that x and y are in units of the
                       weights' norm. Two random directions are nearly orthogonal, not exactly
     principal_plane   orthonormal directions: x and y are distances, in weight units
     orthonormal       makes any plane so, for instance one along given directions, Plane(origin, first, second)
 
-Two directions show little of what many are there: most of a path lies off any plane, and :func:`project` says how far off.
-Where a network keeps running averages of batch norm, they belong to one point; what is done about them at the others is up
-to the loss.
+Two directions show little of what many are there: most of a path lies off any plane, and
+:func:`project` says how far off. Where a network keeps running averages of batch norm, they belong
+to one point; what is done about them at the others is up to the loss.
 
-Pure JAX in the precision of the origin (or of ``params``), leaf by leaf: float64 where its numbers have 8 bytes, float32
-otherwise; everything else is cast to it, and a loss is called with such points. All can be jitted, and mapped with
-``jax.vmap`` over planes and members; only :func:`evaluate_in_chunks` runs on the host.
+Pure JAX in the precision of the origin (or of ``params``), leaf by leaf: float64 where its numbers
+have 8 bytes, float32 otherwise; everything else is cast to it, and a loss is called with such
+points. All can be jitted, and mapped with ``jax.vmap`` over planes and members; only
+:func:`evaluate_in_chunks` runs on the host.
 """
 
 import contextlib
@@ -94,62 +95,81 @@ def random_plane(key, params, *, normalize=filter_normalize):
     Raises:
         InputError: as these.
     """
-    directions = (normalize(random_direction(half, params), params) for half in jax.random.split(key))
+    directions = (
+        normalize(random_direction(half, params), params) for half in jax.random.split(key)
+    )
     with in_precision_of("params", params) as (origin,):
         return Plane(origin, *directions)
 
 
 def principal_plane(path, *, origin=None):
-    """The plane along the first two principal components of a path, orthonormal, as Li et al. (NeurIPS 2018, Sec. 7) show.
+    """The plane along the first two principal components of a path, orthonormal, as Li et al.
+    (NeurIPS 2018, Sec. 7) show.
 
-    The components are those of the positions about their mean, from their Gram matrix in float64; the largest score of each,
-    by magnitude, is positive. They say little of the landscape: a random walk too has most of its variance in two
-    components, and shows there as a Lissajous figure
+    The components are those of the positions about their mean, from their Gram matrix in float64;
+    the largest score of each, by magnitude, is positive. They say little of the landscape: a random
+    walk too has most of its variance in two components, and shows there as a Lissajous figure
     (:func:`~sgd_diffusion.analysis.paths.principal_components`).
 
     Args:
-        path: pytree of positions w_0, ..., w_T, stacked along the leading axis of every leaf, T >= 2.
+        path: pytree of positions w_0, ..., w_T, stacked along the leading axis of every leaf, T >=
+            2.
         origin: pytree without that axis; the last point when None.
 
     Returns:
-        :class:`Plane`. The second direction is NaN for a path along a straight line, both for one that stands still or has
-        NaN.
+        :class:`Plane`. The second direction is NaN for a path along a straight line, both for one
+        that stands still or has NaN.
 
     Raises:
-        InputError: fewer than three points, leaves of different lengths, or an origin that does not match.
+        InputError: fewer than three points, leaves of different lengths, or an origin that does not
+            match.
     """
     with in_precision_of("path", path) as (path,):
         lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(path)}
         if len(lengths) > 1 or min(lengths) < (MIN_PATH,):
             raise InputError(
-                f"path has leaves with leading axes {sorted(lengths)}; expected the same for all, {MIN_PATH} or more points"
+                f"path has leaves with leading axes {sorted(lengths)}; expected the same for all, "
+                f"{MIN_PATH} or more points"
             )
         last = jax.tree.map(lambda leaf: leaf[-1], path)
         origin = last if origin is None else matched("origin", origin, last)[0]
         with jax.enable_x64(True):
-            components = principal_components(sum(_step_gram(leaf) for leaf in jax.tree.leaves(path)), 2)
+            components = principal_components(
+                sum(_step_gram(leaf) for leaf in jax.tree.leaves(path)), 2
+            )
             known = components.variances > FLAT * components.variances[:1]
-            weights = jnp.where(known[None], components.scores, jnp.nan) / (components.scores**2).sum(axis=0, keepdims=True)
-            directions = [jax.tree.map(lambda leaf, weight=weight: _combination(weight, leaf), path) for weight in weights.T]
+            weights = jnp.where(known[None], components.scores, jnp.nan) / (
+                components.scores**2
+            ).sum(axis=0, keepdims=True)
+            directions = [
+                jax.tree.map(lambda leaf, weight=weight: _combination(weight, leaf), path)
+                for weight in weights.T
+            ]
         return orthonormal(Plane(origin, *directions))
 
 
 def _step_gram(leaf):
-    steps = (leaf[1:].astype(jnp.float64) - leaf[:-1].astype(jnp.float64)).reshape(len(leaf) - 1, -1)
+    steps = (leaf[1:].astype(jnp.float64) - leaf[:-1].astype(jnp.float64)).reshape(
+        len(leaf) - 1, -1
+    )
     return jax.lax.dot_general(steps, steps, (((1,), (1,)), ((), ())))
 
 
 def _combination(weights, leaf):
-    """Sum over the points of their weights times their position about the mean, in float64 until it is done."""
+    """Sum over the points of their weights times their position about the mean, in float64 until it
+    is done.
+    """
     positions = leaf.astype(jnp.float64)
     positions = positions - positions.mean(axis=0, keepdims=True)
     return jax.lax.dot_general(weights, positions, (((0,), (0,)), ((), ()))).astype(leaf.dtype)
 
 
 def orthonormal(plane):
-    """The same plane through the same origin with orthonormal directions: first keeps its sense, second its side of it.
+    """The same plane through the same origin with orthonormal directions: first keeps its sense,
+    second its side of it.
 
-    Directions that are parallel up to rounding span no plane: then the second is NaN, and so is a first that is zero.
+    Directions that are parallel up to rounding span no plane: then the second is NaN, and so is a
+    first that is zero.
 
     Raises:
         InputError: the three pytrees of the plane do not match.
@@ -171,7 +191,8 @@ def plane_point(plane, x, y):
 
 
 def interpolate(start, end, fraction):
-    """The point (1 - fraction) start + fraction end, a pytree; beyond the two for fractions outside [0, 1].
+    """The point (1 - fraction) start + fraction end, a pytree; beyond the two for fractions outside
+    [0, 1].
 
     Raises:
         InputError: the two pytrees do not match, or ``fraction`` has axes.
@@ -187,17 +208,21 @@ def interpolate(start, end, fraction):
 
 
 def project(plane, params):
-    """Coordinates of the points of a plane that are nearest to ``params``, and the distances from them.
+    """Coordinates of the points of a plane that are nearest to ``params``, and the distances from
+    them.
 
-    Least squares: params - origin = x first + y second + something orthogonal to both directions, the norm of which is the
-    distance. A point of the plane itself has a distance of rounding, about 1e-8 (float64: 1e-16) of the norm of the weights.
+    Least squares: params - origin = x first + y second + something orthogonal to both directions,
+    the norm of which is the distance. A point of the plane itself has a distance of rounding, about
+    1e-8 (float64: 1e-16) of the norm of the weights.
 
     Args:
         plane: :class:`Plane`; its directions need be neither orthogonal nor of length 1.
-        params: pytree of points, each leaf with the shape of the origin's behind leading axes (...) that all share.
+        params: pytree of points, each leaf with the shape of the origin's behind leading axes (...)
+            that all share.
 
     Returns:
-        :class:`Projection`; NaN for a plane whose directions are parallel up to rounding, and for a point with NaN.
+        :class:`Projection`; NaN for a plane whose directions are parallel up to rounding, and for a
+        point with NaN.
 
     Raises:
         InputError: pytrees that do not match.
@@ -210,7 +235,9 @@ def project(plane, params):
     with _own_precision(plane) as plane:
         params, batch = matched("params", params, plane.origin, batched=True)
         first, second, (length, along, across) = _frame(plane)
-        rest = jax.tree.map(lambda points, origin: points - behind(batch, origin), params, plane.origin)
+        rest = jax.tree.map(
+            lambda points, origin: points - behind(batch, origin), params, plane.origin
+        )
         u, rest = take_out(rest, first, batch)
         v, rest = take_out(rest, second, batch)
         y = v / across
@@ -221,7 +248,8 @@ def project(plane, params):
 
 
 def evaluate_points(loss, point_of, coordinates, *, at_once=1):
-    """The loss at many points, one group after the other in one compiled program; memory holds one group.
+    """The loss at many points, one group after the other in one compiled program; memory holds one
+    group.
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
@@ -230,7 +258,8 @@ def evaluate_points(loss, point_of, coordinates, *, at_once=1):
         at_once: how many points make a group, which is vmapped; known before tracing.
 
     Returns:
-        What the loss returns, every leaf with a leading axis (K,). NaN and infinite losses stay what they are.
+        What the loss returns, every leaf with a leading axis (K,). NaN and infinite losses stay
+        what they are.
 
     Raises:
         InputError: ``at_once`` is not a positive integer.
@@ -243,7 +272,9 @@ def evaluate_points(loss, point_of, coordinates, *, at_once=1):
         raise InputError("coordinates has shape (); expected (K, ...), the coordinates of K points")
     with full_precision():
         # a group of one is not vmapped, so that it costs what the loss costs alone
-        return jax.lax.map(lambda entry: loss(point_of(entry)), coordinates, batch_size=size if size > 1 else None)
+        return jax.lax.map(
+            lambda entry: loss(point_of(entry)), coordinates, batch_size=size if size > 1 else None
+        )
 
 
 def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
@@ -257,12 +288,12 @@ def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
         at_once: as in :func:`evaluate_points`.
 
     Returns:
-        (Y, X), or a pytree of arrays (Y, X, ...): entry [i, j] belongs to the point at xs[j], ys[i], as matplotlib's
-        contour takes it. NaN and infinite losses stay what they are.
+        (Y, X), or a pytree of arrays (Y, X, ...): entry [i, j] belongs to the point at xs[j],
+        ys[i], as matplotlib's contour takes it. NaN and infinite losses stay what they are.
 
     Raises:
-        InputError: the three pytrees of the plane do not match; ``xs`` or ``ys`` is not one-dimensional; ``at_once`` is not
-            a positive integer.
+        InputError: the three pytrees of the plane do not match; ``xs`` or ``ys`` is not
+            one-dimensional; ``at_once`` is not a positive integer.
 
     >>> plane = Plane(np.zeros(2), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
     >>> evaluate_plane(lambda w: w[0] + 10 * w[1], plane, xs=[1, 2, 3], ys=[0, 1]).tolist()
@@ -270,7 +301,9 @@ def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
     """
     with _own_precision(plane) as plane:
         grid = _grid(plane, xs, ys)
-        losses = evaluate_points(loss, functools.partial(_point, plane), grid.reshape(-1, 2), at_once=at_once)
+        losses = evaluate_points(
+            loss, functools.partial(_point, plane), grid.reshape(-1, 2), at_once=at_once
+        )
         return jax.tree.map(lambda leaf: leaf.reshape(*grid.shape[:2], *leaf.shape[1:]), losses)
 
 
@@ -288,19 +321,22 @@ def evaluate_line(loss, start, end, fractions, *, at_once=1):
         (K,), or a pytree of arrays (K, ...).
 
     Raises:
-        InputError: the two pytrees do not match; ``fractions`` is not one-dimensional; ``at_once`` is not a positive
-            integer.
+        InputError: the two pytrees do not match; ``fractions`` is not one-dimensional; ``at_once``
+            is not a positive integer.
     """
     with in_precision_of("start", start, end=end) as (start, end):
         fractions = _one_axis("fractions", fractions, precision(start))
-        return evaluate_points(loss, functools.partial(interpolate, start, end), fractions, at_once=at_once)
+        return evaluate_points(
+            loss, functools.partial(interpolate, start, end), fractions, at_once=at_once
+        )
 
 
 def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
-    """As :func:`evaluate_plane`, on the host and piece by piece, so that what is finished can be kept and shown.
+    """As :func:`evaluate_plane`, on the host and piece by piece, so that what is finished can be
+    kept and shown.
 
-    One compiled program for all pieces. The numbers do not depend on where an evaluation was interrupted, bit for bit, if
-    ``chunk`` and ``at_once`` stay the same.
+    One compiled program for all pieces. The numbers do not depend on where an evaluation was
+    interrupted, bit for bit, if ``chunk`` and ``at_once`` stay the same.
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
@@ -309,12 +345,12 @@ def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
         ys: (Y,) coordinates along the second one.
         chunk: points of a piece.
         at_once: as in :func:`evaluate_points`.
-        done: points that are finished already and not evaluated again, 0..XY: the first rows of the grid come first, each
-            from its first x on.
+        done: points that are finished already and not evaluated again, 0..XY: the first rows of the
+            grid come first, each from its first x on.
 
     Returns:
-        An iterator over the pieces that are left: what the loss returns, as NumPy arrays (chunk, ...), the last of them
-        shorter where XY is no multiple.
+        An iterator over the pieces that are left: what the loss returns, as NumPy arrays (chunk,
+        ...), the last of them shorter where XY is no multiple.
 
     Raises:
         InputError: at once, for arguments that do not fit.
@@ -333,7 +369,9 @@ def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
         for begin in range(done, len(coordinates), size):
             part = coordinates[begin : begin + size]
             padded = np.pad(part, ((0, size - len(part)), (0, 0)), mode="edge")
-            with _own_precision(plane) as own:  # not across yield, which would set the caller's precision
+            with _own_precision(
+                plane
+            ) as own:  # not across yield, which would set the caller's precision
                 found = jax.tree.map(np.asarray, evaluate(own, padded))
             real = slice(len(part))
             yield jax.tree.map(operator.itemgetter(real), found)
@@ -353,7 +391,11 @@ def _own_precision(plane):
 
 def _point(plane, coordinates):
     def point(origin, first, second):
-        return origin + coordinates[0].astype(origin.dtype) * first + coordinates[1].astype(origin.dtype) * second
+        return (
+            origin
+            + coordinates[0].astype(origin.dtype) * first
+            + coordinates[1].astype(origin.dtype) * second
+        )
 
     return jax.tree.map(point, *plane)
 
@@ -387,7 +429,10 @@ def _one_axis(name, values, dtype):
 def _number(name, value, dtype):
     with own_precision(name, value) as value:
         if value.ndim != 0:
-            raise InputError(f"{name} has shape {value.shape}; expected a number; use jax.vmap for several points")
+            raise InputError(
+                f"{name} has shape {value.shape}; expected a number; use jax.vmap for several "
+                "points"
+            )
         return value.astype(dtype)
 
 

@@ -1,6 +1,7 @@
 """Every figure as a function: labelled dataset in, matplotlib Figure out.
 
-No pyplot state and no global settings are touched, and matplotlib is imported when a figure is asked for.
+No pyplot state and no global settings are touched, and matplotlib is imported when a figure is
+asked for.
 """
 
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
@@ -11,5 +12,13 @@ from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
 from sgd_diffusion.plots.loss_surface import loss_surface
 from sgd_diffusion.plots.phase_diagram import phase_diagram
 
-__all__ = ["anomalous_diffusion", "fractal_path", "fractal_toy", "gradient_tails", "hessian_spectrum", "loss_surface",
-           "phase_diagram", "walker_animation"]
+__all__ = [
+    "anomalous_diffusion",
+    "fractal_path",
+    "fractal_toy",
+    "gradient_tails",
+    "hessian_spectrum",
+    "loss_surface",
+    "phase_diagram",
+    "walker_animation",
+]

@@ -1,4 +1,6 @@
-"""How the walk spreads: mean squared displacements, local exponents, exponents against waiting time."""
+"""How the walk spreads: mean squared displacements, local exponents, exponents against waiting
+time.
+"""
 
 import itertools
 
@@ -24,30 +26,40 @@ from sgd_diffusion.plots.style import (
 
 __all__ = ["anomalous_diffusion"]
 
-ONSET = {"linestyle": "none", "marker": "o", "markersize": 2.8, "markerfacecolor": "white", "markeredgewidth": 0.7}
+ONSET = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 2.8,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.7,
+}
 
 
 def anomalous_diffusion(dataset, *, curve="msd", learning_rates=None, ranges=None):
-    """How the walk spreads: one row of three panels for each learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 2).
+    """How the walk spreads: one row of three panels for each learning rate (Chen, Qu & Gong,
+    arXiv:2009.10588, Fig. 2).
 
-    Left, the time-averaged MSD against the lag, a line for each window: the mean over seeds, over a band from the
-    smallest to the largest seed, with the median onset tau_0 of superdiffusion as a circle and slopes 1 and 2 as
-    guides. Middle, the local exponents, mean over seeds over a band of one standard error, faint beyond half the window,
-    with the fitted ranges shaded. Right, the exponents fitted on these ranges against the waiting time: seeds as small
-    dots, their mean as a marker with a bar of one standard error, and open markers for the same fits to the controls that
-    the dataset has. Standard errors are over seeds; with a single seed they are of the bootstrap over its window, where
-    the dataset has one.
+    Left, the time-averaged MSD against the lag, a line for each window: the mean over seeds, over a
+    band from the smallest to the largest seed, with the median onset tau_0 of superdiffusion as a
+    circle and slopes 1 and 2 as guides. Middle, the local exponents, mean over seeds over a band of
+    one standard error, faint beyond half the window, with the fitted ranges shaded. Right, the
+    exponents fitted on these ranges against the waiting time: seeds as small dots, their mean as a
+    marker with a bar of one standard error, and open markers for the same fits to the controls that
+    the dataset has. Standard errors are over seeds; with a single seed they are of the bootstrap
+    over its window, where the dataset has one.
 
     Members that are NaN (they diverged) are left out, and the row's title counts them.
 
     Args:
-        dataset: with ``msd`` (window, seed, learning_rate, lag) in any order of dimensions, and the coordinates
-            ``waiting_time`` (window), ``learning_rate`` and ``lag`` (1..T); controls and replicates are those of
+        dataset: with ``msd`` (window, seed, learning_rate, lag) in any order of dimensions, and the
+            coordinates ``waiting_time`` (window), ``learning_rate`` and ``lag`` (1..T); controls
+            and replicates are those of
             :func:`~sgd_diffusion.dynamics.measurements.path_statistics.controls`.
-        curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time, which has neither
-            controls nor replicates.
+        curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time, which
+            has neither controls nor replicates.
         learning_rates: which of the dataset's, all of them when None.
-        ranges: {name: (smallest lag, largest lag)}; :func:`~sgd_diffusion.analysis.lags.standard_ranges` when None.
+        ranges: {name: (smallest lag, largest lag)};
+            :func:`~sgd_diffusion.analysis.lags.standard_ranges` when None.
 
     Returns:
         A :class:`matplotlib.figure.Figure`; write it with ``figure.savefig(path)``.
@@ -77,7 +89,11 @@ def anomalous_diffusion(dataset, *, curve="msd", learning_rates=None, ranges=Non
                 _local_exponent_panel(axis_row[1], curves, ranges, colors)
                 _exponent_panel(axis_row[2], fits, ranges)
             else:
-                note = "no member moved" if np.any(np.isfinite(curves["msd"])) else "all members diverged"
+                note = (
+                    "no member moved"
+                    if np.any(np.isfinite(curves["msd"]))
+                    else "all members diverged"
+                )
                 leave_empty(axis_row, note)
             axis_row[0].set_title(_row_title(curves), loc="right")
         letter(axes)
@@ -91,12 +107,16 @@ def _msd_panel(axis, curves, fits, colors):
     msd = curves["msd"].transpose("window", "seed", "lag").values
     lags = curves["lag"].values
     mean = ensemble_average(msd, axis=1).mean
-    onset = np.array([_median(window) for window in fits["onset"].transpose("window", "seed").values])
+    onset = np.array(
+        [_median(window) for window in fits["onset"].transpose("window", "seed").values]
+    )
     for window, waiting_time in enumerate(curves["waiting_time"].values):
         color = colors.to_rgba(waiting_time)
         members = msd[window][np.isfinite(msd[window]).all(axis=-1)]
         if len(members) > 1:
-            axis.fill_between(lags, members.min(axis=0), members.max(axis=0), color=color, alpha=0.15, linewidth=0)
+            axis.fill_between(
+                lags, members.min(axis=0), members.max(axis=0), color=color, alpha=0.15, linewidth=0
+            )
         axis.plot(lags, mean[window], color=color)
         if np.isfinite(onset[window]):
             height = np.interp(np.log(onset[window]), np.log(lags), mean[window])
@@ -133,18 +153,29 @@ def _local_exponent_panel(axis, curves, ranges, colors):
         inside = ~few_pairs & np.isfinite(error[window])
         band = mean[inside] + np.array([[-1], [1]]) * error[window][inside]
         axis.fill_between(local.lags[inside], *band, color=color, alpha=0.2, linewidth=0)
-        # add_artist, unlike plot, leaves the limits alone: noise at the last lags must not set the scale
-        axis.add_artist(Line2D(local.lags[few_pairs], mean[few_pairs], color=color, linewidth=0.5, alpha=0.5))
+        # add_artist, unlike plot, leaves the limits alone: noise at the last lags must not set the
+        # scale
+        axis.add_artist(
+            Line2D(local.lags[few_pairs], mean[few_pairs], color=color, linewidth=0.5, alpha=0.5)
+        )
     for index, (low, high) in enumerate(ranges.values()):
         color, _ = RANGE_STYLES[index % len(RANGE_STYLES)]
         axis.axvspan(low, high, color=color, alpha=0.08, linewidth=0)
         place = {"xycoords": axis.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-        axis.annotate(f"{low}-{high}", (np.sqrt(low * high), 1.0), color=color, fontsize=NOTE["fontsize"], **place)
+        axis.annotate(
+            f"{low}-{high}",
+            (np.sqrt(low * high), 1.0),
+            color=color,
+            fontsize=NOTE["fontsize"],
+            **place,
+        )
     axis.axhline(1, linestyle="--", **GUIDE)
 
 
 def _local_exponents(curves):
-    """Local exponents (window, seed, lag) at the lags of the fits, with errors where there are replicates."""
+    """Local exponents (window, seed, lag) at the lags of the fits, with errors where there are
+    replicates.
+    """
     msd = curves["msd"].transpose("window", "seed", "lag")
     if "fit_lag" in curves.coords:
         msd = msd.sel(lag=curves["fit_lag"].values)
@@ -169,7 +200,13 @@ def _exponent_panel(axis, fits, ranges):
         if seeds.shape[1] > 1:
             style = {"color": color, "markersize": 3, "alpha": 0.4, "markeredgewidth": 0}
             axis.plot(np.broadcast_to(x[:, None], seeds.shape).ravel(), seeds.ravel(), ".", **style)
-        style = {"color": color, "marker": marker, "markersize": 3, "elinewidth": 0.7, "linewidth": 0.5}
+        style = {
+            "color": color,
+            "marker": marker,
+            "markersize": 3,
+            "elinewidth": 0.7,
+            "linewidth": 0.5,
+        }
         axis.errorbar(x, center, error, label=f"{name} lags", **style)
         for motion in shown:
             center, _, _ = _seeds(on_range.sel(motion=motion))
@@ -183,8 +220,12 @@ def _exponent_panel(axis, fits, ranges):
 
 
 def _seeds(fits):
-    """Mean over seeds with its standard error, or of a single seed with its own, and the seeds (window, seed)."""
-    values, errors = (fits[name].transpose("window", "seed").values for name in ("exponent", "exponent_error"))
+    """Mean over seeds with its standard error, or of a single seed with its own, and the seeds
+    (window, seed).
+    """
+    values, errors = (
+        fits[name].transpose("window", "seed").values for name in ("exponent", "exponent_error")
+    )
     average = ensemble_average(values, axis=1)
     return average.mean, average.standard_error if values.shape[1] > 1 else errors[:, 0], values
 
@@ -199,7 +240,9 @@ def _finish_axes(axes, longest_lag):
         for axis in axis_row[:2]:
             axis.set(xscale="log", xlim=(1, longest_lag))
             axis.xaxis.set_major_locator(LogLocator(numticks=20))
-    for axis, label in zip(axes[-1], (*[r"lag $\tau$ (steps)"] * 2, r"waiting time $t_w$ (steps)"), strict=True):
+    for axis, label in zip(
+        axes[-1], (*[r"lag $\tau$ (steps)"] * 2, r"waiting time $t_w$ (steps)"), strict=True
+    ):
         axis.set_xlabel(label)
     for axis in axes[0, 1:]:  # no closer than this, or noise about 1 would fill the panel
         low, high = axis.get_ylim()
@@ -208,10 +251,21 @@ def _finish_axes(axes, longest_lag):
         handles, labels = axis.get_legend_handles_labels()
         if handles:
             controls = [label in CONTROL_STYLES for label in labels]
-            on_top = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "columnspacing": 0.8}
-            axis.add_artist(axis.legend(*_chosen(handles, labels, np.logical_not(controls)), **on_top))
+            on_top = {
+                "loc": "lower right",
+                "bbox_to_anchor": (1, 1),
+                "ncols": 2,
+                "columnspacing": 0.8,
+            }
+            axis.add_artist(
+                axis.legend(*_chosen(handles, labels, np.logical_not(controls)), **on_top)
+            )
             if any(controls):
-                axis.legend(*_chosen(handles, labels, controls), loc="upper right", fontsize=NOTE["fontsize"])
+                axis.legend(
+                    *_chosen(handles, labels, controls),
+                    loc="upper right",
+                    fontsize=NOTE["fontsize"],
+                )
             break
 
 

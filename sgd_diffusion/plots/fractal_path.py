@@ -21,23 +21,32 @@ from sgd_diffusion.plots.style import (
 
 __all__ = ["fractal_path"]
 
-RAW = {"linestyle": "none", "marker": ".", "markersize": 1.6, "markeredgewidth": 0, "alpha": 0.25, "rasterized": True}
+RAW = {
+    "linestyle": "none",
+    "marker": ".",
+    "markersize": 1.6,
+    "markeredgewidth": 0,
+    "alpha": 0.25,
+    "rasterized": True,
+}
 FITTED = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2))}
 
 
 def fractal_path(dataset, learning_rate=None):
-    """Paths and losses at one learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6), in two rows of three panels.
+    """Paths and losses at one learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6), in two
+    rows of three panels.
 
-    Upper row: (a) the first window's path of the first seed in its first two principal components; (b) squared
-    end-to-end distance of fragments against their contour length, a line for each window (mean over seeds in bins), dots
-    for single fragments of the first and the last window, and the power laws fitted to the first seed's first window;
-    (c) path dimension against waiting time, of one power law, and below and above the crossover where most seeds have one,
-    and of the path's surrogates (one power law, in grey).
-    Lower row: (d) squared transverse excursion against squared end-to-end distance, lengths of fragments along each line,
-    dots for single fragments of T/10 steps; (e) mean squared loss against distance, of the probe (solid) and of
-    mini-batches (dotted, first and last window) with their noise floor (horizontal), dots for single pairs;
-    (f) its exponents 2H against waiting time. Bars are standard errors: over seeds where there are several, from block
-    bootstraps over the window otherwise.
+    Upper row: (a) the first window's path of the first seed in its first two principal components;
+    (b) squared end-to-end distance of fragments against their contour length, a line for each
+    window (mean over seeds in bins), dots for single fragments of the first and the last window,
+    and the power laws fitted to the first seed's first window; (c) path dimension against waiting
+    time, of one power law, and below and above the crossover where most seeds have one, and of the
+    path's surrogates (one power law, in grey). Lower row: (d) squared transverse excursion against
+    squared end-to-end distance, lengths of fragments along each line, dots for single fragments of
+    T/10 steps; (e) mean squared loss against distance, of the probe (solid) and of mini-batches
+    (dotted, first and last window) with their noise floor (horizontal), dots for single pairs; (f)
+    its exponents 2H against waiting time. Bars are standard errors: over seeds where there are
+    several, from block bootstraps over the window otherwise.
 
     Args:
         dataset: of a run with the measurements ``path_shape`` and ``loss_roughness``.
@@ -84,11 +93,20 @@ def _path_panel(figure, axis, run):
     x, y = path["scores"].transpose("score", "point").values[:2]
     share = 100 * path["explained_variance_ratio"].values
     axis.plot(x, y, color="0.7", linewidth=0.4, zorder=1)
-    points = axis.scatter(x, y, c=path["point"].values, s=1.2, cmap="cividis", linewidths=0, rasterized=True, zorder=2)
+    points = axis.scatter(
+        x, y, c=path["point"].values, s=1.2, cmap="cividis", linewidths=0, rasterized=True, zorder=2
+    )
     axis.plot(x[0], y[0], "o", color="black", markersize=3, zorder=3)
     side = 1 if x[0] < 0 else -1  # towards the middle
-    axis.annotate("start", (x[0], y[0]), (4 * side, 0), textcoords="offset points", va="center",
-                  ha="left" if side > 0 else "right", **NOTE)
+    axis.annotate(
+        "start",
+        (x[0], y[0]),
+        (4 * side, 0),
+        textcoords="offset points",
+        va="center",
+        ha="left" if side > 0 else "right",
+        **NOTE,
+    )
     axis.set(xlabel=f"PC 1 ({share[0]:.0f} % of variance)", ylabel=f"PC 2 ({share[1]:.0f} %)")
     color_bar(figure, axis, points, "step of the first window")
 
@@ -101,10 +119,26 @@ def _end_to_end_panel(axis, run, table, colors):
     for side, low, high in _fitted_sides(fit):
         exponent = 2 / float(fit[f"dimension{side}"])
         if np.isfinite(exponent):
-            x, y = _line(first["contour_length"].values, first["squared_end_to_end"].values, exponent, low, high)
+            x, y = _line(
+                first["contour_length"].values,
+                first["squared_end_to_end"].values,
+                exponent,
+                low,
+                high,
+            )
             axis.plot(x, y, **FITTED)
-            axis.annotate(rf"$D_f$ = {2 / exponent:.2f}", (np.sqrt(low * high), 1.8 * y[len(y) // 2]), ha="right", **NOTE)
-    axis.set(xscale="log", yscale="log", xlabel="contour length", ylabel=r"squared end-to-end distance $R^2$")
+            axis.annotate(
+                rf"$D_f$ = {2 / exponent:.2f}",
+                (np.sqrt(low * high), 1.8 * y[len(y) // 2]),
+                ha="right",
+                **NOTE,
+            )
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="contour length",
+        ylabel=r"squared end-to-end distance $R^2$",
+    )
     _guides(axis, {1: r"$D_f=2$", 2: r"$D_f=1$"})
 
 
@@ -118,12 +152,24 @@ def _fitted_sides(fit):
 def _dimension_panel(axis, table):
     for motion, style in CONTROL_STYLES.items():
         if motion in table["motion"]:
-            control = ensemble_average(table["dimension"].sel(motion=motion).transpose("window", "seed").values, axis=1).mean
-            axis.plot(table["waiting_time"].values, control, label=motion, color="0.55", **CONTROL_MARKER, **style)
+            control = ensemble_average(
+                table["dimension"].sel(motion=motion).transpose("window", "seed").values, axis=1
+            ).mean
+            axis.plot(
+                table["waiting_time"].values,
+                control,
+                label=motion,
+                color="0.55",
+                **CONTROL_MARKER,
+                **style,
+            )
     table = table.sel(motion="SGD")
     _by_waiting_time(axis, table, "dimension", "one power law", *RANGE_STYLES[2])
     usual = np.isfinite(table["crossover"]).mean("seed") > 0.5
-    for side, label, (color, marker) in (("below", "below crossover", RANGE_STYLES[0]), ("above", "above", RANGE_STYLES[1])):
+    for side, label, (color, marker) in (
+        ("below", "below crossover", RANGE_STYLES[0]),
+        ("above", "above", RANGE_STYLES[1]),
+    ):
         _by_waiting_time(axis, table.where(usual), f"dimension_{side}", label, color, marker)
     for value in (1, 2):
         axis.axhline(value, linestyle="--", **GUIDE)
@@ -137,14 +183,29 @@ def _excursion_panel(axis, run, colors):
     ends, excursions = "squared_end_to_end_by_length", "squared_excursion_by_length"
     for window in (0, -1):
         here = run.isel(window=window)
-        x, y = here["fragment_squared_end_to_end"].values.ravel(), here["fragment_squared_excursion"].values.ravel()
-        axis.plot(x, y, color=colors.to_rgba(float(here["waiting_time"])), **(RAW | {"markersize": 2.5, "alpha": 0.4}))
+        x, y = (
+            here["fragment_squared_end_to_end"].values.ravel(),
+            here["fragment_squared_excursion"].values.ravel(),
+        )
+        axis.plot(
+            x,
+            y,
+            color=colors.to_rgba(float(here["waiting_time"])),
+            **(RAW | {"markersize": 2.5, "alpha": 0.4}),
+        )
     for window in range(run.sizes["window"]):
         here = run.isel(window=window)
-        x, y = (ensemble_average(here[name].transpose("seed", "fragment_length").values).mean for name in (ends, excursions))
+        x, y = (
+            ensemble_average(here[name].transpose("seed", "fragment_length").values).mean
+            for name in (ends, excursions)
+        )
         axis.plot(x, y, color=colors.to_rgba(float(here["waiting_time"])))
-    axis.set(xscale="log", yscale="log", xlabel=r"squared end-to-end distance $R^2$",
-             ylabel=r"squared transverse excursion")
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel=r"squared end-to-end distance $R^2$",
+        ylabel=r"squared transverse excursion",
+    )
     _guides(axis, {1: r"$\chi=1$"})
 
 
@@ -155,7 +216,15 @@ def _loss_panel(axis, run, table, colors):
     for window in (0, -1):
         color = colors.to_rgba(float(run["waiting_time"][window]))
         if kind == "probe":
-            _curves(axis, run.isel(window=[window]), "distance", "batch_msl", "distance_bin", colors, linestyle=":")
+            _curves(
+                axis,
+                run.isel(window=[window]),
+                "distance",
+                "batch_msl",
+                "distance_bin",
+                colors,
+                linestyle=":",
+            )
         floor = ensemble_average(table["noise_floor"].isel(window=window).values).mean
         axis.axhline(floor, color=color, linewidth=0.5, linestyle=(0, (1, 3)))
     fit, first = table.isel(window=0, seed=0), run.isel(window=0, seed=0)
@@ -163,23 +232,41 @@ def _loss_panel(axis, run, table, colors):
     if np.isfinite(low):
         exponent = float(fit[f"{kind}_exponent"])
         floor = 0.0 if kind == "probe" else float(fit["noise_floor"])
-        x, y = _line(first["distance"].values, first[f"{kind}_msl"].values - floor, exponent, low, high)
+        x, y = _line(
+            first["distance"].values, first[f"{kind}_msl"].values - floor, exponent, low, high
+        )
         axis.plot(x, y + floor, **FITTED)
-        axis.annotate(f"2H = {exponent:.2f}", (0.7 * np.sqrt(low * high), 4 * y[len(y) // 2]), ha="right", **NOTE)
-    axis.set(xscale="log", yscale="log", xlabel="distance $d$", ylabel=f"mean squared loss ({kind})")
+        axis.annotate(
+            f"2H = {exponent:.2f}",
+            (0.7 * np.sqrt(low * high), 4 * y[len(y) // 2]),
+            ha="right",
+            **NOTE,
+        )
+    axis.set(
+        xscale="log", yscale="log", xlabel="distance $d$", ylabel=f"mean squared loss ({kind})"
+    )
     lowest = np.nanmin(run[f"{kind}_msl"].where(run["pairs"] >= MIN_PAIRS))
     axis.set_ylim(bottom=max(0.3 * lowest, 1e-10 * axis.get_ylim()[1]))
     _guides(axis, {2: r"$\propto d^2$"})
 
 
 def _hurst_panel(axis, table):
-    for kind, label, (color, marker) in (("probe", "probe", RANGE_STYLES[0]),
-                                         ("batch", "mini-batches above floor", RANGE_STYLES[1])):
+    for kind, label, (color, marker) in (
+        ("probe", "probe", RANGE_STYLES[0]),
+        ("batch", "mini-batches above floor", RANGE_STYLES[1]),
+    ):
         if f"{kind}_exponent" in table:
             _by_waiting_time(axis, table, f"{kind}_exponent", label, color, marker)
     axis.axhline(2, linestyle="--", **GUIDE)
-    axis.annotate("smooth slope", (0.99, 2), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                  ha="right", **NOTE)
+    axis.annotate(
+        "smooth slope",
+        (0.99, 2),
+        (0, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        **NOTE,
+    )
     low, high = axis.get_ylim()
     axis.set_ylim(max(0, min(low, 0.8)), max(high, 2.4))
     axis.set(xlabel=r"waiting time $t_w$ (steps)", ylabel="exponent 2H of the loss")
@@ -190,9 +277,16 @@ def _curves(axis, run, x, y, dim, colors, linestyle="-"):
     """A line for each window, means over seeds bin by bin."""
     for window in range(run.sizes["window"]):
         here = run.isel(window=window)
-        mean_x, mean_y = (ensemble_average(here[name].transpose("seed", dim).values).mean for name in (x, y))
+        mean_x, mean_y = (
+            ensemble_average(here[name].transpose("seed", dim).values).mean for name in (x, y)
+        )
         filled = np.isfinite(mean_x) & (mean_y > 0)
-        axis.plot(mean_x[filled], mean_y[filled], color=colors.to_rgba(float(here["waiting_time"])), linestyle=linestyle)
+        axis.plot(
+            mean_x[filled],
+            mean_y[filled],
+            color=colors.to_rgba(float(here["waiting_time"])),
+            linestyle=linestyle,
+        )
 
 
 def _raw(axis, run, x, y, colors, windows=(0, -1)):
@@ -219,21 +313,42 @@ def _guides(axis, slopes):
     for slope, label in slopes.items():
         end = base + slope * (stop - start)
         axis.plot(np.exp([start, stop]), np.exp([base, end]), **GUIDE)
-        axis.annotate(label, np.exp((stop, end)), (2, 0), textcoords="offset points", va="center", **NOTE)
+        axis.annotate(
+            label, np.exp((stop, end)), (2, 0), textcoords="offset points", va="center", **NOTE
+        )
 
 
 def _by_waiting_time(axis, table, name, label, color, marker):
-    """Means over seeds with their standard errors, or one seed's value with its own; seeds as small dots."""
+    """Means over seeds with their standard errors, or one seed's value with its own; seeds as small
+    dots.
+    """
     values, errors = (table[n].transpose("window", "seed").values for n in (name, f"{name}_error"))
     if not np.isfinite(values).any():
         return
     waiting_times = table["waiting_time"].values
     if values.shape[1] > 1:
         seeds = np.broadcast_to(waiting_times[:, None], values.shape)
-        axis.plot(seeds.ravel(), values.ravel(), ".", color=color, markersize=3, alpha=0.4, markeredgewidth=0)
+        axis.plot(
+            seeds.ravel(),
+            values.ravel(),
+            ".",
+            color=color,
+            markersize=3,
+            alpha=0.4,
+            markeredgewidth=0,
+        )
         average = ensemble_average(values, axis=1)
         center, error = average.mean, average.standard_error
     else:
         center, error = values[:, 0], errors[:, 0]
-    axis.errorbar(waiting_times, center, error, label=label, color=color, marker=marker, markersize=3, elinewidth=0.7,
-                  linewidth=0.5)
+    axis.errorbar(
+        waiting_times,
+        center,
+        error,
+        label=label,
+        color=color,
+        marker=marker,
+        markersize=3,
+        elinewidth=0.7,
+        linewidth=0.5,
+    )

@@ -10,8 +10,14 @@ from sgd_diffusion.tables.walk_statistics import EARLY, GRADIENT_EDGES, PARTS
 __all__ = ["fractal_toy", "walker_animation"]
 
 # Okabe and Ito
-SURFACE_COLORS = {"fractal": "black", "smoothed": "#0072B2", "shuffled": "#D55E00", "flat": "0.55", "cone": "#009E73",
-                  "paraboloid": "#CC79A7"}
+SURFACE_COLORS = {
+    "fractal": "black",
+    "smoothed": "#0072B2",
+    "shuffled": "#D55E00",
+    "flat": "0.55",
+    "cone": "#009E73",
+    "paraboloid": "#CC79A7",
+}
 SELECTIONS = {"selected": {"markerfacecolor": None}, "all": {"markerfacecolor": "white"}}
 LEVELS = 16
 SHOWN_POINTS = 300  # along a side of a contour plot, as many as are printed
@@ -22,20 +28,22 @@ SHUFFLED_STEPS = 200
 def fractal_toy(table, statistics, examples):
     """Walkers on rough landscapes and on controls (Chen, Qu & Gong, arXiv:2009.10588, Fig. 8).
 
-    Upper row: (a) contours of one landscape with its wide basin (white) and the path of one walker from dark to light, both
-    chosen by rule; (b) MSD before and after the final entry into the basin, of selected landscapes (filled) and of all
-    (open), bars are errors by resampling landscapes; (c) density of all gradient components visited on rough, shuffled and
-    convex surfaces, with the stable (dashed) and the normal law (dotted) of the rough ones.
-    Lower row: (d) the square marked in panel a, with the steps there coloured by their length; (e) the shuffled and smoothed
-    landscape and its walker's first 200 steps; (f) MSD of the first 144 steps on convex surfaces from a corner, and of whole
-    paths on shuffled and flat ones.
+    Upper row: (a) contours of one landscape with its wide basin (white) and the path of one walker
+    from dark to light, both chosen by rule; (b) MSD before and after the final entry into the
+    basin, of selected landscapes (filled) and of all (open), bars are errors by resampling
+    landscapes; (c) density of all gradient components visited on rough, shuffled and convex
+    surfaces, with the stable (dashed) and the normal law (dotted) of the rough ones. Lower row: (d)
+    the square marked in panel a, with the steps there coloured by their length; (e) the shuffled
+    and smoothed landscape and its walker's first 200 steps; (f) MSD of the first 144 steps on
+    convex surfaces from a corner, and of whole paths on shuffled and flat ones.
 
     Args:
         table: :func:`~sgd_diffusion.tables.toy_walks`.
         statistics: what it was made of, with gradients.
-        examples: dataset of the landscape and path of panels a, d and e: ``height`` (surface, row, column), ``path``
-            (surface, step, axis) and ``region`` (row, column) for the surfaces "fractal" and "shuffled", with the attributes
-            ``extent``, ``final_entry`` and whether the landscape is ``selected``.
+        examples: dataset of the landscape and path of panels a, d and e: ``height`` (surface, row,
+            column), ``path`` (surface, step, axis) and ``region`` (row, column) for the surfaces
+            "fractal" and "shuffled", with the attributes ``extent``, ``final_entry`` and whether
+            the landscape is ``selected``.
 
     Returns:
         A :class:`matplotlib.figure.Figure`.
@@ -48,8 +56,14 @@ def fractal_toy(table, statistics, examples):
         axes = figure.subplots(2, 3)
         detail = _detail(examples)
         _landscape_panel(axes[0, 0], examples.sel(surface="fractal"), basin=True)
-        axes[0, 0].indicate_inset([detail[0] - ZOOM / 2, detail[1] - ZOOM / 2, ZOOM, ZOOM], edgecolor="white", linewidth=0.8)
-        axes[0, 0].set_title(f"{'selected' if examples.attrs['selected'] else 'not selected'}", loc="right")
+        axes[0, 0].indicate_inset(
+            [detail[0] - ZOOM / 2, detail[1] - ZOOM / 2, ZOOM, ZOOM],
+            edgecolor="white",
+            linewidth=0.8,
+        )
+        axes[0, 0].set_title(
+            f"{'selected' if examples.attrs['selected'] else 'not selected'}", loc="right"
+        )
         _parts_panel(axes[0, 1], table)
         _gradient_panel(axes[0, 2], statistics)
         _detail_panel(figure, axes[1, 0], examples.sel(surface="fractal"), detail)
@@ -83,8 +97,10 @@ def walker_animation(examples, path, *, frames=100, tail=40):
         figure = Figure(figsize=(3, 3), dpi=100, layout="constrained")
         axis = figure.subplots()
         _landscape_panel(axis, example, basin=True, steps=0)
-        line, = axis.plot([], [], color="white", linewidth=0.8)
-        point, = axis.plot([], [], marker="o", markersize=4, color="#D55E00", markeredgecolor="white")
+        (line,) = axis.plot([], [], color="white", linewidth=0.8)
+        (point,) = axis.plot(
+            [], [], marker="o", markersize=4, color="#D55E00", markeredgecolor="white"
+        )
 
         def draw(step):
             line.set_data(*walked[max(step - tail, 0) : step + 1].T)
@@ -92,15 +108,23 @@ def walker_animation(examples, path, *, frames=100, tail=40):
             return line, point
 
         steps = np.linspace(0, len(walked) - 1, frames).astype(int)
-        FuncAnimation(figure, draw, frames=steps, blit=False).save(path, writer=PillowWriter(fps=20))
+        FuncAnimation(figure, draw, frames=steps, blit=False).save(
+            path, writer=PillowWriter(fps=20)
+        )
 
 
 def _detail(examples):
-    """Centre of the square that is magnified: where the walker is half-way to its final entry, away from the walls."""
+    """Centre of the square that is magnified: where the walker is half-way to its final entry, away
+    from the walls.
+    """
     steps = examples.sizes["step"] - 1
     half = min(examples.attrs["final_entry"], steps) // 2
     limit = examples.attrs["extent"] / 2 - ZOOM / 2
-    return np.clip(examples["path"].sel(surface="fractal").transpose("step", "axis").values[half], -limit, limit)
+    return np.clip(
+        examples["path"].sel(surface="fractal").transpose("step", "axis").values[half],
+        -limit,
+        limit,
+    )
 
 
 def _places(example):
@@ -112,21 +136,43 @@ def _places(example):
 
 def _landscape_panel(axis, example, *, basin=False, steps=None):
     """Contours; the path's first steps in colours of time."""
-    every = max(example.sizes["row"] // SHOWN_POINTS, 1)  # divides the cells of a side of 2^n + 1 points if it is a power of 2
+    every = max(
+        example.sizes["row"] // SHOWN_POINTS, 1
+    )  # divides the cells of a side of 2^n + 1 points if it is a power of 2
     every = 2 ** (every.bit_length() - 1)
     heights = example["height"].transpose("row", "column").values[::every, ::every]
     xs, ys = (places[::every] for places in _places(example))
     axis.contourf(xs, ys, heights.T, LEVELS, cmap="viridis")
     if basin:
-        axis.contour(xs, ys, example["region"].transpose("row", "column").values[::every, ::every].T.astype(float), [0.5],
-                     colors="white", linewidths=0.8)
+        axis.contour(
+            xs,
+            ys,
+            example["region"].transpose("row", "column").values[::every, ::every].T.astype(float),
+            [0.5],
+            colors="white",
+            linewidths=0.8,
+        )
     path = example["path"].transpose("step", "axis").values[: None if steps is None else steps + 1]
     if len(path) > 1:
         _path(axis, path, np.arange(len(path) - 1), "magma", linewidth=0.6)
-        axis.plot(*path[0], marker="o", markersize=3, color="#E69F00", markeredgecolor="black", markeredgewidth=0.4)
+        axis.plot(
+            *path[0],
+            marker="o",
+            markersize=3,
+            color="#E69F00",
+            markeredgecolor="black",
+            markeredgewidth=0.4,
+        )
     half = example.attrs["extent"] / 2
-    axis.set(xlabel="x", ylabel="y", aspect="equal", xlim=(-half, half), ylim=(-half, half), xticks=(-half, 0, half),
-             yticks=(-half, 0, half))
+    axis.set(
+        xlabel="x",
+        ylabel="y",
+        aspect="equal",
+        xlim=(-half, half),
+        ylim=(-half, half),
+        xticks=(-half, 0, half),
+        yticks=(-half, 0, half),
+    )
 
 
 def _path(axis, path, values, cmap, **style):
@@ -139,16 +185,28 @@ def _path(axis, path, values, cmap, **style):
 
 
 def _detail_panel(figure, axis, example, centre):
-    heights, path = example["height"].transpose("row", "column").values, example["path"].transpose("step", "axis").values
+    heights, path = (
+        example["height"].transpose("row", "column").values,
+        example["path"].transpose("step", "axis").values,
+    )
     xs, ys = _places(example)
-    rows, columns = (np.abs(places - at) <= ZOOM for places, at in ((xs, centre[0]), (ys, centre[1])))
-    axis.contourf(xs[rows], ys[columns], heights[np.ix_(rows, columns)].T, LEVELS, cmap="Greys_r", alpha=0.7)
+    rows, columns = (
+        np.abs(places - at) <= ZOOM for places, at in ((xs, centre[0]), (ys, centre[1]))
+    )
+    axis.contourf(
+        xs[rows], ys[columns], heights[np.ix_(rows, columns)].T, LEVELS, cmap="Greys_r", alpha=0.7
+    )
     lengths = np.hypot(*np.diff(path, axis=0).T)
     near = (np.abs(path[1:] - centre) <= ZOOM / 2).all(axis=1)
     lines = _path(axis, path, lengths, "copper", linewidth=0.8)
     lines.set_clim(0, lengths[near].max() if near.any() else lengths.max())
-    axis.set(xlabel="x", ylabel="y", aspect="equal", xlim=centre[0] + np.array([-1, 1]) * ZOOM / 2,
-             ylim=centre[1] + np.array([-1, 1]) * ZOOM / 2)
+    axis.set(
+        xlabel="x",
+        ylabel="y",
+        aspect="equal",
+        xlim=centre[0] + np.array([-1, 1]) * ZOOM / 2,
+        ylim=centre[1] + np.array([-1, 1]) * ZOOM / 2,
+    )
     bar = figure.colorbar(lines, cax=axis.inset_axes([1.04, 0, 0.035, 1]))
     bar.ax.set_title("step", fontsize=NOTE["fontsize"])
     bar.outline.set_visible(False)
@@ -160,13 +218,31 @@ def _parts_panel(axis, table):
         for selection, face in SELECTIONS.items():
             one = here.sel(part=part, selection=selection)
             label = f"{part}, {selection}: {_exponent(one)}"
-            axis.errorbar(one["lag"], one["msd"], one["msd_error"], color=color, marker=marker, markersize=3, linestyle="none",
-                          elinewidth=0.6, markeredgewidth=0.6, label=label, **(face if face["markerfacecolor"] else {}))
+            axis.errorbar(
+                one["lag"],
+                one["msd"],
+                one["msd_error"],
+                color=color,
+                marker=marker,
+                markersize=3,
+                linestyle="none",
+                elinewidth=0.6,
+                markeredgewidth=0.6,
+                label=label,
+                **(face if face["markerfacecolor"] else {}),
+            )
     axis.set(xscale="log", yscale="log", xlabel="lag (steps)", ylabel="MSD")
     lags, first = np.array([1, 100]), here["msd"].sel(part=["before", "after"], lag=1).min().item()
     if first > 0:
         axis.plot(lags, 0.6 * first * lags, linestyle="--", **GUIDE)
-        axis.annotate("1", (lags[-1], 0.6 * first * lags[-1]), (2, 0), textcoords="offset points", va="center", **NOTE)
+        axis.annotate(
+            "1",
+            (lags[-1], 0.6 * first * lags[-1]),
+            (2, 0),
+            textcoords="offset points",
+            va="center",
+            **NOTE,
+        )
         axis.set_ylim(bottom=0.15 * first)
     axis.legend(loc="lower right", fontsize=5.5)
 
@@ -174,26 +250,53 @@ def _parts_panel(axis, table):
 def _exponent(one):
     value, error = one["exponent"].item(), one["exponent_error"].item()
     low, high = PARTS[str(one["part"].values)][1]
-    return f"{value:.2f}±{error:.2f} ({low}-{high})" if np.isfinite([value, error]).all() else "too few"
+    return (
+        f"{value:.2f}±{error:.2f} ({low}-{high})"
+        if np.isfinite([value, error]).all()
+        else "too few"
+    )
 
 
 def _gradient_panel(axis, statistics):
-    centres, width = (GRADIENT_EDGES[1:] + GRADIENT_EDGES[:-1]) / 2, GRADIENT_EDGES[1] - GRADIENT_EDGES[0]
+    centres, width = (
+        (GRADIENT_EDGES[1:] + GRADIENT_EDGES[:-1]) / 2,
+        GRADIENT_EDGES[1] - GRADIENT_EDGES[0],
+    )
     for surface in ("fractal", "shuffled", "cone"):
         here = statistics.sel(surface=surface, visits="all")
         counts = here["gradient_counts"].sum("landscape").values
         # on a rough surface some gradients lie outside the edges: the density is of all
-        total = statistics.sizes["landscape"] * statistics.sizes["walker"] * (statistics.attrs["steps"] + 1) * 2
+        total = (
+            statistics.sizes["landscape"]
+            * statistics.sizes["walker"]
+            * (statistics.attrs["steps"] + 1)
+            * 2
+        )
         shown = counts > 0
-        axis.plot(centres[shown], counts[shown] / total / width, color=SURFACE_COLORS[surface], marker="o", markersize=1.8,
-                  linewidth=0.5, label=surface)
+        axis.plot(
+            centres[shown],
+            counts[shown] / total / width,
+            color=SURFACE_COLORS[surface],
+            marker="o",
+            markersize=1.8,
+            linewidth=0.5,
+            label=surface,
+        )
     sample = statistics["gradient_sample"].sel(surface="fractal", visits="all").values.astype(float)
     sample = sample[:, :: max(sample.size // 10_000, 1)].ravel()
     fit = fits.fit(sample)
     x = np.linspace(GRADIENT_EDGES[0], GRADIENT_EDGES[-1], 201)
-    axis.plot(x, np.asarray(law.pdf(x, fit.alpha, location=fit.location, scale=fit.scale)), color="black", linewidth=0.8,
-              linestyle=(0, (4, 2)), label=rf"stable, $\alpha$ = {float(fit.alpha):.2f}")
-    normal = np.exp(-((x - sample.mean()) ** 2) / (2 * sample.var())) / np.sqrt(2 * np.pi * sample.var())
+    axis.plot(
+        x,
+        np.asarray(law.pdf(x, fit.alpha, location=fit.location, scale=fit.scale)),
+        color="black",
+        linewidth=0.8,
+        linestyle=(0, (4, 2)),
+        label=rf"stable, $\alpha$ = {float(fit.alpha):.2f}",
+    )
+    normal = np.exp(-((x - sample.mean()) ** 2) / (2 * sample.var())) / np.sqrt(
+        2 * np.pi * sample.var()
+    )
     axis.plot(x, normal, color="0.5", linewidth=0.8, linestyle=(0, (1, 1.2)), label="normal")
     axis.set(yscale="log", xlabel="gradient component", ylabel="density")
     axis.set_ylim(1e-4, 50 * axis.get_ylim()[1])
@@ -202,11 +305,23 @@ def _gradient_panel(axis, statistics):
 
 def _controls_panel(axis, table):
     here = table.sel(selection="all")
-    for surface, part, marker in (("cone", "early", "o"), ("paraboloid", "early", "D"), ("shuffled", "whole", "s"),
-                                  ("flat", "whole", "^")):
+    for surface, part, marker in (
+        ("cone", "early", "o"),
+        ("paraboloid", "early", "D"),
+        ("shuffled", "whole", "s"),
+        ("flat", "whole", "^"),
+    ):
         one = here.sel(surface=surface, part=part)
-        axis.errorbar(one["lag"], one["msd"], one["msd_error"], color=SURFACE_COLORS[surface], marker=marker, markersize=2.6,
-                      linewidth=0.6, label=f"{surface}: {_exponent(one)}")
+        axis.errorbar(
+            one["lag"],
+            one["msd"],
+            one["msd_error"],
+            color=SURFACE_COLORS[surface],
+            marker=marker,
+            markersize=2.6,
+            linewidth=0.6,
+            label=f"{surface}: {_exponent(one)}",
+        )
     axis.set(xscale="log", yscale="log", xlabel="lag (steps)", ylabel="MSD")
     axis.set_ylim(bottom=0.1 * axis.get_ylim()[0])
     axis.set_title(f"convex: first {EARLY} steps", loc="right")

@@ -4,7 +4,15 @@ import numpy as np
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.stable import law
-from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, leave_empty, letter, waiting_time_colors
+from sgd_diffusion.plots.style import (
+    GUIDE,
+    NOTE,
+    STYLE,
+    WIDTH,
+    leave_empty,
+    letter,
+    waiting_time_colors,
+)
 
 __all__ = ["gradient_tails"]
 
@@ -17,26 +25,38 @@ SOURCE_STYLES = {
     "noise": {"color": "#56B4E9", "marker": "D"},
     "per coordinate": {"color": "#D55E00", "marker": "o"},
     "noise per coordinate": {"color": "#E69F00", "marker": "D"},
-    "Gaussian, layer scales": {"color": "0.5", "marker": "^", "linestyle": "--", "markerfacecolor": "white"},
-    "Gaussian, coordinate scales": {"color": "0.5", "marker": "v", "linestyle": "--", "markerfacecolor": "white"},
+    "Gaussian, layer scales": {
+        "color": "0.5",
+        "marker": "^",
+        "linestyle": "--",
+        "markerfacecolor": "white",
+    },
+    "Gaussian, coordinate scales": {
+        "color": "0.5",
+        "marker": "v",
+        "linestyle": "--",
+        "markerfacecolor": "white",
+    },
 }
 MARKER = {"markersize": 3, "markeredgewidth": 0.6, "elinewidth": 0.6, "linewidth": 0.7}
 
 
 def gradient_tails(dataset, table, learning_rate=None):
-    """Gradient entries and loss fluctuations at one learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 5).
+    """Gradient entries and loss fluctuations at one learning rate (Chen, Qu & Gong,
+    arXiv:2009.10588, Fig. 5).
 
-    Upper row: (a) density of the pooled entries of the mini-batch gradients in the first window, uniform over parameters,
-    with the stable law fitted to them (dashed) and the normal law of the same mean and variance (dotted); (b) the same for
-    their absolute values on logarithmic axes, with the last window; bars are standard errors as if entries were independent;
-    (c) alpha of all sources of entries against waiting time (:func:`~sgd_diffusion.tables.gradient_tails`).
-    Lower row: (d) alpha of each layer in the first and the last window; (e) changes of the mini-batch loss from update to
-    update in these windows; (f) variance of 100 consecutive losses along the run, mean over seeds over a band from
-    the smallest to the largest.
+    Upper row: (a) density of the pooled entries of the mini-batch gradients in the first window,
+    uniform over parameters, with the stable law fitted to them (dashed) and the normal law of the
+    same mean and variance (dotted); (b) the same for their absolute values on logarithmic axes,
+    with the last window; bars are standard errors as if entries were independent; (c) alpha of all
+    sources of entries against waiting time (:func:`~sgd_diffusion.tables.gradient_tails`). Lower
+    row: (d) alpha of each layer in the first and the last window; (e) changes of the mini-batch
+    loss from update to update in these windows; (f) variance of 100 consecutive losses along the
+    run, mean over seeds over a band from the smallest to the largest.
 
-    The first and the last window have the colours of panel b throughout. Panels a, b and e show the first of the seeds that
-    have lasted longest, c and d the mean over seeds with its standard error, or of a single seed the 90 % interval (c) and
-    its standard error (d).
+    The first and the last window have the colours of panel b throughout. Panels a, b and e show the
+    first of the seeds that have lasted longest, c and d the mean over seeds with its standard
+    error, or of a single seed the 90 % interval (c) and its standard error (d).
 
     Args:
         dataset: of a run with gradients.
@@ -64,7 +84,11 @@ def gradient_tails(dataset, table, learning_rate=None):
             return figure
         seed = int(lasting.sum(axis=1).argmax())
         colors = waiting_time_colors(run["waiting_time"].values)
-        windows = [0, -1] if lasting[seed, -1] and run.sizes["window"] > 1 else [int(lasting[seed].argmax())]
+        windows = (
+            [0, -1]
+            if lasting[seed, -1] and run.sizes["window"] > 1
+            else [int(lasting[seed].argmax())]
+        )
         one, fits = run.isel(seed=seed), table.isel(seed=seed)
         _density_panel(axes[0, 0], one, fits, windows[0], colors)
         _tail_panel(axes[0, 1], one, fits, windows, colors)
@@ -75,20 +99,36 @@ def gradient_tails(dataset, table, learning_rate=None):
         letter(axes)
         axes[0, 0].set_title(rf"$\eta$ = {float(rate):g}", loc="right")
         handles, labels = axes[0, 2].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=5.8, columnspacing=1.0)
+        figure.legend(
+            handles,
+            labels,
+            loc="outside upper right",
+            ncols=len(labels),
+            fontsize=5.8,
+            columnspacing=1.0,
+        )
     return figure
 
 
 def _entries(run, window):
-    """All pooled entries of a window, and weights that make them uniform over parameters and add up to 1."""
-    gradients = run["gradient_sample"].isel(window=window).transpose("update", "coordinate").values.astype(float)
+    """All pooled entries of a window, and weights that make them uniform over parameters and add up
+    to 1.
+    """
+    gradients = (
+        run["gradient_sample"]
+        .isel(window=window)
+        .transpose("update", "coordinate")
+        .values.astype(float)
+    )
     weights = np.broadcast_to(run["coordinate_weight"].values, gradients.shape)
     return gradients.ravel(), weights.ravel() / weights.sum()
 
 
 def _density(values, weights, edges):
     """Centres of the bins that are not empty, density and its standard error there."""
-    heights, squares = (np.histogram(values, edges, weights=power)[0] for power in (weights, weights**2))
+    heights, squares = (
+        np.histogram(values, edges, weights=power)[0] for power in (weights, weights**2)
+    )
     filled = heights > 0
     width = np.diff(edges)
     centres = np.sqrt(edges[:-1] * edges[1:]) if edges[0] > 0 else (edges[:-1] + edges[1:]) / 2
@@ -97,11 +137,15 @@ def _density(values, weights, edges):
 
 def _laws(values, weights, fit):
     """Densities of the fitted stable law and of the normal law, as functions."""
-    alpha, scale, location = (float(fit[name].sel(source="pooled")) for name in ("alpha", "scale", "location"))
+    alpha, scale, location = (
+        float(fit[name].sel(source="pooled")) for name in ("alpha", "scale", "location")
+    )
     mean = weights @ values
     variance = weights @ (values - mean) ** 2
-    return (lambda x: np.asarray(law.pdf(x, alpha, location=location, scale=scale)),
-            lambda x: np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance))
+    return (
+        lambda x: np.asarray(law.pdf(x, alpha, location=location, scale=scale)),
+        lambda x: np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance),
+    )
 
 
 def _density_panel(axis, run, fits, window, colors):
@@ -112,13 +156,33 @@ def _density_panel(axis, run, fits, window, colors):
     x, density, error = _density(values, weights, np.linspace(-reach, reach, 82))
     grid = np.linspace(-reach, reach, 401)
     color = colors.to_rgba(float(fit["waiting_time"]))
-    axis.errorbar(x, density, error, linestyle="none", marker="o", markersize=1.5, color=color, elinewidth=0.5,
-                  label=_name(window))
-    axis.plot(grid, stable(grid), label=rf"stable, $\alpha$ = {float(fit['alpha'].sel(source='pooled')):.2f}", **FITTED)
+    axis.errorbar(
+        x,
+        density,
+        error,
+        linestyle="none",
+        marker="o",
+        markersize=1.5,
+        color=color,
+        elinewidth=0.5,
+        label=_name(window),
+    )
+    axis.plot(
+        grid,
+        stable(grid),
+        label=rf"stable, $\alpha$ = {float(fit['alpha'].sel(source='pooled')):.2f}",
+        **FITTED,
+    )
     axis.plot(grid, normal(grid), label="normal", **NORMAL)
     axis.set(xlim=(-reach, reach), ylim=(0, None), xlabel="gradient entry $g$", ylabel="density")
     axis.ticklabel_format(axis="x", scilimits=(-3, 3), useMathText=True)
-    axis.legend(loc="upper right", bbox_to_anchor=(1.06, 1.04), fontsize=6, handlelength=0.9, borderaxespad=0)
+    axis.legend(
+        loc="upper right",
+        bbox_to_anchor=(1.06, 1.04),
+        fontsize=6,
+        handlelength=0.9,
+        borderaxespad=0,
+    )
 
 
 def _tail_panel(axis, run, fits, windows, colors):
@@ -132,8 +196,17 @@ def _tail_panel(axis, run, fits, windows, colors):
         x, density, error = _density(sizes, weights, edges)
         grid = np.geomspace(edges[0], edges[-1], 200)
         color = colors.to_rgba(float(fit["waiting_time"]))
-        axis.errorbar(x, density, error, linestyle="none", marker="o", markersize=1.8, color=color, elinewidth=0.5,
-                      label=_name(window))
+        axis.errorbar(
+            x,
+            density,
+            error,
+            linestyle="none",
+            marker="o",
+            markersize=1.8,
+            color=color,
+            elinewidth=0.5,
+            label=_name(window),
+        )
         for density_of, style in ((stable, FITTED), (normal, NORMAL)):
             axis.plot(grid, density_of(grid) + density_of(-grid), **style)
         shown.extend(density)
@@ -156,13 +229,25 @@ def _alpha_panel(axis, table):
         average = ensemble_average(values, axis=1)
         error = np.stack([average.standard_error] * 2)
         if values.shape[1] == 1:
-            error = np.maximum([values[:, 0] - found["alpha_low"].values[:, 0],
-                                found["alpha_high"].values[:, 0] - values[:, 0]], 0)
+            error = np.maximum(
+                [
+                    values[:, 0] - found["alpha_low"].values[:, 0],
+                    found["alpha_high"].values[:, 0] - values[:, 0],
+                ],
+                0,
+            )
         x = waiting_times + 0.06 * gap * (number - (len(shown) - 1) / 2)  # side by side
         axis.errorbar(x, average.mean, error, label=source, **(MARKER | SOURCE_STYLES[source]))
     axis.axhline(2, linestyle="--", **GUIDE)
-    axis.annotate("normal", (0.01, 2), (0, -2), xycoords=("axes fraction", "data"), textcoords="offset points", va="top",
-                  **NOTE)
+    axis.annotate(
+        "normal",
+        (0.01, 2),
+        (0, -2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="top",
+        **NOTE,
+    )
     if len(waiting_times) <= 5:
         axis.set_xticks(waiting_times)
     axis.set(xlabel="waiting time $t_w$ (steps)", ylabel=r"index of stability $\alpha$")
@@ -174,10 +259,24 @@ def _layer_panel(axis, table, windows, colors):
     for window, shift in zip(windows, (-0.15, 0.15), strict=False):
         found = table.isel(window=window).transpose("layer", "seed", ...)
         average = ensemble_average(found["layer_alpha"].values, axis=1)
-        error = average.standard_error if found.sizes["seed"] > 1 else found["layer_alpha_error"].values[:, 0]
-        axis.errorbar(average.mean, places + shift, xerr=error, linestyle="none", marker="o", markersize=3, elinewidth=0.6,
-                      color=colors.to_rgba(float(found["waiting_time"])))
-    axis.set_yticks(places, table["layer"].values, fontsize=NOTE["fontsize"] if len(places) <= 12 else 4)
+        error = (
+            average.standard_error
+            if found.sizes["seed"] > 1
+            else found["layer_alpha_error"].values[:, 0]
+        )
+        axis.errorbar(
+            average.mean,
+            places + shift,
+            xerr=error,
+            linestyle="none",
+            marker="o",
+            markersize=3,
+            elinewidth=0.6,
+            color=colors.to_rgba(float(found["waiting_time"])),
+        )
+    axis.set_yticks(
+        places, table["layer"].values, fontsize=NOTE["fontsize"] if len(places) <= 12 else 4
+    )
     axis.invert_yaxis()
     axis.axvline(2, linestyle="--", **GUIDE)
     axis.set(xlabel=r"index of stability $\alpha$ of the layer")
@@ -186,8 +285,12 @@ def _layer_panel(axis, table, windows, colors):
 def _change_panel(axis, fits, windows, colors):
     for window in windows:
         found = fits.isel(window=window)
-        axis.plot(found["loss_change"].values, color=colors.to_rgba(float(found["waiting_time"])), linewidth=0.4,
-                  alpha=0.8)
+        axis.plot(
+            found["loss_change"].values,
+            color=colors.to_rgba(float(found["waiting_time"])),
+            linewidth=0.4,
+            alpha=0.8,
+        )
         lowest = np.quantile(found["loss_change"].values, 0.05)
     axis.set(yscale="log", xlabel="update in the window", ylabel=r"change of the loss $|\Delta L|$")
     axis.set_ylim(bottom=0.5 * lowest if lowest > 0 else None)
@@ -200,7 +303,9 @@ def _variance_panel(axis, table, colors):
         color = colors.to_rgba(waiting_time)
         members = variance[window][np.isfinite(variance[window]).all(axis=-1)]
         if len(members) > 1:
-            axis.fill_between(times, members.min(axis=0), members.max(axis=0), color=color, alpha=0.2, linewidth=0)
+            axis.fill_between(
+                times, members.min(axis=0), members.max(axis=0), color=color, alpha=0.2, linewidth=0
+            )
         if len(members):
             axis.plot(times, members.mean(axis=0), color=color)
     axis.set(yscale="log", xlabel="step", ylabel="variance of 100 losses")

@@ -1,10 +1,21 @@
-"""Eigenvalues of the Hessian through training, their density, and gradient noise along their eigenvectors."""
+"""Eigenvalues of the Hessian through training, their density, and gradient noise along their
+eigenvectors.
+"""
 
 import numpy as np
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.landscape.curvature import smoothed_density
-from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, color_bar, leave_empty, letter, waiting_time_colors
+from sgd_diffusion.plots.style import (
+    GUIDE,
+    NOTE,
+    STYLE,
+    WIDTH,
+    color_bar,
+    leave_empty,
+    letter,
+    waiting_time_colors,
+)
 
 __all__ = ["hessian_spectrum"]
 
@@ -13,18 +24,21 @@ POINTS = 600
 
 
 def hessian_spectrum(dataset, learning_rate=None):
-    """Curvature through training at one learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 7): one row for each kind of
-    batch normalisation, three panels each.
+    """Curvature through training at one learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 7):
+    one row for each kind of batch normalisation, three panels each.
 
-    Left, the largest eigenvalues against the number of updates, mean over seeds, the first with a band from the smallest to
-    the largest seed, with 2/eta, above which full-batch gradient descent is unstable (Cohen et al., ICLR 2021). Middle, the
-    density of all eigenvalues at the windows that have one: mean over seeds and random vectors with a band of
-    one standard error over all vectors, smoothed by a hundredth of the range. Right, the variance of gradients of single
-    examples along each eigenvector against its eigenvalue, every seed and window, with the line on which they are
-    equal (Xie, Sato & Sugiyama, ICLR 2021). Eigenvalues that have not converged are left out of both.
+    Left, the largest eigenvalues against the number of updates, mean over seeds, the first with a
+    band from the smallest to the largest seed, with 2/eta, above which full-batch gradient descent
+    is unstable (Cohen et al., ICLR 2021). Middle, the density of all eigenvalues at the windows
+    that have one: mean over seeds and random vectors with a band of one standard error over all
+    vectors, smoothed by a hundredth of the range. Right, the variance of gradients of single
+    examples along each eigenvector against its eigenvalue, every seed and window, with the line on
+    which they are equal (Xie, Sato & Sugiyama, ICLR 2021). Eigenvalues that have not converged are
+    left out of both.
 
     Args:
-        dataset: with the measurements of :mod:`~sgd_diffusion.dynamics.measurements.hessian_spectrum`, and ``update`` (0..T-1).
+        dataset: with the measurements of
+            :mod:`~sgd_diffusion.dynamics.measurements.hessian_spectrum`, and ``update`` (0..T-1).
         learning_rate: which of the dataset's; the first when None.
 
     Returns:
@@ -71,33 +85,73 @@ def _eigenvalue_panel(axis, run, rate):
 
     steps, values = run["step"].values, _converged(run)
     ranks = values.shape[-1]
-    shades = ScalarMappable(Normalize(1, max(ranks, 2)), ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256))))
+    shades = ScalarMappable(
+        Normalize(1, max(ranks, 2)),
+        ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256))),
+    )
     mean = ensemble_average(values, axis=1).mean
     for rank in reversed(range(ranks)):
-        axis.plot(steps, mean[:, rank], marker="o", markersize=1.8, color=shades.to_rgba(rank + 1), linewidth=0.7)
+        axis.plot(
+            steps,
+            mean[:, rank],
+            marker="o",
+            markersize=1.8,
+            color=shades.to_rgba(rank + 1),
+            linewidth=0.7,
+        )
     largest = np.ma.masked_invalid(values[..., 0])
-    axis.fill_between(steps, largest.min(axis=1), largest.max(axis=1), color=shades.to_rgba(1), alpha=0.2, linewidth=0)
+    axis.fill_between(
+        steps,
+        largest.min(axis=1),
+        largest.max(axis=1),
+        color=shades.to_rgba(1),
+        alpha=0.2,
+        linewidth=0,
+    )
     axis.axhline(2 / rate, linestyle="--", **GUIDE)
-    axis.annotate(r"$2/\eta$", (1, 2 / rate), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                  ha="right", **NOTE)
+    axis.annotate(
+        r"$2/\eta$",
+        (1, 2 / rate),
+        (-2, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        **NOTE,
+    )
     positive = np.all(mean[np.isfinite(mean)] > 0)
-    axis.set(xlabel="updates", ylabel=f"largest {ranks} eigenvalues", yscale="log" if positive else "linear")
+    axis.set(
+        xlabel="updates",
+        ylabel=f"largest {ranks} eigenvalues",
+        yscale="log" if positive else "linear",
+    )
     if steps[-1] > 10 * steps[0]:
         axis.set_xscale("log")
 
 
 def _density_panel(axis, run, colors):
-    shown = [] if "hessian_node" not in run else [
-        window for window in range(run.sizes["window"]) if np.isfinite(run["hessian_node"].isel(window=window)).any()]
+    shown = (
+        []
+        if "hessian_node" not in run
+        else [
+            window
+            for window in range(run.sizes["window"])
+            if np.isfinite(run["hessian_node"].isel(window=window)).any()
+        ]
+    )
     if not shown:
         leave_empty(np.array([axis]), "not measured")
         axis.set_axis_off()
         return
     for window in shown:
         one = run.isel(window=window)
-        nodes, weights = (one[name].transpose("seed", "probe", "node").values for name in ("hessian_node", "hessian_weight"))
+        nodes, weights = (
+            one[name].transpose("seed", "probe", "node").values
+            for name in ("hessian_node", "hessian_weight")
+        )
         present = np.isfinite(nodes).all(axis=(1, 2))
-        nodes, weights = (values[present].reshape(-1, values.shape[-1]) for values in (nodes, weights))
+        nodes, weights = (
+            values[present].reshape(-1, values.shape[-1]) for values in (nodes, weights)
+        )
         width = np.ptp(nodes) / 100
         if not width > 0:
             continue
@@ -105,7 +159,14 @@ def _density_panel(axis, run, colors):
         density, error = map(np.asarray, smoothed_density(nodes, weights, grid, width))
         step = int(one["step"])
         axis.plot(grid, density, color=colors.to_rgba(step), linewidth=0.8, label=f"{step} updates")
-        axis.fill_between(grid, density - error, density + error, color=colors.to_rgba(step), alpha=0.25, linewidth=0)
+        axis.fill_between(
+            grid,
+            density - error,
+            density + error,
+            color=colors.to_rgba(step),
+            alpha=0.25,
+            linewidth=0,
+        )
     axis.set(yscale="log", xlabel="eigenvalue", ylabel="density of eigenvalues")
     top = max((line.get_ydata().max() for line in axis.lines), default=1.0)
     axis.set_ylim(1e-8 * top, 3 * top)
@@ -117,13 +178,28 @@ def _noise_panel(axis, run, colors):
     shown = (values > 0) & (noise > 0)
     axis.set(xlabel=r"eigenvalue $\lambda_i$", ylabel="gradient variance $C_{ii}$")
     if not shown.any():
-        axis.text(0.5, 0.5, "no positive eigenvalues", transform=axis.transAxes, ha="center", **NOTE)
+        axis.text(
+            0.5, 0.5, "no positive eigenvalues", transform=axis.transAxes, ha="center", **NOTE
+        )
         return
     axis.set(xscale="log", yscale="log")
     for window, step in enumerate(run["step"].values):
-        axis.plot(values[window][shown[window]], noise[window][shown[window]], linestyle="none", marker="o", markersize=1.6,
-                  color=colors.to_rgba(step), alpha=0.8, markeredgewidth=0)
-    low, high = 10.0 ** np.floor(np.log10(values[shown].min())), 10.0 ** np.ceil(np.log10(values[shown].max()))
+        axis.plot(
+            values[window][shown[window]],
+            noise[window][shown[window]],
+            linestyle="none",
+            marker="o",
+            markersize=1.6,
+            color=colors.to_rgba(step),
+            alpha=0.8,
+            markeredgewidth=0,
+        )
+    low, high = (
+        10.0 ** np.floor(np.log10(values[shown].min())),
+        10.0 ** np.ceil(np.log10(values[shown].max())),
+    )
     axis.plot([low, high], [low, high], **GUIDE)
-    axis.annotate(r"$C_{ii} = \lambda_i$", (low, low), (6, 2), textcoords="offset points", va="top", **NOTE)
+    axis.annotate(
+        r"$C_{ii} = \lambda_i$", (low, low), (6, 2), textcoords="offset points", va="top", **NOTE
+    )
     axis.set_xlim(low, high)

@@ -12,9 +12,10 @@ SHOWN = ("superdiffusive", "trapped", "escaped")
 def phase_diagram(phases):
     """Shares of walkers by fate, and depth reached, for every noise in a row of its own.
 
-    From left to right: the shares that are superdiffusive, trapped and escaped, by Hurst exponent of the landscape (rows) and
-    learning rate (columns), with numbers in percent; what is left is diffusive. Then the exponent of the mean MSD of all
-    walkers in their first 144 steps, and the mean depth, 0 at the median height of a landscape and 100 % at its lowest point.
+    From left to right: the shares that are superdiffusive, trapped and escaped, by Hurst exponent
+    of the landscape (rows) and learning rate (columns), with numbers in percent; what is left is
+    diffusive. Then the exponent of the mean MSD of all walkers in their first 144 steps, and the
+    mean depth, 0 at the median height of a landscape and 100 % at its lowest point.
 
     Args:
         phases: :func:`~sgd_diffusion.tables.phase_diagram`.
@@ -36,7 +37,9 @@ def phase_diagram(phases):
             _cells(row[-2], here["early_exponent"], "PuOr_r", (0, 2), "{:.2f}")
             _cells(row[-1], 100 * here["depth"], "viridis_r", (0, 100), "{:.0f}")
             row[0].set_ylabel(rf"$\sigma$ = {noise:g}" + "\nHurst exponent")
-        for axis, name in zip(axes[0], (*(f"{fate} %" for fate in SHOWN), "early exponent", "depth %"), strict=True):
+        for axis, name in zip(
+            axes[0], (*(f"{fate} %" for fate in SHOWN), "early exponent", "depth %"), strict=True
+        ):
             axis.set_title(name, loc="right", fontsize=7)
         for axis in axes[-1]:
             axis.set_xlabel("learning rate")
@@ -48,13 +51,25 @@ def _cells(axis, values, cmap, limits, number):
     """A cell for every roughness and learning rate, with its value."""
     values = values.transpose("hurst", "learning_rate")
     grid = values.values
-    image = axis.imshow(grid, origin="lower", aspect="auto", cmap=cmap, vmin=limits[0], vmax=limits[1])
+    image = axis.imshow(
+        grid, origin="lower", aspect="auto", cmap=cmap, vmin=limits[0], vmax=limits[1]
+    )
     for (row, column), value in np.ndenumerate(grid):
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
             color = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
-            axis.text(column, row, number.format(value), ha="center", va="center", fontsize=4.2, color=color)
-    axis.set_xticks(range(grid.shape[1]), [f"{rate:g}" for rate in values["learning_rate"].values], rotation=90)
+            axis.text(
+                column,
+                row,
+                number.format(value),
+                ha="center",
+                va="center",
+                fontsize=4.2,
+                color=color,
+            )
+    axis.set_xticks(
+        range(grid.shape[1]), [f"{rate:g}" for rate in values["learning_rate"].values], rotation=90
+    )
     axis.set_yticks(range(grid.shape[0]), [f"{hurst:g}" for hurst in values["hurst"].values])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

@@ -1,7 +1,7 @@
 """How all figures look.
 
-Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colours, 200 dots per inch unless ``savefig``
-is told otherwise.
+Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colours, 200 dots per inch
+unless ``savefig`` is told otherwise.
 """
 
 import string
@@ -54,17 +54,26 @@ CONTROL_STYLES = {
     "full-batch descent": {"marker": "^", "linestyle": ":", "linewidth": 0.5},
 }
 CONTROL_MARKER = {"markersize": 3.2, "markerfacecolor": "white", "markeredgewidth": 0.6}
-RANGE_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]  # Okabe and Ito
+RANGE_STYLES = [
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+]  # Okabe and Ito
 
 
 def waiting_time_colors(waiting_times):
-    """Colours of the windows by their waiting time: viridis without its last tenth, which is too light for thin lines."""
+    """Colours of the windows by their waiting time: viridis without its last tenth, which is too
+    light for thin lines.
+    """
     import matplotlib as mpl
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
     shades = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
-    return ScalarMappable(Normalize(waiting_times.min(), max(waiting_times.max(), waiting_times.min() + 1)), shades)
+    return ScalarMappable(
+        Normalize(waiting_times.min(), max(waiting_times.max(), waiting_times.min() + 1)), shades
+    )
 
 
 def color_bar(figure, axis, colors, label):

@@ -1,4 +1,6 @@
-"""Labelled images as numpy arrays, from an installed package, tensorflow-datasets, an `.npz` file or a generator."""
+"""Labelled images as numpy arrays, from an installed package, tensorflow-datasets, an `.npz` file
+or a generator.
+"""
 
 import contextlib
 import difflib
@@ -36,7 +38,8 @@ _DOWNLOADS = {
 }
 _REACH_TIMEOUT = 3.0  # seconds
 
-# Mean and standard deviation of each channel, in pixel units of 0..255, as most of the literature uses them.
+# Mean and standard deviation of each channel, in pixel units of 0..255, as most of the literature
+# uses them.
 _PUBLISHED_STATISTICS = {
     "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
     "mnist": ((0.1307 * 255,), (0.3081 * 255,)),
@@ -44,38 +47,41 @@ _PUBLISHED_STATISTICS = {
 
 
 def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """Load a data set by its name or from an `.npz` file. The order of the examples is always the same.
+    """Load a data set by its name or from an `.npz` file. The order of the examples is always the
+    same.
 
     - "digits": 8 x 8 x 1 uint8, 0..16, from the files inside scikit-learn; 1437 training images and the last 360 as
-      test images. The order is that of the UCI repository, where a writer's digits follow one another, so most test
-      images are by writers whom the training set has not seen: a nearest neighbour errs on 4.4 % of them, but on
-      1.2 % after a random split.
+      test images. The order is that of the UCI repository, where a writer's digits follow one
+      another, so most test images are by writers whom the training set has not seen: a nearest
+      neighbour errs on 4.4 % of them, but on 1.2 % after a random split.
     - "mnist": 28 x 28 x 1 uint8, 60,000 and 10,000 images, through tensorflow-datasets.
     - "cifar10": 32 x 32 x 3 uint8, 50,000 and 10,000 images, through tensorflow-datasets.
     - "gaussian": noise without structure, `gaussian()`.
     - a path that ends in `.npz`, with the arrays train_images, train_labels, test_images and test_labels: images
-      (N, H, W) or (N, H, W, C), uint8, or other numbers (read as float32); labels (N,) or (N, 1), integers from 0. The
-      number of classes is the largest training label + 1.
+      (N, H, W) or (N, H, W, C), uint8, or other numbers (read as float32); labels (N,) or (N, 1),
+      integers from 0. The number of classes is the largest training label + 1.
 
-    Reading what tensorflow-datasets has prepared needs neither TensorFlow nor a network. What is not prepared is
-    downloaded and prepared first, if TensorFlow is installed and the download's host answers within seconds; that
-    happens once, in a process of its own, and takes minutes.
+    Reading what tensorflow-datasets has prepared needs neither TensorFlow nor a network. What is
+    not prepared is downloaded and prepared first, if TensorFlow is installed and the download's
+    host answers within seconds; that happens once, in a process of its own, and takes minutes.
 
     Args:
       name_or_npz: one of `NAMES`, or the path of an `.npz` file.
-      data_dir: where tensorflow-datasets keeps its data; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets. The
-        other sources do not use it.
+      data_dir: where tensorflow-datasets keeps its data; by default $TFDS_DATA_DIR, else
+        ~/tensorflow_datasets. The other sources do not use it.
 
     Raises:
-      InputError: for an unknown name, a missing or ill-formed file, or a data set that is not prepared and cannot be
-        prepared now.
+      InputError: for an unknown name, a missing or ill-formed file, or a data set that is not
+        prepared and cannot be prepared now.
 
     >>> digits = load("digits")
     >>> digits.train.images.shape, digits.test.labels.shape, digits.num_classes
     ((1437, 8, 8, 1), (360,), 10)
     """
     if not isinstance(name_or_npz, str | os.PathLike):
-        raise InputError(f"Parameter 'name_or_npz'={name_or_npz!r:.100} is unusable. Expected a name or a path.")
+        raise InputError(
+            f"Parameter 'name_or_npz'={name_or_npz!r:.100} is unusable. Expected a name or a path."
+        )
     source = os.fspath(name_or_npz)
     if source.lower().endswith(".npz"):
         return load_npz(_home(source))
@@ -86,28 +92,45 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     if source in _DOWNLOADS:
         return _load_tfds(source, data_dir)
     close = difflib.get_close_matches(source.lower(), NAMES, n=1)
-    raise InputError(f"Parameter 'name_or_npz'={source!r} is unknown. Expected one of {', '.join(NAMES)}, or the path "
-                     f"of a file that ends in .npz.{f' Did you mean {close[0]!r}?' if close else ''}")
+    raise InputError(
+        f"Parameter 'name_or_npz'={source!r} is unknown. Expected one of {', '.join(NAMES)}, or "
+        f"the path of a file that ends in .npz.{f' Did you mean {close[0]!r}?' if close else ''}"
+    )
 
 
-def gaussian(*, train_size: int = 50_000, test_size: int = 1_000, shape: tuple[int, int, int] = (32, 32, 3),
-             num_classes: int = 10, seed: int = 0) -> Dataset:
-    """Images (N, *shape) float32 of independent standard normal pixels, with independent, uniform labels.
+def gaussian(
+    *,
+    train_size: int = 50_000,
+    test_size: int = 1_000,
+    shape: tuple[int, int, int] = (32, 32, 3),
+    num_classes: int = 10,
+    seed: int = 0,
+) -> Dataset:
+    """Images (N, *shape) float32 of independent standard normal pixels, with independent, uniform
+    labels.
 
-    The control without any structure to learn, by default of the size of the published one (614 MB). The data that
-    Chen, Qu and Gong (2022) published under this name are uniform instead of normal, and no image has the label 9.
-    The same `seed` gives the same data, and the training set does not depend on `test_size`.
+    The control without any structure to learn, by default of the size of the published one (614
+    MB). The data that Chen, Qu and Gong (2022) published under this name are uniform instead of
+    normal, and no image has the label 9. The same `seed` gives the same data, and the training set
+    does not depend on `test_size`.
 
     Raises:
       InputError: for sizes, classes or a seed that are no integers in their range.
     """
     train_size, test_size = integer("train_size", train_size, 1), integer("test_size", test_size, 1)
-    num_classes, seed = integer("num_classes", num_classes, 1, MAX_CLASSES), integer("seed", seed, 0, 2**64 - 1)
+    num_classes, seed = (
+        integer("num_classes", num_classes, 1, MAX_CLASSES),
+        integer("seed", seed, 0, 2**64 - 1),
+    )
     if not isinstance(shape, Sequence | np.ndarray) or len(shape) != 3:
         raise InputError(f"shape is {shape!r:.100}; expected (height, width, channels)")
     shape = tuple(integer("shape", size, 1, 2**16) for size in shape)
-    check_memory(4 * (train_size + test_size) * math.prod(shape), f"{train_size} training images of shape {shape}",
-                 "make fewer or smaller ones", jax.devices("cpu")[0])
+    check_memory(
+        4 * (train_size + test_size) * math.prod(shape),
+        f"{train_size} training images of shape {shape}",
+        "make fewer or smaller ones",
+        jax.devices("cpu")[0],
+    )
 
     def examples(stream: int, size: int) -> Examples:
         rng = np.random.default_rng((seed, stream))
@@ -120,9 +143,10 @@ def gaussian(*, train_size: int = 50_000, test_size: int = 1_000, shape: tuple[i
 def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each channel, (C,) float32 each, in the units of the images.
 
-    For "cifar10" and "mnist" they are the published constants (in units of 255: mean 125.3, 123.0, 113.9 and std 63.0,
-    62.1, 66.7; 0.1307 x 255 and 0.3081 x 255); for everything else they are computed from the training images, in
-    float64. A channel that is constant up to float32 rounding gets the standard deviation 1, so that one can divide.
+    For "cifar10" and "mnist" they are the published constants (in units of 255: mean 125.3, 123.0,
+    113.9 and std 63.0, 62.1, 66.7; 0.1307 x 255 and 0.3081 x 255); for everything else they are
+    computed from the training images, in float64. A channel that is constant up to float32 rounding
+    gets the standard deviation 1, so that one can divide.
     """
     images = dataset.train.images
     if dataset.name in _PUBLISHED_STATISTICS and images.dtype == np.uint8:
@@ -132,7 +156,9 @@ def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
     def average(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         # In blocks, because a float64 copy of all images can take gigabytes.
-        blocks = (images[start : start + 1000].astype(np.float64) for start in range(0, len(images), 1000))
+        blocks = (
+            images[start : start + 1000].astype(np.float64) for start in range(0, len(images), 1000)
+        )
         return sum(function(block).sum(axis=(0, 1, 2)) for block in blocks) / images[..., 0].size
 
     mean = average(lambda block: block)
@@ -146,7 +172,9 @@ def _home(path: str) -> pathlib.Path:
     try:
         return pathlib.Path(path).expanduser()
     except RuntimeError as error:
-        raise InputError(f"Parameter 'name_or_npz'={path!r} cannot be found: {error} Write the path in full.") from error
+        raise InputError(
+            f"Parameter 'name_or_npz'={path!r} cannot be found: {error} Write the path in full."
+        ) from error
 
 
 def _load_digits() -> Dataset:
@@ -154,7 +182,12 @@ def _load_digits() -> Dataset:
 
     data = load_digits()
     examples = Examples(data.images[..., None].astype(np.uint8), data.target.astype(np.int32))
-    return Dataset(Examples(*(a[:-360] for a in examples)), Examples(*(a[-360:] for a in examples)), 10, "digits")
+    return Dataset(
+        Examples(*(a[:-360] for a in examples)),
+        Examples(*(a[-360:] for a in examples)),
+        10,
+        "digits",
+    )
 
 
 def _load_tfds(name: str, data_dir: str | os.PathLike | None) -> Dataset:
@@ -166,7 +199,10 @@ def _load_tfds(name: str, data_dir: str | os.PathLike | None) -> Dataset:
     try:
         data_dir = data_dir.expanduser()
     except RuntimeError as error:
-        raise InputError(f"Parameter 'data_dir'={str(data_dir)!r} cannot be found: {error} Write the path in full.") from error
+        raise InputError(
+            f"Parameter 'data_dir'={str(data_dir)!r} cannot be found: {error} Write the path in "
+            "full."
+        ) from error
     directory = _prepared(data_dir / name) or _prepare(name, data_dir)
     try:
         builder = tfds.builder_from_directory(directory)
@@ -174,16 +210,22 @@ def _load_tfds(name: str, data_dir: str | os.PathLike | None) -> Dataset:
             train, test = (_read_split(builder, split) for split in ("train", "test"))
     except (RuntimeError, ValueError, OSError, ParseError) as error:
         raise InputError(
-            f"Data set {name!r} in {directory} cannot be read. Expected array_record files for the splits train and "
-            f"test. In another format, convert it: tfds convert_format --dataset_version_dir={directory} "
-            f"--out_file_format=array_record; damaged, remove that folder and prepare it anew. ({error})") from error
+            f"Data set {name!r} in {directory} cannot be read. Expected array_record files for the "
+            "splits train and test. In another format, convert it: tfds convert_format "
+            f"--dataset_version_dir={directory} --out_file_format=array_record; damaged, remove "
+            f"that folder and prepare it anew. ({error})"
+        ) from error
     return Dataset(train, test, builder.info.features["label"].num_classes, name)
 
 
 def _prepared(directory):
-    """Folder of the newest version that is completely prepared in `directory`, or None; needs no network."""
+    """Folder of the newest version that is completely prepared in `directory`, or None; needs no
+    network.
+    """
     versions = [info.parent for info in directory.glob("*/dataset_info.json")]
-    versions = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]  # not incomplete.X_3.0.1
+    versions = [
+        path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)
+    ]  # not incomplete.X_3.0.1
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
@@ -191,7 +233,9 @@ def _read_split(builder, split: str) -> Examples:
     source = builder.as_data_source(split)
     images = np.empty((len(source), *builder.info.features["image"].shape), np.uint8)
     labels = np.empty(len(source), np.int32)
-    for start in range(0, len(source), 1000):  # in blocks, which are read three times as fast as single records
+    for start in range(
+        0, len(source), 1000
+    ):  # in blocks, which are read three times as fast as single records
         rows = source.__getitems__(range(start, min(start + 1000, len(source))))
         images[start : start + len(rows)] = [row["image"] for row in rows]
         labels[start : start + len(rows)] = [row["label"] for row in rows]
@@ -200,7 +244,9 @@ def _read_split(builder, split: str) -> Examples:
 
 @contextlib.contextmanager
 def _quiet_absl() -> Iterator[None]:
-    """Hold back absl's log below errors: tensorflow-datasets recommends OpenCV there when it decodes with Pillow."""
+    """Hold back absl's log below errors: tensorflow-datasets recommends OpenCV there when it
+    decodes with Pillow.
+    """
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -211,30 +257,41 @@ def _quiet_absl() -> Iterator[None]:
 
 
 def _prepare(name: str, data_dir):
-    """Download and prepare a data set; returns its folder, or raises within seconds if that cannot work here."""
-    code = (f'import tensorflow_datasets as tfds; tfds.builder("{name}", data_dir={json.dumps(os.fspath(data_dir))}, '
-            'file_format="array_record").download_and_prepare()')
+    """Download and prepare a data set; returns its folder, or raises within seconds if that cannot
+    work here.
+    """
+    code = (
+        f'import tensorflow_datasets as tfds; tfds.builder("{name}", data_dir={json.dumps(os.fspath(data_dir))}, '
+        'file_format="array_record").download_and_prepare()'
+    )
     obstacle = _obstacle(name)
     if obstacle is None:
-        logging.getLogger(__name__).warning("Downloading and preparing %s in %s: once, minutes.", name, data_dir)
-        # In a process of its own, without GPUs: TensorFlow would take their memory away from JAX, and leave its
-        # settings, warnings and progress bars in this process.
+        logging.getLogger(__name__).warning(
+            "Downloading and preparing %s in %s: once, minutes.", name, data_dir
+        )
+        # In a process of its own, without GPUs: TensorFlow would take their memory away from JAX,
+        # and leave its settings, warnings and progress bars in this process.
         environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
         directory = _prepared(data_dir / name)
         if done.returncode == 0 and directory is not None:
             return directory
         obstacle = "the preparation failed: " + "\n".join(done.stderr.strip().splitlines()[-5:])
     raise InputError(
-        f"Data set {name!r} is not prepared in {data_dir}, and that cannot be done now: {obstacle}\n"
-        "If it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is ~/tensorflow_datasets). To "
-        "prepare it once, with internet access and TensorFlow installed (reading it later needs neither), run\n"
-        f"    python -c {shlex.quote(code)}\n"
-        f"Or load an .npz file with the arrays {', '.join(ARRAYS)}.")
+        f"Data set {name!r} is not prepared in {data_dir}, and that cannot be done now: "
+        f"{obstacle}\nIf it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is "
+        "~/tensorflow_datasets). To prepare it once, with internet access and TensorFlow "
+        f"installed (reading it later needs neither), run\n    python -c {shlex.quote(code)}\nOr "
+        f"load an .npz file with the arrays {', '.join(ARRAYS)}."
+    )
 
 
 def _obstacle(name: str) -> str | None:
-    """Why a data set cannot be downloaded and prepared here, or None. tensorflow-datasets would try for minutes."""
+    """Why a data set cannot be downloaded and prepared here, or None. tensorflow-datasets would try
+    for minutes.
+    """
     if importlib.util.find_spec("tensorflow") is None:
         return "the first preparation needs TensorFlow, which is not installed."
     try:  # urllib heeds the proxy settings, a bare socket would not

@@ -9,7 +9,9 @@ from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion.errors import InputError
 
 MAX_CLASSES = 100_000
-"""More classes than any set of images has; a network gets an output, with weights, for each of them."""
+"""More classes than any set of images has; a network gets an output, with weights, for each of
+them.
+"""
 
 
 class Examples(NamedTuple):
@@ -40,8 +42,11 @@ class Dataset(NamedTuple):
     name: str
 
 
-def checked(train: Examples, test: Examples, name: str, *, num_classes: int | None = None, source: str = "") -> Dataset:
-    """A data set of images (N, H, W) or (N, H, W, C) of any real numbers, and integer labels (N,) or (N, 1).
+def checked(
+    train: Examples, test: Examples, name: str, *, num_classes: int | None = None, source: str = ""
+) -> Dataset:
+    """A data set of images (N, H, W) or (N, H, W, C) of any real numbers, and integer labels (N,)
+    or (N, 1).
 
     Args:
       train: the training examples.
@@ -56,37 +61,58 @@ def checked(train: Examples, test: Examples, name: str, *, num_classes: int | No
     Raises:
       InputError: for images or labels that are something else, or do not fit together.
     """
-    train, test = (Examples(_images(f"{split}_images{source}", given.images),
-                            _labels(f"{split}_labels{source}", given.labels, np.shape(given.images)[:1]))
-                   for split, given in (("train", train), ("test", test)))
+    train, test = (
+        Examples(
+            _images(f"{split}_images{source}", given.images),
+            _labels(f"{split}_labels{source}", given.labels, np.shape(given.images)[:1]),
+        )
+        for split, given in (("train", train), ("test", test))
+    )
     kinds = [(str(split.images.dtype), split.images.shape[1:]) for split in (train, test)]
     if kinds[0] != kinds[1]:
-        raise InputError(f"Images{source} are {kinds[0]} for training and {kinds[1]} for testing. Expected one dtype "
-                         "and one (H, W, C): store both in the same units and size.")
+        raise InputError(
+            f"Images{source} are {kinds[0]} for training and {kinds[1]} for testing. Expected one "
+            "dtype and one (H, W, C): store both in the same units and size."
+        )
     largest = int(train.labels.max())
     if num_classes is None and test.labels.max() > largest:
-        raise InputError(f"test_labels{source} go up to {test.labels.max()}. Expected at most {largest}, the largest "
-                         "training label: leave out test examples of classes without training examples.")
+        raise InputError(
+            f"test_labels{source} go up to {test.labels.max()}. Expected at most {largest}, the "
+            "largest training label: leave out test examples of classes without training examples."
+        )
     largest = max(largest, int(test.labels.max()))
-    num_classes = largest + 1 if num_classes is None else integer("num_classes", num_classes, largest + 1, MAX_CLASSES)
+    num_classes = (
+        largest + 1
+        if num_classes is None
+        else integer("num_classes", num_classes, largest + 1, MAX_CLASSES)
+    )
     return Dataset(train, test, num_classes, name)
 
 
 def _images(where: str, images) -> np.ndarray:
     images = np.asarray(real_array(where, images))
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise InputError(f"{where} has shape {images.shape}. Expected (N, H, W) or (N, H, W, C), none of them 0: "
-                         "reshape it, channels last.")
+        raise InputError(
+            f"{where} has shape {images.shape}. Expected (N, H, W) or (N, H, W, C), none of them "
+            "0: reshape it, channels last."
+        )
     if images.dtype == np.uint8:
         return images if images.ndim == 4 else images[..., None]
-    if not jnp.issubdtype(images.dtype, jnp.floating) and np.any(np.abs(images.astype(np.float64)) > 2**24):
-        raise InputError(f"{where} has integers that float32 does not hold. Expected at most 2^24: scale them down.")
+    if not jnp.issubdtype(images.dtype, jnp.floating) and np.any(
+        np.abs(images.astype(np.float64)) > 2**24
+    ):
+        raise InputError(
+            f"{where} has integers that float32 does not hold. Expected at most 2^24: scale them "
+            "down."
+        )
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported
         images = images.astype(np.float32, copy=False)
     unusable = images.size - np.count_nonzero(np.isfinite(images))
     if unusable:
-        raise InputError(f"{where} has {unusable} pixels that are NaN or infinite in float32. Expected finite values: "
-                         "replace them, or leave those images out.")
+        raise InputError(
+            f"{where} has {unusable} pixels that are NaN or infinite in float32. Expected finite "
+            "values: replace them, or leave those images out."
+        )
     return images if images.ndim == 4 else images[..., None]
 
 
@@ -95,13 +121,20 @@ def _labels(where: str, labels, count: tuple[int, ...]) -> np.ndarray:
     if labels.shape == (*count, 1):
         labels = labels[:, 0]
     if labels.shape != count:
-        raise InputError(f"{where} has shape {labels.shape}. Expected {count} or {(*count, 1)}, one label for each image: "
-                         + _way_out(labels, count))
+        raise InputError(
+            f"{where} has shape {labels.shape}. Expected {count} or {(*count, 1)}, one label for "
+            "each image: " + _way_out(labels, count)
+        )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{where} is {labels.dtype}. Expected integers: convert it with .astype(numpy.int32).")
+        raise InputError(
+            f"{where} is {labels.dtype}. Expected integers: convert it with .astype(numpy.int32)."
+        )
     if labels.min() < 0 or labels.max() >= MAX_CLASSES:
-        raise InputError(f"{where} runs from {labels.min()} to {labels.max()}. Expected classes counted from 0, at most "
-                         f"{MAX_CLASSES} of them: numpy.unique(labels, return_inverse=True)[1] counts them so.")
+        raise InputError(
+            f"{where} runs from {labels.min()} to {labels.max()}. Expected classes counted from 0, "
+            f"at most {MAX_CLASSES} of them: numpy.unique(labels, return_inverse=True)[1] counts "
+            "them so."
+        )
     return labels.astype(np.int32)
 
 
@@ -111,5 +144,7 @@ def _way_out(labels: np.ndarray, count: tuple[int, ...]) -> str:
         return "images and labels come in the same order and number."
     if ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all():
         return "these are one-hot rows, take .argmax(1)."
-    return ("several labels for an image are no classification into one class. Take one column as the label, or make a "
-            "Problem with a loss of your own.")
+    return (
+        "several labels for an image are no classification into one class. Take one column as the "
+        "label, or make a Problem with a loss of your own."
+    )

@@ -12,7 +12,10 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def load_npz(path: pathlib.Path) -> Dataset:
@@ -22,7 +25,10 @@ def load_npz(path: pathlib.Path) -> Dataset:
       InputError: for a missing or ill-formed file, or one that needs more memory than there is.
     """
     arrays = _read(path)
-    train, test = (Examples(arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in ("train", "test"))
+    train, test = (
+        Examples(arrays[f"{split}_images"], arrays[f"{split}_labels"])
+        for split in ("train", "test")
+    )
     return checked(train, test, path.name, source=f" in {path}")
 
 
@@ -39,11 +45,17 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
             arrays = {key: np.asarray(archive[key]) for key in ARRAYS if key in found}
     except InputError:
         raise
-    except Exception as error:  # a damaged header surfaces as nearly anything from inside NumPy's parser
-        raise InputError(f"{path} cannot be read: {error} {expected} All are plain arrays of numbers.") from error
+    except (
+        Exception
+    ) as error:  # a damaged header surfaces as nearly anything from inside NumPy's parser
+        raise InputError(
+            f"{path} cannot be read: {error} {expected} All are plain arrays of numbers."
+        ) from error
     missing = [key for key in ARRAYS if key not in found]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; it has {', '.join(found) or 'nothing'}. {expected}")
+        raise InputError(
+            f"{path} lacks {', '.join(missing)}; it has {', '.join(found) or 'nothing'}. {expected}"
+        )
     return arrays
 
 
@@ -57,7 +69,16 @@ def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: list[str]) 
             held = archive.getinfo(name).file_size - file.tell()
         declared = math.prod(shape) * dtype.itemsize
         if declared != held and not dtype.hasobject:
-            raise InputError(f"{key} in {path} has a header that says {shape} of {dtype}, {declared} bytes, and {held} bytes "
-                             "behind it. Expected as many: the file is damaged, write it anew.")
-        needed += declared + 4 * math.prod(shape) * (dtype.kind == "f")  # floating numbers are copied to float32
-    check_memory(needed, str(path), "keep fewer images in it, or smaller ones, as uint8", jax.devices("cpu")[0])
+            raise InputError(
+                f"{key} in {path} has a header that says {shape} of {dtype}, {declared} bytes, and "
+                f"{held} bytes behind it. Expected as many: the file is damaged, write it anew."
+            )
+        needed += declared + 4 * math.prod(shape) * (
+            dtype.kind == "f"
+        )  # floating numbers are copied to float32
+    check_memory(
+        needed,
+        str(path),
+        "keep fewer images in it, or smaller ones, as uint8",
+        jax.devices("cpu")[0],
+    )

@@ -1,4 +1,6 @@
-"""What is optimised: a `Problem` is a loss on parameters together with the examples it is evaluated on."""
+"""What is optimised: a `Problem` is a loss on parameters together with the examples it is evaluated
+on.
+"""
 
 import dataclasses
 import textwrap
@@ -22,8 +24,17 @@ from sgd_diffusion.problems.datasets import channel_statistics
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
 from sgd_diffusion.problems.losses import LOSSES, cross_entropy, smoothed_kl, softmax_mse
 
-__all__ = ["EVALUATION_BATCH", "LOSSES", "Problem", "RandomizedExamples", "accuracy", "classification", "cross_entropy",
-           "smoothed_kl", "softmax_mse"]
+__all__ = [
+    "EVALUATION_BATCH",
+    "LOSSES",
+    "Problem",
+    "RandomizedExamples",
+    "accuracy",
+    "classification",
+    "cross_entropy",
+    "smoothed_kl",
+    "softmax_mse",
+]
 
 EVALUATION_BATCH = 500
 
@@ -33,18 +44,22 @@ class Problem:
     """What the dynamics need to know of an optimisation problem, and nothing more.
 
     Attributes:
-      init: `init(key) -> (params, state)`, two pytrees of arrays. `params` are what SGD moves and what displacements
-        are measured on; `state` is carried along without being optimised (batch-norm averages; `()` if there is none).
-      loss: `loss(params, state, batch, train) -> (loss, (state, outputs))` with a scalar mean loss over the batch.
-        `train` is a Python bool.
-      examples: a pytree of arrays with the training examples along the leading axis; a batch is the same pytree with
-        fewer rows.
+      init: `init(key) -> (params, state)`, two pytrees of arrays. `params` are what SGD moves and
+        what displacements are measured on; `state` is carried along without being optimised
+        (batch-norm averages; `()` if there is none).
+      loss: `loss(params, state, batch, train) -> (loss, (state, outputs))` with a scalar mean loss
+        over the batch. `train` is a Python bool.
+      examples: a pytree of arrays with the training examples along the leading axis; a batch is the
+        same pytree with fewer rows.
       test_examples: the same for held-out examples, or None.
-      probe: the same for a fixed batch on which the loss of every visited point is evaluated, or None.
-      augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None. The key is another one for every step
-        and seed; a loss that needs random numbers of its own finds them here too, if its batch gets an entry for them.
-      description: JSON-like facts that identify the problem; they are stored with the results, and a run directory is
-        continued only by a problem of the same description. Kept as JSON has them (see `json_values`).
+      probe: the same for a fixed batch on which the loss of every visited point is evaluated, or
+          None.
+      augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None. The key is
+        another one for every step and seed; a loss that needs random numbers of its own finds them
+        here too, if its batch gets an entry for them.
+      description: JSON-like facts that identify the problem; they are stored with the results, and
+        a run directory is continued only by a problem of the same description. Kept as JSON has
+        them (see `json_values`).
 
     A loss of one's own needs no network:
 
@@ -76,19 +91,27 @@ class Problem:
             object.__setattr__(self, name, _arrays(name, getattr(self, name)))
         lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
         if len(lengths) != 1 or () in lengths:
-            raise InputError(f"examples has leaves with leading axes {sorted(lengths)}; expected arrays that share one leading "
-                             "axis, the examples: make an array of a list of numbers")
+            raise InputError(
+                f"examples has leaves with leading axes {sorted(lengths)}; expected arrays that "
+                "share one leading axis, the examples: make an array of a list of numbers"
+            )
 
     def __repr__(self):
         """What it is called, and how many examples of what shape there are."""
+
         def shapes(tree):
             leaves = jax.tree.leaves_with_path(tree)
-            return ", ".join(f"{jax.tree_util.keystr(path, simple=True, separator='.')} {jax.typeof(leaf)}".strip()
-                             for path, leaf in leaves)
+            return ", ".join(
+                f"{jax.tree_util.keystr(path, simple=True, separator='.')} {jax.typeof(leaf)}".strip()
+                for path, leaf in leaves
+            )
 
         parts = [f"examples={shapes(self.examples)}"]
-        parts += [f"{name}: {len(jax.tree.leaves(value)[0])} examples" for name, value in
-                  (("test", self.test_examples), ("probe", self.probe)) if value is not None]
+        parts += [
+            f"{name}: {len(jax.tree.leaves(value)[0])} examples"
+            for name, value in (("test", self.test_examples), ("probe", self.probe))
+            if value is not None
+        ]
         parts += [f"{name}={value!r}" for name, value in self.description.items()]
         return textwrap.fill(f"Problem({'; '.join(parts)})", WIDTH, subsequent_indent="    ")
 
@@ -99,7 +122,10 @@ class Problem:
 
 
 def _arrays(name: str, tree):
-    """A pytree of arrays of any kind as one of JAX arrays; what is one already, or traced, stays as it is."""
+    """A pytree of arrays of any kind as one of JAX arrays; what is one already, or traced, stays as
+    it is.
+    """
+
     def convert(path, leaf):
         where = f"{name}{jax.tree_util.keystr(path)}"
         if isinstance(leaf, jax.Array):
@@ -107,8 +133,10 @@ def _arrays(name: str, tree):
         array = real_array(where, leaf, or_complex=True)
         found = jnp.asarray(np.float64(array) if array.dtype == np.longdouble else array)
         if jnp.issubdtype(array.dtype, jnp.integer) and not np.array_equal(found, array):
-            raise InputError(f"{where} has integers beyond {found.dtype}; expected smaller ones: take floating numbers, or "
-                             "switch on 64-bit mode")
+            raise InputError(
+                f"{where} has integers beyond {found.dtype}; expected smaller ones: take floating "
+                "numbers, or switch on 64-bit mode"
+            )
         return found
 
     return jax.tree.map_with_path(convert, tree)
@@ -122,37 +150,54 @@ class RandomizedExamples(NamedTuple):
     key: jax.Array
 
 
-def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augment: str | Callable | None = "standard",
-                   probe_size: int = 0) -> Problem:
+def classification(
+    model,
+    dataset: Dataset,
+    *,
+    loss: str = "cross_entropy",
+    augment: str | Callable | None = "standard",
+    probe_size: int = 0,
+) -> Problem:
     """The problem of classifying the images of `dataset` with the flax.linen module `model`.
 
-    Images stay as they are stored (uint8 where possible) and are normalised per channel inside the loss, after the
-    augmentation, so that padding is black as in the published pipeline.
+    Images stay as they are stored (uint8 where possible) and are normalised per channel inside the
+    loss, after the augmentation, so that padding is black as in the published pipeline.
 
-    A model with random layers, such as dropout, gets its random streams in training: others for every step and seed, and
-    the same ones alone or in an ensemble. Wherever a loss has to be a function of the point alone (of the probe, and
-    in Hessians) the layers draw once, with a fixed key: every example of the batch has a mask of its own, which it keeps.
-    Evaluation (`train=False`) has none.
+    A model with random layers, such as dropout, gets its random streams in training: others for
+    every step and seed, and the same ones alone or in an ensemble. Wherever a loss has to be a
+    function of the point alone (of the probe, and in Hessians) the layers draw once, with a fixed
+    key: every example of the batch has a mask of its own, which it keeps. Evaluation
+    (`train=False`) has none.
 
     Args:
       model: called as `model.apply(variables, images, train=bool)` -> logits (B, num_classes).
       dataset: as returned by `datasets.load`.
-      loss: "cross_entropy", "kl" (against labels smoothed by 0.1) or "mse" (softmax against one-hot).
-      augment: "standard" (crop-4 and flip for cifar10, one-pixel shifts for digits, otherwise nothing), None, or a
-        function `(key, images) -> images`.
-      probe_size: the first `probe_size` training examples, not augmented, become `Problem.probe`; 0 for none.
+      loss: "cross_entropy", "kl" (against labels smoothed by 0.1) or "mse" (softmax against
+          one-hot).
+      augment: "standard" (crop-4 and flip for cifar10, one-pixel shifts for digits, otherwise
+        nothing), None, or a function `(key, images) -> images`.
+      probe_size: the first `probe_size` training examples, not augmented, become `Problem.probe`; 0
+          for none.
 
     Raises:
-      InputError: for an unknown loss, a probe larger than the data, images the model cannot take, or logits for fewer
-        classes than there are.
+      InputError: for an unknown loss, a probe larger than the data, images the model cannot take,
+        or logits for fewer classes than there are.
     """
     if not isinstance(loss, str) or loss not in LOSSES:
         raise InputError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
     dataset = checked(dataset.train, dataset.test, dataset.name, num_classes=dataset.num_classes)
-    probe_size = integer("probe_size", probe_size, 0, len(dataset.train.labels),
-                         what="(0 for no probe, at most all training examples)")
+    probe_size = integer(
+        "probe_size",
+        probe_size,
+        0,
+        len(dataset.train.labels),
+        what="(0 for no probe, at most all training examples)",
+    )
     # of the rank of images, so that nothing is left to rank promotion
-    mean, std = (np.asarray(values, np.float32).reshape(1, 1, 1, -1) for values in channel_statistics(dataset))
+    mean, std = (
+        np.asarray(values, np.float32).reshape(1, 1, 1, -1)
+        for values in channel_statistics(dataset)
+    )
     measure, sample = LOSSES[loss], dataset.train.images[:2]
 
     def normalise(images):
@@ -160,10 +205,18 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
 
     def init(key):
         variables = model.init(key, normalise(jnp.asarray(sample)), train=False)
-        return variables["params"], {name: values for name, values in variables.items() if name != "params"}
+        return variables["params"], {
+            name: values for name, values in variables.items() if name != "params"
+        }
 
     def apply(params, state, images, rngs):
-        return model.apply({"params": params, **state}, normalise(images), train=True, mutable=list(state), rngs=rngs)
+        return model.apply(
+            {"params": params, **state},
+            normalise(images),
+            train=True,
+            mutable=list(state),
+            rngs=rngs,
+        )
 
     random = _draws(init, apply, sample, dataset.num_classes)
 
@@ -180,14 +233,18 @@ def classification(model, dataset: Dataset, *, loss: str = "cross_entropy", augm
         loss=evaluate,
         examples=train,
         test_examples=jax.tree.map(jnp.asarray, dataset.test),
-        probe=Examples(train.images[:probe_size], train.labels[:probe_size]) if probe_size else None,
+        probe=Examples(train.images[:probe_size], train.labels[:probe_size])
+        if probe_size
+        else None,
         augment=_augmentation(augment, dataset.name, random),
         description=_description(model, dataset, loss, augment, probe_size),
     )
 
 
 def _draws(init, apply, sample, num_classes) -> bool:
-    """Whether a model draws random numbers in training; a model that cannot take the images says so here, before any run."""
+    """Whether a model draws random numbers in training; a model that cannot take the images says so
+    here, before any run.
+    """
     variables = jax.eval_shape(init, jax.random.key(0))
     images = jax.ShapeDtypeStruct(sample.shape, sample.dtype)
     try:
@@ -197,24 +254,33 @@ def _draws(init, apply, sample, num_classes) -> bool:
         logits, _ = jax.eval_shape(partial(apply, rngs=_streams(None)), *variables, images)
         random = True
     if logits.ndim != 2 or logits.shape[1] < num_classes:
-        raise InputError(f"model returns {list(logits.shape)} for {len(sample)} images; expected logits ({len(sample)}, C) "
-                         f"with C of at least {num_classes}, the number of classes")
+        raise InputError(
+            f"model returns {list(logits.shape)} for {len(sample)} images; expected logits "
+            f"({len(sample)}, C) with C of at least {num_classes}, the number of classes"
+        )
     return random
 
 
 def _streams(batch) -> dict[str, jax.Array]:
-    """Keys of the random layers; fixed ones for a batch that has none. Streams of other names take flax's default."""
+    """Keys of the random layers; fixed ones for a batch that has none. Streams of other names take
+    flax's default.
+    """
     key = getattr(batch, "key", None)
     default, dropout = jax.random.split(jax.random.key(0) if key is None else key)
     return {"params": default, "dropout": dropout}
 
 
-def _augmentation(augment, dataset_name: str, random: bool) -> Callable[[jax.Array, Any], Any] | None:
+def _augmentation(
+    augment, dataset_name: str, random: bool
+) -> Callable[[jax.Array, Any], Any] | None:
     """What a problem does to a batch of images: changes them, and gives it a key for random layers."""
     if augment == "standard":
         augment = augmentation.standard_augmentation(dataset_name)
     elif augment is not None and not callable(augment):
-        raise InputError(f"augment is {augment!r}; expected 'standard', None or a function (key, images) -> images")
+        raise InputError(
+            f"augment is {augment!r}; expected 'standard', None or a function (key, images) -> "
+            "images"
+        )
 
     def images_only(key, batch):
         return batch._replace(images=augment(key, batch.images))
@@ -232,8 +298,12 @@ def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -
     return {
         "dataset": dataset.name,
         "fingerprint": zlib.crc32(np.ascontiguousarray(images)),
-        "examples": {"train": len(images), "test": len(dataset.test.labels), "shape": list(images.shape[1:]),
-                     "classes": dataset.num_classes},
+        "examples": {
+            "train": len(images),
+            "test": len(dataset.test.labels),
+            "shape": list(images.shape[1:]),
+            "classes": dataset.num_classes,
+        },
         "model": _describe(model),
         "loss": loss,
         "augmentation": augment.__qualname__ if callable(augment) else augment,
@@ -242,15 +312,25 @@ def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -
 
 
 def _describe(module) -> str:
-    """A flax module as text that is the same in every process, which its repr, with addresses of functions, is not."""
-    fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module) if field.repr}
-    shown = (f"{name}={getattr(value, '__qualname__', repr(value))}" for name, value in fields.items()
-             if name not in ("name", "parent"))
+    """A flax module as text that is the same in every process, which its repr, with addresses of
+    functions, is not.
+    """
+    fields = {
+        field.name: getattr(module, field.name)
+        for field in dataclasses.fields(module)
+        if field.repr
+    }
+    shown = (
+        f"{name}={getattr(value, '__qualname__', repr(value))}"
+        for name, value in fields.items()
+        if name not in ("name", "parent")
+    )
     return f"{type(module).__name__}({', '.join(shown)})"
 
 
 def accuracy(problem: Problem, params, state, *, examples=None) -> jax.Array:
-    """Fraction of `examples` (the test examples unless given) that a classification problem labels correctly, ().
+    """Fraction of `examples` (the test examples unless given) that a classification problem labels
+    correctly, ().
 
     Evaluated with running batch-norm averages, in chunks, so that memory stays bounded.
     """

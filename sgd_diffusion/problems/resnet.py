@@ -15,31 +15,37 @@ SMALLEST_IMAGE = 4
 
 
 class ResNet(nn.Module):
-    """CIFAR ResNet of depth 6n + 2 (He et al. 2016, section 4.2), post-activation, with option-B shortcuts.
+    """CIFAR ResNet of depth 6n + 2 (He et al. 2016, section 4.2), post-activation, with option-B
+    shortcuts.
 
-    A 3x3 stem (no bias), batch norm and ReLU; three stages of n basic blocks at `width`, 2 `width` and 4 `width`
-    channels and strides 1, 2, 2; global average pool over whatever map is left; linear layer with bias. All 3x3
-    convolutions pad one pixel on each side, also those of stride 2 (as in PyTorch; "SAME" would pad right and bottom).
+    A 3x3 stem (no bias), batch norm and ReLU; three stages of n basic blocks at `width`, 2 `width`
+    and 4 `width` channels and strides 1, 2, 2; global average pool over whatever map is left;
+    linear layer with bias. All 3x3 convolutions pad one pixel on each side, also those of stride 2
+    (as in PyTorch; "SAME" would pad right and bottom).
 
-    Called on images (batch, height, width, channels) of at least 4 x 4 pixels and `train`, it returns logits (batch,
-    num_classes). With `train=True` batch norm uses the statistics of the batch and updates the running ones in the
-    collection "batch_stats", which must be mutable then.
+    Called on images (batch, height, width, channels) of at least 4 x 4 pixels and `train`, it
+    returns logits (batch, num_classes). With `train=True` batch norm uses the statistics of the
+    batch and updates the running ones in the collection "batch_stats", which must be mutable then.
 
     Attributes:
       depth: 6n + 2 with n >= 1: 8, 14, 20, ..., 56, 110.
-      shortcut: False removes the additions and the 1x1 convolutions; the ReLU after the addition stays.
-      norm: False removes the batch norms of the blocks; those of the stem and of the 1x1 shortcuts stay.
+      shortcut: False removes the additions and the 1x1 convolutions; the ReLU after the addition
+          stays.
+      norm: False removes the batch norms of the blocks; those of the stem and of the 1x1 shortcuts
+          stay.
       width: channels of the first stage.
       num_classes: number of logits.
-      initialization: "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer N(0, 1e-3^2), bias 0; so
-        does the code of Chen, Qu & Gong (2021). "pytorch": the defaults of PyTorch, which their text names: weights and
-        linear bias uniform within +-1 / sqrt(fan_in). Batch norms start at weight 1 and bias 0 in both.
-      convolution: called by every convolution in place of `lax.conv_general_dilated`, see problems/convolution.py.
+      initialization: "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer N(0,
+        1e-3^2), bias 0; so does the code of Chen, Qu & Gong (2021). "pytorch": the defaults of
+        PyTorch, which their text names: weights and linear bias uniform within +-1 / sqrt(fan_in).
+        Batch norms start at weight 1 and bias 0 in both.
+      convolution: called by every convolution in place of `lax.conv_general_dilated`, see
+          problems/convolution.py.
 
     Raises:
-      InputError: for a depth other than 6n + 2, an unknown initialization, or images that are no batch or too small:
-        4 x 4 is the smallest map that both strides halve (4, 2, 1); below it a stage would stride over nothing but
-        padding.
+      InputError: for a depth other than 6n + 2, an unknown initialization, or images that are no
+        batch or too small: 4 x 4 is the smallest map that both strides halve (4, 2, 1); below it a
+        stage would stride over nothing but padding.
     """
 
     depth: int
@@ -54,8 +60,10 @@ class ResNet(nn.Module):
         """Check the arguments where they are given, not at the first call."""
         if self.depth < 8 or self.depth % 6 != 2:
             below = max(8, (self.depth - 2) // 6 * 6 + 2)
-            raise InputError(f"Parameter 'depth'={self.depth} is impossible. Expected 6n + 2 with n >= 1, for a CIFAR "
-                             f"ResNet; the nearest are {below} and {below + 6}.")
+            raise InputError(
+                f"Parameter 'depth'={self.depth} is impossible. Expected 6n + 2 with n >= 1, for a "
+                f"CIFAR ResNet; the nearest are {below} and {below + 6}."
+            )
         check_initialization(self.initialization)
         super().__post_init__()
 
@@ -63,21 +71,40 @@ class ResNet(nn.Module):
     def __call__(self, images, train):
         """Return the logits (batch, num_classes) of images (batch, height, width, channels)."""
         _check_images(images)
-        conv = partial(nn.Conv, use_bias=False, kernel_init=kernel_initializer(self.initialization, "hidden"),
-                       conv_general_dilated=self.convolution)
+        conv = partial(
+            nn.Conv,
+            use_bias=False,
+            kernel_init=kernel_initializer(self.initialization, "hidden"),
+            conv_general_dilated=self.convolution,
+        )
         norm = partial(BatchNorm, train=train)
-        x = nn.relu(norm(name="stem_norm")(conv(self.width, (3, 3), padding=1, name="stem")(images)))
+        x = nn.relu(
+            norm(name="stem_norm")(conv(self.width, (3, 3), padding=1, name="stem")(images))
+        )
         for stage in range(3):
             for block in range((self.depth - 2) // 6):
-                x = BasicBlock(self.width * 2**stage, 2 if stage > 0 and block == 0 else 1, conv, norm,
-                               self.shortcut, self.norm, name=f"stage{stage + 1}_block{block + 1}")(x)
+                x = BasicBlock(
+                    self.width * 2**stage,
+                    2 if stage > 0 and block == 0 else 1,
+                    conv,
+                    norm,
+                    self.shortcut,
+                    self.norm,
+                    name=f"stage{stage + 1}_block{block + 1}",
+                )(x)
         x = x.mean(axis=(1, 2))
-        return nn.Dense(self.num_classes, kernel_init=kernel_initializer(self.initialization, "output"),
-                        bias_init=bias_initializer(self.initialization, x.shape[-1]), name="linear")(x)
+        return nn.Dense(
+            self.num_classes,
+            kernel_init=kernel_initializer(self.initialization, "output"),
+            bias_init=bias_initializer(self.initialization, x.shape[-1]),
+            name="linear",
+        )(x)
 
 
 class BasicBlock(nn.Module):
-    """ReLU(x + N(conv(ReLU(N(conv(x)))))), N batch norm or nothing; x passes a strided 1x1 where its shape changes."""
+    """ReLU(x + N(conv(ReLU(N(conv(x)))))), N batch norm or nothing; x passes a strided 1x1 where
+    its shape changes.
+    """
 
     features: int
     stride: int
@@ -103,12 +130,14 @@ class BasicBlock(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """`flax.linen.BatchNorm` over all axes but the last, momentum 0.9, epsilon 1e-5: the same variables and values.
+    """`flax.linen.BatchNorm` over all axes but the last, momentum 0.9, epsilon 1e-5: the same
+    variables and values.
 
-    Written as y = x a + b with a = scale / sqrt(var + epsilon) and b = bias - mean a, its gradient takes two sums over
-    the images where flax's (x - mean) a + bias takes three. On two CPU cores that made a ResNet-14 step at 32 x 32
-    faster by 7 to 24 %; at 8 x 8 it lay between 10 % slower and 14 % faster (medians of four runs on a busy machine).
-    The running variance averages the biased variances of the batches, as in flax (in PyTorch the unbiased ones).
+    Written as y = x a + b with a = scale / sqrt(var + epsilon) and b = bias - mean a, its gradient
+    takes two sums over the images where flax's (x - mean) a + bias takes three. On two CPU cores
+    that made a ResNet-14 step at 32 x 32 faster by 7 to 24 %; at 8 x 8 it lay between 10 % slower
+    and 14 % faster (medians of four runs on a busy machine). The running variance averages the
+    biased variances of the batches, as in flax (in PyTorch the unbiased ones).
     """
 
     train: bool
@@ -125,7 +154,9 @@ class BatchNorm(nn.Module):
         if self.train:
             axes = tuple(range(x.ndim - 1))
             mean = x.mean(axes)
-            var = jnp.maximum(jnp.square(x).mean(axes) - jnp.square(mean), 0)  # rounding can leave it below zero
+            var = jnp.maximum(
+                jnp.square(x).mean(axes) - jnp.square(mean), 0
+            )  # rounding can leave it below zero
             if not self.is_initializing():
                 running_mean.value = _moved(running_mean.value, mean)
                 running_var.value = _moved(running_var.value, var)
@@ -138,11 +169,17 @@ def _moved(running, batch):
 
 
 def _check_images(images):
-    """Raise InputError unless images are a batch of maps that the strides of the three stages can halve."""
+    """Raise InputError unless images are a batch of maps that the strides of the three stages can
+    halve.
+    """
     if images.ndim != 4:
-        raise InputError(f"Parameter 'images' has shape {images.shape}. Expected (batch, height, width, channels): "
-                         "add the missing axis, images[..., None] for grey ones.")
+        raise InputError(
+            f"Parameter 'images' has shape {images.shape}. Expected (batch, height, width, "
+            "channels): add the missing axis, images[..., None] for grey ones."
+        )
     if min(images.shape[1:3]) < SMALLEST_IMAGE:
-        raise InputError(f"Parameter 'images' has shape {images.shape}. Expected height and width of at least "
-                         f"{SMALLEST_IMAGE}, so that each of the two strides can halve them: enlarge the images, or use "
-                         "a fully connected network.")
+        raise InputError(
+            f"Parameter 'images' has shape {images.shape}. Expected height and width of at least "
+            f"{SMALLEST_IMAGE}, so that each of the two strides can halve them: enlarge the "
+            "images, or use a fully connected network."
+        )

@@ -1,4 +1,6 @@
-"""What is on disk: run directories, checkpoints and plane files, all complete under their names or absent."""
+"""What is on disk: run directories, checkpoints and plane files, all complete under their names or
+absent.
+"""
 
 from sgd_diffusion.storage.checkpoints import Checkpoints
 from sgd_diffusion.storage.plane_files import resumable_plane

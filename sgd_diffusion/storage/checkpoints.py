@@ -1,4 +1,6 @@
-"""Where an ensemble stands, on disk: the carries after each of the last few windows, verified when they are read."""
+"""Where an ensemble stands, on disk: the carries after each of the last few windows, verified when
+they are read.
+"""
 
 import hashlib
 import pathlib
@@ -20,31 +22,44 @@ KEPT = 3
 
 
 def check_storable(carry: PyTree) -> None:
-    """Raise InputError for a carry, of arrays or their shapes, of which a checkpoint cannot be made."""
+    """Raise InputError for a carry, of arrays or their shapes, of which a checkpoint cannot be
+    made.
+    """
     for path, leaf in jax.tree.leaves_with_path(carry):
-        if not _is_key(leaf) and (leaf.dtype.itemsize * 8 != jax.dtypes.itemsize_bits(leaf.dtype) and leaf.dtype != bool):
-            raise InputError(f"{jax.tree_util.keystr(path, simple=True, separator='.')} is {leaf.dtype}; expected a type of "
-                             "whole bytes, which checkpoints hold: convert it, for example to int8")
+        if not _is_key(leaf) and (
+            leaf.dtype.itemsize * 8 != jax.dtypes.itemsize_bits(leaf.dtype) and leaf.dtype != bool
+        ):
+            raise InputError(
+                f"{jax.tree_util.keystr(path, simple=True, separator='.')} is {leaf.dtype}; "
+                "expected a type of whole bytes, which checkpoints hold: convert it, for example "
+                "to int8"
+            )
 
 
 class Checkpoints:
-    """The newest checkpoints of a run directory; each is complete under its name or absent (Orbax renames it last).
+    """The newest checkpoints of a run directory; each is complete under its name or absent (Orbax
+    renames it last).
 
     Args:
       directory: where they are.
-      run: what they belong to; a checkpoint of another run, or of another number of windows, is known by it.
+      run: what they belong to; a checkpoint of another run, or of another number of windows, is
+          known by it.
 
     Raises:
       StorageError: if the directory cannot be used.
     """
 
     def __init__(self, directory: pathlib.Path, run: str = ""):
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False, create=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=KEPT, enable_async_checkpointing=False, create=True
+        )
         try:
             _remove_unfinished(directory)
             self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
         except OSError as error:
-            raise StorageError(f"Cannot use {directory}: {error}. Choose another directory.") from error
+            raise StorageError(
+                f"Cannot use {directory}: {error}. Choose another directory."
+            ) from error
         self._directory, self._run = directory, run
 
     def save(self, windows: int, carry: PyTree) -> None:
@@ -54,28 +69,38 @@ class Checkpoints:
           StorageError: if it cannot be written.
         """
         facts = {"sha256": _digest(carry), "identity": self._identity(windows)}
-        content = ocp.args.Composite(carry=ocp.args.StandardSave(_named_leaves(carry)), digest=ocp.args.JsonSave(facts))
+        content = ocp.args.Composite(
+            carry=ocp.args.StandardSave(_named_leaves(carry)), digest=ocp.args.JsonSave(facts)
+        )
         try:
             self._manager.save(windows, args=content, force=True)
         except (OSError, ValueError) as error:
-            raise StorageError(f"Cannot write a checkpoint to {self._directory}: {error}. The finished windows stay "
-                               "readable; free some space and continue with resume (--resume).") from error
+            raise StorageError(
+                f"Cannot write a checkpoint to {self._directory}: {error}. The finished windows "
+                "stay readable; free some space and continue with resume (--resume)."
+            ) from error
 
     def save_start(self, carry: PyTree) -> None:
-        """Keep the carry before the first window, if there is no checkpoint yet: what cannot be kept shows before it trains."""
+        """Keep the carry before the first window, if there is no checkpoint yet: what cannot be
+        kept shows before it trains.
+        """
         if not self._manager.all_steps():
             self.save(0, carry)
 
     def restore(self, like: PyTree, *, at_most: int) -> tuple[int, PyTree] | None:
-        """The newest sound checkpoint after at most so many windows, with their number; None if there is none.
+        """The newest sound checkpoint after at most so many windows, with their number; None if
+        there is none.
 
         All others that are newer are deleted, so that the run can go on from this one.
 
         Warns:
-          DamagedResultsWarning: for every newer checkpoint that cannot be read, fails its digest, or is of another run.
+          DamagedResultsWarning: for every newer checkpoint that cannot be read, fails its digest,
+              or is of another run.
         """
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, _named_leaves(like))
-        content = ocp.args.Composite(carry=ocp.args.StandardRestore(template), digest=ocp.args.JsonRestore())
+        content = ocp.args.Composite(
+            carry=ocp.args.StandardRestore(template), digest=ocp.args.JsonRestore()
+        )
         for windows in sorted(self._manager.all_steps(), reverse=True):
             if windows > at_most:
                 self._manager.delete(windows)
@@ -85,12 +110,25 @@ class Checkpoints:
                 carry = _with_leaves(like, restored.carry)
                 if _digest(carry) != restored.digest["sha256"]:
                     raise ValueError("its content does not match its digest")
-                if restored.digest.get("identity", self._identity(windows)) != self._identity(windows):
+                if restored.digest.get("identity", self._identity(windows)) != self._identity(
+                    windows
+                ):
                     raise ValueError("it is of another run, or after another window")
-            except Exception as error:  # a damaged file surfaces as nearly anything from inside Orbax
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                warnings.warn(f"The checkpoint after {windows} windows in {self._directory} is damaged ({reason[:200]}); an "
-                              "earlier one is used.", DamagedResultsWarning, stacklevel=2)
+            except (
+                Exception
+            ) as error:  # a damaged file surfaces as nearly anything from inside Orbax
+                reason = (
+                    str(error).strip().splitlines()[0]
+                    if str(error).strip()
+                    else type(error).__name__
+                )
+                warnings.warn(
+                    f"The checkpoint after {windows} windows in {self._directory} is damaged "
+                    f"({reason[:200]}); an "
+                    "earlier one is used.",
+                    DamagedResultsWarning,
+                    stacklevel=2,
+                )
                 self._manager.delete(windows)
                 continue
             return windows, carry
@@ -115,20 +153,32 @@ def _named_leaves(carry: PyTree) -> dict[str, jax.Array]:
 
     Of random keys their numbers; arrays without entries are left out, since Orbax refuses them.
     """
-    return {f"{number:06d}": jax.random.key_data(leaf) if _is_key(leaf) else leaf
-            for number, leaf in enumerate(jax.tree.leaves(carry)) if leaf.size}
+    return {
+        f"{number:06d}": jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        for number, leaf in enumerate(jax.tree.leaves(carry))
+        if leaf.size
+    }
 
 
 def _with_leaves(like: PyTree, named: Mapping[str, jax.Array]) -> PyTree:
-    """The inverse of `_named_leaves`; kinds of random keys, and arrays without entries, are those of `like`."""
+    """The inverse of `_named_leaves`; kinds of random keys, and arrays without entries, are those
+    of `like`.
+    """
+
     def restored(number, leaf):
         if not leaf.size:
             return leaf
         stored = named[f"{number:06d}"]
-        return jax.random.wrap_key_data(stored, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else stored
+        return (
+            jax.random.wrap_key_data(stored, impl=jax.random.key_impl(leaf))
+            if _is_key(leaf)
+            else stored
+        )
 
     leaves, structure = jax.tree.flatten(like)
-    return jax.tree.unflatten(structure, [restored(number, leaf) for number, leaf in enumerate(leaves)])
+    return jax.tree.unflatten(
+        structure, [restored(number, leaf) for number, leaf in enumerate(leaves)]
+    )
 
 
 def _is_key(leaf) -> bool:

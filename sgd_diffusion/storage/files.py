@@ -29,9 +29,11 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
 
 
 def new_directory(path: str | os.PathLike) -> pathlib.Path:
-    """Make a directory that was not there, under this name or, if that is taken, with -2, -3, ... behind it.
+    """Make a directory that was not there, under this name or, if that is taken, with -2, -3, ...
+    behind it.
 
-    Of several processes that ask for the same name at the same time, each gets a directory of its own.
+    Of several processes that ask for the same name at the same time, each gets a directory of its
+    own.
 
     Raises:
       StorageError: if none can be made.
@@ -45,13 +47,17 @@ def new_directory(path: str | os.PathLike) -> pathlib.Path:
         except OSError as error:
             if isinstance(error, FileExistsError) and candidate.parent.is_dir():
                 continue
-            raise StorageError(f"Cannot make {candidate}: {error.strerror}. Choose another directory.") from error
+            raise StorageError(
+                f"Cannot make {candidate}: {error.strerror}. Choose another directory."
+            ) from error
         return candidate
     raise AssertionError("there is always a next number")
 
 
 def _sync_directory(path: pathlib.Path) -> None:
-    """Make a rename in this directory survive a loss of power; Windows cannot open directories, and needs no such call."""
+    """Make a rename in this directory survive a loss of power; Windows cannot open directories, and
+    needs no such call.
+    """
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,5 @@
-"""Planes in files: the loss on a plane, evaluated so that an interruption costs at most one chunk of points.
+"""Planes in files: the loss on a plane, evaluated so that an interruption costs at most one chunk
+of points.
 
 Apart from :mod:`sgd_diffusion.landscape`, which knows arrays and callables only.
 """
@@ -20,59 +21,100 @@ from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._json_values import json_values
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
-from sgd_diffusion.storage.run_directories import describe_differences, environment, write_atomically
+from sgd_diffusion.storage.run_directories import (
+    describe_differences,
+    environment,
+    write_atomically,
+)
 
 HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 
-def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: Plane, xs, ys, *, chunk: int,
-                    description: Mapping[str, Any], at_once: int = 1,
-                    progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
-    """The loss on a grid of points of a plane, in a NetCDF file that is brought up to date after every chunk.
+def resumable_plane(
+    path: str | os.PathLike,
+    loss: Callable[[Any], Any],
+    plane: Plane,
+    xs,
+    ys,
+    *,
+    chunk: int,
+    description: Mapping[str, Any],
+    at_once: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.Dataset:
+    """The loss on a grid of points of a plane, in a NetCDF file that is brought up to date after
+    every chunk.
 
-    Called again after an interruption, however that came, it goes on behind the last chunk in the file, to the same
-    numbers bit for bit (on the same machine and versions); at the end it only reads them.
+    Called again after an interruption, however that came, it goes on behind the last chunk in the
+    file, to the same numbers bit for bit (on the same machine and versions); at the end it only
+    reads them.
 
     Args:
       path: file, written by one process at a time; its directory is made if need be.
-      loss: function of a point that returns a floating scalar, called `loss` in the file, or a dict of such.
+      loss: function of a point that returns a floating scalar, called `loss` in the file, or a dict
+          of such.
       plane: see `landscape.planes`.
       xs: (X,) coordinates along the first direction.
       ys: (Y,) coordinates along the second one.
       chunk: points after which the file is written.
-      description: JSON-like facts that identify loss and data, such as those of a `Problem`. The file is continued only
-        under the same ones, by the same plane, grid, chunk and at_once.
+      description: JSON-like facts that identify loss and data, such as those of a `Problem`. The
+        file is continued only under the same ones, by the same plane, grid, chunk and at_once.
       at_once: points that are evaluated side by side.
-      progress: called as `progress(finished, total)` with numbers of points, after every chunk and at the start.
+      progress: called as `progress(finished, total)` with numbers of points, after every chunk and
+          at the start.
 
     Returns:
-      A dataset with dimensions y and x; in the file, points that are not finished are NaN and the attribute `finished`
-      counts the others, row by row. Attributes `configuration` and `environment` in JSON.
+      A dataset with dimensions y and x; in the file, points that are not finished are NaN and the
+      attribute `finished` counts the others, row by row. Attributes `configuration` and
+      `environment` in JSON.
 
     Raises:
-      InputError: as `evaluate_in_chunks`; the description cannot be written in JSON; or the loss returns something else.
-      StorageError: if the file holds something else or is damaged, or cannot be written; it stays as it was.
+      InputError: as `evaluate_in_chunks`; the description cannot be written in JSON; or the loss
+          returns something else.
+      StorageError: if the file holds something else or is damaged, or cannot be written; it stays
+          as it was.
     """
-    path, xs, ys = pathlib.Path(path), _storable(real_array("xs", xs)), _storable(real_array("ys", ys))
+    path, xs, ys = (
+        pathlib.Path(path),
+        _storable(real_array("xs", xs)),
+        _storable(real_array("ys", ys)),
+    )
     chunk, at_once = integer("chunk", chunk, 1), integer("at_once", at_once, 1)
     total = xs.size * ys.size
-    configuration = {"description": json_values("description", dict(description)), "plane": _digest(plane), "xs": _range(xs),
-                     "ys": _range(ys), "chunk": chunk, "at_once": at_once}
+    configuration = {
+        "description": json_values("description", dict(description)),
+        "plane": _digest(plane),
+        "xs": _range(xs),
+        "ys": _range(ys),
+        "chunk": chunk,
+        "at_once": at_once,
+    }
     _make_directory(path.parent)
     stored = _read(path, configuration)
     done = 0 if stored is None else int(stored.attrs["finished"])
     chunks = evaluate_in_chunks(loss, plane, xs, ys, chunk=chunk, at_once=at_once, done=done)
     if stored is None:
-        stored = xr.Dataset(coords={"y": ys, "x": xs}, attrs={
-            "configuration": json.dumps(configuration), "environment": json.dumps(environment())})
-    values = {name: variable.values.reshape(-1).copy() for name, variable in stored.data_vars.items()}
+        stored = xr.Dataset(
+            coords={"y": ys, "x": xs},
+            attrs={
+                "configuration": json.dumps(configuration),
+                "environment": json.dumps(environment()),
+            },
+        )
+    values = {
+        name: variable.values.reshape(-1).copy() for name, variable in stored.data_vars.items()
+    }
     report = progress or (lambda finished, total: None)
     report(done, total)
     for losses in chunks:
         for name, part in _named(losses).items():
-            values.setdefault(name, np.full(total, np.nan, part.dtype))[done : done + len(part)] = part
+            values.setdefault(name, np.full(total, np.nan, part.dtype))[done : done + len(part)] = (
+                part
+            )
         done += len(part)
-        grids = {name: (("y", "x"), each.reshape(ys.size, xs.size)) for name, each in values.items()}
+        grids = {
+            name: (("y", "x"), each.reshape(ys.size, xs.size)) for name, each in values.items()
+        }
         stored = stored.assign(grids).assign_attrs(finished=done)
         stored.attrs["sha256"] = _checksum(stored)
         write_atomically(path, bytes(stored.to_netcdf(engine="h5netcdf")))
@@ -81,7 +123,9 @@ def resumable_plane(path: str | os.PathLike, loss: Callable[[Any], Any], plane: 
 
 
 def _storable(values) -> np.ndarray:
-    """Real numbers in a type that NetCDF has: theirs, or else float32 for 16-bit and float64 for other numbers."""
+    """Real numbers in a type that NetCDF has: theirs, or else float32 for 16-bit and float64 for
+    other numbers.
+    """
     values = np.asarray(values)
     if values.dtype.kind in "iu" or (values.dtype.kind == "f" and values.dtype.itemsize in (4, 8)):
         return values
@@ -91,11 +135,17 @@ def _storable(values) -> np.ndarray:
 def _named(losses) -> dict[str, np.ndarray]:
     """What a loss returns for the points of a chunk, by name."""
     named = losses if isinstance(losses, dict) else {"loss": losses}
-    named = {name: _storable(values) if getattr(values, "dtype", None) in HALF else values for name, values in named.items()}
+    named = {
+        name: _storable(values) if getattr(values, "dtype", None) in HALF else values
+        for name, values in named.items()
+    }
     for name, values in named.items():
         if np.ndim(values) != 1 or not np.issubdtype(values.dtype, np.floating):
             shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", values)
-            raise InputError(f"Parameter 'loss' returns {shapes} as {name!r}. Expected a floating scalar, or a dict of them.")
+            raise InputError(
+                f"Parameter 'loss' returns {shapes} as {name!r}. Expected a floating scalar, or a "
+                "dict of them."
+            )
     return named
 
 
@@ -108,12 +158,16 @@ def _read(path: pathlib.Path, configuration: dict) -> xr.Dataset | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise StorageError(f"{path} is no file of a plane, or it is damaged ({error}). Delete it, or choose another "
-                           "file.") from error
+        raise StorageError(
+            f"{path} is no file of a plane, or it is damaged ({error}). Delete it, or choose "
+            "another file."
+        ) from error
     differences = describe_differences(json.loads(stored.attrs["configuration"]), configuration)
     if differences:
-        raise StorageError(f"{path} holds a plane of another configuration ({differences}). Choose another file, or continue "
-                           "with the configuration of the old one.")
+        raise StorageError(
+            f"{path} holds a plane of another configuration ({differences}). Choose another file, "
+            "or continue with the configuration of the old one."
+        )
     return stored
 
 
@@ -121,7 +175,9 @@ def _make_directory(directory: pathlib.Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"Cannot write to {directory}: {error.strerror}. Choose another directory.") from error
+        raise StorageError(
+            f"Cannot write to {directory}: {error.strerror}. Choose another directory."
+        ) from error
 
 
 def _checksum(stored: xr.Dataset) -> str:

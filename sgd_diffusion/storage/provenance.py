@@ -18,24 +18,40 @@ def environment() -> dict:
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),
-        "packages": {"sgd_diffusion": __version__, "jax": jax.__version__, "flax": flax.__version__,
-                     "optax": optax.__version__, "numpy": numpy.__version__},
-        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count(),
-                   "host": platform.machine(), "cores": os.cpu_count()},
+        "packages": {
+            "sgd_diffusion": __version__,
+            "jax": jax.__version__,
+            "flax": flax.__version__,
+            "optax": optax.__version__,
+            "numpy": numpy.__version__,
+        },
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": jax.device_count(),
+            "host": platform.machine(),
+            "cores": os.cpu_count(),
+        },
         "revision": _git_revision(),
     }
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout that this file belongs to, marked if it has uncommitted changes; None outside git."""
+    """Revision of the checkout that this file belongs to, marked if it has uncommitted changes;
+    None outside git.
+    """
     here = pathlib.Path(__file__).resolve().parent
 
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        ).stdout
 
     try:
         if not git("ls-files", "--", pathlib.Path(__file__).name).strip():
             return None  # installed below somebody else's checkout
-        return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "-uno").strip() else "")
+        return git("rev-parse", "HEAD").strip() + (
+            "+changes" if git("status", "--porcelain", "-uno").strip() else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,9 +1,10 @@
 """Labelled datasets in and out of run directories.
 
-A run directory holds `config.json` (what is run, with versions and device), `windows/window_NNNNN.nc` (one
-self-describing NetCDF-4 file per finished window, with its SHA-256 beside it, as `sha256sum --check` reads it) and
-`checkpoints/`. A window file appears under its name only when it is complete, and one that was damaged later is known by
-its checksum. It also says which window of which run it is.
+A run directory holds `config.json` (what is run, with versions and device),
+`windows/window_NNNNN.nc` (one self-describing NetCDF-4 file per finished window, with its SHA-256
+beside it, as `sha256sum --check` reads it) and `checkpoints/`. A window file appears under its name
+only when it is complete, and one that was damaged later is known by its checksum. It also says
+which window of which run it is.
 """
 
 import contextlib
@@ -34,17 +35,19 @@ _SHORT.maxlist = _SHORT.maxdict = 20
 
 
 class DamagedResultsWarning(UserWarning):
-    """A file of a run directory cannot be used; the message says which, and what is used in its place."""
+    """A file of a run directory cannot be used; the message says which, and what is used in its
+    place.
+    """
 
 
 def load_run(directory: str | os.PathLike) -> xr.Dataset:
     """All finished windows of a run as one dataset.
 
     Returns:
-      A dataset with dimensions window, seed and learning_rate beside those of the measurements (for example
-      `msd(window, seed, learning_rate, lag)`), coordinate `waiting_time(window)` in updates, and attributes
-      `configuration` and `environment` in JSON. Values of a member are NaN from its divergence on; `diverged_at(seed,
-      learning_rate)` is that step, or -1.
+      A dataset with dimensions window, seed and learning_rate beside those of the measurements (for
+      example `msd(window, seed, learning_rate, lag)`), coordinate `waiting_time(window)` in
+      updates, and attributes `configuration` and `environment` in JSON. Values of a member are NaN
+      from its divergence on; `diverged_at(seed, learning_rate)` is that step, or -1.
 
     Raises:
       InputError: if the directory holds no run, or no readable window.
@@ -54,24 +57,38 @@ def load_run(directory: str | os.PathLike) -> xr.Dataset:
     """
     run = RunDirectory(directory)
     if run.configuration() is None:
-        raise InputError(f"Parameter 'directory'={str(directory)!r} holds no run (no readable config.json). Expected a "
-                         "directory that a run was written to.")
+        raise InputError(
+            f"Parameter 'directory'={str(directory)!r} holds no run (no readable config.json). "
+            "Expected a directory that a run was written to."
+        )
     windows = run.load_windows()
     if not windows:
-        raise InputError(f"Parameter 'directory'={str(directory)!r} holds a run without a finished window. Continue it "
-                         "with resume (--resume).")
+        raise InputError(
+            f"Parameter 'directory'={str(directory)!r} holds a run without a finished window. "
+            "Continue it with resume (--resume)."
+        )
     return combine_windows(windows)
 
 
 def combine_windows(windows: list[xr.Dataset]) -> xr.Dataset:
-    """Datasets of consecutive windows, each with a `window` dimension of one, as one dataset; attributes of the last."""
+    """Datasets of consecutive windows, each with a `window` dimension of one, as one dataset;
+    attributes of the last.
+    """
     try:
-        joined = xr.concat([window.drop_vars("diverged_at") for window in windows], "window", data_vars="minimal",
-                           coords="minimal", compat="override", join="exact")
+        joined = xr.concat(
+            [window.drop_vars("diverged_at") for window in windows],
+            "window",
+            data_vars="minimal",
+            coords="minimal",
+            compat="override",
+            join="exact",
+        )
         return joined.assign(diverged_at=windows[-1].diverged_at).assign_attrs(windows[-1].attrs)
     except (ValueError, AttributeError) as error:
-        raise StorageError(f"The windows are not those of one ensemble: {str(error).splitlines()[0][:200]}. Read them one by "
-                           "one with xarray.open_dataset.") from error
+        raise StorageError(
+            f"The windows are not those of one ensemble: {str(error).splitlines()[0][:200]}. Read "
+            "them one by one with xarray.open_dataset."
+        ) from error
 
 
 class RunDirectory:
@@ -92,7 +109,9 @@ class RunDirectory:
         return self.path / "windows" / f"window_{index:05d}.nc"
 
     def configuration(self, part: str = "configuration") -> dict | None:
-        """What the directory was made for, or its "metadata" or "environment"; None if it does not say so."""
+        """What the directory was made for, or its "metadata" or "environment"; None if it does not
+        say so.
+        """
         try:
             found = json.loads((self.path / "config.json").read_text(encoding="utf-8"))[part]
             return json_values("config.json", found) if isinstance(found, dict) else None
@@ -103,54 +122,84 @@ class RunDirectory:
         """Refuse, without writing anything, a directory that this run must not write to.
 
         Raises:
-          StorageError: if it holds something else, a run that was not to be resumed, or one of another configuration.
+          StorageError: if it holds something else, a run that was not to be resumed, or one of
+              another configuration.
         """
         try:
-            # a process that was killed while it claimed a new directory leaves these and nothing else
+            # a process that was killed while it claimed a new directory leaves these and nothing
+            # else
             traces = {"lock", "config.json.partial"}
-            occupied = self.path.exists() and any(entry.name not in traces for entry in self.path.iterdir())
+            occupied = self.path.exists() and any(
+                entry.name not in traces for entry in self.path.iterdir()
+            )
         except OSError as error:
-            raise StorageError(f"Cannot use {self.path}: {error.strerror}. Choose another directory.") from error
+            raise StorageError(
+                f"Cannot use {self.path}: {error.strerror}. Choose another directory."
+            ) from error
         if not occupied:
             return
         stored = self.configuration()
         if stored is None and (self.path / "config.json").exists():
-            raise StorageError(f"{self.path / 'config.json'} is damaged: it cannot be read, or has no configuration. Put a "
-                               "copy of it back, or choose a new directory; all else in this one stays as it is.")
+            raise StorageError(
+                f"{self.path / 'config.json'} is damaged: it cannot be read, or has no "
+                "configuration. Put a copy of it back, or choose a new directory; all else in "
+                "this one stays as it is."
+            )
         if stored is None:
-            raise StorageError(f"Directory {self.path} is not empty and holds no run. Choose a new directory.")
+            raise StorageError(
+                f"Directory {self.path} is not empty and holds no run. Choose a new directory."
+            )
         self._check_folders()
         differences = describe_differences(stored, json_values("configuration", configuration))
         if differences:
-            raise StorageError(f"Directory {self.path} holds a run of another configuration ({differences}). Choose a new "
-                               "directory, or resume with the configuration of the old one.")
+            raise StorageError(
+                f"Directory {self.path} holds a run of another configuration ({differences}). "
+                "Choose a new directory, or resume with the configuration of the old one."
+            )
         if not resume:
-            raise StorageError(f"Directory {self.path} holds this run already. Continue it with resume (--resume), or "
-                               "choose a new directory.")
+            raise StorageError(
+                f"Directory {self.path} holds this run already. Continue it with resume "
+                "(--resume), or choose a new directory."
+            )
 
     @contextlib.contextmanager
-    def claim(self, configuration: dict, *, resume: bool, metadata: Mapping | None = None) -> Iterator[None]:
-        """Make the directory this process's own for as long as the context lasts; it is freed however that ends.
+    def claim(
+        self, configuration: dict, *, resume: bool, metadata: Mapping | None = None
+    ) -> Iterator[None]:
+        """Make the directory this process's own for as long as the context lasts; it is freed
+        however that ends.
 
         Raises:
-          StorageError: as `check` does, if another live process writes to it, or if it cannot be written to.
+          StorageError: as `check` does, if another live process writes to it, or if it cannot be
+              written to.
         """
         self.check(configuration, resume=resume)
-        lock = FileLock(self.path / "lock", timeout=0)  # the system's own: it goes with the process, however that ends
+        lock = FileLock(
+            self.path / "lock", timeout=0
+        )  # the system's own: it goes with the process, however that ends
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout as error:
-            raise StorageError(f"Directory {self.path} is being written by another process. Wait for it, or choose "
-                               "another directory.") from error
+            raise StorageError(
+                f"Directory {self.path} is being written by another process. Wait for it, or "
+                "choose another directory."
+            ) from error
         except OSError as error:
-            raise StorageError(f"Cannot write to {self.path}: {error.strerror}. Choose another directory.") from error
+            raise StorageError(
+                f"Cannot write to {self.path}: {error.strerror}. Choose another directory."
+            ) from error
         try:
             self.check(configuration, resume=resume)  # again, now that nobody else can change it
             if self.configuration() is None:
-                content = {"configuration": json_values("configuration", configuration),
-                           "metadata": json_values("metadata", metadata or {}), "environment": environment()}
-                write_atomically(self.path / "config.json", json.dumps(content, indent=2).encode() + b"\n")
+                content = {
+                    "configuration": json_values("configuration", configuration),
+                    "metadata": json_values("metadata", metadata or {}),
+                    "environment": environment(),
+                }
+                write_atomically(
+                    self.path / "config.json", json.dumps(content, indent=2).encode() + b"\n"
+                )
             (self.path / "windows").mkdir(exist_ok=True)
             yield
         finally:
@@ -163,19 +212,27 @@ class RunDirectory:
           StorageError: if the disk is full or read-only; earlier windows stay as they are.
         """
         path = self.window_path(index)
-        content = bytes(dataset.assign_attrs({IDENTITY: self._identity(index)}).to_netcdf(engine="h5netcdf"))
+        content = bytes(
+            dataset.assign_attrs({IDENTITY: self._identity(index)}).to_netcdf(engine="h5netcdf")
+        )
         try:
-            write_atomically(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode())
+            write_atomically(
+                _checksum_path(path),
+                f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode(),
+            )
             write_atomically(path, content)
         except StorageError as error:
-            raise StorageError(f"{error} The {index} windows finished before stay readable; free some space and continue "
-                               "with resume (--resume).") from error
+            raise StorageError(
+                f"{error} The {index} windows finished before stay readable; free some space and "
+                "continue with resume (--resume)."
+            ) from error
 
     def load_windows(self) -> list[xr.Dataset]:
         """The finished windows in order, in memory, up to the first that is missing or damaged.
 
         Raises:
-          StorageError: for a window of another run or with another number, or something in the place of the windows.
+          StorageError: for a window of another run or with another number, or something in the
+              place of the windows.
 
         Warns:
           DamagedResultsWarning: if a window file is damaged or missing before later ones.
@@ -186,43 +243,63 @@ class RunDirectory:
             try:
                 window = _load_window(path)
             except (OSError, ValueError, IndexError, KeyError) as error:
-                warnings.warn(f"{path} is damaged ({error}); the {len(windows)} windows before it are used.",
-                              DamagedResultsWarning, stacklevel=2)
+                warnings.warn(
+                    f"{path} is damaged ({error}); the {len(windows)} windows before it are used.",
+                    DamagedResultsWarning,
+                    stacklevel=2,
+                )
                 return windows
             self._check_identity(path, window, len(windows))
             windows.append(window)
-        later = sorted(self.path.glob("windows/window_*.nc"))[len(windows):]
+        later = sorted(self.path.glob("windows/window_*.nc"))[len(windows) :]
         if later:
-            warnings.warn(f"{path} is missing, though {later[-1].name} exists; the {len(windows)} windows before it are "
-                          "used.", DamagedResultsWarning, stacklevel=2)
+            warnings.warn(
+                f"{path} is missing, though {later[-1].name} exists; the {len(windows)} windows "
+                "before it are "
+                "used.",
+                DamagedResultsWarning,
+                stacklevel=2,
+            )
         return windows
 
     def _identity(self, index: int) -> str:
-        """What a window file says of itself, so that its checksum covers it: of which run it is, and which window."""
+        """What a window file says of itself, so that its checksum covers it: of which run it is,
+        and which window.
+        """
         return f"window {index} of a run with the configuration {digest_of(self.configuration())}"
 
     def _check_identity(self, path: pathlib.Path, window: xr.Dataset, index: int) -> None:
         identity = window.attrs.pop(IDENTITY, None)
         if identity is None:  # a file from before they had one
-            number = window.coords["window"].values.tolist() if "window" in window.coords else [index]
+            number = (
+                window.coords["window"].values.tolist() if "window" in window.coords else [index]
+            )
             ours = number == [index] and _says(window, self.configuration())
         else:
             ours = identity == self._identity(index)
         if not ours:
-            raise StorageError(f"{path} is a window of another run, or another window of this one. Move it away, or put the "
-                               "right one back; then continue with resume (--resume). Nothing was changed.")
+            raise StorageError(
+                f"{path} is a window of another run, or another window of this one. Move it away, "
+                "or put the right one back; then continue with resume (--resume). Nothing was "
+                "changed."
+            )
 
     def _check_folders(self) -> None:
         for name in ("windows", "checkpoints"):
             folder = self.path / name
             if folder.exists() and not folder.is_dir():
-                raise StorageError(f"{folder} is a file. Expected a directory: move it away, or choose another directory.")
+                raise StorageError(
+                    f"{folder} is a file. Expected a directory: move it away, or choose another "
+                    "directory."
+                )
 
 
 def _says(window: xr.Dataset, configuration: dict | None) -> bool:
     """Whether a window is of a run of this configuration, as far as it says so."""
     try:
-        return "configuration" not in window.attrs or same_values(json.loads(window.attrs["configuration"]), configuration)
+        return "configuration" not in window.attrs or same_values(
+            json.loads(window.attrs["configuration"]), configuration
+        )
     except (ValueError, TypeError, RecursionError):
         return False
 

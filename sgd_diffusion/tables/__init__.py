@@ -8,4 +8,12 @@ from sgd_diffusion.tables.phase_diagram import phase_diagram
 from sgd_diffusion.tables.toy_walks import toy_walks
 from sgd_diffusion.tables.walk_statistics import walk_statistics
 
-__all__ = ["exponents", "fractal_path", "gradient_tails", "loss_surface", "phase_diagram", "toy_walks", "walk_statistics"]
+__all__ = [
+    "exponents",
+    "fractal_path",
+    "gradient_tails",
+    "loss_surface",
+    "phase_diagram",
+    "toy_walks",
+    "walk_statistics",
+]

@@ -22,14 +22,16 @@ CONTROLS = {
 
 
 def exponents(dataset, ranges=None, *, max_rmse=0.03):
-    """Exponents of the time-averaged MSD on ranges of lags beside those of its controls, onsets and crossovers.
+    """Exponents of the time-averaged MSD on ranges of lags beside those of its controls, onsets and
+    crossovers.
 
     Args:
-        dataset: with ``msd`` (..., lag), such as (window, seed, learning_rate, lag), and the coordinate ``lag``. Where it
-            has the measurements of :func:`~sgd_diffusion.dynamics.measurements.controls`, fits are made on their lags
+        dataset: with ``msd`` (..., lag), such as (window, seed, learning_rate, lag), and the
+            coordinate ``lag``. Where it has the measurements of
+            :func:`~sgd_diffusion.dynamics.measurements.controls`, fits are made on their lags
             ``fit_lag``; where it has ``twin_msd`` of full-batch descent, this is one more control.
-        ranges: {name: (smallest lag, largest lag)}; :func:`~sgd_diffusion.analysis.lags.standard_ranges` of the
-            largest lag when None.
+        ranges: {name: (smallest lag, largest lag)};
+            :func:`~sgd_diffusion.analysis.lags.standard_ranges` of the largest lag when None.
         max_rmse: bound of :func:`~sgd_diffusion.analysis.scaling.superdiffusion_onset` and of
             :func:`~sgd_diffusion.analysis.scaling.regime_boundary`.
 
@@ -37,21 +39,24 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
         Dataset with the dimensions of ``msd`` less ``lag``, NaN for members without a curve, and
 
         - ``exponent``, ``exponent_error``, ``rmse`` with ``motion`` and ``range`` in front: least-squares power laws
-          (:func:`~sgd_diffusion.analysis.scaling.fit_power_law`), with the fitted lags in the coordinates ``lag_min``
-          and ``lag_max`` (range). Motions are "SGD" and the controls that the dataset has. The coordinate
-          ``error_source`` (motion) says what an error is: "block bootstrap" over the window, the scatter of one of
-          several random "draws" of a surrogate, whose mean the exponent is, or of the "residuals" (a lower bound);
+          (:func:`~sgd_diffusion.analysis.scaling.fit_power_law`), with the fitted lags in the
+          coordinates ``lag_min`` and ``lag_max`` (range). Motions are "SGD" and the controls that
+          the dataset has. The coordinate ``error_source`` (motion) says what an error is: "block
+          bootstrap" over the window, the scatter of one of several random "draws" of a surrogate,
+          whose mean the exponent is, or of the "residuals" (a lower bound);
         - ``onset``: tau_0 in steps, NaN where the window does not end superdiffusive, and ``onset_exponent``: the
           exponent of the longest power law that ends at the largest lag, superdiffusive or not;
         - ``crossing``: the lag at which the local exponent first rises through 1;
         - with controls ``crossover``, ``crossover_low``, ``crossover_high``, ``exponent_below``, ``exponent_above`` and
-          their errors (:func:`~sgd_diffusion.analysis.scaling.fit_crossover` on lags up to half the largest), NaN where
-          the curve is a single power law;
+          their errors (:func:`~sgd_diffusion.analysis.scaling.fit_crossover` on lags up to half the
+          largest), NaN where the curve is a single power law;
         - with windows ``regime_boundary``, without the dimension ``window``: the waiting time of the first window whose
-          single power law from the first lag of the short range to half the largest lag is subdiffusive.
+          single power law from the first lag of the short range to half the largest lag is
+          subdiffusive.
 
     Raises:
-        InputError: ranges that are no such dict, a range with fewer than 3 lags, or lags too few for ranges or onsets.
+        InputError: ranges that are no such dict, a range with fewer than 3 lags, or lags too few
+            for ranges or onsets.
     """
     msd = dataset["msd"].transpose(..., "lag")
     longest = int(dataset["lag"].values[-1])
@@ -73,7 +78,11 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
             "exponent_error": on_ranges(1, "standard error of the exponent"),
             "rmse": on_ranges(2, "root mean square residual of ln MSD"),
             "onset": (curves, onset.lag, {"long_name": "onset of superdiffusion", "units": "step"}),
-            "onset_exponent": (curves, onset.fit.exponent, {"long_name": "exponent from the onset on"}),
+            "onset_exponent": (
+                curves,
+                onset.fit.exponent,
+                {"long_name": "exponent from the onset on"},
+            ),
             "crossing": (curves, scaling.normal_diffusion_crossing(*local), {"units": "step"}),
         },
         coords={
@@ -100,7 +109,10 @@ def _checked_ranges(ranges):
     except (TypeError, ValueError):
         pairs = {}
     if not pairs:
-        raise InputError(f"ranges is {ranges}; expected {{name: (smallest lag, largest lag)}} of at least one range")
+        raise InputError(
+            f"ranges is {ranges}; expected {{name: (smallest lag, largest lag)}} of at least one "
+            "range"
+        )
     for name, ends in pairs.items():
         for end in ends:
             number(f"ranges[{name!r}]", end)
@@ -120,10 +132,15 @@ def _fits(dataset, variable, curves, ranges):
     replicates = dataset.get(f"{variable}_replicates")
     if replicates is not None:
         replicates = replicates.transpose(*curves, "replicate", "fit_lag").values
-    fits = [scaling.fit_power_law(lags, values, x_min=low, x_max=high, replicates=replicates)
-            for low, high in ranges.values()]
+    fits = [
+        scaling.fit_power_law(lags, values, x_min=low, x_max=high, replicates=replicates)
+        for low, high in ranges.values()
+    ]
     if "draw" in dataset[variable].dims:
-        return [(fit.exponent.mean(-1), replicate_error(fit.exponent), fit.rmse.mean(-1)) for fit in fits], "draws"
+        return [
+            (fit.exponent.mean(-1), replicate_error(fit.exponent), fit.rmse.mean(-1))
+            for fit in fits
+        ], "draws"
     source = "residuals" if replicates is None else "block bootstrap"
     return [(fit.exponent, fit.exponent_error, fit.rmse) for fit in fits], source
 
@@ -144,13 +161,26 @@ def _crossovers(dataset, curves, longest):
         fit = scaling.fit_crossover(lags, values, x_max=longest, replicates=replicates)
     except InputError:  # a window too short for two power laws
         return {}
-    names = ("crossover", "crossover_low", "crossover_high", "exponent_below", "exponent_below_error", "exponent_above",
-             "exponent_above_error")
+    names = (
+        "crossover",
+        "crossover_low",
+        "crossover_high",
+        "exponent_below",
+        "exponent_below_error",
+        "exponent_above",
+        "exponent_above_error",
+    )
     return {name: (curves, getattr(fit, name)) for name in names}
 
 
 def _regime_boundary(msd, low, high, max_rmse):
     ordered = msd.transpose(..., "window", "lag")
-    boundary = scaling.regime_boundary(ordered["waiting_time"].values, ordered["lag"].values, ordered.values, x_min=low,
-                                       x_max=high, max_rmse=max_rmse)
+    boundary = scaling.regime_boundary(
+        ordered["waiting_time"].values,
+        ordered["lag"].values,
+        ordered.values,
+        x_min=low,
+        x_max=high,
+        max_rmse=max_rmse,
+    )
     return ordered.dims[:-2], boundary, {"long_name": "first subdiffusive window", "units": "step"}

@@ -10,21 +10,23 @@ __all__ = ["fractal_path"]
 
 
 def fractal_path(dataset):
-    """Dimension and self-affinity of paths, and Hurst exponents of the loss along them, for every member and window.
+    """Dimension and self-affinity of paths, and Hurst exponents of the loss along them, for every
+    member and window.
 
     Args:
-        dataset: with the measurements :func:`~sgd_diffusion.dynamics.measurements.path_statistics.shape` and
-            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.roughness`, and the series ``loss`` and, with a probe,
-            ``probe_loss``.
+        dataset: with the measurements
+            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.shape` and
+            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.roughness`, and the series
+            ``loss`` and, with a probe, ``probe_loss``.
 
     Returns:
-        Dataset with dimensions (window, seed, learning_rate), NaN for members without a path, and, with ``motion`` in
-        front, for SGD and its surrogates,
+        Dataset with dimensions (window, seed, learning_rate), NaN for members without a path, and,
+        with ``motion`` in front, for SGD and its surrogates,
 
         - ``dimension`` of a single power law, ``dimension_below`` and ``dimension_above`` of two that meet at the contour
           length ``crossover`` (``crossover_low``, ``crossover_high``), with errors
-          (:func:`~sgd_diffusion.analysis.paths.path_dimension` on contour lengths from 10 mean steps, or T/20 if that is
-          less, to half that of the window);
+          (:func:`~sgd_diffusion.analysis.paths.path_dimension` on contour lengths from 10 mean
+          steps, or T/20 if that is less, to half that of the window);
         - ``self_affinity``, chi of squared excursion ~ squared end-to-end distance^chi, its error and ``verdict``
           (:func:`~sgd_diffusion.analysis.paths.self_affinity` on lengths from 10 to T/2);
 
@@ -35,13 +37,22 @@ def fractal_path(dataset):
           and the fitted distances ``probe_exponent_min``, ``probe_exponent_max`` and so on
           (:func:`~sgd_diffusion.analysis.roughness.hurst_exponent`).
     """
-    floor = roughness.batch_noise_floor(*(dataset[name].transpose(*MEMBERS, "point").values
-                                          for name in ("loss", "probe_loss") if name in dataset))
-    table = member_coordinates(dataset).assign(noise_floor=(MEMBERS, floor.floor),
-                                               noise_floor_error=(MEMBERS, floor.standard_error))
+    floor = roughness.batch_noise_floor(
+        *(
+            dataset[name].transpose(*MEMBERS, "point").values
+            for name in ("loss", "probe_loss")
+            if name in dataset
+        )
+    )
+    table = member_coordinates(dataset).assign(
+        noise_floor=(MEMBERS, floor.floor), noise_floor_error=(MEMBERS, floor.standard_error)
+    )
     sizes = {dim: dataset.sizes[dim] for dim in MEMBERS}
-    shapes = rows(dataset, {"motion": dataset.sizes["motion"]} | sizes,
-                  lambda path, index: _dimension_of(path) | _self_affinity_of(path))
+    shapes = rows(
+        dataset,
+        {"motion": dataset.sizes["motion"]} | sizes,
+        lambda path, index: _dimension_of(path) | _self_affinity_of(path),
+    )
     losses = rows(dataset, sizes, lambda path, index: _hurst_of(path, floor.floor[index]))
     return table.assign(shapes | losses).assign_coords(motion=dataset["motion"])
 
@@ -51,22 +62,48 @@ def _hurst_of(path, floor):
     for kind, below in (("probe", 0.0), ("batch", floor)):
         if f"{kind}_msl" in path:
             fit = roughness.hurst_exponent(
-                path["distance"].values, path[f"{kind}_msl"].values, path["pairs"].values, noise_floor=below,
-                replicates=path[f"{kind}_msl_replicates"].values)
-            row |= {f"{kind}_exponent": fit.exponent, f"{kind}_exponent_error": fit.exponent_error,
-                    f"{kind}_exponent_min": fit.x_min, f"{kind}_exponent_max": fit.x_max}
+                path["distance"].values,
+                path[f"{kind}_msl"].values,
+                path["pairs"].values,
+                noise_floor=below,
+                replicates=path[f"{kind}_msl_replicates"].values,
+            )
+            row |= {
+                f"{kind}_exponent": fit.exponent,
+                f"{kind}_exponent_error": fit.exponent_error,
+                f"{kind}_exponent_min": fit.x_min,
+                f"{kind}_exponent_max": fit.x_max,
+            }
     return row
 
 
 def _dimension_of(path):
-    names = ("dimension", "dimension_error", "dimension_below", "dimension_below_error", "dimension_above",
-             "dimension_above_error", "crossover", "crossover_low", "crossover_high", "x_min", "x_max")
+    names = (
+        "dimension",
+        "dimension_error",
+        "dimension_below",
+        "dimension_below_error",
+        "dimension_above",
+        "dimension_above_error",
+        "crossover",
+        "crossover_low",
+        "crossover_high",
+        "x_min",
+        "x_max",
+    )
     contour, steps = path["contour_length"].values, path.sizes["point"] - 1
     whole = np.nanmax(contour, initial=0)
-    shortest = min(10, steps / 20)  # in mean steps: a single step is straight, R = s, however the path winds
+    shortest = min(
+        10, steps / 20
+    )  # in mean steps: a single step is straight, R = s, however the path winds
     try:
-        fit = paths.path_dimension(contour, path["squared_end_to_end"].values, x_min=shortest * whole / steps,
-                                   x_max=whole / 2, replicates=path["squared_end_to_end_replicates"].values)
+        fit = paths.path_dimension(
+            contour,
+            path["squared_end_to_end"].values,
+            x_min=shortest * whole / steps,
+            x_max=whole / 2,
+            replicates=path["squared_end_to_end_replicates"].values,
+        )
     except InputError:  # a window too short for so many bins
         return dict.fromkeys(names, np.nan)
     return {name: getattr(fit, name) for name in names}
@@ -76,6 +113,14 @@ def _self_affinity_of(path):
     enough = path["fragment_length"].values >= min(10, path["fragment_length"].values[-1] / 5)
     path = path.isel(fragment_length=enough)
     ends, excursions = "squared_end_to_end_by_length", "squared_excursion_by_length"
-    found = paths.self_affinity(path["fragment_length"].values, path[ends].values, path[excursions].values,
-                                replicates=[path[f"{name}_replicates"].values for name in (ends, excursions)])
-    return {"self_affinity": found.exponent, "self_affinity_error": found.exponent_error, "verdict": found.verdict}
+    found = paths.self_affinity(
+        path["fragment_length"].values,
+        path[ends].values,
+        path[excursions].values,
+        replicates=[path[f"{name}_replicates"].values for name in (ends, excursions)],
+    )
+    return {
+        "self_affinity": found.exponent,
+        "self_affinity_error": found.exponent_error,
+        "verdict": found.verdict,
+    }

@@ -1,4 +1,6 @@
-"""Dimensions of loss surfaces and of their level sets, beside those of smooth surfaces of the same shape."""
+"""Dimensions of loss surfaces and of their level sets, beside those of smooth surfaces of the same
+shape.
+"""
 
 import jax
 import numpy as np
@@ -26,7 +28,9 @@ ALL_SIZES = np.inf
 
 
 def _of_level_set(heights):
-    return box_counting_dimension(level_set(heights, np.median(heights)), sizes=_sizes(len(heights)), tolerance=ALL_SIZES)
+    return box_counting_dimension(
+        level_set(heights, np.median(heights)), sizes=_sizes(len(heights)), tolerance=ALL_SIZES
+    )
 
 
 def _of_variogram(heights):
@@ -37,33 +41,48 @@ def _of_variogram(heights):
 # estimator of heights, and the truth of its dimension
 ESTIMATORS = {
     "level set, boxes": (_of_level_set, level_set_dimension),
-    "graph, oscillation": (lambda heights: oscillation_dimension(heights, tolerance=ALL_SIZES), graph_dimension),
-    "graph, boxes": (lambda heights: differential_box_counting(heights, tolerance=ALL_SIZES), graph_dimension),
+    "graph, oscillation": (
+        lambda heights: oscillation_dimension(heights, tolerance=ALL_SIZES),
+        graph_dimension,
+    ),
+    "graph, boxes": (
+        lambda heights: differential_box_counting(heights, tolerance=ALL_SIZES),
+        graph_dimension,
+    ),
     "graph, variogram": (_of_variogram, graph_dimension),
 }
 
 
 def loss_surface(surfaces, *, calibration_repeats=20):
-    """Box dimensions of the logarithm of the loss on random planes, raw and calibrated, for every member.
+    """Box dimensions of the logarithm of the loss on random planes, raw and calibrated, for every
+    member.
 
-    Of a level set, at the median, which is that of the loss itself; and of the graph of the logarithm by three estimators, the
-    last of which is 3 less the Hurst exponent. All box sizes are fitted (:mod:`~sgd_diffusion.landscape.box_counting`);
-    calibration is on exact fractional Brownian surfaces of as many points, with 95 % intervals. The control, ``smooth``, is
-    the same of the least-squares polynomial of degree 4 in both coordinates: what a surface of this shape without any
-    roughness gives.
+    Of a level set, at the median, which is that of the loss itself; and of the graph of the
+    logarithm by three estimators, the last of which is 3 less the Hurst exponent. All box sizes are
+    fitted (:mod:`~sgd_diffusion.landscape.box_counting`); calibration is on exact fractional
+    Brownian surfaces of as many points, with 95 % intervals. The control, ``smooth``, is the same
+    of the least-squares polynomial of degree 4 in both coordinates: what a surface of this shape
+    without any roughness gives.
 
     Args:
-        surfaces: with ``loss`` (plane, seed, learning_rate, row, column), N x N points, and ``random`` among the planes.
+        surfaces: with ``loss`` (plane, seed, learning_rate, row, column), N x N points, and
+            ``random`` among the planes.
         calibration_repeats: surfaces of each known dimension, at least 10.
 
     Returns:
-        Dataset with dimensions (estimator, surface, seed, learning_rate), surface "loss" or "smooth": ``raw`` and its
-        ``raw_error``, ``dimension`` with its interval ``low`` to ``high``, and ``status``; with ``size`` behind, ``curve``,
-        what is fitted by the estimator against the size of boxes or lags; and ``smooth_residual`` (seed, learning_rate), the
-        standard deviation of the loss's logarithm about the polynomial over that of the logarithm. NaN where a loss is not
-        finite and positive.
+        Dataset with dimensions (estimator, surface, seed, learning_rate), surface "loss" or
+        "smooth": ``raw`` and its ``raw_error``, ``dimension`` with its interval ``low`` to
+        ``high``, and ``status``; with ``size`` behind, ``curve``, what is fitted by the estimator
+        against the size of boxes or lags; and ``smooth_residual`` (seed, learning_rate), the
+        standard deviation of the loss's logarithm about the polynomial over that of the logarithm.
+        NaN where a loss is not finite and positive.
     """
-    losses = surfaces["loss"].sel(plane="random").transpose("seed", "learning_rate", "row", "column").values
+    losses = (
+        surfaces["loss"]
+        .sel(plane="random")
+        .transpose("seed", "learning_rate", "row", "column")
+        .values
+    )
     losses = host_array("loss", losses)
     with np.errstate(divide="ignore", invalid="ignore"):
         heights = np.log(losses)
@@ -71,8 +90,15 @@ def loss_surface(surfaces, *, calibration_repeats=20):
     both = {"loss": heights, "smooth": smooth}
     rows = {}
     for name, (estimator, truth) in ESTIMATORS.items():
-        calibration = calibrate(jax.random.key(0), estimator, losses.shape[-1], truth=truth, repeats=calibration_repeats)
-        rows[name] = [_row(surface, estimator, calibration) for of_kind in both.values() for row in of_kind for surface in row]
+        calibration = calibrate(
+            jax.random.key(0), estimator, losses.shape[-1], truth=truth, repeats=calibration_repeats
+        )
+        rows[name] = [
+            _row(surface, estimator, calibration)
+            for of_kind in both.values()
+            for row in of_kind
+            for surface in row
+        ]
     shape = (len(rows), len(both), *losses.shape[:2])
     dims = ("estimator", "surface", "seed", "learning_rate")
 
@@ -81,26 +107,43 @@ def loss_surface(surfaces, *, calibration_repeats=20):
         return ((*dims, *["size"] * (values.ndim - 1)), values.reshape(*shape, *values.shape[1:]))
 
     spread = heights.std(axis=(-1, -2))
-    residual = np.divide((heights - smooth).std(axis=(-1, -2)), spread, out=np.full(spread.shape, np.nan), where=spread > 0)
+    residual = np.divide(
+        (heights - smooth).std(axis=(-1, -2)),
+        spread,
+        out=np.full(spread.shape, np.nan),
+        where=spread > 0,
+    )
     fields = ("raw", "raw_error", "dimension", "low", "high", "status", "curve")
-    return xr.Dataset({field: table(field) for field in fields} | {"smooth_residual": (dims[2:], residual)}, coords={
-        "estimator": list(rows), "surface": list(both), "seed": surfaces["seed"], "learning_rate": surfaces["learning_rate"],
-        "size": _sizes(losses.shape[-1])})
+    return xr.Dataset(
+        {field: table(field) for field in fields} | {"smooth_residual": (dims[2:], residual)},
+        coords={
+            "estimator": list(rows),
+            "surface": list(both),
+            "seed": surfaces["seed"],
+            "learning_rate": surfaces["learning_rate"],
+            "size": _sizes(losses.shape[-1]),
+        },
+    )
 
 
 def smooth_surface(heights):
-    """Least-squares polynomial, of degree 4 in both coordinates together, of heights (N, M); NaN unless all are finite.
+    """Least-squares polynomial, of degree 4 in both coordinates together, of heights (N, M); NaN
+    unless all are finite.
 
     Raises:
         InputError: the heights are no (N, M) array of real numbers.
     """
     heights = host_array("heights", heights)
     if heights.ndim != 2 or heights.size == 0:
-        raise InputError(f"heights has shape {heights.shape}; expected (N, M), those of one surface")
+        raise InputError(
+            f"heights has shape {heights.shape}; expected (N, M), those of one surface"
+        )
     if not np.isfinite(heights).all():
         return np.full_like(heights, np.nan)
     y, x = np.meshgrid(*(np.linspace(-1, 1, length) for length in heights.shape), indexing="ij")
-    terms = np.stack([x**i * y**j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)], axis=-1).reshape(heights.size, -1)
+    terms = np.stack(
+        [x**i * y**j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)], axis=-1
+    ).reshape(heights.size, -1)
     return (terms @ np.linalg.lstsq(terms, heights.ravel())[0]).reshape(heights.shape)
 
 
@@ -109,11 +152,20 @@ def _row(heights, estimator, calibration):
     sizes = _sizes(len(heights))
     if not np.isfinite(heights).all():
         return dict.fromkeys(("raw", "raw_error", "dimension", "low", "high"), np.nan) | {
-            "status": Status.NOT_FINITE.name, "curve": np.full(len(sizes), np.nan)}
+            "status": Status.NOT_FINITE.name,
+            "curve": np.full(len(sizes), np.nan),
+        }
     raw = estimator(heights)
     found = calibration.dimension(raw)
-    return {"raw": raw.value, "raw_error": raw.error, "dimension": found.value, "low": found.low, "high": found.high,
-            "status": found.status.name, "curve": raw.curve}
+    return {
+        "raw": raw.value,
+        "raw_error": raw.error,
+        "dimension": found.value,
+        "low": found.low,
+        "high": found.high,
+        "status": found.status.name,
+        "curve": raw.curve,
+    }
 
 
 def _sizes(points):

@@ -21,25 +21,30 @@ MIN_LANDSCAPES, BLOCKS = 3, 20  # of landscapes, for pooled gradients
 
 
 def toy_walks(statistics, selected, *, tails=None, seed=0):
-    """Exponents, passages, gradients and depth of all landscapes and of the selected ones, side by side.
+    """Exponents, passages, gradients and depth of all landscapes and of the selected ones, side by
+    side.
 
-    Errors are standard deviations over 200 resamplings of the landscapes (their walkers go with them): the walkers of one
-    landscape are not independent. Fewer than 10 landscapes have no errors.
+    Errors are standard deviations over 200 resamplings of the landscapes (their walkers go with
+    them): the walkers of one landscape are not independent. Fewer than 10 landscapes have no
+    errors.
 
     Args:
-        statistics: dataset of :func:`walk_statistics` of several kinds of surfaces, along ``surface``.
+        statistics: dataset of :func:`walk_statistics` of several kinds of surfaces, along
+            ``surface``.
         selected: (landscape,) booleans.
-        tails: surfaces whose pooled gradients are compared with a stable law, which takes a second each; all when None.
+        tails: surfaces whose pooled gradients are compared with a stable law, which takes a second
+            each; all when None.
         seed: of the resampling.
 
     Returns:
-        Dataset along ``surface`` and ``selection`` ("all", "selected"), each number with its error as NAME_error:
-        ``exponent`` (..., part) and the mean ``msd`` (..., part, lag); the shares of walkers ``started``, ``reached`` and
-        ``ended`` in the basin and ``walls`` that met a wall; ``passage``, the mean first passage of those that came, not
-        from within; ``stay``, the mean stay in the basin in steps; ``depth``; with ``visits``: ``excess`` kurtosis and
-        ``alpha`` of the stable law of pooled gradients, mean ``landscape_excess`` and ``landscape_alpha`` over landscapes, and
-        ``likelihood_ratio`` and ``p_value`` against the normal law of the pooled ones; ``walker_excess``, the median over
-        walkers. NaN where nothing is left.
+        Dataset along ``surface`` and ``selection`` ("all", "selected"), each number with its error
+        as NAME_error: ``exponent`` (..., part) and the mean ``msd`` (..., part, lag); the shares of
+        walkers ``started``, ``reached`` and ``ended`` in the basin and ``walls`` that met a wall;
+        ``passage``, the mean first passage of those that came, not from within; ``stay``, the mean
+        stay in the basin in steps; ``depth``; with ``visits``: ``excess`` kurtosis and ``alpha`` of
+        the stable law of pooled gradients, mean ``landscape_excess`` and ``landscape_alpha`` over
+        landscapes, and ``likelihood_ratio`` and ``p_value`` against the normal law of the pooled
+        ones; ``walker_excess``, the median over walkers. NaN where nothing is left.
 
     Raises:
         InputError: ``selected`` that are not booleans, one for each landscape, or a negative seed.
@@ -47,23 +52,36 @@ def toy_walks(statistics, selected, *, tails=None, seed=0):
     seed, selected = integer("seed", seed, 0), np.asarray(booleans("selected", selected))
     if selected.shape != (statistics.sizes["landscape"],):
         raise InputError(
-            f"selected has shape {selected.shape}; expected ({statistics.sizes['landscape']},), one boolean for each landscape"
+            f"selected has shape {selected.shape}; expected ({statistics.sizes['landscape']},), "
+            "one boolean for each landscape"
         )
     random = np.random.default_rng(seed)
     rows = {}
     for number, selection in enumerate((np.ones_like(selected), selected)):
         chosen = np.flatnonzero(selection)
         enough = len(chosen) >= MIN_REPLICATES
-        resampled = chosen[random.integers(len(chosen), size=(REPLICATES, len(chosen)))] if enough else None
+        resampled = (
+            chosen[random.integers(len(chosen), size=(REPLICATES, len(chosen)))] if enough else None
+        )
         for kind in statistics["surface"].values:
-            rows[kind, number] = _row(statistics.sel(surface=kind), chosen, resampled, tails is None or kind in tails)
+            rows[kind, number] = _row(
+                statistics.sel(surface=kind), chosen, resampled, tails is None or kind in tails
+            )
     names = next(iter(rows.values()))
     data = {}
     for name, (dims, _) in names.items():
-        values = [[rows[kind, number][name][1] for number in (0, 1)] for kind in statistics["surface"].values]
+        values = [
+            [rows[kind, number][name][1] for number in (0, 1)]
+            for kind in statistics["surface"].values
+        ]
         data[name] = (("surface", "selection", *dims), np.array(values))
-    coords = {"surface": statistics["surface"].values, "selection": ["all", "selected"], "part": statistics["part"].values,
-              "lag": statistics["lag"].values, "visits": statistics["visits"].values}
+    coords = {
+        "surface": statistics["surface"].values,
+        "selection": ["all", "selected"],
+        "part": statistics["part"].values,
+        "lag": statistics["lag"].values,
+        "visits": statistics["visits"].values,
+    }
     return xr.Dataset(data, coords=coords)
 
 
@@ -81,7 +99,10 @@ def _row(statistics, chosen, resampled, with_tails):
             error = np.where(present, replicates.std(axis=0), np.nan)
         row[name], row[f"{name}_error"] = (dims, value), (dims, error)
 
-    steps, values = statistics.attrs["steps"], {name: statistics[name].values for name in statistics}
+    steps, values = (
+        statistics.attrs["steps"],
+        {name: statistics[name].values for name in statistics},
+    )
     keep("msd", ("part", "lag"), lambda chosen: _pooled_msd(values, chosen))
     keep("exponent", ("part",), lambda chosen: _exponents(_pooled_msd(values, chosen)))
     keep("started", (), lambda chosen: _mean(values["first_passage"][chosen] == 0))
@@ -90,13 +111,29 @@ def _row(statistics, chosen, resampled, with_tails):
     keep("walls", (), lambda chosen: _mean(values["first_wall_step"][chosen] <= steps))
     keep("depth", (), lambda chosen: _mean(values["depth"][chosen]))
     keep("passage", (), lambda chosen: _mean_passage(values["first_passage"][chosen], steps))
-    keep("stay", (), lambda chosen: _ratio(values["steps_inside"][chosen].sum(), values["exits"][chosen].sum()))
+    keep(
+        "stay",
+        (),
+        lambda chosen: _ratio(values["steps_inside"][chosen].sum(), values["exits"][chosen].sum()),
+    )
     keep("walker_excess", (), lambda chosen: _median(values["gradient_kurtosis"][chosen]))
-    keep("landscape_excess", ("visits",), lambda chosen: _mean(values["gradient_excess"][:, chosen], axis=1))
-    keep("landscape_alpha", ("visits",), lambda chosen: _mean(values["gradient_alpha"][:, chosen], axis=1))
+    keep(
+        "landscape_excess",
+        ("visits",),
+        lambda chosen: _mean(values["gradient_excess"][:, chosen], axis=1),
+    )
+    keep(
+        "landscape_alpha",
+        ("visits",),
+        lambda chosen: _mean(values["gradient_alpha"][:, chosen], axis=1),
+    )
     samples = values["gradient_sample"].astype(np.float64)
     moments = np.stack([(samples**order).mean(axis=-1) for order in range(1, 5)])
-    keep("excess", ("visits",), lambda chosen: _excess_of_moments(*_mean(moments[:, :, chosen], axis=2)))
+    keep(
+        "excess",
+        ("visits",),
+        lambda chosen: _excess_of_moments(*_mean(moments[:, :, chosen], axis=2)),
+    )
     row |= _stable(samples, chosen if with_tails else chosen[:0])
     row["walkers"] = ("part",), values["walkers"][:, chosen].sum(axis=1)
     return row
@@ -105,7 +142,9 @@ def _row(statistics, chosen, resampled, with_tails):
 def _pooled_msd(values, chosen):
     """Mean over the walkers of these landscapes, (part, lag)."""
     weights = values["walkers"][:, chosen, None]
-    sums = np.where(weights > 0, weights * np.where(weights > 0, values["msd"][:, chosen], 0), 0).sum(axis=1)
+    sums = np.where(
+        weights > 0, weights * np.where(weights > 0, values["msd"][:, chosen], 0), 0
+    ).sum(axis=1)
     return _ratio(sums, weights.sum(axis=1))
 
 
@@ -113,27 +152,48 @@ def _exponents(msd):
     found = []
     for curve, (_, (low, high)) in zip(msd, PARTS.values(), strict=True):
         present = np.isfinite(curve) & (curve > 0) & (LAGS >= low) & (LAGS <= high)
-        found.append(fit_power_law(LAGS[present], curve[present]).exponent if present.sum() > 2 else np.nan)
+        found.append(
+            fit_power_law(LAGS[present], curve[present]).exponent if present.sum() > 2 else np.nan
+        )
     return np.array(found, float)
 
 
 def _stable(samples, chosen):
     """Stable fits of pooled gradients; errors and effective numbers by blocks of landscapes."""
-    found = {name: np.full(len(samples), np.nan) for name in ("alpha", "alpha_error", "likelihood_ratio", "p_value")}
+    found = {
+        name: np.full(len(samples), np.nan)
+        for name in ("alpha", "alpha_error", "likelihood_ratio", "p_value")
+    }
     for visit, each in enumerate(samples[:, chosen]):
         each = each[np.isfinite(each).all(axis=1)]
         if len(each) < MIN_LANDSCAPES or np.ptp(each) == 0:
             continue
         blocks = min(len(each), BLOCKS)
         share = -(-POOLED // len(each))
-        pooled, landscape = (np.resize(values, POOLED) for values in (
-            each[:, :share].ravel(), np.repeat(np.arange(len(each)) * blocks // len(each), min(share, SAMPLE))))
+        pooled, landscape = (
+            np.resize(values, POOLED)
+            for values in (
+                each[:, :share].ravel(),
+                np.repeat(np.arange(len(each)) * blocks // len(each), min(share, SAMPLE)),
+            )
+        )
         fit = fits.fit(pooled)
-        replicates = fits.bootstrap_fit(jax.random.key(0), pooled, fit, times=landscape, num_times=blocks,
-                                          num_resamples=STABLE_REPLICATES, num_blocks=blocks)
+        replicates = fits.bootstrap_fit(
+            jax.random.key(0),
+            pooled,
+            fit,
+            times=landscape,
+            num_times=blocks,
+            num_resamples=STABLE_REPLICATES,
+            num_blocks=blocks,
+        )
         test = compare_with_normal(pooled, fit, num_blocks=blocks)
-        for name, value in (("alpha", fit.alpha), ("alpha_error", np.std(np.asarray(replicates.alpha))),
-                            ("likelihood_ratio", test.log_likelihood_ratio), ("p_value", test.p_value)):
+        for name, value in (
+            ("alpha", fit.alpha),
+            ("alpha_error", np.std(np.asarray(replicates.alpha))),
+            ("likelihood_ratio", test.log_likelihood_ratio),
+            ("p_value", test.p_value),
+        ):
             found[name][visit] = value
     return {name: (("visits",), values) for name, values in found.items()}
 
@@ -141,11 +201,15 @@ def _stable(samples, chosen):
 def _excess_of_moments(first, second, third, fourth):
     """Excess kurtosis from the moments about 0."""
     variance = second - first**2
-    return _ratio(fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4, variance**2) - 3
+    return (
+        _ratio(fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4, variance**2) - 3
+    )
 
 
 def _mean(values, axis=None):
-    return ensemble_average(np.asarray(values, float).reshape(-1) if axis is None else values, axis=axis or 0).mean
+    return ensemble_average(
+        np.asarray(values, float).reshape(-1) if axis is None else values, axis=axis or 0
+    ).mean
 
 
 def _median(values):
@@ -160,4 +224,6 @@ def _mean_passage(times, steps):
 
 def _ratio(numerator, denominator):
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(denominator > 0, np.divide(numerator, np.asarray(denominator, float)), np.nan)
+        return np.where(
+            denominator > 0, np.divide(numerator, np.asarray(denominator, float)), np.nan
+        )

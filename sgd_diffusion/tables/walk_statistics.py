@@ -1,4 +1,6 @@
-"""What is measured of walkers on landscapes: passages, displacements before and after them, gradients; paths are not kept."""
+"""What is measured of walkers on landscapes: passages, displacements before and after them,
+gradients; paths are not kept.
+"""
 
 import numpy as np
 import xarray as xr
@@ -9,12 +11,28 @@ from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable import fits
 from sgd_diffusion.walkers.passages import final_entry, first_passage, stays
 
-__all__ = ["EARLY", "GRADIENT_EDGES", "LAGS", "MIN_AFTER", "MIN_BEFORE", "PARTS", "SAMPLE", "walk_statistics"]
+__all__ = [
+    "EARLY",
+    "GRADIENT_EDGES",
+    "LAGS",
+    "MIN_AFTER",
+    "MIN_BEFORE",
+    "PARTS",
+    "SAMPLE",
+    "walk_statistics",
+]
 
 LAGS = np.array([1, 2, 3, 4, 6, 8, 10, 14, 20, 28, 40, 60, 100, 200, 500])
 # Parts of a path, with their largest lag and the lags of the fit.
-PARTS = {"before": (20, (4, 20)), "after": (100, (10, 100)), "early": (60, (10, 60)), "whole": (500, (10, 100))}
-MIN_BEFORE = 60  # steps before the final entry into the basin, three times the largest lag of that part
+PARTS = {
+    "before": (20, (4, 20)),
+    "after": (100, (10, 100)),
+    "early": (60, (10, 60)),
+    "whole": (500, (10, 100)),
+}
+MIN_BEFORE = (
+    60  # steps before the final entry into the basin, three times the largest lag of that part
+)
 MIN_AFTER = 300  # steps after it, likewise
 EARLY = 144  # steps of the early part, as in the published figure
 GRADIENT_EDGES = np.linspace(-5, 5, 51)
@@ -24,14 +42,16 @@ SAMPLE = 2000  # gradient components kept of each landscape
 def walk_statistics(walks, *, seed=0):
     """What is measured of every walker and landscape, without the paths.
 
-    The final basin is that of the data; a walker enters it for good at its final entry, the step from which on it stays
-    until the end. Its path *before* counts if it took at least 60 steps, *after* if at least 300 are left (so that the
-    largest lags are a third of both); *early* are the first 144 steps and *whole* is all of it. Walkers weigh the same.
+    The final basin is that of the data; a walker enters it for good at its final entry, the step
+    from which on it stays until the end. Its path *before* counts if it took at least 60 steps,
+    *after* if at least 300 are left (so that the largest lags are a third of both); *early* are the
+    first 144 steps and *whole* is all of it. Walkers weigh the same.
 
     Args:
-        walks: dataset with ``position`` (landscape, walker, step, axis), ``gradient`` (the same), ``inside`` (landscape,
-            walker, step) whether in the basin, ``first_wall_step`` (landscape, walker), beyond the last step for never,
-            and ``lowest_loss``; of the surfaces ``median_height`` and ``lowest_height`` (landscape).
+        walks: dataset with ``position`` (landscape, walker, step, axis), ``gradient`` (the same),
+            ``inside`` (landscape, walker, step) whether in the basin, ``first_wall_step``
+            (landscape, walker), beyond the last step for never, and ``lowest_loss``; of the
+            surfaces ``median_height`` and ``lowest_height`` (landscape).
         seed: of the choice of gradient components that are kept.
 
     Returns:
@@ -40,18 +60,21 @@ def walk_statistics(walks, *, seed=0):
         - ``msd`` (part, landscape, lag), mean over the walkers that have the part, and their number ``walkers`` (part,
           landscape);
         - (landscape, walker): ``first_passage``, ``final_entry``, ``first_wall_step``, times, beyond the last step for never;
-          ``depth``, (median - lowest visited)/(median - lowest) of the surface; ``gradient_kurtosis``, excess, of both
-          components;
+          ``depth``, (median - lowest visited)/(median - lowest) of the surface;
+          ``gradient_kurtosis``, excess, of both components;
         - (landscape): ``steps_inside`` and ``exits`` of the basin, whose ratio is the mean stay; ``path`` (landscape, step,
-          axis) of one walker, the first that came into the basin after 60 steps or more, is there in the end and had met no
-          wall before its final entry, else the first without a wall, else the first of all, with its number
-          ``path_walker``, its final entry ``path_entry``, and ``path_arrives``, whether it came so;
+          axis) of one walker, the first that came into the basin after 60 steps or more, is there
+          in the end and had met no wall before its final entry, else the first without a wall, else
+          the first of all, with its number ``path_walker``, its final entry ``path_entry``, and
+          ``path_arrives``, whether it came so;
         - with ``visits`` in front, for ``all`` points and for those ``inner`` ones before any contact with a wall:
-          ``gradient_std``, ``gradient_excess`` and ``gradient_alpha`` (of the stable law, landscape), ``gradient_counts``
-          (landscape, bin) between the ``GRADIENT_EDGES``, and ``gradient_sample`` (landscape, sample), 2000 at random.
+          ``gradient_std``, ``gradient_excess`` and ``gradient_alpha`` (of the stable law,
+          landscape), ``gradient_counts`` (landscape, bin) between the ``GRADIENT_EDGES``, and
+          ``gradient_sample`` (landscape, sample), 2000 at random.
 
     Raises:
-        InputError: numbers that are not real, ``inside`` that is not all true or false, or a negative seed.
+        InputError: numbers that are not real, ``inside`` that is not all true or false, or a
+            negative seed.
     """
     seed, steps = integer("seed", seed, 0), walks.sizes["step"] - 1
     dims = ("landscape", "walker", "step", "axis")
@@ -59,7 +82,9 @@ def walk_statistics(walks, *, seed=0):
     inside = booleans("inside", walks["inside"].transpose("landscape", "walker", "step").values)
     first_wall = _numbers(walks, "first_wall_step", "landscape", "walker")
     lowest_loss = _numbers(walks, "lowest_loss", "landscape", "walker")
-    median, lowest = (_numbers(walks, name, "landscape")[:, None] for name in ("median_height", "lowest_height"))
+    median, lowest = (
+        _numbers(walks, name, "landscape")[:, None] for name in ("median_height", "lowest_height")
+    )
     entry = final_entry(inside)
     found = {
         "first_passage": (("landscape", "walker"), first_passage(inside)),
@@ -72,14 +97,30 @@ def walk_statistics(walks, *, seed=0):
     found["exits"] = ("landscape", [one.left.sum() for one in there])
     found |= _displacements(position, entry, steps)
     found |= _example_paths(position, found["first_passage"][1], entry, first_wall, steps)
-    found["gradient_kurtosis"] = (("landscape", "walker"), _excess(gradient.reshape(*gradient.shape[:2], -1)))
+    found["gradient_kurtosis"] = (
+        ("landscape", "walker"),
+        _excess(gradient.reshape(*gradient.shape[:2], -1)),
+    )
     inner = np.arange(steps + 1) < first_wall[..., None]
-    visits = [_gradients(gradient, kept, np.random.default_rng(seed)) for kept in (np.ones_like(inner), inner)]
-    found |= {name: (("visits", *dims), np.stack([visit[name] for visit in visits]))
-              for name, dims in (("gradient_std", ("landscape",)), ("gradient_excess", ("landscape",)),
-                                 ("gradient_alpha", ("landscape",)),
-                                 ("gradient_counts", ("landscape", "bin")), ("gradient_sample", ("landscape", "sample")))}
-    return xr.Dataset(found, coords={"lag": LAGS, "part": list(PARTS), "visits": ["all", "inner"]}, attrs={"steps": steps})
+    visits = [
+        _gradients(gradient, kept, np.random.default_rng(seed))
+        for kept in (np.ones_like(inner), inner)
+    ]
+    found |= {
+        name: (("visits", *dims), np.stack([visit[name] for visit in visits]))
+        for name, dims in (
+            ("gradient_std", ("landscape",)),
+            ("gradient_excess", ("landscape",)),
+            ("gradient_alpha", ("landscape",)),
+            ("gradient_counts", ("landscape", "bin")),
+            ("gradient_sample", ("landscape", "sample")),
+        )
+    }
+    return xr.Dataset(
+        found,
+        coords={"lag": LAGS, "part": list(PARTS), "visits": ["all", "inner"]},
+        attrs={"steps": steps},
+    )
 
 
 def _numbers(walks, name, *dims):
@@ -106,35 +147,53 @@ def _displacements(position, entry, steps):
         average = ensemble_average(np.where(kept[..., None], curves, np.nan), axis=1)
         msd.append(average.mean)
         walkers.append(kept.sum(axis=1))
-    return {"msd": (("part", "landscape", "lag"), np.stack(msd)), "walkers": (("part", "landscape"), np.stack(walkers))}
+    return {
+        "msd": (("part", "landscape", "lag"), np.stack(msd)),
+        "walkers": (("part", "landscape"), np.stack(walkers)),
+    }
 
 
 def _example_paths(position, passage, entry, first_wall, steps):
-    """Of each landscape the first walker that came late, is there in the end and met no wall before; else the first that met no
-    wall at all, else the first.
+    """Of each landscape the first walker that came late, is there in the end and met no wall
+    before; else the first that met no wall at all, else the first.
     """
     arrives = (passage >= MIN_BEFORE) & (entry <= steps) & (first_wall > entry)
     walker = (2 * arrives + (first_wall > steps)).argmax(axis=1)
     landscape = np.arange(len(position))
-    return {"path": (("landscape", "step", "axis"), position[landscape, walker]), "path_walker": ("landscape", walker),
-            "path_entry": ("landscape", entry[landscape, walker]), "path_arrives": ("landscape", arrives.any(axis=1))}
+    return {
+        "path": (("landscape", "step", "axis"), position[landscape, walker]),
+        "path_walker": ("landscape", walker),
+        "path_entry": ("landscape", entry[landscape, walker]),
+        "path_arrives": ("landscape", arrives.any(axis=1)),
+    }
 
 
 def _excess(values):
-    """Excess kurtosis along the last axis, NaN where nothing varies; errors, by landscapes, do not take those of a path."""
+    """Excess kurtosis along the last axis, NaN where nothing varies; errors, by landscapes, do not
+    take those of a path.
+    """
     deviations = values - values.mean(axis=-1, keepdims=True, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (deviations**4).mean(axis=-1) / (deviations**2).mean(axis=-1) ** 2 - 3
 
 
 def _gradients(gradient, kept, random):
-    found = {"gradient_std": [], "gradient_excess": [], "gradient_counts": [], "gradient_sample": []}
+    found = {
+        "gradient_std": [],
+        "gradient_excess": [],
+        "gradient_counts": [],
+        "gradient_sample": [],
+    }
     for values, mask in zip(gradient, kept, strict=True):
         values = values[mask].ravel().astype(np.float64)
         found["gradient_std"].append(values.std() if values.size else np.nan)
         found["gradient_excess"].append(_excess(values) if values.size else np.nan)
         found["gradient_counts"].append(np.histogram(values, GRADIENT_EDGES)[0])
-        chosen = random.choice(values, SAMPLE, replace=values.size < SAMPLE) if values.size else np.full(SAMPLE, np.nan)
+        chosen = (
+            random.choice(values, SAMPLE, replace=values.size < SAMPLE)
+            if values.size
+            else np.full(SAMPLE, np.nan)
+        )
         found["gradient_sample"].append(chosen)
     found["gradient_alpha"] = np.asarray(fits.fit(np.array(found["gradient_sample"])).alpha)
     return {name: np.array(values) for name, values in found.items()}

@@ -1,4 +1,6 @@
-"""Walkers of two coordinates on a surface: how they move, where its walls are, and where they get and when."""
+"""Walkers of two coordinates on a surface: how they move, where its walls are, and where they get
+and when.
+"""
 
 from sgd_diffusion.walkers.basins import Basin, wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES

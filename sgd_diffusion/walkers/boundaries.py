@@ -1,10 +1,12 @@
-"""Walls: where a normal step along one coordinate leads if there are walls at plus and minus ``wall``.
+"""Walls: where a normal step along one coordinate leads if there are walls at plus and minus
+``wall``.
 
-Each boundary is ``boundary(mean, std, uniform, wall) -> place, crossed``: from where the step would lead without noise, the
-standard deviation of the noise and a uniform number in (0, 1), the place between the walls, up to rounding, and whether the
-step without walls, at the quantile of the uniform number, would have led out. The four may be arrays that are broadcast. A
-standard deviation below 0 gives NaN. Places a thousand sides outside, as the longest jumps of stable noise may be, are known
-in float32 to 1e-4 of a side, those 1e7 sides outside not at all.
+Each boundary is ``boundary(mean, std, uniform, wall) -> place, crossed``: from where the step would
+lead without noise, the standard deviation of the noise and a uniform number in (0, 1), the place
+between the walls, up to rounding, and whether the step without walls, at the quantile of the
+uniform number, would have led out. The four may be arrays that are broadcast. A standard deviation
+below 0 gives NaN. Places a thousand sides outside, as the longest jumps of stable noise may be, are
+known in float32 to 1e-4 of a side, those 1e7 sides outside not at all.
 """
 
 import functools
@@ -22,19 +24,24 @@ __all__ = ["BOUNDARIES", "periodic", "reflect", "reject"]
 SQRT_2 = math.sqrt(2)
 FAR = 5.0  # standard deviations beyond a wall; from there on a continued fraction gives tail probabilities
 FARTHEST = 1e18  # standard deviations; as far as squares are known in float32
-NARROW = 1 / 64  # standard deviations from wall to wall; on less, a normal density is an exponential one
+NARROW = (
+    1 / 64
+)  # standard deviations from wall to wall; on less, a normal density is an exponential one
 LEAST_STD = 1e-15  # of half the side: below, noise is none
 LEAST_CHANCE = 1e-14  # of the smallest random number, 5 standard deviations beyond a wall
-# Of the normal quantile, x = t - P(t)/Q(t) with t^2 = -2 ln(chance above), fitted for 1.17 < t < 8.1; error below 1e-6.
+# Of the normal quantile, x = t - P(t)/Q(t) with t^2 = -2 ln(chance above), fitted for 1.17 < t <
+# 8.1; error below 1e-6.
 NUMERATOR = 4.68938249e-3, 1.01471043, 6.24330948, 3.06837293
 DENOMINATOR = 0.21984949, 2.64336079, 4.26976001, 1.0
 
 
 def reject(mean, std, uniform, wall):
-    """The normal law within the walls: what noise has that is redrawn until it leads to a place between them.
+    """The normal law within the walls: what noise has that is redrawn until it leads to a place
+    between them.
 
-    Drawn directly, by inversion, however far outside the mean is. The error of a quantile is below 2e-4 of the distance between
-    the quartiles, in float32 as in float64, plus the rounding of places at the wall.
+    Drawn directly, by inversion, however far outside the mean is. The error of a quantile is below
+    2e-4 of the distance between the quartiles, in float32 as in float64, plus the rounding of
+    places at the wall.
     """
     mean, std, uniform, wall = _read(mean, std, uniform, wall)
     mirrored = mean < 0  # the wall above is the nearer one
@@ -59,7 +66,9 @@ def _tail(x):
 
 
 def _quantile(below, above):
-    """Standard normal number with these chances below and above it, of which the smaller one is exact."""
+    """Standard normal number with these chances below and above it, of which the smaller one is
+    exact.
+    """
     t = jnp.sqrt(-2 * jnp.log(jnp.clip(jnp.minimum(below, above), LEAST_CHANCE, 0.5)))
     quantile = t - _polynomial(NUMERATOR, t) / _polynomial(DENOMINATOR, t)
     return jnp.where(below < above, -quantile, quantile)
@@ -76,11 +85,12 @@ def _share(rate, level):
 
 
 def _beyond(low, width, level, rest):
-    """Quantile of ``x - low`` for a standard normal number x between low, which is far above 0, and low + width.
+    """Quantile of ``x - low`` for a standard normal number x between low, which is far above 0, and
+    low + width.
 
-    ``level`` is the chance below, ``rest`` that above.
-    Inverts the tail probability exp(-x^2/2) R(x) for x^2/2, with one of Newton's steps from where a constant
-    d ln R / d ln x = -1 would lead.
+    ``level`` is the chance below, ``rest`` that above. Inverts the tail probability exp(-x^2/2)
+    R(x) for x^2/2, with one of Newton's steps from where a constant d ln R / d ln x = -1 would
+    lead.
     """
     left = jnp.exp(-width * (low + width / 2)) * (_mills_ratio(low + width) / _mills_ratio(low))
     exponential = -jnp.log(rest + level * left)
@@ -92,7 +102,9 @@ def _beyond(low, width, level, rest):
 
 
 def _mills_ratio(x):
-    """R, tail probability over density of the standard normal law: a convergent of Laplace's continued fraction."""
+    """R, tail probability over density of the standard normal law: a convergent of Laplace's
+    continued fraction.
+    """
     inverse = 1 / x**2
     return (1 + inverse * (9 + 8 * inverse)) / (x * (1 + inverse * (10 + 15 * inverse)))
 
@@ -102,7 +114,9 @@ def reflect(mean, std, uniform, wall):
     mean, std, uniform, wall = _read(mean, std, uniform, wall)
     place = _normal(mean, std, uniform)
     crossed = jnp.abs(place) > wall
-    return jnp.where(crossed, wall - jnp.abs((place + wall) % (4 * wall) - 2 * wall), place), crossed
+    return jnp.where(
+        crossed, wall - jnp.abs((place + wall) % (4 * wall) - 2 * wall), place
+    ), crossed
 
 
 def periodic(mean, std, uniform, wall):
@@ -120,15 +134,22 @@ def _normal(mean, std, uniform):
 
 def _read(*inputs):
     """Floats of one type and shape."""
-    arrays = [floats(name, value) for name, value in zip(("mean", "std", "uniform", "wall"), inputs, strict=True)]
+    arrays = [
+        floats(name, value)
+        for name, value in zip(("mean", "std", "uniform", "wall"), inputs, strict=True)
+    ]
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
         raise InputError(
-            f"mean, std, uniform and wall have shapes {[array.shape for array in arrays]}; expected shapes that broadcast"
+            f"mean, std, uniform and wall have shapes {[array.shape for array in arrays]}; "
+            "expected shapes that broadcast"
         ) from None
     if not is_traced(arrays[3]) and not np.all(np.asarray(arrays[3]) > 0):
-        raise InputError(f"wall is {np.asarray(arrays[3]).tolist()}; expected a positive distance from the middle")
+        raise InputError(
+            f"wall is {np.asarray(arrays[3]).tolist()}; expected a positive distance from the "
+            "middle"
+        )
     dtype = np.result_type(*(array.dtype for array in arrays))
     mean, std, uniform, wall = (jnp.broadcast_to(array.astype(dtype), shape) for array in arrays)
     return mean, jnp.where(std >= 0, std, jnp.nan), uniform, wall

@@ -1,7 +1,9 @@
-"""Times at which walkers come into a region, stay and leave, from whether they are inside at every step.
+"""Times at which walkers come into a region, stay and leave, from whether they are inside at every
+step.
 
-``inside`` is (..., T+1) booleans, or numbers that are all 0 or 1, one path along the last axis; times count steps from 0. What
-has not happened within the path has the time T + 1, so that times above T are censored.
+``inside`` is (..., T+1) booleans, or numbers that are all 0 or 1, one path along the last axis;
+times count steps from 0. What has not happened within the path has the time T + 1, so that times
+above T are censored.
 """
 
 from typing import NamedTuple
@@ -36,7 +38,8 @@ class MeanDuration(NamedTuple):
 
 
 def first_passage(inside):
-    """First step inside, (...) integers: 0 for a path that starts there, T + 1 for one that never comes.
+    """First step inside, (...) integers: 0 for a path that starts there, T + 1 for one that never
+    comes.
 
     >>> first_passage([[False, False, True], [False, False, False]]).tolist()
     [2, 3]
@@ -46,7 +49,8 @@ def first_passage(inside):
 
 
 def final_entry(inside):
-    """Step from which on a path stays inside until its end, (...) integers: T + 1 for one that ends outside.
+    """Step from which on a path stays inside until its end, (...) integers: T + 1 for one that ends
+    outside.
 
     >>> final_entry([[True, False, True, True], [True, True, True, False]]).tolist()
     [2, 4]
@@ -75,14 +79,18 @@ def stays(inside):
 def mean_duration(found):
     """Mean length of stays: all steps inside over the number of exits.
 
-    The maximum-likelihood estimate for stays that end with the same probability at every step, with those that go on
-    beyond the path as censored and those from step 0 on counted from there. Its relative error is sqrt((1 - 1/value)/exits),
-    from the binomial law, for independent stays; many of one walker are not.
+    The maximum-likelihood estimate for stays that end with the same probability at every step, with
+    those that go on beyond the path as censored and those from step 0 on counted from there. Its
+    relative error is sqrt((1 - 1/value)/exits), from the binomial law, for independent stays; many
+    of one walker are not.
 
     >>> mean_duration(stays([[True, True, True, False, True]]))
     MeanDuration(value=4 ± 3.464, exits=1)
     """
-    steps, exits = host_array("duration", found.duration).sum(), int(booleans("left", found.left).sum())
+    steps, exits = (
+        host_array("duration", found.duration).sum(),
+        int(booleans("left", found.left).sum()),
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.asarray(np.float64(steps) / exits)
         return MeanDuration(value, np.asarray(value * np.sqrt((1 - 1 / value) / exits)), exits)
@@ -92,5 +100,8 @@ def _series(inside):
     host_array("inside", inside)  # refuses traced values
     inside = np.asarray(booleans("inside", inside))
     if inside.ndim < 1 or not inside.shape[-1]:
-        raise InputError(f"inside has shape {inside.shape}; expected (..., T+1) with one point of a path at least")
+        raise InputError(
+            f"inside has shape {inside.shape}; expected (..., T+1) with one point of a path at "
+            "least"
+        )
     return inside

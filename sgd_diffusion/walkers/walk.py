@@ -2,12 +2,12 @@
 
     w <- w - learning_rate grad L(w) + noise_std xi
 
-with xi a standard normal vector, drawn anew at every step (Chen, Qu & Gong, arXiv:2009.10588, Eq. 10): the noise is not
-multiplied by the learning rate. Surfaces are losses, walkers go down.
+with xi a standard normal vector, drawn anew at every step (Chen, Qu & Gong, arXiv:2009.10588, Eq.
+10): the noise is not multiplied by the learning rate. Surfaces are losses, walkers go down.
 
-:func:`walk` is one walker, to be mapped as one likes; :func:`walk_ensemble` is all walkers on all surfaces with all learning
-rates and noises, in the order of execution that is fast. What is measured on every step is kept in running sums, so that
-memory holds every k-th position only.
+:func:`walk` is one walker, to be mapped as one likes; :func:`walk_ensemble` is all walkers on all
+surfaces with all learning rates and noises, in the order of execution that is fast. What is
+measured on every step is kept in running sums, so that memory holds every k-th position only.
 
 >>> from sgd_diffusion.landscape.fractal_surfaces import cone
 >>> slide = walk(jax.random.key(0), cone(65), jnp.array([0.9, 0.9]), learning_rate=0.02, noise_std=0.0, steps=100)
@@ -39,10 +39,12 @@ MOST_STEPS = 2**31 - 2
 
 @shown_briefly
 class Walk(NamedTuple):
-    """A walker's path, every k-th point of it, and what was seen on all steps 0..T; leading axes if it was mapped.
+    """A walker's path, every k-th point of it, and what was seen on all steps 0..T; leading axes if
+    it was mapped.
 
-    A step that did not come within the walk is T + 1, so that times beyond T are censored ones. Everything is NaN, and
-    steps are T + 1, from where a position is: a start outside the square, or a surface with NaN.
+    A step that did not come within the walk is T + 1, so that times beyond T are censored ones.
+    Everything is NaN, and steps are T + 1, from where a position is: a start outside the square, or
+    a surface with NaN.
     """
 
     positions: jax.Array  # (T/k + 1, 2), unit of the surface's extent, the start first
@@ -56,72 +58,101 @@ class Walk(NamedTuple):
     first_region_step: jax.Array  # () integer, the first of them; 0 where the start is
 
 
-def walk(key, surface, start, *, learning_rate, noise_std, steps, boundary="reject", interpolant="bilinear", alpha=2.0,
-         sqrt_scaling=False, every=1, region=None):
+def walk(
+    key,
+    surface,
+    start,
+    *,
+    learning_rate,
+    noise_std,
+    steps,
+    boundary="reject",
+    interpolant="bilinear",
+    alpha=2.0,
+    sqrt_scaling=False,
+    every=1,
+    region=None,
+):
     """One walker on one surface.
 
-    The gradient is that of the interpolant, exactly (:func:`~sgd_diffusion.walkers.interpolation.interpolator`).
+    The gradient is that of the interpolant, exactly
+    (:func:`~sgd_diffusion.walkers.interpolation.interpolator`).
 
-    At the walls of the square, ``reject`` redraws the noise until the walker stays inside, with the same drift, as the
-    published model does. The conditional law of the two independent normal numbers is drawn from directly, by inversion,
-    so that no step is skipped or given up however far outside the drift alone would end: there the walker comes to rest
-    within about noise_std^2/distance of the wall. Without noise it stays on the wall. ``reflect`` mirrors the path at the
-    walls as often as is needed, ``periodic`` goes on at the opposite side (and suits surfaces whose opposite sides agree;
-    ``numpy.unwrap`` with the side as period undoes it if every step is recorded and shorter than half the side).
+    At the walls of the square, ``reject`` redraws the noise until the walker stays inside, with the
+    same drift, as the published model does. The conditional law of the two independent normal
+    numbers is drawn from directly, by inversion, so that no step is skipped or given up however far
+    outside the drift alone would end: there the walker comes to rest within about
+    noise_std^2/distance of the wall. Without noise it stays on the wall. ``reflect`` mirrors the
+    path at the walls as often as is needed, ``periodic`` goes on at the opposite side (and suits
+    surfaces whose opposite sides agree; ``numpy.unwrap`` with the side as period undoes it if every
+    step is recorded and shorter than half the side).
 
-    Noise with an ``alpha`` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector with A > 0 of
-    Laplace transform exp(-s^(alpha/2)): each component has the stable law of scale noise_std/sqrt(2), which at alpha = 2 is
-    the normal law above. At a wall, ``reject`` redraws the normal vector and keeps A.
+    Noise with an ``alpha`` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector
+    with A > 0 of Laplace transform exp(-s^(alpha/2)): each component has the stable law of scale
+    noise_std/sqrt(2), which at alpha = 2 is the normal law above. At a wall, ``reject`` redraws the
+    normal vector and keeps A.
 
-    Step t uses the noise of ``key`` and t alone: longer walks begin like shorter ones, whatever is recorded. The two words
-    of 32 bits that a key folded with t consists of are the random numbers; drawing from that key would hash twice more.
+    Step t uses the noise of ``key`` and t alone: longer walks begin like shorter ones, whatever is
+    recorded. The two words of 32 bits that a key folded with t consists of are the random numbers;
+    drawing from that key would hash twice more.
 
     Args:
         key: PRNG key.
-        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M), whose precision the
-            walk has: float32 at least, JAX's default for integers.
+        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M),
+            whose precision the walk has: float32 at least, JAX's default for integers.
         start: (2,), a position within the square.
         learning_rate: eta, unit of the extent squared over that of the heights; may be traced.
-        noise_std: sigma, unit of the extent, standard deviation per coordinate and step; may be traced.
+        noise_std: sigma, unit of the extent, standard deviation per coordinate and step; may be
+            traced.
         steps: T, known before tracing.
         boundary: ``"reject"``, ``"reflect"`` or ``"periodic"``.
         interpolant: ``"bilinear"`` or ``"bicubic"``.
         alpha: stability index of the noise, in 0.3..2, known before tracing.
-        sqrt_scaling: whether the noise of a step is sqrt(eta) sigma, as in the Euler-Maruyama scheme of
-            dw = -grad L dt + sigma dB with time steps of eta; sigma then has the unit of extent/sqrt(eta).
+        sqrt_scaling: whether the noise of a step is sqrt(eta) sigma, as in the Euler-Maruyama
+            scheme of dw = -grad L dt + sigma dB with time steps of eta; sigma then has the unit of
+            extent/sqrt(eta).
         every: k, which positions are recorded; divides ``steps``.
-        region: (N, M) booleans or None; a walker is within it where the nearest point of the grid is.
+        region: (N, M) booleans or None; a walker is within it where the nearest point of the grid
+            is.
 
     Returns:
         :class:`Walk`.
 
     Raises:
-        InputError: no surface with heights (N, M); a start outside the square, or a negative or infinite learning rate or
-            noise, that are known before tracing (traced ones give NaN); steps that are not positive or no multiple of
-            ``every``, an unknown boundary or interpolant, an alpha outside 0.3..2, a region of another shape than the
-            heights.
+        InputError: no surface with heights (N, M); a start outside the square, or a negative or
+            infinite learning rate or noise, that are known before tracing (traced ones give NaN);
+            steps that are not positive or no multiple of ``every``, an unknown boundary or
+            interpolant, an alpha outside 0.3..2, a region of another shape than the heights.
     """
     options = _Options(steps, boundary, interpolant, alpha, sqrt_scaling, every)
     surface, start = checked(surface, least=2), floats("start", start)
     dtype = surface.heights.dtype
     region = None if region is None else jnp.asarray(booleans("region", region))
     if region is not None and region.shape != surface.heights.shape:
-        raise InputError(f"region has shape {region.shape}; expected that of the heights, {surface.heights.shape}")
+        raise InputError(
+            f"region has shape {region.shape}; expected that of the heights, "
+            f"{surface.heights.shape}"
+        )
     if start.shape != (2,):
-        raise InputError(f"start has shape {start.shape}; expected (2,): map many with jax.vmap, or walk_ensemble")
+        raise InputError(
+            f"start has shape {start.shape}; expected (2,): map many with jax.vmap, or "
+            "walk_ensemble"
+        )
     _refuse_outside(start, surface)
     learning_rate, noise_std = (
         jnp.asarray(parameter(name, value, at_least=0), dtype)
-        for name, value in (("learning_rate", learning_rate), ("noise_std", noise_std)))
+        for name, value in (("learning_rate", learning_rate), ("noise_std", noise_std))
+    )
     return _walk(key, surface, start.astype(dtype), learning_rate, noise_std, region, options)
 
 
 def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions=None, **options):
     """Many walkers on many surfaces, with every learning rate and every noise.
 
-    Surfaces are worked through one after the other with all walkers of one at a time: its heights stay in the cache,
-    which is several times faster on CPU than mapping the surfaces too. Walker w of a surface has the same start and the same
-    random numbers with every learning rate and noise, so that these are compared on paired walks.
+    Surfaces are worked through one after the other with all walkers of one at a time: its heights
+    stay in the cache, which is several times faster on CPU than mapping the surfaces too. Walker w
+    of a surface has the same start and the same random numbers with every learning rate and noise,
+    so that these are compared on paired walks.
 
     Args:
         keys: (S,) PRNG keys, one a surface.
@@ -142,9 +173,20 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
     surfaces, starts = checked(surfaces, dims=3, least=2), floats("starts", starts)
     number, dtype = len(surfaces.heights), surfaces.heights.dtype
     if jnp.shape(keys)[:1] != (number,):
-        raise InputError(f"keys has shape {jnp.shape(keys)}; expected ({number},), one key for each of the {number} surfaces")
-    if starts.ndim not in (2, 3) or starts.shape[-1] != 2 or not starts.size or starts.shape[:-2] not in ((), (number,)):
-        raise InputError(f"starts has shape {starts.shape}; expected ({number}, W, 2), or (W, 2) for the same on every surface")
+        raise InputError(
+            f"keys has shape {jnp.shape(keys)}; expected ({number},), one key for each of the "
+            f"{number} surfaces"
+        )
+    if (
+        starts.ndim not in (2, 3)
+        or starts.shape[-1] != 2
+        or not starts.size
+        or starts.shape[:-2] not in ((), (number,))
+    ):
+        raise InputError(
+            f"starts has shape {starts.shape}; expected ({number}, W, 2), or (W, 2) for the same "
+            "on every surface"
+        )
     learning_rates = _values("learning_rates", learning_rates).astype(dtype)
     noise_stds = _values("noise_stds", noise_stds).astype(dtype)
     _refuse_outside(starts, surfaces)
@@ -152,7 +194,10 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
     if regions is not None:
         regions = jnp.asarray(booleans("regions", regions))
         if regions.shape != surfaces.heights.shape:
-            raise InputError(f"regions has shape {regions.shape}; expected that of the heights, {surfaces.heights.shape}")
+            raise InputError(
+                f"regions has shape {regions.shape}; expected that of the heights, "
+                f"{surfaces.heights.shape}"
+            )
     return _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, options)
 
 
@@ -168,16 +213,27 @@ class _Options:
     every: int = 1
 
     def __post_init__(self):
-        alpha = number("alpha", self.alpha, at_least=MIN_ALPHA, at_most=2, what="where 2 is normal noise")
-        values = {"steps": integer("steps", self.steps, 1, MOST_STEPS), "every": integer("every", self.every, 1),
-                  "alpha": alpha, "sqrt_scaling": bool(self.sqrt_scaling)}
+        alpha = number(
+            "alpha", self.alpha, at_least=MIN_ALPHA, at_most=2, what="where 2 is normal noise"
+        )
+        values = {
+            "steps": integer("steps", self.steps, 1, MOST_STEPS),
+            "every": integer("every", self.every, 1),
+            "alpha": alpha,
+            "sqrt_scaling": bool(self.sqrt_scaling),
+        }
         for name, value in values.items():
             object.__setattr__(self, name, value)
         if self.steps % self.every:
-            raise InputError(f"steps is {self.steps} and every {self.every}; expected steps that are a multiple of every")
+            raise InputError(
+                f"steps is {self.steps} and every {self.every}; expected steps that are a multiple "
+                "of every"
+            )
         for name, choices in (("boundary", BOUNDARIES), ("interpolant", INTERPOLANTS)):
             if getattr(self, name) not in tuple(choices):
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}"
+                )
 
 
 @functools.partial(jax.jit, static_argnums=6)
@@ -201,10 +257,14 @@ def _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, optio
 @functools.partial(jax.jit, static_argnums=6)
 def _walk(key, surface, start, learning_rate, noise_std, region, options):
     """:func:`walk` for arguments that have been checked."""
-    surface_at = interpolator(surface, interpolant=options.interpolant, periodic=options.boundary == "periodic")
+    surface_at = interpolator(
+        surface, interpolant=options.interpolant, periodic=options.boundary == "periodic"
+    )
     height, bounded = jax.value_and_grad(surface_at, argnums=(0, 1)), BOUNDARIES[options.boundary]
     walls = half_sides(surface)
-    learning_rate, noise_std = (jnp.where(value >= 0, value, jnp.nan) for value in (learning_rate, noise_std))
+    learning_rate, noise_std = (
+        jnp.where(value >= 0, value, jnp.nan) for value in (learning_rate, noise_std)
+    )
     noise_std = noise_std * jnp.sqrt(learning_rate) if options.sqrt_scaling else noise_std
 
     def visit(place):
@@ -215,11 +275,20 @@ def _walk(key, surface, start, learning_rate, noise_std, region, options):
         uniform, std = _noise(jax.random.fold_in(key, time), noise_std, options.alpha)
         moves = [
             bounded(at - learning_rate * slope, std, level, wall)
-            for at, slope, level, wall in zip(point.place, point.gradient, uniform, walls, strict=True)
+            for at, slope, level, wall in zip(
+                point.place, point.gradient, uniform, walls, strict=True
+            )
         ]
-        point = visit(tuple(jnp.clip(place, -wall, wall) for (place, _), wall in zip(moves, walls, strict=True)))
+        point = visit(
+            tuple(
+                jnp.clip(place, -wall, wall) for (place, _), wall in zip(moves, walls, strict=True)
+            )
+        )
         crossed = moves[0][1] | moves[1][1]
-        return (point, _see(seen, time, point, crossed, _within(region, surface, point.place))), None
+        return (
+            point,
+            _see(seen, time, point, crossed, _within(region, surface, point.place)),
+        ), None
 
     def record(state, first):
         state, _ = jax.lax.scan(step, state, first + jnp.arange(options.every))
@@ -230,10 +299,14 @@ def _walk(key, surface, start, learning_rate, noise_std, region, options):
     never, none = jnp.array(options.steps + 1), jnp.array(0)
     nothing = _Seen(jnp.full_like(origin.loss, jnp.inf), never, none, never, none, never)
     seen = _see(nothing, 0, origin, False, _within(region, surface, origin.place))
-    (_, seen), points = jax.lax.scan(record, (origin, seen), 1 + options.every * jnp.arange(options.steps // options.every))
+    (_, seen), points = jax.lax.scan(
+        record, (origin, seen), 1 + options.every * jnp.arange(options.steps // options.every)
+    )
     path = jax.tree.map(lambda first, rest: jnp.append(first[None], rest), origin, points)
     lowest = jnp.where(jnp.isnan(path.loss[-1]), jnp.nan, seen.lowest_loss)
-    return Walk(jnp.stack(path.place, -1), path.loss, jnp.stack(path.gradient, -1), lowest, *seen[1:])
+    return Walk(
+        jnp.stack(path.place, -1), path.loss, jnp.stack(path.gradient, -1), lowest, *seen[1:]
+    )
 
 
 class _Point(NamedTuple):
@@ -255,7 +328,11 @@ class _Seen(NamedTuple):
 
 def _see(seen, time, point, crossed, within):
     """What has been seen, with one more point."""
-    lower, crossed, within = point.loss < seen.lowest_loss, jnp.asarray(crossed), jnp.asarray(within)
+    lower, crossed, within = (
+        point.loss < seen.lowest_loss,
+        jnp.asarray(crossed),
+        jnp.asarray(within),
+    )
     return _Seen(
         jnp.where(lower, point.loss, seen.lowest_loss),
         jnp.where(lower, time, seen.lowest_step),
@@ -282,7 +359,9 @@ def _noise(key, std, alpha):
 
 
 def _open_uniform(key, dtype):
-    """Two uniform numbers of 23 bits from the words of a key that no one else uses: the middles of cells."""
+    """Two uniform numbers of 23 bits from the words of a key that no one else uses: the middles of
+    cells.
+    """
     words = jax.random.key_data(key)[:2]
     return ((words >> 9).astype(dtype) + 0.5) * 2.0**-23
 
@@ -300,8 +379,8 @@ def _refuse_outside(starts, surfaces):
     outside = ~(np.abs(starts) <= walls).all(axis=-1)  # NaN too
     if outside.any():
         raise InputError(
-            f"start is {starts[outside][0].tolist()}; expected a position within the square, at most "
-            f"{walls.min():g} from its centre along each axis"
+            f"start is {starts[outside][0].tolist()}; expected a position within the square, at "
+            f"most {walls.min():g} from its centre along each axis"
         )
 
 
@@ -313,5 +392,7 @@ def _values(name, values):
     if not is_traced(values):
         known = np.asarray(values)
         if not np.all((known >= 0) & np.isfinite(known)):
-            raise InputError(f"{name} is {known.tolist()}; expected finite numbers that are not negative")
+            raise InputError(
+                f"{name} is {known.tolist()}; expected finite numbers that are not negative"
+            )
     return values

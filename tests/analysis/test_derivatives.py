@@ -1,4 +1,6 @@
-"""Derivatives of what is taken from a path: finite wherever the value is, and those of central differences."""
+"""Derivatives of what is taken from a path: finite wherever the value is, and those of central
+differences.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,11 @@ from sgd_diffusion.analysis.displacement import (
     step_autocorrelation,
     time_averaged_msd,
 )
-from sgd_diffusion.analysis.moments import displacement_distribution, displacement_moments, non_gaussian_parameter
+from sgd_diffusion.analysis.moments import (
+    displacement_distribution,
+    displacement_moments,
+    non_gaussian_parameter,
+)
 from sgd_diffusion.analysis.pairs import PairAverages, average, block_bootstrap, by_lag, in_bins
 from sgd_diffusion.analysis.paths import (
     contour_length,
@@ -56,7 +62,9 @@ OF_A_PATH = {
     "end_to_end": lambda gram: end_to_end(gram, bins=EDGES),
     "transverse_excursions": lambda gram: transverse_excursions(gram, 4),
     "excursions_by_length": lambda gram: excursions_by_length(gram, LAGS),
-    "excursion_slope": lambda gram: excursion_slope(KEY, transverse_excursions(gram, 4), num_resamples=3),
+    "excursion_slope": lambda gram: excursion_slope(
+        KEY, transverse_excursions(gram, 4), num_resamples=3
+    ),
     "principal_components": lambda gram: principal_components(gram, 2),
     "loss_by_distance": lambda gram: loss_by_distance(gram, LOSSES, bins=EDGES),
     "loss_by_contour": lambda gram: loss_by_contour(gram, LOSSES, bins=EDGES),
@@ -69,30 +77,50 @@ OF_A_PATH = {
     "shuffled_steps": lambda gram: shuffled_steps(KEY, gram),
     "sign_flipped_steps": lambda gram: sign_flipped_steps(KEY, gram),
 }
-MSDS = np.where(np.arange(4)[:, None] == 1, np.nan, RANDOM.uniform(1, 2, size=(4, 3)))  # one member has diverged
-STILL = np.where(np.arange(3) == 1, 0.0, RANDOM.normal(size=(STEPS + 1, 3)))  # one direction does not move
+MSDS = np.where(
+    np.arange(4)[:, None] == 1, np.nan, RANDOM.uniform(1, 2, size=(4, 3))
+)  # one member has diverged
+STILL = np.where(
+    np.arange(3) == 1, 0.0, RANDOM.normal(size=(STEPS + 1, 3))
+)  # one direction does not move
 OF_OTHERS = {
     "ergodicity_breaking": (ergodicity_breaking, MSDS),
     "non_gaussian_parameter": (lambda positions: non_gaussian_parameter(positions, LAGS), STILL),
-    "displacement_distribution": (lambda positions: displacement_distribution(positions, 2, bins=[-1.0, 0.0, 1.0]), STILL),
+    "displacement_distribution": (
+        lambda positions: displacement_distribution(positions, 2, bins=[-1.0, 0.0, 1.0]),
+        STILL,
+    ),
     "in_bins of keys": (lambda keys: in_bins(keys, SUMS @ COUNTS.T, EDGES), 3 * SUMS @ SUMS.T),
     "in_bins of values": (lambda values: in_bins(SUMS @ SUMS.T, values, EDGES), SUMS @ COUNTS.T),
     "average": (lambda sums: average(PairAverages(None, sums, COUNTS)), SUMS),
-    "block_bootstrap": (lambda sums: block_bootstrap(KEY, PairAverages(None, sums, COUNTS), num_resamples=3), SUMS),
-    "mean_squared_loss of losses": (lambda losses: mean_squared_loss(MOVING @ MOVING.T, losses, bins=4), LOSSES),
+    "block_bootstrap": (
+        lambda sums: block_bootstrap(KEY, PairAverages(None, sums, COUNTS), num_resamples=3),
+        SUMS,
+    ),
+    "mean_squared_loss of losses": (
+        lambda losses: mean_squared_loss(MOVING @ MOVING.T, losses, bins=4),
+        LOSSES,
+    ),
 }
 
 
 def check_gradient(function, x, directions):
-    """The derivative of the finite results, weighted at random, along directions of the numbers that are finite."""
+    """The derivative of the finite results, weighted at random, along directions of the numbers
+    that are finite.
+    """
     with jax.enable_x64(True):
+
         @jax.jit
         @jax.value_and_grad
         def total(x):
             leaves = jax.tree.leaves(function(x))
-            weights = [np.random.default_rng(k).normal(size=leaf.shape) for k, leaf in enumerate(leaves)]
-            return sum(jnp.sum(jnp.where(jnp.isfinite(leaf), leaf * weight, 0.0))
-                       for leaf, weight in zip(leaves, weights, strict=True))
+            weights = [
+                np.random.default_rng(k).normal(size=leaf.shape) for k, leaf in enumerate(leaves)
+            ]
+            return sum(
+                jnp.sum(jnp.where(jnp.isfinite(leaf), leaf * weight, 0.0))
+                for leaf, weight in zip(leaves, weights, strict=True)
+            )
 
         value, gradient = map(np.asarray, total(x))
         assert value != 0
@@ -116,5 +144,8 @@ def test_functions_of_a_path(name, steps):
 @pytest.mark.parametrize("name", OF_OTHERS)
 def test_functions_of_other_arrays(name):
     function, x = OF_OTHERS[name]
-    directions = [np.where(np.isfinite(x) & (x != 0), direction, 0.0) for direction in RANDOM.normal(size=(2, *x.shape))]
+    directions = [
+        np.where(np.isfinite(x) & (x != 0), direction, 0.0)
+        for direction in RANDOM.normal(size=(2, *x.shape))
+    ]
     check_gradient(function, x, directions)

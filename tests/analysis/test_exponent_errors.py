@@ -1,4 +1,6 @@
-"""Exponents of fractional Brownian motion, and whether the errors stated for them are their scatter."""
+"""Exponents of fractional Brownian motion, and whether the errors stated for them are their
+scatter.
+"""
 
 import jax
 import numpy as np
@@ -15,6 +17,7 @@ LAGS = np.unique(np.rint(np.geomspace(1, 100, 50)).astype(int))
 
 def exponents(hurst, *, dim, repeats):
     """Exponents of independent paths on lags 1 to 100, with their errors."""
+
     @jax.jit
     def curves(gram, key):
         pairs = by_lag(gram, LAGS)
@@ -44,10 +47,15 @@ def test_exponents_and_errors_of_fractional_brownian_motion(hurst):
     estimates, errors = exponents(hurst, dim=2000, repeats=200)
     scatter, stated = estimates.std(ddof=1), np.median(errors)
     deviations = np.abs(estimates - 2 * hurst)
-    print(f"H = {hurst}: mean exponent {estimates.mean():.5f}, scatter {scatter:.5f}, stated error {stated:.5f}, ratio "
-          f"{stated / scatter:.2f}, within 3 errors {np.mean(deviations < 3 * errors):.3f}, largest {deviations.max():.4f}")
+    print(
+        f"H = {hurst}: mean exponent {estimates.mean():.5f}, scatter {scatter:.5f}, stated error "
+        f"{stated:.5f}, ratio {stated / scatter:.2f}, within 3 errors "
+        f"{np.mean(deviations < 3 * errors):.3f}, largest {deviations.max():.4f}"
+    )
     assert abs(estimates.mean() - 2 * hurst) < 3 * scatter / np.sqrt(200)
     assert np.all(deviations < 0.03)
-    assert np.mean(deviations < 3 * errors) > (0.95 if hurst <= 0.65 else 0.9)  # 0.997 if errors were exact
+    assert np.mean(deviations < 3 * errors) > (
+        0.95 if hurst <= 0.65 else 0.9
+    )  # 0.997 if errors were exact
     allowed = 1.5 if hurst <= 0.65 else 2.5  # memory longer than the blocks
     assert 1 / allowed < stated / scatter < allowed

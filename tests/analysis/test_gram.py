@@ -13,8 +13,13 @@ PATH = np.random.default_rng(0).integers(0, 100, size=(9, 4)).astype(float)
 TRUTH = np.diff(PATH, axis=0) @ np.diff(PATH, axis=0).T
 ENTRIES = [
     Argument("step_gram(weights)", step_gram, PATH, takes_complex=True),
-    Argument("step_gram(one of the points)", lambda point: step_gram([*PATH, point]), PATH[0], takes_complex=True,
-             takes_list=False),
+    Argument(
+        "step_gram(one of the points)",
+        lambda point: step_gram([*PATH, point]),
+        PATH[0],
+        takes_complex=True,
+        takes_list=False,
+    ),
     Argument("step_gram(numbers)", step_gram, PATH[:, 0], takes_complex=True),
 ]
 test_inputs = input_tests(ENTRIES)
@@ -30,7 +35,9 @@ def test_steps_downwards_of_unsigned_positions(dtype):
 
 def test_large_integers_are_not_rounded():
     """Single precision would not hold them."""
-    np.testing.assert_array_equal(step_gram(np.array([[2**30 + 1], [2**30], [2**30 + 3]], np.int32)), [[1, -3], [-3, 9]])
+    np.testing.assert_array_equal(
+        step_gram(np.array([[2**30 + 1], [2**30], [2**30 + 3]], np.int32)), [[1, -3], [-3, 9]]
+    )
 
 
 def test_complex_weights_are_pairs_of_real_ones():
@@ -39,17 +46,37 @@ def test_complex_weights_are_pairs_of_real_ones():
     np.testing.assert_allclose(increment_gram(jnp.asarray(np.diff(path, axis=0))), TRUTH, rtol=1e-6)
 
 
-@pytest.mark.parametrize("points", [
-    list(PATH), tuple(PATH), PATH.tolist(), [jnp.asarray(point) for point in PATH],
-    [{"w": point.reshape(2, 2)} for point in PATH], [{"w": point[:3], "b": point[3]} for point in PATH],
-    [[point[:3], point[3:]] for point in PATH], [(point[:1].item(), point[1:]) for point in PATH],
-], ids=["list", "tuple", "numbers", "JAX", "dicts", "leaves of two shapes", "lists of layers", "tuples"])
+@pytest.mark.parametrize(
+    "points",
+    [
+        list(PATH),
+        tuple(PATH),
+        PATH.tolist(),
+        [jnp.asarray(point) for point in PATH],
+        [{"w": point.reshape(2, 2)} for point in PATH],
+        [{"w": point[:3], "b": point[3]} for point in PATH],
+        [[point[:3], point[3:]] for point in PATH],
+        [(point[:1].item(), point[1:]) for point in PATH],
+    ],
+    ids=[
+        "list",
+        "tuple",
+        "numbers",
+        "JAX",
+        "dicts",
+        "leaves of two shapes",
+        "lists of layers",
+        "tuples",
+    ],
+)
 def test_a_list_of_points_is_a_path(points):
     np.testing.assert_allclose(step_gram(points), TRUTH, rtol=1e-6)
 
 
 def test_traced_points_in_a_list():
-    found = jax.jit(lambda first, rest: step_gram([first, *rest]))(PATH[0].astype(np.int8), list(PATH[1:].astype(np.float32)))
+    found = jax.jit(lambda first, rest: step_gram([first, *rest]))(
+        PATH[0].astype(np.int8), list(PATH[1:].astype(np.float32))
+    )
     np.testing.assert_allclose(found, TRUTH)
 
 
@@ -77,7 +104,9 @@ def test_a_path_that_ends_in_a_divergence_is_nan_from_there_on():
 def test_missing_points_are_named(missing):
     path = PATH.copy()
     path[missing, 1] = np.nan
-    with pytest.raises(InputError, match=f"{len(missing)} points .*: {', '.join(map(str, missing))}; .*positions"):
+    with pytest.raises(
+        InputError, match=f"{len(missing)} points .*: {', '.join(map(str, missing))}; .*positions"
+    ):
         step_gram(path)
 
 
@@ -85,13 +114,25 @@ def test_traced_weights_of_narrow_types():
     np.testing.assert_allclose(jax.jit(step_gram)(PATH.astype(np.uint8)), TRUTH)
 
 
-@pytest.mark.parametrize("weights", [np.zeros((1, 3)), np.float64(1.0), {"a": np.zeros((4, 2)), "b": np.zeros((5, 2))},
-                                     [], {}, np.zeros((5, 0)), [1.0]])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        np.zeros((1, 3)),
+        np.float64(1.0),
+        {"a": np.zeros((4, 2)), "b": np.zeros((5, 2))},
+        [],
+        {},
+        np.zeros((5, 0)),
+        [1.0],
+    ],
+)
 def test_what_is_no_path_is_refused(weights):
     with pytest.raises(InputError, match="weights has leaves"):
         step_gram(weights)
 
 
 def test_a_matrix_beyond_the_memory_is_refused_before_it_is_asked_for():
-    with pytest.raises(InputError, match=r"Gram matrix of 999999 steps .* GiB .*every k-th point.*positions"):
+    with pytest.raises(
+        InputError, match=r"Gram matrix of 999999 steps .* GiB .*every k-th point.*positions"
+    ):
         step_gram(np.zeros((1_000_000, 1), np.float32))

@@ -1,4 +1,6 @@
-"""Maximum likelihood: the normal law in closed form, bounds, weights, bad starts, SciPy's fit, transforms."""
+"""Maximum likelihood: the normal law in closed form, bounds, weights, bad starts, SciPy's fit,
+transforms.
+"""
 
 import functools
 
@@ -26,7 +28,11 @@ def student_t(parameters, x):
     inverse, location, log_scale = parameters
     nu = 1 / inverse
     norm = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - jnp.log(np.pi * nu) / 2
-    return norm - (nu + 1) / 2 * jnp.log1p(((x - location) * jnp.exp(-log_scale)) ** 2 / nu) - log_scale
+    return (
+        norm
+        - (nu + 1) / 2 * jnp.log1p(((x - location) * jnp.exp(-log_scale)) ** 2 / nu)
+        - log_scale
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
@@ -38,7 +44,9 @@ def on_device(log_density, x, start, bounds, weights):
 def maximum(log_density, x, start, bounds, weights=None):
     with jax.enable_x64(True):
         start = jnp.asarray(start, jnp.float64)
-        return jax.tree.map(np.asarray, on_device(log_density, jnp.asarray(x), start, tuple(bounds), weights))
+        return jax.tree.map(
+            np.asarray, on_device(log_density, jnp.asarray(x), start, tuple(bounds), weights)
+        )
 
 
 def normal_sample(seed=0, n=500):
@@ -53,9 +61,13 @@ def test_normal_law():
     found = maximum(normal, x, [0.0, 0.0], [ANYWHERE, ANYWHERE])
     # It ends 1e-4 standard errors from the maximum.
     errors = np.array([x.std() / np.sqrt(500), 1 / np.sqrt(1000)])
-    np.testing.assert_allclose(found.parameters, [x.mean(), np.log(x.std())], atol=2e-4 * errors.max())
+    np.testing.assert_allclose(
+        found.parameters, [x.mean(), np.log(x.std())], atol=2e-4 * errors.max()
+    )
     np.testing.assert_allclose(found.covariance / errors / errors[:, None], np.eye(2), atol=1e-3)
-    np.testing.assert_allclose(found.log_likelihood, stats.norm.logpdf(x, x.mean(), x.std()).sum(), rtol=1e-10)
+    np.testing.assert_allclose(
+        found.log_likelihood, stats.norm.logpdf(x, x.mean(), x.std()).sum(), rtol=1e-10
+    )
     assert found.status == Status.OK
     assert 1 <= found.iterations < 100
 
@@ -64,7 +76,9 @@ def test_normal_law():
 def test_parameter_at_its_bound(start, bound):
     x = normal_sample()
     found = maximum(normal, x, [start, 0.0], [(-np.inf, bound), ANYWHERE])
-    root_mean_square = np.sqrt(((x - bound) ** 2).mean())  # the scale of the largest likelihood at that location
+    root_mean_square = np.sqrt(
+        ((x - bound) ** 2).mean()
+    )  # the scale of the largest likelihood at that location
     assert found.parameters[0] == bound
     np.testing.assert_allclose(found.parameters[1], np.log(root_mean_square), atol=1e-4)
     assert found.status == Status.AT_BOUND
@@ -76,7 +90,11 @@ def test_parameter_at_its_bound(start, bound):
 def test_bounds_that_do_not_matter():
     x = normal_sample()
     free = maximum(normal, x, [0.0, 0.0], [ANYWHERE, ANYWHERE])
-    for start in ([-1.0, 0.0], [0.0, -1.0], [2.0, 2.0]):  # from the bounds themselves, and from a corner
+    for start in (
+        [-1.0, 0.0],
+        [0.0, -1.0],
+        [2.0, 2.0],
+    ):  # from the bounds themselves, and from a corner
         bounded = maximum(normal, x, start, [(-1.0, 2.0), (-1.0, 2.0)])
         assert bounded.status == Status.OK
         np.testing.assert_allclose(bounded.parameters, free.parameters, atol=2e-5)
@@ -104,7 +122,9 @@ def test_student_t_against_scipy(nu):
     found = maximum(student_t, x, [0.25, 0.0, 0.0], [(1e-3, 5.0), ANYWHERE, ANYWHERE])
     expected = stats.t.fit(x, nu, loc=0.3, scale=1.2)
     inverse, location, log_scale = found.parameters
-    np.testing.assert_allclose([1 / inverse, location, np.exp(log_scale)], expected, rtol=1e-3)  # Nelder and Mead's precision
+    np.testing.assert_allclose(
+        [1 / inverse, location, np.exp(log_scale)], expected, rtol=1e-3
+    )  # Nelder and Mead's precision
     assert found.log_likelihood >= stats.t.logpdf(x, *expected).sum() - 1e-6
 
 
@@ -112,8 +132,12 @@ def test_covariance_against_differences_of_the_likelihood():
     x = stats.t.rvs(3, size=500, random_state=np.random.default_rng(2))
     found = maximum(student_t, x, [0.25, 0.0, 0.0], [(1e-3, 5.0), ANYWHERE, ANYWHERE])
     with jax.enable_x64(True):
-        hessian = jax.hessian(lambda parameters: student_t(parameters, jnp.asarray(x)).sum())(jnp.asarray(found.parameters))
-    np.testing.assert_allclose(found.covariance, np.linalg.inv(-np.asarray(hessian)), rtol=1e-4, atol=1e-9)
+        hessian = jax.hessian(lambda parameters: student_t(parameters, jnp.asarray(x)).sum())(
+            jnp.asarray(found.parameters)
+        )
+    np.testing.assert_allclose(
+        found.covariance, np.linalg.inv(-np.asarray(hessian)), rtol=1e-4, atol=1e-9
+    )
 
 
 # Weights
@@ -137,7 +161,15 @@ def test_weights_repeat_data(seed):
 def test_far_start_converges_or_says_that_it_did_not():
     x = normal_sample()
     best = stats.norm.logpdf(x, x.mean(), x.std()).sum()
-    for start in ([0.0, 5.0], [3.0, 0.0], [0.0, -1.0], [0.0, -8.0], [100.0, 0.0], [0.0, 400.0], [0.0, -400.0]):
+    for start in (
+        [0.0, 5.0],
+        [3.0, 0.0],
+        [0.0, -1.0],
+        [0.0, -8.0],
+        [100.0, 0.0],
+        [0.0, 400.0],
+        [0.0, -400.0],
+    ):
         found = maximum(normal, x, start, [ANYWHERE, ANYWHERE])
         reached = bool(found.log_likelihood > best - 1e-6)
         assert reached == (found.status == Status.OK), start
@@ -149,7 +181,10 @@ def test_data_that_are_not_finite(bad):
     x = normal_sample()
     x[3] = bad
     assert maximum(normal, x, [0.0, 0.0], [ANYWHERE, ANYWHERE]).status == Status.NOT_CONVERGED
-    assert maximum(normal, normal_sample(), [np.nan, 0.0], [ANYWHERE, ANYWHERE]).status == Status.NOT_CONVERGED
+    assert (
+        maximum(normal, normal_sample(), [np.nan, 0.0], [ANYWHERE, ANYWHERE]).status
+        == Status.NOT_CONVERGED
+    )
 
 
 # Transforms
@@ -162,7 +197,9 @@ def test_vmap_is_a_loop():
 
     def fitted(x):
         with jax.enable_x64(True):
-            return maximize(normal, x, jnp.zeros(2), np.array([-np.inf, -np.inf]), np.array([0.6, np.inf]))
+            return maximize(
+                normal, x, jnp.zeros(2), np.array([-np.inf, -np.inf]), np.array([0.6, np.inf])
+            )
 
     with jax.enable_x64(True):
         samples = jnp.asarray(samples)

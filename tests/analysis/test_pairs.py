@@ -1,4 +1,6 @@
-"""Averages over pairs: against loops over the pairs, edges of bins, and resampling against closed forms of its variance."""
+"""Averages over pairs: against loops over the pairs, edges of bins, and resampling against closed
+forms of its variance.
+"""
 
 from functools import cache, partial
 
@@ -36,7 +38,9 @@ def loop_over_pairs(keys, values, edges):
     for i in range(points):
         for j in range(i + 1, points):
             for k in range(bins):
-                if edges[k] <= keys[i, j] < edges[k + 1] or (k == bins - 1 and keys[i, j] == edges[-1]):
+                if edges[k] <= keys[i, j] < edges[k + 1] or (
+                    k == bins - 1 and keys[i, j] == edges[-1]
+                ):
                     logs[k] += np.log(keys[i, j])
                     sums[i, k] += values[i, j]
                     counts[i, k] += 1
@@ -100,7 +104,9 @@ def test_a_number_of_bins_takes_all_pairs_in(seed, bins):
     assert pairs.counts.sum() == len(read)
     np.testing.assert_allclose(pairs.sums.sum(), values[np.triu_indices(8, 1)].sum(), rtol=1e-12)
     edges = np.geomspace(read.min(), read.max(), bins + 1)
-    expected = np.histogram(read, edges * np.where(np.arange(bins + 1) == bins, 1 + 1e-9, 1 - 1e-9))[0]
+    expected = np.histogram(
+        read, edges * np.where(np.arange(bins + 1) == bins, 1 + 1e-9, 1 - 1e-9)
+    )[0]
     assert pairs.counts.sum(axis=0).tolist() == expected.tolist()
 
 
@@ -136,7 +142,9 @@ def variance_of_replicates(samples, num_blocks):
         return block_bootstrap(key, series(values), num_resamples=50, num_blocks=num_blocks)
 
     keys = jax.random.split(jax.random.key(2), len(samples))
-    return np.asarray(jax.jit(jax.vmap(replicates))(keys, samples.astype(np.float32)))[..., 0].var(axis=1, ddof=1)
+    return np.asarray(jax.jit(jax.vmap(replicates))(keys, samples.astype(np.float32)))[..., 0].var(
+        axis=1, ddof=1
+    )
 
 
 @pytest.mark.parametrize("num_blocks", [5, 10])
@@ -151,14 +159,17 @@ def test_variance_over_independent_blocks_is_unbiased(num_blocks):
 
 
 def test_variance_of_correlated_points():
-    """Noise averaged over 8 neighbours on a circle: block means of 20 points know most of the variance of the mean."""
+    """Noise averaged over 8 neighbours on a circle: block means of 20 points know most of the
+    variance of the mean.
+    """
     points, width, num_blocks = 100, 8, 5
     noise = np.random.default_rng(1).normal(size=(600, points))
     samples = np.mean([np.roll(noise, shift, axis=1) for shift in range(width)], axis=0)
     ratio = points * variance_of_replicates(samples, num_blocks)
     block = points // num_blocks
     block_variance = (np.convolve(np.ones(block) / block, np.ones(width) / width) ** 2).sum()
-    # Block means scatter about their common mean, of variance 1 / points, with (num_blocks - 1) degrees of freedom.
+    # Block means scatter about their common mean, of variance 1 / points, with (num_blocks - 1)
+    # degrees of freedom.
     expected = (points * block_variance - 1) / (num_blocks - 1)
     assert 0.8 < expected < 0.9
     assert abs(ratio.mean() - expected) < 4 * ratio.std() / np.sqrt(600)
@@ -169,7 +180,9 @@ def test_replicates_scatter_about_the_average():
     replicates = np.asarray(block_bootstrap(jax.random.key(0), pairs))
     assert replicates.shape == (200, 3)
     error = replicates.std(axis=0)
-    assert np.all(np.abs(replicates.mean(axis=0) - np.asarray(average(pairs))) < error)  # a ratio, so not unbiased
+    assert np.all(
+        np.abs(replicates.mean(axis=0) - np.asarray(average(pairs))) < error
+    )  # a ratio, so not unbiased
     assert np.all(error > 0)
 
 
@@ -177,8 +190,12 @@ def test_one_key_means_the_same_weights_for_all():
     values = np.random.default_rng(4).normal(size=60)
     key = jax.random.key(5)
     replicates = np.asarray(block_bootstrap(key, series(values)))
-    np.testing.assert_allclose(block_bootstrap(key, series(3 - 2 * values)), 3 - 2 * replicates, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(block_bootstrap(key, series(np.ones(60))), np.ones((200, 1)), rtol=1e-12)
+    np.testing.assert_allclose(
+        block_bootstrap(key, series(3 - 2 * values)), 3 - 2 * replicates, rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        block_bootstrap(key, series(np.ones(60))), np.ones((200, 1)), rtol=1e-12
+    )
     single = block_bootstrap(key, series(values.astype(np.float32)))
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, replicates, atol=1e-6)
@@ -223,7 +240,9 @@ def test_precision_transformations_and_a_diverged_member():
     with jax.enable_x64(True):
         double = jnp.stack([jnp.asarray(gram), jnp.full((12, 12), jnp.nan)])
         expected = jax.tree.leaves(curves(double[0]))
-    batch = jax.jit(jax.vmap(curves))(double)  # outside 64-bit mode, in double precision all the same
+    batch = jax.jit(jax.vmap(curves))(
+        double
+    )  # outside 64-bit mode, in double precision all the same
     single = jax.tree.leaves(jax.eval_shape(curves, jax.ShapeDtypeStruct((12, 12), np.float32)))
     for field, rounded, value in zip(jax.tree.leaves(batch), single, expected, strict=True):
         assert rounded.dtype == np.float32
@@ -235,7 +254,9 @@ def test_precision_transformations_and_a_diverged_member():
 # Errors
 
 
-@pytest.mark.parametrize("bins", [0, -3, 2.5, [1.0], [2.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, np.inf], [np.nan, 1.0]])
+@pytest.mark.parametrize(
+    "bins", [0, -3, 2.5, [1.0], [2.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, np.inf], [np.nan, 1.0]]
+)
 def test_rejects_what_are_no_bins(bins):
     with pytest.raises(ValueError, match=r"bins is .*expected .*\(K\+1,\) .*edges"):
         in_bins(np.ones((3, 3)), np.ones((3, 3)), bins)
@@ -244,7 +265,10 @@ def test_rejects_what_are_no_bins(bins):
 @pytest.mark.parametrize("num_blocks", [2, 14])
 def test_rejects_numbers_of_blocks(num_blocks):
     pairs = by_lag(step_gram(random_walk(0)), [1])
-    with pytest.raises(ValueError, match=rf"num_blocks is {num_blocks}; expected an integer in 3..13 for the 13 points"):
+    with pytest.raises(
+        ValueError,
+        match=rf"num_blocks is {num_blocks}; expected an integer in 3..13 for the 13 points",
+    ):
         block_bootstrap(jax.random.key(0), pairs, num_blocks=num_blocks)
 
 

@@ -1,4 +1,6 @@
-"""Roughness of the loss: landscapes of known exponent, the weights themselves, batch noise, fits and their ranges."""
+"""Roughness of the loss: landscapes of known exponent, the weights themselves, batch noise, fits
+and their ranges.
+"""
 
 from functools import cache, partial
 from itertools import pairwise
@@ -60,13 +62,19 @@ def test_mean_squared_loss_against_the_weights(seed, dim):
     edges = (0.3, 1.0, 2.0, 4.0, 20.0)
     gram = step_gram(weights)
     distances, msl, counts = compiled(mean_squared_loss, edges)(gram, losses)
-    for keys, curve in ((cdist(weights, weights)[first, second], msl),
-                        (contour[second] - contour[first], average(compiled(loss_by_contour, edges)(gram, losses)))):
+    for keys, curve in (
+        (cdist(weights, weights)[first, second], msl),
+        (contour[second] - contour[first], average(compiled(loss_by_contour, edges)(gram, losses))),
+    ):
         inside = [(keys >= low) & (keys < high) for low, high in pairwise(edges)]
-        np.testing.assert_allclose(curve, [squares[pairs].mean() if pairs.any() else np.nan for pairs in inside], rtol=1e-9)
+        np.testing.assert_allclose(
+            curve, [squares[pairs].mean() if pairs.any() else np.nan for pairs in inside], rtol=1e-9
+        )
         if curve is msl:
             assert counts.tolist() == [pairs.sum() for pairs in inside]
-            geometric = [np.exp(np.log(keys[pairs]).mean()) if pairs.any() else np.nan for pairs in inside]
+            geometric = [
+                np.exp(np.log(keys[pairs]).mean()) if pairs.any() else np.nan for pairs in inside
+            ]
             np.testing.assert_allclose(distances, geometric, rtol=1e-9)
     pairs = compiled(loss_by_distance, edges)(gram, losses)
     np.testing.assert_allclose(average(pairs), msl, rtol=1e-12)
@@ -81,7 +89,9 @@ def test_squares_are_averaged_and_not_averages_squared():
 def test_a_constant_slope_has_exponent_two():
     steps = 300
     edges = tuple(0.5 * np.arange(1, 101) - 0.25)
-    result = compiled(mean_squared_loss, edges)(np.full((steps, steps), 0.25), 3.0 * np.arange(steps + 1))
+    result = compiled(mean_squared_loss, edges)(
+        np.full((steps, steps), 0.25), 3.0 * np.arange(steps + 1)
+    )
     np.testing.assert_allclose(result.msl, 36 * result.distances**2, rtol=1e-10)
     fit = hurst_exponent(*result)
     assert abs(fit.exponent - 2) < 1e-9
@@ -90,19 +100,27 @@ def test_a_constant_slope_has_exponent_two():
 
 @pytest.mark.parametrize(("contraction", "deviation"), [(0.5, 0.001), (0.9, 0.02)])
 def test_descent_into_a_quadratic_minimum_has_exponent_four(contraction, deviation):
-    """w_t = c^t w_0 has no scale between its largest steps and its end, and 4 is the exponent up to terms in 1/T.
+    """w_t = c^t w_0 has no scale between its largest steps and its end, and 4 is the exponent up to
+    terms in 1/T.
 
-    Of the pairs of w_i, T - i are with points that have as good as arrived: at large distances they are a larger part.
+    Of the pairs of w_i, T - i are with points that have as good as arrived: at large distances they
+    are a larger part.
     """
     weights = contraction ** np.arange(601)
-    distances = (1 - contraction) * np.geomspace(1e-3, 0.5, 13)  # below the largest steps, far above the last ones
-    result = compiled(mean_squared_loss, tuple(distances))(step_gram(weights[:, None]), weights**2 / 2)
+    distances = (1 - contraction) * np.geomspace(
+        1e-3, 0.5, 13
+    )  # below the largest steps, far above the last ones
+    result = compiled(mean_squared_loss, tuple(distances))(
+        step_gram(weights[:, None]), weights**2 / 2
+    )
     assert abs(hurst_exponent(*result).exponent - 4) < deviation
 
 
 @pytest.mark.parametrize("hurst", [0.3, 0.9])
 def test_fractional_brownian_landscape(hurst):
-    """E (L_i - L_j)^2 = |w_i - w_j|^(2H), sampled at the points of a walk by the Cholesky factor of its covariance."""
+    """E (L_i - L_j)^2 = |w_i - w_j|^(2H), sampled at the points of a walk by the Cholesky factor of
+    its covariance.
+    """
     weights = random_walk(0, steps=60, dim=2)
     variogram = cdist(weights, weights) ** (2 * hurst)
     covariance = (variogram[:1].T + variogram[:1] - variogram) / 2
@@ -111,19 +129,27 @@ def test_fractional_brownian_landscape(hurst):
     edges = np.geomspace(0.5, 12, 9)
     with jax.enable_x64(True):
         gram = jnp.asarray(step_gram(weights))
-        sampled = np.asarray(jax.jit(jax.vmap(lambda member: mean_squared_loss(gram, member, bins=edges).msl))(losses))
+        sampled = np.asarray(
+            jax.jit(jax.vmap(lambda member: mean_squared_loss(gram, member, bins=edges).msl))(
+                losses
+            )
+        )
         distances, _, counts = compiled(mean_squared_loss, tuple(edges))(gram, losses[0])
     first, second = np.triu_indices(61, 1)
     place = np.digitize(cdist(weights, weights)[first, second], edges) - 1
     expected = np.array([variogram[first, second][place == k].mean() for k in range(8)])
     error = sampled.std(axis=0) / np.sqrt(2000)
-    assert np.all(np.abs(sampled.mean(axis=0) - expected) < 4.5 * error)  # 16 numbers within 4.5 standard errors
+    assert np.all(
+        np.abs(sampled.mean(axis=0) - expected) < 4.5 * error
+    )  # 16 numbers within 4.5 standard errors
     assert np.all(error < 0.05 * expected)
     # The exponent of the mean curve: bins are wide enough to move it by 0.01.
     replicates = sampled.reshape(20, 100, 8).mean(axis=1)
     fit = hurst_exponent(distances, sampled.mean(axis=0), counts, replicates=replicates)
     assert fit.error_source == "replicates"
-    assert abs(fit.exponent - 2 * hurst) < 4 * fit.exponent_error / np.sqrt(20) + 0.01  # an error of each of the 20
+    assert (
+        abs(fit.exponent - 2 * hurst) < 4 * fit.exponent_error / np.sqrt(20) + 0.01
+    )  # an error of each of the 20
 
 
 def test_batch_noise_on_a_flat_landscape():
@@ -132,7 +158,9 @@ def test_batch_noise_on_a_flat_landscape():
     edges = np.geomspace(0.5, 15, 8)
     losses = (5 + 0.3 * noise(3, 1000, 61)).astype(np.float32)
     single = gram.astype(np.float32)
-    msl = np.asarray(jax.jit(jax.vmap(lambda member: mean_squared_loss(single, member, bins=edges).msl))(losses))
+    msl = np.asarray(
+        jax.jit(jax.vmap(lambda member: mean_squared_loss(single, member, bins=edges).msl))(losses)
+    )
     error = msl.std(axis=0) / np.sqrt(1000)
     assert np.all(np.abs(msl.mean(axis=0) - 2 * 0.3**2) < 4.5 * error)
     assert not np.any(compiled(mean_squared_loss, tuple(edges))(gram, np.full(61, 5.0)).msl)
@@ -142,7 +170,9 @@ def test_batch_noise_on_a_flat_landscape():
 
 
 def test_noise_floor_and_its_error():
-    """(e_{t+1} - e_t)^2 of Gaussian noise has variance 8 v^2 and covariance 2 v^2 with the next: Var(floor) = 12 v^2/T."""
+    """(e_{t+1} - e_t)^2 of Gaussian noise has variance 8 v^2 and covariance 2 v^2 with the next:
+    Var(floor) = 12 v^2/T.
+    """
     steps, variance = 400, 0.09
     probe = np.sin(np.arange(steps + 1) / 50)
     offset = np.linspace(0.5, 0.4, steps + 1)  # between the probe's loss and that of all examples
@@ -154,8 +184,12 @@ def test_noise_floor_and_its_error():
     # The errors themselves scatter, and come out low by a few of the 400 terms.
     assert abs(np.sqrt(np.mean(result.standard_error**2)) / error - 1) < 0.03
     without = batch_noise_floor(losses)
-    assert np.all(without.floor.mean() > result.floor.mean())  # contains the slope of the loss along the path
-    np.testing.assert_allclose(without.floor.mean() - result.floor.mean(), np.mean(np.diff(probe) ** 2), atol=4e-4)
+    assert np.all(
+        without.floor.mean() > result.floor.mean()
+    )  # contains the slope of the loss along the path
+    np.testing.assert_allclose(
+        without.floor.mean() - result.floor.mean(), np.mean(np.diff(probe) ** 2), atol=4e-4
+    )
 
 
 def test_noise_floor_of_batches_without_replacement():
@@ -172,7 +206,9 @@ def test_noise_floor_at_the_edges():
     losses = np.array([[1.0, 3.0, 2.0], [1.0, np.nan, 2.0], [1.0, np.inf, np.inf]])
     floor, error = batch_noise_floor(losses)
     np.testing.assert_allclose(floor, [2.5, np.nan, np.nan])
-    np.testing.assert_allclose(error, [np.sqrt(4.5 / 2), np.nan, np.nan])  # negative covariance of the two left out
+    np.testing.assert_allclose(
+        error, [np.sqrt(4.5 / 2), np.nan, np.nan]
+    )  # negative covariance of the two left out
     assert np.isnan(batch_noise_floor(losses, losses).floor).tolist() == [False, True, True]
     floor, error = batch_noise_floor([1.0, 3.0])
     assert floor == 4
@@ -190,7 +226,9 @@ def test_hurst_exponent_above_a_floor():
     fit = hurst_exponent(D, msl, COUNTS, noise_floor=0.5)
     assert abs(fit.exponent - 1.2) < 1e-9
     assert abs(fit.hurst - 0.6) < 1e-9
-    assert fit.x_min == D[0.1 * D**1.2 >= 0.5][0]  # half of the value is above the floor from here on
+    assert (
+        fit.x_min == D[0.1 * D**1.2 >= 0.5][0]
+    )  # half of the value is above the floor from here on
     assert fit.x_max == D[-1]
     assert hurst_exponent(D, msl, COUNTS).exponent < 1.1
 
@@ -219,7 +257,11 @@ def test_hurst_error_is_the_scatter_of_the_replicates():
 
 
 def test_nothing_to_fit():
-    for msl, floor in ((np.full(20, np.nan), 0.0), (np.full(20, 1.9), 1.0), (np.where(D < 2, D, 0.0), 0.0)):
+    for msl, floor in (
+        (np.full(20, np.nan), 0.0),
+        (np.full(20, 1.9), 1.0),
+        (np.where(D < 2, D, 0.0), 0.0),
+    ):
         fit = hurst_exponent(D, msl, COUNTS, noise_floor=floor)
         assert np.isnan(fit[:5]).all()
         assert fit.num_points < 5
@@ -229,8 +271,13 @@ def test_from_a_path_to_an_exponent_with_its_error():
     """A walk in space on a slope, 2H = 2, at distances that it covers many times."""
     weights = random_walk(7, steps=200, dim=3)
     pairs = compiled(loss_by_distance, 20)(step_gram(weights), 4 * weights[:, 0])
-    fit = hurst_exponent(pairs.x, average(pairs), pairs.counts.sum(axis=0), x_max=8,
-                         replicates=block_bootstrap(jax.random.key(0), pairs))
+    fit = hurst_exponent(
+        pairs.x,
+        average(pairs),
+        pairs.counts.sum(axis=0),
+        x_max=8,
+        replicates=block_bootstrap(jax.random.key(0), pairs),
+    )
     assert 0.01 < fit.exponent_error < 0.3
     assert abs(fit.exponent - 2) < 4 * fit.exponent_error
 
@@ -246,10 +293,17 @@ def statistics(gram, losses):
 def test_precision_transformations_and_a_diverged_member():
     gram, losses = step_gram(random_walk(2)), noise(8, 13)
     with jax.enable_x64(True):
-        double = jnp.stack([jnp.asarray(gram), jnp.full((12, 12), jnp.nan)]), jnp.asarray([losses, losses])
+        double = (
+            jnp.stack([jnp.asarray(gram), jnp.full((12, 12), jnp.nan)]),
+            jnp.asarray([losses, losses]),
+        )
         expected = jax.tree.leaves(statistics(double[0][0], losses))
-    batch = jax.tree.leaves(jax.jit(jax.vmap(statistics))(*double))  # outside 64-bit mode, in double precision all the same
-    single = jax.tree.leaves(jax.eval_shape(statistics, jax.ShapeDtypeStruct((12, 12), np.float32), losses))
+    batch = jax.tree.leaves(
+        jax.jit(jax.vmap(statistics))(*double)
+    )  # outside 64-bit mode, in double precision all the same
+    single = jax.tree.leaves(
+        jax.eval_shape(statistics, jax.ShapeDtypeStruct((12, 12), np.float32), losses)
+    )
     for field, rounded, value in zip(batch, single, expected, strict=True):
         assert rounded.dtype == np.float32
         assert field.dtype == value.dtype == np.float64
@@ -260,13 +314,17 @@ def test_precision_transformations_and_a_diverged_member():
 def test_single_precision_losses_are_cast_up():
     gram, losses = step_gram(random_walk(2)), noise(9, 13).astype(np.float32)
     result = mean_squared_loss(gram, losses, bins=3)
-    np.testing.assert_array_equal(result.msl, mean_squared_loss(gram, losses.astype(np.float64), bins=3).msl)
+    np.testing.assert_array_equal(
+        result.msl, mean_squared_loss(gram, losses.astype(np.float64), bins=3).msl
+    )
 
 
 def test_edges():
     one = compiled(mean_squared_loss, (1.0, 3.0))(np.array([[4.0]]), [1.0, 4.0])
     np.testing.assert_allclose(one, [[2.0], [9.0], [1.0]], rtol=1e-14)
-    still = compiled(mean_squared_loss, 2)(np.zeros((3, 3)), [1.0, 2.0, 3.0, 4.0])  # no two points apart
+    still = compiled(mean_squared_loss, 2)(
+        np.zeros((3, 3)), [1.0, 2.0, 3.0, 4.0]
+    )  # no two points apart
     np.testing.assert_array_equal(still, [[np.nan] * 2, [np.nan] * 2, [0, 0]])
     lost = compiled(mean_squared_loss, (0.5, 1.5, 2.5))(np.ones((2, 2)), [np.nan, 0.0, 1.0])
     np.testing.assert_array_equal(lost.msl, [np.nan, np.nan])
@@ -278,14 +336,35 @@ def test_edges():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: mean_squared_loss(np.eye(3), np.ones(3), bins=2), r"losses has shape \(3,\); expected \(4,\)"),
-        (lambda: loss_by_contour(np.eye(3), np.ones(5), bins=2), r"losses has shape \(5,\); expected \(4,\)"),
-        (lambda: mean_squared_loss(np.eye(3), np.ones(4), bins=[2.0, 1.0]), r"bins is \[2.0, 1.0\]; expected"),
-        (lambda: mean_squared_loss(np.ones((2, 3)), np.ones(4), bins=2), r"step_gram has shape \(2, 3\)"),
+        (
+            lambda: mean_squared_loss(np.eye(3), np.ones(3), bins=2),
+            r"losses has shape \(3,\); expected \(4,\)",
+        ),
+        (
+            lambda: loss_by_contour(np.eye(3), np.ones(5), bins=2),
+            r"losses has shape \(5,\); expected \(4,\)",
+        ),
+        (
+            lambda: mean_squared_loss(np.eye(3), np.ones(4), bins=[2.0, 1.0]),
+            r"bins is \[2.0, 1.0\]; expected",
+        ),
+        (
+            lambda: mean_squared_loss(np.ones((2, 3)), np.ones(4), bins=2),
+            r"step_gram has shape \(2, 3\)",
+        ),
         (lambda: batch_noise_floor([1.0]), r"losses has shape \(1,\); expected \(..., T\+1\)"),
-        (lambda: batch_noise_floor([1.0, 2.0], [1.0]), r"probe_losses has shape \(1,\); expected \(2,\)"),
-        (lambda: hurst_exponent(D, D[1:], COUNTS), r"distances, msl and counts have shapes \(20,\), \(19,\)"),
-        (lambda: hurst_exponent(D, D, COUNTS, replicates=np.ones((5, 5, 20))), r"replicates has shape \(5, 5, 20\)"),
+        (
+            lambda: batch_noise_floor([1.0, 2.0], [1.0]),
+            r"probe_losses has shape \(1,\); expected \(2,\)",
+        ),
+        (
+            lambda: hurst_exponent(D, D[1:], COUNTS),
+            r"distances, msl and counts have shapes \(20,\), \(19,\)",
+        ),
+        (
+            lambda: hurst_exponent(D, D, COUNTS, replicates=np.ones((5, 5, 20))),
+            r"replicates has shape \(5, 5, 20\)",
+        ),
     ],
 )
 def test_errors_say_what_was_expected(call, message):
@@ -297,7 +376,10 @@ def test_errors_say_what_was_expected(call, message):
 def test_a_noise_floor_of_any_type(floor):
     distances = np.arange(1.0, 21)
     expected = hurst_exponent(distances, 1 + distances**1.5, np.full(20, 99), noise_floor=1.0)
-    assert hurst_exponent(distances, 1 + distances**1.5, np.full(20, 99), noise_floor=floor) == expected
+    assert (
+        hurst_exponent(distances, 1 + distances**1.5, np.full(20, 99), noise_floor=floor)
+        == expected
+    )
     assert abs(expected.exponent - 1.5) < 1e-6
 
 

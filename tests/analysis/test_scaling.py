@@ -1,4 +1,6 @@
-"""Power laws: exact ones, the independent least squares of SciPy, invariances, replicates, and curves that have none."""
+"""Power laws: exact ones, the independent least squares of SciPy, invariances, replicates, and
+curves that have none.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,11 @@ LAGS = np.arange(1, 1001)
 
 
 def noisy_power_law(exponent=1.3, noise=0.1, seed=0, curves=()):
-    return 0.02 * LAGS**exponent * np.exp(noise * np.random.default_rng(seed).normal(size=(*curves, len(LAGS))))
+    return (
+        0.02
+        * LAGS**exponent
+        * np.exp(noise * np.random.default_rng(seed).normal(size=(*curves, len(LAGS))))
+    )
 
 
 def crossover(lag, short=0.6, long=1.6):
@@ -40,7 +46,9 @@ def test_local_exponent_of_a_power_law(stride):
 def test_local_exponent_belongs_to_the_geometric_mean_of_its_lags():
     log_lags = np.log(LAGS)
     lags, exponent = local_exponent(LAGS, np.exp(0.5 * log_lags + 0.1 * log_lags**2))
-    np.testing.assert_allclose(exponent, 0.5 + 0.2 * np.log(lags), rtol=1e-9)  # the exact derivative there
+    np.testing.assert_allclose(
+        exponent, 0.5 + 0.2 * np.log(lags), rtol=1e-9
+    )  # the exact derivative there
 
 
 def test_local_exponent_of_many_curves():
@@ -51,15 +59,21 @@ def test_local_exponent_of_many_curves():
     assert exponent.shape == (2, 3, 980)
     np.testing.assert_array_equal(exponent[1, 1], local_exponent(LAGS, msd[1, 1]).exponent)
     assert np.all(np.isnan(exponent[1, 0]))
-    assert np.flatnonzero(np.isnan(exponent[0, 1])).tolist() == [480, 500]  # the two strides that touch the zero
+    assert np.flatnonzero(np.isnan(exponent[0, 1])).tolist() == [
+        480,
+        500,
+    ]  # the two strides that touch the zero
 
 
 def test_standard_error_of_a_local_exponent():
     curve, noise = 3 * LAGS**0.8, 0.05
     replicates = curve * np.exp(noise * np.random.default_rng(2).normal(size=(2, 400, 1000)))
     local = local_exponent(LAGS, np.stack([curve, 2 * curve]), replicates=replicates)
-    expected = noise * np.sqrt(2) / np.log(LAGS[20:] / LAGS[:-20])  # of a difference of two independent numbers
-    # A standard deviation of 400 has a relative error of 1/sqrt(798) = 3.5 %, over 980 lags at most 4.5 times that.
+    expected = (
+        noise * np.sqrt(2) / np.log(LAGS[20:] / LAGS[:-20])
+    )  # of a difference of two independent numbers
+    # A standard deviation of 400 has a relative error of 1/sqrt(798) = 3.5 %, over 980 lags at most
+    # 4.5 times that.
     np.testing.assert_allclose(local.error, np.stack([expected, expected]), rtol=4.5 * 0.035)
     lags, exponent = local  # unpacks as it does without replicates
     np.testing.assert_allclose(lags, np.sqrt(LAGS[:-20] * LAGS[20:]))
@@ -75,7 +89,9 @@ def test_crossing_is_interpolated_in_the_logarithm():
     np.testing.assert_allclose(normal_diffusion_crossing(LAGS, exponent), np.exp(2.5), rtol=1e-12)
     # that of a curve with this logarithmic derivative, through its local exponents
     msd = np.exp(0.5 * np.log(LAGS) + 0.1 * np.log(LAGS) ** 2)
-    np.testing.assert_allclose(normal_diffusion_crossing(*local_exponent(LAGS, msd, 1)), np.exp(2.5), rtol=1e-9)
+    np.testing.assert_allclose(
+        normal_diffusion_crossing(*local_exponent(LAGS, msd, 1)), np.exp(2.5), rtol=1e-9
+    )
 
 
 def test_crossings_of_many_curves():
@@ -92,7 +108,9 @@ def test_crossings_of_many_curves():
     lags = [1, 2, 4, 8, 16]
     expected = [4, np.sqrt(2), 8 * np.sqrt(2), np.nan, np.nan, np.nan, 8 * np.sqrt(2), np.nan]
     np.testing.assert_allclose(normal_diffusion_crossing(lags, exponents), expected)
-    np.testing.assert_allclose(normal_diffusion_crossing(lags, np.reshape(exponents[:6], (2, 3, 5))).ravel(), expected[:6])
+    np.testing.assert_allclose(
+        normal_diffusion_crossing(lags, np.reshape(exponents[:6], (2, 3, 5))).ravel(), expected[:6]
+    )
     assert np.isnan(normal_diffusion_crossing([3], [0.7]))
 
 
@@ -122,7 +140,8 @@ def test_fit_agrees_with_scipy():
 
 
 def test_points_are_spread_evenly_on_the_log_axis():
-    # Slope 1 below lag 100 and 2 above: linear lags would see a tenth of the points below, log lags half of them.
+    # Slope 1 below lag 100 and 2 above: linear lags would see a tenth of the points below, log lags
+    # half of them.
     fit = fit_power_law(LAGS, crossover(100, 1.0, 2.0), x_min=10, x_max=1000)
     assert abs(fit.exponent - 1.5) < 0.02
     assert fit_power_law(LAGS, LAGS, x_min=1, x_max=10).num_points == 10  # all there are
@@ -131,7 +150,8 @@ def test_points_are_spread_evenly_on_the_log_axis():
 def test_standard_error_covers_for_independent_residuals():
     fits = fit_power_law(LAGS, noisy_power_law(1.3, curves=(2000,)), x_min=100, x_max=500)
     pulls = (fits.exponent - 1.3) / fits.exponent_error
-    # Student's t with 48 degrees of freedom: variance 48/46; a variance of 2000 has standard error sqrt(2/2000) = 3 %.
+    # Student's t with 48 degrees of freedom: variance 48/46; a variance of 2000 has standard error
+    # sqrt(2/2000) = 3 %.
     assert abs(np.mean(pulls)) < 4 / np.sqrt(2000)
     assert abs(np.var(pulls) / (48 / 46) - 1) < 4 * 0.033
 
@@ -142,12 +162,16 @@ def test_fit_of_many_curves():
         msd[*index, 100] = bad
     fits = fit_power_law(LAGS, msd, x_min=101)
     assert all(field.shape == (2, 3) for field in fits[:-1])
-    for field, single in zip(fits[:-1], fit_power_law(LAGS, msd[1, 2], x_min=101)[:-1], strict=True):
+    for field, single in zip(
+        fits[:-1], fit_power_law(LAGS, msd[1, 2], x_min=101)[:-1], strict=True
+    ):
         np.testing.assert_allclose(field[1, 2], single)
     assert fits.error_source == "residuals"
     for field in (fits.exponent, fits.exponent_error, fits.prefactor, fits.rmse):
         assert np.isnan(field).tolist() == [[True, True, False], [True, True, False]]
-    assert np.all(np.isfinite(fit_power_law(LAGS, msd, x_min=102).exponent))  # bad values outside do not matter
+    assert np.all(
+        np.isfinite(fit_power_law(LAGS, msd, x_min=102).exponent)
+    )  # bad values outside do not matter
 
 
 @given(st.floats(-3, 3), st.floats(1e-6, 1e6), st.floats(1e-3, 1e3), st.integers(0, 100))
@@ -158,7 +182,9 @@ def test_units_move_the_prefactor_only(shift, y_unit, x_unit, seed):
     other = fit_power_law(x_unit * x, y_unit * y * x**shift)
     np.testing.assert_allclose(other.exponent, fit.exponent + shift, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(other.exponent_error, fit.exponent_error, rtol=1e-9)
-    np.testing.assert_allclose(other.prefactor * x_unit**other.exponent, fit.prefactor * y_unit, rtol=1e-8)
+    np.testing.assert_allclose(
+        other.prefactor * x_unit**other.exponent, fit.prefactor * y_unit, rtol=1e-8
+    )
     np.testing.assert_allclose(other.rmse, fit.rmse, rtol=1e-9)
 
 
@@ -166,14 +192,17 @@ def test_units_move_the_prefactor_only(shift, y_unit, x_unit, seed):
 
 
 def test_error_from_replicates_covers_correlated_residuals():
-    # Residuals that walk from lag to lag, as those of an MSD do: ln y = 1.3 ln x + noise, noise = W e with W a sum.
+    # Residuals that walk from lag to lag, as those of an MSD do: ln y = 1.3 ln x + noise, noise = W
+    # e with W a sum.
     x = np.geomspace(10, 1000, 40)
     walk = 0.01 * np.tril(np.ones((40, 40)))
     replicates = x**1.3 * np.exp(np.random.default_rng(3).normal(size=(1000, 40)) @ walk.T)
     fit = fit_power_law(x, replicates[0], num_points=40, replicates=replicates)
     slope = np.log(x) - np.log(x).mean()
     exact = np.linalg.norm(slope @ walk) / (slope @ slope)  # the slope is linear in e
-    assert abs(fit.exponent_error / exact - 1) < 4 / np.sqrt(2 * 999)  # 4 standard errors of a standard deviation
+    assert abs(fit.exponent_error / exact - 1) < 4 / np.sqrt(
+        2 * 999
+    )  # 4 standard errors of a standard deviation
     assert fit.error_source == "replicates"
     textbook = fit_power_law(x, replicates[0], num_points=40)
     assert textbook.exponent == fit.exponent
@@ -188,10 +217,16 @@ def test_replicates_that_are_nan_are_left_out():
     replicates[1, :, 99] = 0.0  # outside the range
     fit = fit_power_law(LAGS, curves, x_min=101, num_points=1000, replicates=replicates)
     exponents = fit_power_law(LAGS, replicates[0, 20:], x_min=101, num_points=1000).exponent
-    np.testing.assert_allclose(fit.exponent_error, [np.std(exponents, ddof=1), np.nan], rtol=1e-9)  # nine are too few
+    np.testing.assert_allclose(
+        fit.exponent_error, [np.std(exponents, ddof=1), np.nan], rtol=1e-9
+    )  # nine are too few
     assert np.all(np.isfinite(fit.exponent))
     curves[0, 500] = np.nan  # a curve without an exponent has no error either
-    assert np.isnan(fit_power_law(LAGS, curves, x_min=101, num_points=1000, replicates=replicates).exponent_error[0])
+    assert np.isnan(
+        fit_power_law(
+            LAGS, curves, x_min=101, num_points=1000, replicates=replicates
+        ).exponent_error[0]
+    )
 
 
 @settings(deadline=None, max_examples=20)
@@ -238,7 +273,10 @@ def test_onset_fit_is_the_least_squares_fit():
 
 
 def test_a_tighter_bound_moves_the_onset_out():
-    onsets = [superdiffusion_onset(LAGS, crossover(60), max_rmse=bound).lag for bound in (0.1, 0.03, 0.01, 0.003)]
+    onsets = [
+        superdiffusion_onset(LAGS, crossover(60), max_rmse=bound).lag
+        for bound in (0.1, 0.03, 0.01, 0.003)
+    ]
     assert onsets == sorted(onsets)
     assert onsets[0] < onsets[-1] <= 61
 
@@ -248,12 +286,18 @@ def test_no_onset():
     msd = np.stack([LAGS**0.7, bent, np.full(1000, np.nan), np.where(LAGS == 1000, 0, LAGS**1.5)])
     lag, fit = superdiffusion_onset(LAGS, msd)
     assert np.all(np.isnan(lag))
-    np.testing.assert_allclose(fit.exponent, [0.7, np.nan, np.nan, np.nan], rtol=1e-6)  # a subdiffusive law is told
+    np.testing.assert_allclose(
+        fit.exponent, [0.7, np.nan, np.nan, np.nan], rtol=1e-6
+    )  # a subdiffusive law is told
     assert fit.num_points.tolist() == [131, 0, 0, 0]
 
 
 def test_a_bad_value_hides_smaller_lags_only():
-    assert 50 < superdiffusion_onset(LAGS, np.where((LAGS > 45) & (LAGS <= 50), np.nan, LAGS**1.5)).lag < 55
+    assert (
+        50
+        < superdiffusion_onset(LAGS, np.where((LAGS > 45) & (LAGS <= 50), np.nan, LAGS**1.5)).lag
+        < 55
+    )
 
 
 def test_a_trivial_tail_is_no_onset():
@@ -264,7 +308,12 @@ def test_a_trivial_tail_is_no_onset():
 
 
 def test_regime_boundary_is_the_first_subdiffusive_power_law():
-    laws = {"super": LAGS**1.4, "sub": LAGS**0.7, "bent": crossover(60, 0.2, 1.2), "nan": np.full(1000, np.nan)}
+    laws = {
+        "super": LAGS**1.4,
+        "sub": LAGS**0.7,
+        "bent": crossover(60, 0.2, 1.2),
+        "nan": np.full(1000, np.nan),
+    }
     runs = [
         ["super", "bent", "sub", "super", "sub"],
         ["nan", "super", "nan", "nan", "sub"],
@@ -273,8 +322,12 @@ def test_regime_boundary_is_the_first_subdiffusive_power_law():
     ]
     msd = np.stack([[laws[name] for name in run] for run in runs])
     waiting_times = [0, 1000, 2000, 3000, 5000]
-    np.testing.assert_array_equal(regime_boundary(waiting_times, LAGS, msd), [2000, 5000, np.nan, 0])
-    np.testing.assert_array_equal(regime_boundary(waiting_times, LAGS, msd.reshape(2, 2, 5, 1000))[1], [np.nan, 0])
+    np.testing.assert_array_equal(
+        regime_boundary(waiting_times, LAGS, msd), [2000, 5000, np.nan, 0]
+    )
+    np.testing.assert_array_equal(
+        regime_boundary(waiting_times, LAGS, msd.reshape(2, 2, 5, 1000))[1], [np.nan, 0]
+    )
 
 
 def test_regime_boundary_on_a_range_and_by_a_bound():
@@ -282,7 +335,9 @@ def test_regime_boundary_on_a_range_and_by_a_bound():
     assert regime_boundary([0, 10], LAGS, msd) == 10
     assert regime_boundary([0, 10], LAGS, msd, x_max=60) == 0  # subdiffusive there
     assert np.isnan(regime_boundary([0, 10], LAGS, msd, max_rmse=1e-3))
-    assert regime_boundary([0, 10], LAGS, msd, max_rmse=1.0) == 0  # an exponent of 0.64 from end to end
+    assert (
+        regime_boundary([0, 10], LAGS, msd, max_rmse=1.0) == 0
+    )  # an exponent of 0.64 from end to end
 
 
 # Averages over members
@@ -306,18 +361,42 @@ def test_ensemble_average():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: local_exponent([1, 2, 3], [1.0, 2.0, 3.0], 3), r"stride is 3; expected an integer in 1..2"),
-        (lambda: local_exponent([1, 2, 2], [1.0, 2.0, 3.0], 1), r"lags has shape \(3,\); expected \(L,\) increasing"),
+        (
+            lambda: local_exponent([1, 2, 3], [1.0, 2.0, 3.0], 3),
+            r"stride is 3; expected an integer in 1..2",
+        ),
+        (
+            lambda: local_exponent([1, 2, 2], [1.0, 2.0, 3.0], 1),
+            r"lags has shape \(3,\); expected \(L,\) increasing",
+        ),
         (lambda: fit_power_law([0, 1, 2], [1.0, 2.0, 3.0]), r"x has shape \(3,\).*positive"),
         (lambda: fit_power_law([], []), r"x has shape \(0,\)"),
         (lambda: fit_power_law([1, 2, 3], [1.0, 2.0]), r"y has shape \(2,\); expected \(..., 3\)"),
-        (lambda: fit_power_law(LAGS, LAGS, x_min=999), r"2 points .*x_min = 999.*at least 3: widen the range"),
+        (
+            lambda: fit_power_law(LAGS, LAGS, x_min=999),
+            r"2 points .*x_min = 999.*at least 3: widen the range",
+        ),
         (lambda: fit_power_law(LAGS, LAGS, x_min=2000), r"0 points .*from 1 to 1000"),
-        (lambda: fit_power_law([1, 2, 3], np.ones((2, 3)), replicates=np.ones((5, 3))), r"\(5, 3\); expected \(2, B, 3\)"),
-        (lambda: local_exponent([1, 2], [1.0, 2.0], 1, replicates=[1.0, 2.0]), r"replicates has shape \(2,\)"),
-        (lambda: fit_power_law([1, 2, 3], np.ones(3), replicates=np.ones((0, 3))), r"at least 1 replicates"),
-        (lambda: normal_diffusion_crossing([1, 2], [0.5]), r"exponent has shape \(1,\); expected \(..., 2\)"),
-        (lambda: regime_boundary([0, 1], LAGS, np.ones((3, 1000))), r"waiting_times has shape \(2,\) with msd \(3, 1000\)"),
+        (
+            lambda: fit_power_law([1, 2, 3], np.ones((2, 3)), replicates=np.ones((5, 3))),
+            r"\(5, 3\); expected \(2, B, 3\)",
+        ),
+        (
+            lambda: local_exponent([1, 2], [1.0, 2.0], 1, replicates=[1.0, 2.0]),
+            r"replicates has shape \(2,\)",
+        ),
+        (
+            lambda: fit_power_law([1, 2, 3], np.ones(3), replicates=np.ones((0, 3))),
+            r"at least 1 replicates",
+        ),
+        (
+            lambda: normal_diffusion_crossing([1, 2], [0.5]),
+            r"exponent has shape \(1,\); expected \(..., 2\)",
+        ),
+        (
+            lambda: regime_boundary([0, 1], LAGS, np.ones((3, 1000))),
+            r"waiting_times has shape \(2,\) with msd \(3, 1000\)",
+        ),
         (lambda: regime_boundary([1, 0], LAGS, np.ones((2, 1000))), r"expected \(W,\) increasing"),
         (lambda: regime_boundary(0, LAGS, LAGS), r"waiting_times has shape \(\)"),
         (lambda: superdiffusion_onset(LAGS[:9], LAGS[:9]), r"lags runs from 1 to 9.*longer window"),

@@ -39,5 +39,7 @@ def test_errors_say_what_was_expected():
         segment_msd([0.0, 1.0], [1])
     with pytest.raises(ValueError, match=r"expected a one-dimensional array of integers in 1..40"):
         segment_msd(PATHS, [41])
-    with pytest.raises(ValueError, match=r"first or last has another shape than the paths have, \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"first or last has another shape than the paths have, \(3,\)"
+    ):
         segment_msd(PATHS, LAGS, first=[0, 1])

@@ -1,4 +1,6 @@
-"""Surrogates: the same operation on the weights, all permutations, what they do to motions of known exponent."""
+"""Surrogates: the same operation on the weights, all permutations, what they do to motions of known
+exponent.
+"""
 
 import functools
 import itertools
@@ -53,7 +55,9 @@ def random_steps(seed, steps=8, dim=4):
 
 @functools.cache
 def compiled(function, lags=None):
-    """A function of a Gram matrix, or of a key and one, in one program in the precision of the matrix."""
+    """A function of a Gram matrix, or of a key and one, in one program in the precision of the
+    matrix.
+    """
     jitted = jax.jit(function if lags is None else functools.partial(function, lags=lags))
 
     def call(*arguments):
@@ -65,7 +69,9 @@ def compiled(function, lags=None):
 
 # The same on the weights
 
-some_steps = st.builds(random_steps, st.integers(0, 2**31), steps=st.sampled_from([1, 2, 8]), dim=st.integers(1, 5))
+some_steps = st.builds(
+    random_steps, st.integers(0, 2**31), steps=st.sampled_from([1, 2, 8]), dim=st.integers(1, 5)
+)
 keys = st.integers(0, 2**31).map(jax.random.key)
 
 
@@ -77,7 +83,11 @@ def test_drift_subtracted(steps):
     assert np.array_equal(centred, centred.T)
     count = len(steps)
     lags = np.arange(1, count)
-    expected = compiled(time_averaged_msd)(gram_of(steps - steps.mean(axis=0)))[:-1] * (count - 1) / (count - lags)
+    expected = (
+        compiled(time_averaged_msd)(gram_of(steps - steps.mean(axis=0)))[:-1]
+        * (count - 1)
+        / (count - lags)
+    )
     msd = compiled(drift_subtracted_msd)(gram_of(steps))
     np.testing.assert_allclose(msd[:-1], expected, rtol=1e-9, atol=1e-12)
     assert np.isnan(msd[-1])
@@ -86,9 +96,13 @@ def test_drift_subtracted(steps):
 @given(some_steps, keys)
 @settings(deadline=None, max_examples=20)
 def test_shuffled_steps(steps, key):
-    order = np.diagonal(compiled(shuffled_steps)(key, np.diag(np.arange(1.0 * len(steps))))).astype(int)
+    order = np.diagonal(compiled(shuffled_steps)(key, np.diag(np.arange(1.0 * len(steps))))).astype(
+        int
+    )
     assert sorted(order) == list(range(len(steps)))
-    np.testing.assert_allclose(compiled(shuffled_steps)(key, gram_of(steps)), gram_of(steps[order]), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        compiled(shuffled_steps)(key, gram_of(steps)), gram_of(steps[order]), rtol=1e-9, atol=1e-12
+    )
 
 
 @given(some_steps, keys)
@@ -97,7 +111,9 @@ def test_sign_flipped_steps(steps, key):
     flipped = compiled(sign_flipped_steps)
     signs = flipped(key, np.ones((len(steps),) * 2))[0]  # up to a sign of all, which cancels
     assert set(signs) <= {-1.0, 1.0}
-    np.testing.assert_allclose(flipped(key, gram_of(steps)), gram_of(signs[:, None] * steps), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        flipped(key, gram_of(steps)), gram_of(signs[:, None] * steps), rtol=1e-9, atol=1e-12
+    )
 
 
 # Averages over every permutation and every choice of signs
@@ -108,7 +124,11 @@ def test_average_over_all_permutations():
     grams = [gram[np.ix_(order, order)] for order in itertools.permutations(range(5))]
     lags = np.arange(1, 6)
     shuffled = np.mean([compiled(time_averaged_msd)(one) for one in grams], axis=0)
-    averaged, msd, centred = compiled(shuffled_msd)(gram), compiled(time_averaged_msd), compiled(drift_subtracted)
+    averaged, msd, centred = (
+        compiled(shuffled_msd)(gram),
+        compiled(time_averaged_msd),
+        compiled(drift_subtracted),
+    )
     np.testing.assert_allclose(averaged, shuffled, rtol=1e-12)
     np.testing.assert_allclose(averaged[0], msd(gram)[0], rtol=1e-12)
     np.testing.assert_allclose(averaged[4], msd(gram)[4], rtol=1e-12)
@@ -128,10 +148,14 @@ def test_average_over_all_signs():
 
 def test_orders_and_signs_are_equally_likely():
     many = jax.random.split(KEY, 6000)
-    orders = jax.jit(jax.vmap(lambda key: jnp.diagonal(shuffled_steps(key, jnp.diag(jnp.arange(3.0))))))(many)
+    orders = jax.jit(
+        jax.vmap(lambda key: jnp.diagonal(shuffled_steps(key, jnp.diag(jnp.arange(3.0)))))
+    )(many)
     _, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(counts) == 6
-    assert np.all(np.abs(counts / 6000 - 1 / 6) < 4 * np.sqrt(1 / 6 * 5 / 6 / 6000))  # binomial standard errors
+    assert np.all(
+        np.abs(counts / 6000 - 1 / 6) < 4 * np.sqrt(1 / 6 * 5 / 6 / 6000)
+    )  # binomial standard errors
     signs = jax.jit(jax.vmap(lambda key: sign_flipped_steps(key, jnp.ones((3, 3)))[0]))(many)
     _, counts = np.unique(signs, axis=0, return_counts=True)  # s_0 s_v: four of them
     assert len(counts) == 4
@@ -165,7 +189,11 @@ def test_period_two_with_drift():
     odd = np.where(lags % 2, 0.09, 0)[:-1]
     corrected = compiled(drift_subtracted_msd)(gram)[:-1]
     np.testing.assert_allclose(corrected, odd / bridge_factor(8, lags)[:-1], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(compiled(shuffled_msd)(gram), 0.09 * lags * bridge_factor(8, lags) + 0.01 * lags**2, rtol=1e-12)
+    np.testing.assert_allclose(
+        compiled(shuffled_msd)(gram),
+        0.09 * lags * bridge_factor(8, lags) + 0.01 * lags**2,
+        rtol=1e-12,
+    )
 
 
 def test_a_single_step():
@@ -186,7 +214,12 @@ def test_two_steps():
 
 def test_a_path_that_never_moves():
     gram = np.zeros((8, 8))
-    for function in (drift_subtracted, OF_A_PATH["shuffled_steps"], OF_A_PATH["sign_flipped_steps"], shuffled_msd):
+    for function in (
+        drift_subtracted,
+        OF_A_PATH["shuffled_steps"],
+        OF_A_PATH["sign_flipped_steps"],
+        shuffled_msd,
+    ):
         assert not np.any(compiled(function)(gram))
     np.testing.assert_array_equal(compiled(drift_subtracted_msd)(gram), [0] * 7 + [np.nan])
 
@@ -194,7 +227,9 @@ def test_a_path_that_never_moves():
 @pytest.mark.parametrize("function", [drift_subtracted_msd, shuffled_msd])
 def test_chosen_lags(function):
     gram = gram_of(random_steps(3))
-    np.testing.assert_array_equal(function(gram, lags=[7, 1, 8]), np.asarray(function(gram))[[6, 0, 7]])
+    np.testing.assert_array_equal(
+        function(gram, lags=[7, 1, 8]), np.asarray(function(gram))[[6, 0, 7]]
+    )
     with pytest.raises(ValueError, match=r"lags is .*integers in 1..8"):
         function(gram, lags=[9])
 
@@ -221,18 +256,22 @@ def exponents(msds, x_min, x_max):
 def test_shuffled_steps_without_drift_have_exponent_one(process):
     gram = step_gram(path_of(process))
     assert exponents(compiled(time_averaged_msd)(gram), 1, 100) < 0.8
-    # The path ends near its start, and so do its shuffles: a bridge. Uncorrected, it has the slope 0.978 on lags 1-100.
+    # The path ends near its start, and so do its shuffles: a bridge. Uncorrected, it has the slope
+    # 0.978 on lags 1-100.
     lags = tuple(range(1, 101))
     bridge = bridge_factor(1000, lags)
     average = fit_power_law(lags, compiled(shuffled_msd, lags)(gram) / bridge).exponent
-    assert abs(average - 1) < 0.005  # |w_T - w_0|^2 is left, which adds 1 % to the MSD at lag 100 (the bounces' walk)
+    assert (
+        abs(average - 1) < 0.005
+    )  # |w_T - w_0|^2 is left, which adds 1 % to the MSD at lag 100 (the bounces' walk)
     shuffles = (compiled(shuffled_steps)(key, gram) for key in jax.random.split(KEY, 8))
     msds = np.stack([compiled(time_averaged_msd, lags)(shuffle) for shuffle in shuffles])
     slopes = fit_power_law(lags, msds / bridge).exponent
     error = slopes.std(ddof=1) / np.sqrt(8)
     assert abs(slopes.mean() - average) < 4 * error
-    # The TAMSD of a walk scatters by sqrt(4 lag / (3 T dim)), 0.8 % at lag 100 in 2000 dimensions, which moves single
-    # slopes by about 0.003; the bounces all lie in one dimension, and move them by twenty times as much.
+    # The TAMSD of a walk scatters by sqrt(4 lag / (3 T dim)), 0.8 % at lag 100 in 2000 dimensions,
+    # which moves single slopes by about 0.003; the bounces all lie in one dimension, and move them
+    # by twenty times as much.
     if process is CONFINED["period_two"]:
         assert error < 0.05
     else:
@@ -240,7 +279,9 @@ def test_shuffled_steps_without_drift_have_exponent_one(process):
 
 
 def test_a_shuffle_takes_persistence_over_the_window_for_drift():
-    """Fractional Brownian motion: |w_T - w_0|^2 = a T^(2 hurst) fixes b = a (T^(2 hurst - 1) - 1)/(T - 1)."""
+    """Fractional Brownian motion: |w_T - w_0|^2 = a T^(2 hurst) fixes b = a (T^(2 hurst - 1) -
+    1)/(T - 1).
+    """
     gram = step_gram(path_of(functools.partial(fractional_brownian, hurst=0.75)))
     expected = LAGS + LAGS * (LAGS - 1) * (1000**0.5 - 1) / 999
     # A squared distance in 2000 dimensions has the relative standard error sqrt(2/2000) = 3 %.
@@ -252,21 +293,29 @@ def test_a_shuffle_takes_persistence_over_the_window_for_drift():
 def test_brownian_motion_with_drift():
     """Drift as long as the noise in a step: the raw exponent goes to 2, the noise alone has 1."""
     process = functools.partial(brownian, steps=1000, dim=200, drift=200**0.5)
-    grams = [step_gram(path) for path in np.asarray(jax.jit(jax.vmap(process))(jax.random.split(KEY, 16)))]
+    grams = [
+        step_gram(path)
+        for path in np.asarray(jax.jit(jax.vmap(process))(jax.random.split(KEY, 16)))
+    ]
     raw, shuffled, corrected = (
         np.stack([compiled(function)(gram) for gram in grams])
         for function in (time_averaged_msd, shuffled_msd, drift_subtracted_msd)
     )
-    assert np.all(exponents(raw, 100, 500) > 1.98)  # 200 lag (1 + lag): slope 1 + lag/(1 + lag), at least 1.99
+    assert np.all(
+        exponents(raw, 100, 500) > 1.98
+    )  # 200 lag (1 + lag): slope 1 + lag/(1 + lag), at least 1.99
     assert np.all(exponents(shuffled, 100, 500) > 1.98)
     for x_min, x_max, largest_error in ((1, 100, 0.005), (100, 500, 0.03)):
         slopes = exponents(corrected, x_min, x_max)
         error = slopes.std(ddof=1) / 4
         assert error < largest_error
-        # A logarithm averages low by half the relative variance of the TAMSD, 4 lag / (3 T dim) / 2 < 0.2 % here.
+        # A logarithm averages low by half the relative variance of the TAMSD, 4 lag / (3 T dim) / 2
+        # < 0.2 % here.
         assert abs(slopes.mean() - 1) < 4 * error + 0.002
     pulls = corrected[:, :900] / (200 * LAGS[:900]) - 1
-    assert np.all(np.abs(pulls.mean(axis=0)) < 5 * pulls.std(axis=0, ddof=1) / 4 + 0.001)  # 1/T is lost: s^2
+    assert np.all(
+        np.abs(pulls.mean(axis=0)) < 5 * pulls.std(axis=0, ddof=1) / 4 + 0.001
+    )  # 1/T is lost: s^2
 
 
 def test_drift_subtraction_bends_correlated_motion_as_documented():
@@ -278,8 +327,12 @@ def test_drift_subtraction_bends_correlated_motion_as_documented():
     corrected = compiled(drift_subtracted_msd)
     assert round(float(exponents(corrected(persistent), 10, 100)), 2) == 1.42
     assert round(float(exponents(corrected(persistent), 100, 500)), 2) == 1.25
-    plateau = -0.5 * (np.eye(1000, k=1) + np.eye(1000, k=-1)) + np.eye(1000)  # of independent positions
-    ends = 2 * LAGS / 1000 / (1001 - LAGS)  # the first and the last pair contain an end themselves: small before lag T
+    plateau = -0.5 * (np.eye(1000, k=1) + np.eye(1000, k=-1)) + np.eye(
+        1000
+    )  # of independent positions
+    ends = (
+        2 * LAGS / 1000 / (1001 - LAGS)
+    )  # the first and the last pair contain an end themselves: small before lag T
     turned_up = (1 + (LAGS / 1000) ** 2 - ends)[:-1] / bridge_factor(1000, LAGS[:-1])
     np.testing.assert_allclose(corrected(plateau)[:-1], turned_up, rtol=1e-9)
 
@@ -305,8 +358,12 @@ def test_precision_follows_the_input(function):
 
 
 def test_single_precision_survives_a_long_drift():
-    """Ten times as long as the noise: the products of float32 steps are 100 times larger than what is left of them."""
-    steps = np.random.default_rng(5).normal(size=(1000, 300)) + 10 * np.random.default_rng(6).normal(size=300)
+    """Ten times as long as the noise: the products of float32 steps are 100 times larger than what
+    is left of them.
+    """
+    steps = np.random.default_rng(5).normal(size=(1000, 300)) + 10 * np.random.default_rng(
+        6
+    ).normal(size=300)
     exact = np.asarray(drift_subtracted_msd(gram_of(steps)))[:-1]
     for function in (drift_subtracted_msd, jax.jit(drift_subtracted_msd)):
         single = np.asarray(function(gram_of(steps).astype(np.float32)))[:-1]

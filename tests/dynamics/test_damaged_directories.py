@@ -1,4 +1,6 @@
-"""Run directories that somebody else's hand was in: one clear message or the same results, and nothing is lost."""
+"""Run directories that somebody else's hand was in: one clear message or the same results, and
+nothing is lost.
+"""
 
 import hashlib
 import json
@@ -23,10 +25,15 @@ CHOSEN = [measurements.displacements(), measurements.series()]
 def finished(tmp_path_factory):
     """Run directories of two seeds, to be copied, not changed."""
     from conftest import two_layer_regression
+
     top = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
-        run_ensemble(two_layer_regression(), Plan(**PLAN.description() | {"seeds": (seed,), "num_windows": 3}), top / str(seed),
-                     measurements=CHOSEN)
+        run_ensemble(
+            two_layer_regression(),
+            Plan(**PLAN.description() | {"seeds": (seed,), "num_windows": 3}),
+            top / str(seed),
+            measurements=CHOSEN,
+        )
     return top
 
 
@@ -36,15 +43,35 @@ def copied(finished, tmp_path):
 
 
 def contents(directory):
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != "lock"}
+    return {
+        path: path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
 
 
 DEEP = '{"configuration": ' + 5000 * "[" + 5000 * "]" + "}"
 
 
-@pytest.mark.parametrize("config", [
-    "", "{", "[]", "5", "null", '"text"', "{}", '{"configuration": 5}', '{"configuration": null}', '{"configuration": [1]}',
-    DEEP, '{"configuration": ' + 300 * '{"a": ' + "1" + 301 * "}", b"\xff\xfe\x00", "directory"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "{",
+        "[]",
+        "5",
+        "null",
+        '"text"',
+        "{}",
+        '{"configuration": 5}',
+        '{"configuration": null}',
+        '{"configuration": [1]}',
+        DEEP,
+        '{"configuration": ' + 300 * '{"a": ' + "1" + 301 * "}",
+        b"\xff\xfe\x00",
+        "directory",
+    ],
+)
 def test_a_damaged_configuration_is_named_and_nothing_else_is_touched(regression, copied, config):
     path = copied / "config.json"
     path.unlink()
@@ -60,8 +87,16 @@ def test_a_damaged_configuration_is_named_and_nothing_else_is_touched(regression
     assert contents(copied) == before
 
 
-@pytest.mark.parametrize("change", [{"plan": 5}, {"problem": None}, {"plan": {"seeds": "many", "window": [[1]]}},
-                                    {"variables": {"a": 1}}, {"plan": 50 * [[1]]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"plan": 5},
+        {"problem": None},
+        {"plan": {"seeds": "many", "window": [[1]]}},
+        {"variables": {"a": 1}},
+        {"plan": 50 * [[1]]},
+    ],
+)
 def test_a_configuration_of_other_types_is_another_one(regression, copied, change):
     path = copied / "config.json"
     stored = json.loads(path.read_text())
@@ -76,24 +111,40 @@ def put(source, target):
     """A window under another name, with a right checksum."""
     content = source.read_bytes()
     target.write_bytes(content)
-    target.with_name(target.name + ".sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  {target.name}\n")
+    target.with_name(target.name + ".sha256").write_text(
+        f"{hashlib.sha256(content).hexdigest()}  {target.name}\n"
+    )
 
 
-@pytest.mark.parametrize(("seed", "window"), [(1, 1), (0, 2), (0, 0)], ids=["of another run", "a later one", "an earlier one"])
-@pytest.mark.parametrize("old", [False, True], ids=["now", "from before windows said what they are"])
+@pytest.mark.parametrize(
+    ("seed", "window"),
+    [(1, 1), (0, 2), (0, 0)],
+    ids=["of another run", "a later one", "an earlier one"],
+)
+@pytest.mark.parametrize(
+    "old", [False, True], ids=["now", "from before windows said what they are"]
+)
 def test_a_window_that_belongs_elsewhere_is_known(regression, finished, copied, seed, window, old):
     source, target = (RunDirectory(path) for path in (finished / str(seed), copied))
     path = source.window_path(window)
     if old:
-        plain = xr.load_dataset(path, engine="h5netcdf").drop_attrs().assign_attrs(
-            configuration=json.dumps(source.configuration()))
+        plain = (
+            xr.load_dataset(path, engine="h5netcdf")
+            .drop_attrs()
+            .assign_attrs(configuration=json.dumps(source.configuration()))
+        )
         path = copied.parent / "old.nc"
         plain.to_netcdf(path, engine="h5netcdf")
     put(path, target.window_path(1))
     before = contents(copied)
-    for attempt in (lambda: load_run(copied),
-                    lambda: run_ensemble(regression, LONGER, copied, measurements=CHOSEN, resume=True)):
-        with pytest.raises(StorageError, match=r"window_00001\.nc is a window of another run, or another window.*Move it away"):
+    for attempt in (
+        lambda: load_run(copied),
+        lambda: run_ensemble(regression, LONGER, copied, measurements=CHOSEN, resume=True),
+    ):
+        with pytest.raises(
+            StorageError,
+            match=r"window_00001\.nc is a window of another run, or another window.*Move it away",
+        ):
             attempt()
     assert contents(copied) == before
 
@@ -109,13 +160,18 @@ def test_windows_from_before_they_said_what_they_are_can_be_read(finished, copie
 
 
 def test_a_checkpoint_that_belongs_elsewhere_is_not_used(regression, finished, copied):
-    for step, source in ((3, finished / "1" / "checkpoints" / "3"), (2, copied / "checkpoints" / "1")):
+    for step, source in (
+        (3, finished / "1" / "checkpoints" / "3"),
+        (2, copied / "checkpoints" / "1"),
+    ):
         shutil.rmtree(copied / "checkpoints" / str(step))
         shutil.copytree(source, copied / "checkpoints" / str(step))
     with pytest.warns(DamagedResultsWarning) as said:
         resumed = run_ensemble(regression, LONGER, copied, measurements=CHOSEN, resume=True)
-    assert [f"after {step} windows" in str(warning.message) and "of another run" in str(warning.message)
-            for step, warning in zip((3, 2), said, strict=False)] == [True, True]
+    assert [
+        f"after {step} windows" in str(warning.message) and "of another run" in str(warning.message)
+        for step, warning in zip((3, 2), said, strict=False)
+    ] == [True, True]
     xr.testing.assert_equal(resumed, run_ensemble(regression, LONGER, measurements=CHOSEN))
 
 
@@ -123,12 +179,17 @@ def test_a_checkpoint_that_belongs_elsewhere_is_not_used(regression, finished, c
 def test_a_file_in_the_place_of_a_folder_is_named(regression, copied, name):
     shutil.rmtree(copied / name)
     (copied / name).write_text("")
-    for attempt in (lambda: load_run(copied), lambda: run_ensemble(regression, PLAN, copied, measurements=CHOSEN, resume=True)):
+    for attempt in (
+        lambda: load_run(copied),
+        lambda: run_ensemble(regression, PLAN, copied, measurements=CHOSEN, resume=True),
+    ):
         with pytest.raises(StorageError, match=rf"{name} is a file. Expected a directory"):
             attempt()
 
 
-def test_what_a_killed_process_left_of_a_checkpoint_is_no_reason_for_a_warning(regression, copied, caplog):
+def test_what_a_killed_process_left_of_a_checkpoint_is_no_reason_for_a_warning(
+    regression, copied, caplog
+):
     unfinished = copied / "checkpoints" / "4.orbax-checkpoint-tmp"
     unfinished.mkdir()
     (unfinished / "carry").write_text("half")

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from sgd_diffusion import _memory as memory
-from sgd_diffusion.dynamics.ensemble import Ensemble, default_members_at_once, map_members, member_keys
+from sgd_diffusion.dynamics.ensemble import (
+    Ensemble,
+    default_members_at_once,
+    map_members,
+    member_keys,
+)
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems import datasets, objectives
@@ -18,15 +23,27 @@ from sgd_diffusion.problems.resnet import ResNet
 def losses(problem, members_at_once=1, **plan):
     """{(seed, learning rate): losses} of one window."""
     plan = Plan(**{"window": 20, "batch_size": 10, **plan})
-    ensemble = Ensemble(problem, plan, measure_path=lambda record: {"loss": record.losses},
-                        members_at_once=members_at_once)
+    ensemble = Ensemble(
+        problem,
+        plan,
+        measure_path=lambda record: {"loss": record.losses},
+        members_at_once=members_at_once,
+    )
     _, values = ensemble.window(ensemble.start(), 0)
     seeds, rates = plan.members()
-    return dict(zip(zip(seeds.tolist(), rates.tolist(), strict=True), np.asarray(values["loss"]), strict=True))
+    return dict(
+        zip(
+            zip(seeds.tolist(), rates.tolist(), strict=True),
+            np.asarray(values["loss"]),
+            strict=True,
+        )
+    )
 
 
 def test_a_member_alone_and_in_any_company_is_the_same(regression):
-    """vmap, groups and lax.map agree to rounding; the order of the seeds does not matter; lax.map is bit for bit."""
+    """vmap, groups and lax.map agree to rounding; the order of the seeds does not matter; lax.map
+    is bit for bit.
+    """
     seeds, rates = (3, 0, 1, 2), (0.01, 0.05)
     by_map = losses(regression, 1, seeds=seeds, learning_rates=rates)
     assert len(by_map) == 8
@@ -35,30 +52,40 @@ def test_a_member_alone_and_in_any_company_is_the_same(regression):
         for member, values in by_map.items():
             np.testing.assert_allclose(other[member], values, rtol=1e-5)
     alone = losses(regression, 1, seeds=(1,), learning_rates=(0.01,))
-    (member, values), = alone.items()
+    ((member, values),) = alone.items()
     np.testing.assert_array_equal(values, by_map[member])
 
 
 def test_seeds_and_learning_rates_differ(regression):
     found = losses(regression, seeds=(0, 1), learning_rates=(0.01, 0.05))
     values = list(found.values())
-    assert all(not np.allclose(a[1:], b[1:], rtol=1e-6) for i, a in enumerate(values) for b in values[:i])
+    assert all(
+        not np.allclose(a[1:], b[1:], rtol=1e-6) for i, a in enumerate(values) for b in values[:i]
+    )
     (a, b), (c, d) = [[v for (seed, _), v in found.items() if seed == s] for s in (0, 1)]
-    assert a[0] == b[0] and c[0] == d[0]  # members of one seed start at the same point with the same batch
+    assert (
+        a[0] == b[0] and c[0] == d[0]
+    )  # members of one seed start at the same point with the same batch
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 8])
 def test_resnet14_members_agree_alone_and_in_an_ensemble_of_8(at_once):
     problem = objectives.classification(ResNet(14), datasets.load("digits"))
-    ensemble = losses(problem, at_once, seeds=tuple(range(8)), learning_rates=(0.01,), batch_size=32)
+    ensemble = losses(
+        problem, at_once, seeds=tuple(range(8)), learning_rates=(0.01,), batch_size=32
+    )
     for seed in (0, 5):
-        (member, values), = losses(problem, 1, seeds=(seed,), learning_rates=(0.01,), batch_size=32).items()
+        ((member, values),) = losses(
+            problem, 1, seeds=(seed,), learning_rates=(0.01,), batch_size=32
+        ).items()
         np.testing.assert_allclose(ensemble[member], values, rtol=1e-4)
 
 
 def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
-    """In a process of its own, since the number of CPU devices is fixed at start-up; 5 and 6 members on 3 devices."""
+    """In a process of its own, since the number of CPU devices is fixed at start-up; 5 and 6
+    members on 3 devices.
+    """
     script = textwrap.dedent("""
         import sys
         import jax
@@ -78,7 +105,9 @@ def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
             assert one.isel(seed=slice(members)).equals(many)
     """)
     tests = str(__import__("pathlib").Path(__file__).parents[1])
-    subprocess.run([sys.executable, "-W", "error", "-c", script, tests, str(tmp_path / "run")], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, tests, str(tmp_path / "run")], check=True
+    )
 
 
 def test_map_members_agrees_with_a_loop():
@@ -93,7 +122,9 @@ def test_map_members_agrees_with_a_loop():
 
 
 def test_keys_of_a_seed_are_distinct_and_its_own():
-    data = [tuple(jax.random.key_data(key).tolist()) for seed in range(3) for key in member_keys(seed)]
+    data = [
+        tuple(jax.random.key_data(key).tolist()) for seed in range(3) for key in member_keys(seed)
+    ]
     assert len(set(data)) == 12
 
 
@@ -105,13 +136,23 @@ def test_default_mapping_follows_the_backend(monkeypatch):
 
 def test_bad_arguments_are_refused_before_anything_is_compiled(regression):
     def make(members_at_once=1, **plan):
-        Ensemble(regression, Plan(**plan), measure_path=lambda record: {}, members_at_once=members_at_once)
+        Ensemble(
+            regression,
+            Plan(**plan),
+            measure_path=lambda record: {},
+            members_at_once=members_at_once,
+        )
 
-    for words, arguments in [("batch_size is 61", {"batch_size": 61}),
-                             ("members_at_once is 0", {"batch_size": 5, "members_at_once": 0}),
-                             ("gradient_samples is 50", {"batch_size": 5, "gradient_samples": 50}),
-                             ("gradient_layers is", {"batch_size": 5, "gradient_samples": 5, "gradient_layers": ("stem",)}),
-                             ("sketch_dim is 1000", {"batch_size": 5, "sketch_dim": 1000})]:
+    for words, arguments in [
+        ("batch_size is 61", {"batch_size": 61}),
+        ("members_at_once is 0", {"batch_size": 5, "members_at_once": 0}),
+        ("gradient_samples is 50", {"batch_size": 5, "gradient_samples": 50}),
+        (
+            "gradient_layers is",
+            {"batch_size": 5, "gradient_samples": 5, "gradient_layers": ("stem",)},
+        ),
+        ("sketch_dim is 1000", {"batch_size": 5, "sketch_dim": 1000}),
+    ]:
         with pytest.raises(InputError, match=words):
             make(**arguments)
 
@@ -119,16 +160,28 @@ def test_bad_arguments_are_refused_before_anything_is_compiled(regression):
 def test_what_does_not_fit_into_memory_is_refused_with_its_size(regression, monkeypatch):
     monkeypatch.setattr(memory, "SMALL", 0)
     monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
-    ensemble = Ensemble(regression, Plan(window=20, batch_size=10), measure_path=lambda record: {"g": record.step_gram})
+    ensemble = Ensemble(
+        regression,
+        Plan(window=20, batch_size=10),
+        measure_path=lambda record: {"g": record.step_gram},
+    )
     with pytest.raises(InputError, match=r"a window needs about .* GiB of memory.*sketch_dim"):
         ensemble.compile(ensemble.start())
     with pytest.raises(InputError, match=r"3 members of 49 parameters needs.*smaller model"):
-        Ensemble(regression, Plan(seeds=(0, 1, 2), window=20, batch_size=10), measure_path=lambda record: {})
+        Ensemble(
+            regression,
+            Plan(seeds=(0, 1, 2), window=20, batch_size=10),
+            measure_path=lambda record: {},
+        )
 
 
 def test_the_memory_estimate_holds_the_increments(regression):
     """At least 4 T P bytes for the increments, and T^2 float64 for what is kept."""
-    ensemble = Ensemble(regression, Plan(window=300, batch_size=10), measure_path=lambda record: {"g": record.step_gram})
+    ensemble = Ensemble(
+        regression,
+        Plan(window=300, batch_size=10),
+        measure_path=lambda record: {"g": record.step_gram},
+    )
     carry = ensemble.start()
     size = sum(leaf.size for leaf in jax.tree.leaves(carry.params))
     needed = ensemble.compile(carry)
@@ -136,12 +189,18 @@ def test_the_memory_estimate_holds_the_increments(regression):
 
 
 def test_members_one_after_the_other_hold_one_set_of_increments_at_a_time(make_regression):
-    """The twin's T P increments take the place of those of SGD; its work space is a small part of them."""
+    """The twin's T P increments take the place of those of SGD; its work space is a small part of
+    them.
+    """
     problem = make_regression(inputs=50, hidden=100)
 
     def needed(full_batch_twin):
-        ensemble = Ensemble(problem, Plan(window=100, batch_size=10, full_batch_twin=full_batch_twin), members_at_once=1,
-                            measure_path=lambda record: {"g": record.step_gram, "twin": record.twin_gram})
+        ensemble = Ensemble(
+            problem,
+            Plan(window=100, batch_size=10, full_batch_twin=full_batch_twin),
+            members_at_once=1,
+            measure_path=lambda record: {"g": record.step_gram, "twin": record.twin_gram},
+        )
         return ensemble.compile(ensemble.start())
 
     assert needed(True) < needed(False) + 0.5 * 100 * 50 * 100 * 4

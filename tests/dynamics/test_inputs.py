@@ -1,4 +1,6 @@
-"""Every integer option and every array that the dynamics take, in all kinds of numbers and all modes."""
+"""Every integer option and every array that the dynamics take, in all kinds of numbers and all
+modes.
+"""
 
 import jax
 import numpy as np
@@ -18,15 +20,21 @@ def plan(**options):
 
 
 def problem(x=X):
-    return Problem(init=lambda key: (jax.numpy.full(2, 0.5, "float32"), ()), examples={"x": x},
-                   loss=lambda w, s, b, t: (jax.numpy.mean((b["x"].astype("float32") @ w) ** 2), (s, None)))
+    return Problem(
+        init=lambda key: (jax.numpy.full(2, 0.5, "float32"), ()),
+        examples={"x": x},
+        loss=lambda w, s, b, t: (jax.numpy.mean((b["x"].astype("float32") @ w) ** 2), (s, None)),
+    )
 
 
 NO_COORDINATES = GradientCoordinates(np.zeros(0, int), np.zeros(0, str), np.zeros(0))
 
 
 def batches(**options):
-    return batch_indices(jax.random.key(0), **{"start": 0, "num_steps": 5, "num_examples": 20, "batch_size": 4} | options)
+    return batch_indices(
+        jax.random.key(0),
+        **{"start": 0, "num_steps": 5, "num_examples": 20, "batch_size": 4} | options,
+    )
 
 
 def frozen(**options):
@@ -34,18 +42,49 @@ def frozen(**options):
 
 
 ENTRIES = [
-    *(Option(f"Plan({name})", lambda value, name=name: plan(**{name: value}), 7)
-      for name in ("num_windows", "window", "batch_size", "gradient_samples", "frozen_passes", "sketch_dim")),
+    *(
+        Option(f"Plan({name})", lambda value, name=name: plan(**{name: value}), 7)
+        for name in (
+            "num_windows",
+            "window",
+            "batch_size",
+            "gradient_samples",
+            "frozen_passes",
+            "sketch_dim",
+        )
+    ),
     Option("Plan(seeds)", lambda value: plan(seeds=(value,)), 7),
     Option("Plan(waiting_times)", lambda value: plan(waiting_times=[value], window=2), 7),
-    *(Option(f"batch_indices({name})", lambda value, name=name: batches(**{name: value}), 3, eager=False)
-      for name in ("start", "batch_size")),
-    Option("batch_indices(num_examples)", lambda value: batches(num_examples=value, num_steps=2), 7, eager=False),
-    Option("draw_coordinates(num_coordinates)", lambda value: draw_coordinates(problem(), value), 2),
-    *(Option(f"frozen_gradients({name})", lambda value, name=name: frozen(**{name: value}), 7)
-      for name in ("num_passes", "batch_size")),
-    Argument("Plan(learning_rates)", lambda value: Plan(learning_rates=value).learning_rates, np.array([1.0, 2.0, 3.0])),
-    Argument("Problem(examples)", lambda x: problem(x).examples, X, takes_complex=True, takes_list=False),
+    *(
+        Option(
+            f"batch_indices({name})",
+            lambda value, name=name: batches(**{name: value}),
+            3,
+            eager=False,
+        )
+        for name in ("start", "batch_size")
+    ),
+    Option(
+        "batch_indices(num_examples)",
+        lambda value: batches(num_examples=value, num_steps=2),
+        7,
+        eager=False,
+    ),
+    Option(
+        "draw_coordinates(num_coordinates)", lambda value: draw_coordinates(problem(), value), 2
+    ),
+    *(
+        Option(f"frozen_gradients({name})", lambda value, name=name: frozen(**{name: value}), 7)
+        for name in ("num_passes", "batch_size")
+    ),
+    Argument(
+        "Plan(learning_rates)",
+        lambda value: Plan(learning_rates=value).learning_rates,
+        np.array([1.0, 2.0, 3.0]),
+    ),
+    Argument(
+        "Problem(examples)", lambda x: problem(x).examples, X, takes_complex=True, takes_list=False
+    ),
 ]
 test_inputs = input_tests(ENTRIES)
 test_modes = mode_tests(ENTRIES)

@@ -1,4 +1,6 @@
-"""A window of a real network on real data: what follows from its Gram matrix, against the weights themselves."""
+"""A window of a real network on real data: what follows from its Gram matrix, against the weights
+themselves.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +23,19 @@ CLOSE = {"rtol": 1e-6}
 
 @pytest.fixture(scope="module")
 def window():
-    """The record of a window of a two-layer network on digits, in NumPy, and the weights (T+1, P) at its points."""
+    """The record of a window of a two-layer network on digits, in NumPy, and the weights (T+1, P)
+    at its points.
+    """
     data = load("digits")
-    problem = classification(model("fc2-width20", num_classes=data.num_classes), data, augment="standard", probe_size=50)
+    problem = classification(
+        model("fc2-width20", num_classes=data.num_classes), data, augment="standard", probe_size=50
+    )
     optimizer, order, augmentation = sgd(), jax.random.key(1), jax.random.key(2)
     carry = initial_carry(problem, optimizer, jax.random.key(0))
     rows = batch_indices(order, 0, STEPS + 1, num_examples=problem.num_examples, batch_size=BATCH)
-    _, record = jax.jit(lambda carry: record_window(problem, optimizer, carry, RATE, rows, augmentation, 0))(carry)
+    _, record = jax.jit(
+        lambda carry: record_window(problem, optimizer, carry, RATE, rows, augmentation, 0)
+    )(carry)
 
     @jax.jit
     def step(carry, number):
@@ -38,7 +46,9 @@ def window():
     for number in range(STEPS):
         carry = step(carry, jnp.int32(number))
         points.append(carry.params)
-    weights = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(point)]) for point in points]
+    weights = [
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(point)]) for point in points
+    ]
     return jax.tree.map(np.asarray, record), np.array(weights, dtype=np.float64)
 
 
@@ -46,16 +56,22 @@ def test_length_and_directions_of_steps(window):
     record, weights = window
     steps = np.diff(weights, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
-    np.testing.assert_allclose(paths.contour_length(record.step_gram)[1:], np.cumsum(lengths), **CLOSE)
+    np.testing.assert_allclose(
+        paths.contour_length(record.step_gram)[1:], np.cumsum(lengths), **CLOSE
+    )
     covariance = [np.mean((steps[k:] * steps[: STEPS - k]).sum(axis=1)) for k in range(STEPS)]
     expected = np.array(covariance) / covariance[0]
-    np.testing.assert_allclose(displacement.step_autocorrelation(record.step_gram), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        displacement.step_autocorrelation(record.step_gram), expected, atol=1e-6
+    )
 
 
 def test_displacements(window):
     record, weights = window
     squares = cdist(weights, weights, "sqeuclidean")
-    np.testing.assert_allclose(displacement.squared_displacements(record.step_gram), squares, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(
+        displacement.squared_displacements(record.step_gram), squares, rtol=1e-6, atol=1e-12
+    )
     expected = [np.diagonal(squares, lag).mean() for lag in range(1, STEPS + 1)]
     np.testing.assert_allclose(displacement.time_averaged_msd(record.step_gram), expected, **CLOSE)
 
@@ -63,7 +79,7 @@ def test_displacements(window):
 def test_transverse_excursions(window):
     record, weights = window
     expected = []
-    for fragment in (weights[first:first + 41] for first in range(STEPS - 39)):
+    for fragment in (weights[first : first + 41] for first in range(STEPS - 39)):
         chord = fragment[-1] - fragment[0]
         from_start = fragment - fragment[0]
         across = from_start - np.outer(from_start @ chord / (chord @ chord), chord)
@@ -77,7 +93,9 @@ def test_principal_components(window):
     reference = PCA(n_components=5, svd_solver="full").fit(weights)
     found = paths.principal_components(record.step_gram, 5)
     np.testing.assert_allclose(found.variances, reference.explained_variance_, **CLOSE)
-    np.testing.assert_allclose(np.abs(found.scores), np.abs(reference.transform(weights)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        np.abs(found.scores), np.abs(reference.transform(weights)), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_mean_squared_loss(window):

@@ -16,18 +16,30 @@ def run(problem, optimizer, learning_rate, steps):
     return carry, infos
 
 
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 0.0), (0.0, 0.1), (0.8, 0.05)])
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 0.0), (0.0, 0.1), (0.8, 0.05)]
+)
 def test_heavy_ball_recursion(regression, momentum, weight_decay):
-    """buf <- momentum buf + gradient + weight_decay w; w <- w - learning_rate buf, written out with NumPy."""
+    """buf <- momentum buf + gradient + weight_decay w; w <- w - learning_rate buf, written out with
+    NumPy.
+    """
     carry, _ = run(regression, sgd(momentum=momentum, weight_decay=weight_decay), 0.1, 5)
     params, _ = regression.init(jax.random.key(0))
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     weights, buffer = np.asarray(flat), np.zeros(flat.shape)
-    gradient = jax.grad(lambda w: regression.loss(unravel(w), {"evaluations": 0}, regression.examples, True)[0])
+    gradient = jax.grad(
+        lambda w: regression.loss(unravel(w), {"evaluations": 0}, regression.examples, True)[0]
+    )
     for _ in range(5):
-        buffer = momentum * buffer + np.asarray(gradient(jnp.asarray(weights, jnp.float32))) + weight_decay * weights
+        buffer = (
+            momentum * buffer
+            + np.asarray(gradient(jnp.asarray(weights, jnp.float32)))
+            + weight_decay * weights
+        )
         weights = weights - 0.1 * buffer
-    np.testing.assert_allclose(jax.flatten_util.ravel_pytree(carry.params)[0], weights, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.flatten_util.ravel_pytree(carry.params)[0], weights, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_plain_sgd_agrees_with_optax(regression):
@@ -36,21 +48,31 @@ def test_plain_sgd_agrees_with_optax(regression):
     params, state = regression.init(jax.random.key(0))
     memory = optimizer.init(params)
     for _ in range(4):
-        gradient = jax.grad(lambda p: regression.loss(p, state, regression.examples, True)[0])(params)
+        gradient = jax.grad(lambda p: regression.loss(p, state, regression.examples, True)[0])(
+            params
+        )
         updates, memory = optimizer.update(gradient, memory, params)
         params = optax.apply_updates(params, updates)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), carry.params, params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), carry.params, params
+    )
     assert carry.state["evaluations"] == 4
 
 
 def test_increments_are_differences_of_the_stored_weights(regression):
     optimizer = sgd(momentum=0.5)
-    step = jax.jit(lambda carry: sgd_step(regression, optimizer, carry, regression.examples, 0.1, 0))
+    step = jax.jit(
+        lambda carry: sgd_step(regression, optimizer, carry, regression.examples, 0.1, 0)
+    )
     carry = initial_carry(regression, optimizer, jax.random.key(0))
     for _ in range(3):
         following, info = step(carry)
-        jax.tree.map(lambda new, old, dw: np.testing.assert_array_equal(new - old, dw),
-                     following.params, carry.params, info.increment)
+        jax.tree.map(
+            lambda new, old, dw: np.testing.assert_array_equal(new - old, dw),
+            following.params,
+            carry.params,
+            info.increment,
+        )
         carry = following
 
 

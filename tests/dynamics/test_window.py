@@ -37,12 +37,17 @@ def path(motion):
 
 def brute_force_msd(weights, lags):
     weights = weights.astype(np.float64)
-    return np.array([np.mean(np.sum((weights[lag:] - weights[:-lag]) ** 2, axis=1)) for lag in lags])
+    return np.array(
+        [np.mean(np.sum((weights[lag:] - weights[:-lag]) ** 2, axis=1)) for lag in lags]
+    )
 
 
-@pytest.mark.parametrize("motion", ["brownian", "ballistic", "ornstein_uhlenbeck", "white", "period_2"])
+@pytest.mark.parametrize(
+    "motion", ["brownian", "ballistic", "ornstein_uhlenbeck", "white", "period_2"]
+)
 def test_msd_from_the_step_gram_is_exact(motion):
-    """The promise: relative error at most 1e-6 against float64 brute force, riding on weights of size 0.5.
+    """The promise: relative error at most 1e-6 against float64 brute force, riding on weights of
+    size 0.5.
 
     The float32 path is the truth.
     """
@@ -58,9 +63,14 @@ def test_msd_from_the_step_gram_is_exact(motion):
 def record(problem, steps=12, *, learning_rate=0.05, begin=0, carry=None, **options):
     optimizer = sgd(momentum=0.5)
     carry = initial_carry(problem, optimizer, jax.random.key(1)) if carry is None else carry
-    rows = batch_indices(jax.random.key(2), begin, steps + 1, num_examples=problem.num_examples, batch_size=10)
-    window = jax.jit(lambda carry, rate: record_window(problem, optimizer, carry, rate, rows, jax.random.key(3), begin,
-                                                       **options))
+    rows = batch_indices(
+        jax.random.key(2), begin, steps + 1, num_examples=problem.num_examples, batch_size=10
+    )
+    window = jax.jit(
+        lambda carry, rate: record_window(
+            problem, optimizer, carry, rate, rows, jax.random.key(3), begin, **options
+        )
+    )
     return window(carry, learning_rate)
 
 
@@ -68,9 +78,13 @@ def replay(problem, steps=12, learning_rate=0.05):
     """The same window step by step, with every point and gradient kept."""
     optimizer = sgd(momentum=0.5)
     carry = initial_carry(problem, optimizer, jax.random.key(1))
-    rows = batch_indices(jax.random.key(2), 0, steps + 1, num_examples=problem.num_examples, batch_size=10)
+    rows = batch_indices(
+        jax.random.key(2), 0, steps + 1, num_examples=problem.num_examples, batch_size=10
+    )
     points, gradients, losses, carries = [ravel_pytree(carry.params)[0]], [], [], [carry]
-    step_once = jax.jit(lambda carry, batch, step: sgd_step(problem, optimizer, carry, batch, learning_rate, step))
+    step_once = jax.jit(
+        lambda carry, batch, step: sgd_step(problem, optimizer, carry, batch, learning_rate, step)
+    )
     for step in range(steps):
         batch = jax.tree.map(lambda leaf, step=step: leaf[rows[step]], problem.examples)
         if problem.augment is not None:
@@ -96,16 +110,22 @@ def test_a_window_is_the_steps_one_by_one(make_regression):
     np.testing.assert_allclose(window.losses[:-1], losses, rtol=1e-5)
     np.testing.assert_allclose(window.gradient_norms, np.linalg.norm(gradients, axis=1), rtol=1e-4)
     np.testing.assert_allclose(window.step_gram, step_gram(points), rtol=1e-3, atol=1e-9)
-    np.testing.assert_allclose(window.gradient_samples, gradients[:, coordinates], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        window.gradient_samples, gradients[:, coordinates], rtol=1e-3, atol=1e-6
+    )
     probes = [problem.loss(c.params, c.state, problem.probe, True)[0] for c in carries]
     np.testing.assert_allclose(window.probe_losses, probes, rtol=1e-5)
-    assert carry.state["evaluations"] == 12  # probes and the closing loss leave no trace in the state
+    assert (
+        carry.state["evaluations"] == 12
+    )  # probes and the closing loss leave no trace in the state
 
 
 def test_layers_add_up_to_the_whole(regression):
     _, window = record(regression, recording=Recording(by_layer=True))
     assert set(window.layer_grams) == {"hidden", "output"}
-    np.testing.assert_allclose(sum(map(np.asarray, window.layer_grams.values())), window.step_gram, rtol=1e-12)
+    np.testing.assert_allclose(
+        sum(map(np.asarray, window.layer_grams.values())), window.step_gram, rtol=1e-12
+    )
     _, plain = record(regression)
     assert plain.layer_grams == {}
     np.testing.assert_allclose(plain.step_gram, window.step_gram, rtol=1e-6)
@@ -124,21 +144,31 @@ def test_consecutive_windows_are_one_longer_window(regression):
 def test_a_sketch_keeps_squared_displacements_within_its_error(regression):
     """Relative standard error sqrt(2 / sketch_dim) over independent projections, and no bias."""
     _, exact = record(regression)
-    sketched = jax.jit(jax.vmap(lambda key: record(regression, recording=Recording(sketch_dim=16, key=key))[1].step_gram))(
-        jax.random.split(jax.random.key(6), 400))
+    sketched = jax.jit(
+        jax.vmap(
+            lambda key: record(regression, recording=Recording(sketch_dim=16, key=key))[1].step_gram
+        )
+    )(jax.random.split(jax.random.key(6), 400))
     truth = np.asarray(squared_displacements(exact.step_gram))[0, 1:]
     ratios = np.asarray(jax.vmap(squared_displacements)(np.asarray(sketched)))[:, 0, 1:] / truth
     bound = np.sqrt(2 / 16)
-    assert (ratios.std(axis=0) <= 1.15 * bound).all()  # 400 projections know their spread within 4 %
+    assert (
+        ratios.std(axis=0) <= 1.15 * bound
+    ).all()  # 400 projections know their spread within 4 %
     assert (np.abs(ratios.mean(axis=0) - 1) < 4 * bound / np.sqrt(400)).all()
 
 
 def test_a_diverged_window_is_masked(regression):
-    carry, window = record(regression, learning_rate=1e20, recording=Recording(gradient_coordinates=[1, 8, 48]))
+    carry, window = record(
+        regression, learning_rate=1e20, recording=Recording(gradient_coordinates=[1, 8, 48])
+    )
     step = int(window.diverged_at)
     assert 0 < step < 12 and step == carry.diverged_at
     assert np.isfinite(window.losses[:step]).all() and np.isnan(window.losses[step:]).all()
-    assert np.isnan(window.gradient_samples[step:]).all() and np.isnan(window.gradient_norms[step:]).all()
+    assert (
+        np.isnan(window.gradient_samples[step:]).all()
+        and np.isnan(window.gradient_norms[step:]).all()
+    )
     assert np.isnan(window.step_gram).all()
 
 
@@ -150,9 +180,13 @@ def test_coordinates_outside_the_gradient_are_refused(regression, coordinates):
 
 def test_reports_come_from_inside_the_window(regression):
     seen = []
-    _, window = record(regression, report=lambda step, loss: seen.append((int(step), float(loss))), report_every=5)
+    _, window = record(
+        regression, report=lambda step, loss: seen.append((int(step), float(loss))), report_every=5
+    )
     jax.effects_barrier()
-    assert sorted(seen) == [(step, pytest.approx(float(window.losses[step]), rel=1e-6)) for step in (0, 5, 10)]
+    assert sorted(seen) == [
+        (step, pytest.approx(float(window.losses[step]), rel=1e-6)) for step in (0, 5, 10)
+    ]
 
 
 def test_problem_without_examples_of_one_length_is_refused(regression):

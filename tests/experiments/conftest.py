@@ -20,7 +20,10 @@ def last_of_each(arguments):
 
 @pytest.fixture
 def call(monkeypatch):
-    """`call(experiment, *arguments)`: the exit code of an experiment's command line; the last of an option counts."""
+    """`call(experiment, *arguments)`: the exit code of an experiment's command line; the last of an
+    option counts.
+    """
+
     def run(experiment, *arguments):
         monkeypatch.setattr(sys, "argv", [experiment.__name__, *last_of_each(map(str, arguments))])
         try:
@@ -34,7 +37,10 @@ def call(monkeypatch):
 
 @pytest.fixture
 def refused(call, monkeypatch, capsys, tmp_path):
-    """`refused(experiment, words, *arguments)`: exit code 2, one message with these words, and nothing written."""
+    """`refused(experiment, words, *arguments)`: exit code 2, one message with these words, and
+    nothing written.
+    """
+
     def check(experiment, words, *arguments):
         monkeypatch.chdir(tmp_path)
         assert call(experiment, *arguments) == 2

@@ -19,8 +19,21 @@ from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.storage.run_directories import load_run
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
-TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "20",
-        "--batch-size", "16"]
+TINY = [
+    "--model",
+    "fc2-width5",
+    "--seeds",
+    "0",
+    "1",
+    "--learning-rates",
+    "0.05",
+    "--num-windows",
+    "2",
+    "--window",
+    "20",
+    "--batch-size",
+    "16",
+]
 
 
 def parse(*arguments):
@@ -35,7 +48,9 @@ def directory(tmp_path_factory):
 def test_a_run_leaves_results_figure_and_summary(call, capsys, directory):
     assert call(anomalous_diffusion, *TINY, "--directory", directory) == 0
     out = capsys.readouterr().out
-    assert {"config.json", "exponents.nc", "summary.txt", "anomalous_diffusion.png"} <= {p.name for p in directory.iterdir()}
+    assert {"config.json", "exponents.nc", "summary.txt", "anomalous_diffusion.png"} <= {
+        p.name for p in directory.iterdir()
+    }
     assert (directory / "anomalous_diffusion.png").read_bytes().startswith(b"\x89PNG")
     summary = (directory / "summary.txt").read_text()
     assert summary in out and "learning rate 0.05" in summary and len(summary.splitlines()) < 40
@@ -47,11 +62,30 @@ def test_a_run_leaves_results_figure_and_summary(call, capsys, directory):
 def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(call, capsys, tmp_path):
     directory = tmp_path / "run"
     one = [argument for argument in TINY if argument not in ("--num-windows", "2")]
-    assert call(anomalous_diffusion, *one, "--seeds", 0, "--waiting-times", 0, 50, "--full-batch-twin", "--not-averaged",
-                "--directory", directory) == 0
+    assert (
+        call(
+            anomalous_diffusion,
+            *one,
+            "--seeds",
+            0,
+            "--waiting-times",
+            0,
+            50,
+            "--full-batch-twin",
+            "--not-averaged",
+            "--directory",
+            directory,
+        )
+        == 0
+    )
     assert (directory / "not_averaged.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
-    assert "full batch" in said and "no drift" in said and "shuffled" in said and "signs flipped" in said
+    assert (
+        "full batch" in said
+        and "no drift" in said
+        and "shuffled" in said
+        and "signs flipped" in said
+    )
     run = load_run(directory)
     assert run.waiting_time.values.tolist() == [0, 50] and np.isfinite(run.twin_msd).all()
     assert (run.twin_msd.sel(lag=10) < run.msd.sel(lag=10)).all()  # without noise, less far
@@ -68,39 +102,66 @@ def test_resume_takes_the_options_of_the_run(call, capsys, directory):
 
 def test_a_diverged_member_is_named_in_the_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(anomalous_diffusion, *TINY, "--learning-rates", "0.05", "1e4", "--directory", directory) == 0
-    assert "learning rate 10000   (diverged and left out from there on: seed 0 at step" in capsys.readouterr().out
+    assert (
+        call(
+            anomalous_diffusion, *TINY, "--learning-rates", "0.05", "1e4", "--directory", directory
+        )
+        == 0
+    )
+    assert (
+        "learning rate 10000   (diverged and left out from there on: seed 0 at step"
+        in capsys.readouterr().out
+    )
     run = load_run(directory)
-    assert np.isnan(run.msd.sel(learning_rate=1e4)).all() and np.isfinite(run.msd.sel(learning_rate=0.05)).all()
+    assert (
+        np.isnan(run.msd.sel(learning_rate=1e4)).all()
+        and np.isfinite(run.msd.sel(learning_rate=0.05)).all()
+    )
 
 
 def test_presets_are_defaults_that_options_override():
     paper = parse("--preset", "paper")
-    assert (paper.dataset, paper.model, paper.batch_size, paper.learning_rates, paper.num_windows, paper.window) == (
-        "cifar10", "resnet14", 1024, (0.1,), 24, 1000)
+    assert (
+        paper.dataset,
+        paper.model,
+        paper.batch_size,
+        paper.learning_rates,
+        paper.num_windows,
+        paper.window,
+    ) == ("cifar10", "resnet14", 1024, (0.1,), 24, 1000)
     assert parse("--preset", "paper", "--seeds", "4", "5").seeds == (4, 5)
     assert parse("--preset", "paper-long-run").plan().starts() == (0, 23_000, 230_000)
     assert parse("--preset", "paper-long-windows").window == 10_000
-    assert parse("--quick").window < parse().window and parse("--quick", "--window", "77").window == 77
+    assert (
+        parse("--quick").window < parse().window and parse("--quick", "--window", "77").window == 77
+    )
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--dataset", "minst"], "minst"),
-    (["--dataset", "nowhere.npz"], "nowhere.npz"),
-    (["--model", "resnet15"], "15"),
-    (["--model", "transformer"], "transformer"),
-    (["--loss", "hinge"], "hinge"),
-    (["--batch-size", "100000"], "batch_size"),
-    (["--window", "9"], "--window is 9; expected an integer in 10..100000 for two ranges of lags"),
-    (["--seeds", "1", "1"], "--seeds is 1 1; expected different values, at least one"),
-    (["--seeds"], "--seeds is empty"),
-    (["--learning-rates", "nan"], "--learning-rates is nan; expected a finite number"),
-    (["--preset", "huge"], "--preset is 'huge'; expected one of default, quick"),
-    (["--resume"], "--directory"),
-    (["--nonsense"], "nonsense"),
-    (["--seeds", "one"], "one"),
-])
-def test_bad_input_is_one_message_and_exit_code_2(call, monkeypatch, capsys, tmp_path, arguments, words):
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", "minst"], "minst"),
+        (["--dataset", "nowhere.npz"], "nowhere.npz"),
+        (["--model", "resnet15"], "15"),
+        (["--model", "transformer"], "transformer"),
+        (["--loss", "hinge"], "hinge"),
+        (["--batch-size", "100000"], "batch_size"),
+        (
+            ["--window", "9"],
+            "--window is 9; expected an integer in 10..100000 for two ranges of lags",
+        ),
+        (["--seeds", "1", "1"], "--seeds is 1 1; expected different values, at least one"),
+        (["--seeds"], "--seeds is empty"),
+        (["--learning-rates", "nan"], "--learning-rates is nan; expected a finite number"),
+        (["--preset", "huge"], "--preset is 'huge'; expected one of default, quick"),
+        (["--resume"], "--directory"),
+        (["--nonsense"], "nonsense"),
+        (["--seeds", "one"], "one"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(
+    call, monkeypatch, capsys, tmp_path, arguments, words
+):
     monkeypatch.chdir(tmp_path)
     assert call(anomalous_diffusion, *TINY, *arguments) == 2
     said = capsys.readouterr()
@@ -111,9 +172,28 @@ def test_bad_input_is_one_message_and_exit_code_2(call, monkeypatch, capsys, tmp
 def test_images_too_small_for_the_network_are_refused(call, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     images = np.zeros((8, 3, 3), np.uint8)
-    np.savez("small.npz", train_images=images, train_labels=np.arange(8), test_images=images, test_labels=np.arange(8))
-    assert call(anomalous_diffusion, "--dataset", "small.npz", "--batch-size", "4", "--model", "resnet14") == 2
-    assert "(2, 3, 3, 1)" in capsys.readouterr().err and list(tmp_path.iterdir()) == [tmp_path / "small.npz"]
+    np.savez(
+        "small.npz",
+        train_images=images,
+        train_labels=np.arange(8),
+        test_images=images,
+        test_labels=np.arange(8),
+    )
+    assert (
+        call(
+            anomalous_diffusion,
+            "--dataset",
+            "small.npz",
+            "--batch-size",
+            "4",
+            "--model",
+            "resnet14",
+        )
+        == 2
+    )
+    assert "(2, 3, 3, 1)" in capsys.readouterr().err and list(tmp_path.iterdir()) == [
+        tmp_path / "small.npz"
+    ]
 
 
 def test_an_unprepared_data_set_fails_within_seconds(call, capsys, tmp_path):
@@ -129,13 +209,32 @@ def test_an_unwritable_directory_is_refused(call, capsys, tmp_path):
 
 
 def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
-    arguments = [sys.executable, "-m", "experiments.anomalous_diffusion", *TINY[:7], "--window", "400", "--num-windows", "400",
-                 "--directory", str(tmp_path / "run")]
-    child = subprocess.Popen(arguments, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-                             env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    arguments = [
+        sys.executable,
+        "-m",
+        "experiments.anomalous_diffusion",
+        *TINY[:7],
+        "--window",
+        "400",
+        "--num-windows",
+        "400",
+        "--directory",
+        str(tmp_path / "run"),
+    ]
+    child = subprocess.Popen(
+        arguments,
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
     deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "windows" / "window_00001.nc").exists() and child.poll() is None and (
-            time.monotonic() < deadline):
+    while (
+        not (tmp_path / "run" / "windows" / "window_00001.nc").exists()
+        and child.poll() is None
+        and (time.monotonic() < deadline)
+    ):
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     begin = time.monotonic()
@@ -147,8 +246,14 @@ def test_ctrl_c_ends_at_once_and_the_run_can_be_continued(tmp_path):
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0])
 def test_ctrl_c_is_quiet_during_imports_too(seconds, tmp_path):
-    child = subprocess.Popen([sys.executable, "-m", "experiments.anomalous_diffusion", *TINY], cwd=tmp_path, text=True,
-                             stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(CHECKOUT)})
+    child = subprocess.Popen(
+        [sys.executable, "-m", "experiments.anomalous_diffusion", *TINY],
+        cwd=tmp_path,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+    )
     time.sleep(seconds)
     child.send_signal(signal.SIGINT)
     assert child.communicate(timeout=30) == ("", "\ninterrupted\n") and child.returncode == 130
@@ -161,7 +266,9 @@ def test_importing_experiments_leaves_ctrl_c_alone():
 def test_runs_of_the_same_second_have_directories_of_their_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     made = [new_directory("digits-fc3") for _ in range(5)]
-    assert len(set(made)) == 5 and all(path.is_dir() and path.parent == pathlib.Path("runs") for path in made)
+    assert len(set(made)) == 5 and all(
+        path.is_dir() and path.parent == pathlib.Path("runs") for path in made
+    )
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     pathlib.Path("runs").write_text("")
@@ -177,15 +284,32 @@ def test_a_run_refused_late_leaves_no_directory_of_its_own(refused, monkeypatch)
     refused(anomalous_diffusion, "too large for this machine", *TINY)
 
 
-@pytest.mark.parametrize(("metadata", "words"), [
-    ({"options": {"window": "20"}}, "--window is '20'"), ({"options": {"seeds": [[0]]}}, "--seeds is"),
-    ({"options": {"loss": 3}}, "--loss is 3"), ({"options": {"model": None}}, "--model is None"),
-    ({"options": {"seeds": 4}}, "--seeds is 4"), ({"options": 5}, "holds no options"), ({}, "holds no options"),
-    ([], "holds no options"), ("{", "holds no options"), ("", "holds no options"), ("[" * 10_000, "holds no options")])
-def test_a_damaged_configuration_is_one_message_and_exit_code_2(call, capsys, tmp_path, metadata, words):
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"options": {"window": "20"}}, "--window is '20'"),
+        ({"options": {"seeds": [[0]]}}, "--seeds is"),
+        ({"options": {"loss": 3}}, "--loss is 3"),
+        ({"options": {"model": None}}, "--model is None"),
+        ({"options": {"seeds": 4}}, "--seeds is 4"),
+        ({"options": 5}, "holds no options"),
+        ({}, "holds no options"),
+        ([], "holds no options"),
+        ("{", "holds no options"),
+        ("", "holds no options"),
+        ("[" * 10_000, "holds no options"),
+    ],
+)
+def test_a_damaged_configuration_is_one_message_and_exit_code_2(
+    call, capsys, tmp_path, metadata, words
+):
     directory = tmp_path / "run"
     directory.mkdir()
-    text = metadata if isinstance(metadata, str) else json.dumps({"metadata": metadata, "configuration": {}})
+    text = (
+        metadata
+        if isinstance(metadata, str)
+        else json.dumps({"metadata": metadata, "configuration": {}})
+    )
     (directory / "config.json").write_text(text)
     assert call(anomalous_diffusion, "--resume", "--directory", directory) == 2
     said = capsys.readouterr().err
@@ -195,8 +319,13 @@ def test_a_damaged_configuration_is_one_message_and_exit_code_2(call, capsys, tm
 def test_a_run_is_resumed_by_its_own_preset_alone(call, capsys, tmp_path):
     directory = tmp_path / "run"
     directory.mkdir()
-    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {"preset": "quick", "quick": True}
-    (directory / "config.json").write_text(json.dumps({"metadata": {"options": options}, "configuration": {}}))
+    options = command_line.options_as_json(anomalous_diffusion.PRESETS["quick"]) | {
+        "preset": "quick",
+        "quick": True,
+    }
+    (directory / "config.json").write_text(
+        json.dumps({"metadata": {"options": options}, "configuration": {}})
+    )
     where = ["--resume", "--directory", str(directory)]
     for preset in ([], ["--quick"], ["--preset", "quick"]):
         assert parse(*where, *preset).num_windows == 4
@@ -218,7 +347,10 @@ class _Pipe(io.StringIO):
         return self.descriptor
 
 
-@pytest.mark.parametrize(("error", "said"), [(errno.EPIPE, ""), (errno.ENOSPC, "warning: cannot write output: No space left")])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(errno.EPIPE, ""), (errno.ENOSPC, "warning: cannot write output: No space left")],
+)
 def test_output_that_nobody_takes_ends_nothing(monkeypatch, capsys, error, said):
     monkeypatch.setattr(sys, "stdout", _Pipe(error))
     with tempfile.TemporaryFile() as file:
@@ -240,20 +372,58 @@ def test_output_without_streams_or_with_few_characters(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shell", ["PYTHONIOENCODING=ascii {}", "{} | head -1", "{} 2>&1 | head -1", "{} > /dev/full", "{} >&-",
-                                   "{} 2>&-"])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        "PYTHONIOENCODING=ascii {}",
+        "{} | head -1",
+        "{} 2>&1 | head -1",
+        "{} > /dev/full",
+        "{} >&-",
+        "{} 2>&-",
+    ],
+)
 def test_a_run_ends_well_whatever_becomes_of_its_output(shell, tmp_path):
-    program = shlex.join([sys.executable, "-W", "error", "-m", "experiments.anomalous_diffusion", *TINY, "--directory", "run"])
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {shell.format(program)}"], cwd=tmp_path, capture_output=True,
-                          env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, timeout=200)
+    program = shlex.join(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "experiments.anomalous_diffusion",
+            *TINY,
+            "--directory",
+            "run",
+        ]
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell.format(program)}"],
+        cwd=tmp_path,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        timeout=200,
+    )
     assert done.returncode == 0 and b"Traceback" not in done.stderr
     assert "±" in (tmp_path / "run" / "summary.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_quick_runs_the_real_network_within_a_minute_or_so(tmp_path):
-    subprocess.run([sys.executable, "-W", "error", "-m", "experiments.anomalous_diffusion", "--quick", "--directory",
-                    str(tmp_path / "run")], cwd=CHECKOUT, check=True, timeout=240)
+    subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "experiments.anomalous_diffusion",
+            "--quick",
+            "--directory",
+            str(tmp_path / "run"),
+        ],
+        cwd=CHECKOUT,
+        check=True,
+        timeout=240,
+    )
     run = load_run(tmp_path / "run")
     assert run.sizes["window"] == 4 and np.isfinite(run.msd).all()
     assert (run.test_accuracy.isel(window=-1) > 0.8).all()

@@ -1,4 +1,6 @@
-"""Options out of range are refused by one message before anything is loaded or written, and --help tells the ranges."""
+"""Options out of range are refused by one message before anything is loaded or written, and --help
+tells the ranges.
+"""
 
 import dataclasses
 import math
@@ -22,10 +24,21 @@ from experiments.options import Checked, Range, flag, within
 from experiments.self_test import __main__ as self_test
 from sgd_diffusion.errors import InputError
 
-EXPERIMENTS = {module.__name__.split(".")[-1]: module for module in (
-    anomalous_diffusion, fractal_path, gradient_tails, hessian_spectrum, loss_surface, fractal_toy)}
-PROGRAMS = {"self_test": self_test} | {module.__name__.split(".", 1)[1]: module for module in (
-    curvature, paths, planes, stable, training, walkers)}
+EXPERIMENTS = {
+    module.__name__.split(".")[-1]: module
+    for module in (
+        anomalous_diffusion,
+        fractal_path,
+        gradient_tails,
+        hessian_spectrum,
+        loss_surface,
+        fractal_toy,
+    )
+}
+PROGRAMS = {"self_test": self_test} | {
+    module.__name__.split(".", 1)[1]: module
+    for module in (curvature, paths, planes, stable, training, walkers)
+}
 
 
 def parsed(name, *arguments):
@@ -49,13 +62,22 @@ def outside(kind, limits):
     """Values that nothing takes for this range."""
     if kind is int:
         return [limits.low - 1, limits.high + 1, 10**30, -(10**30)]
-    return [np.nextafter(limits.low, -math.inf), np.nextafter(limits.high, math.inf), math.nan, math.inf, -math.inf, 1e300]
+    return [
+        np.nextafter(limits.low, -math.inf),
+        np.nextafter(limits.high, math.inf),
+        math.nan,
+        math.inf,
+        -math.inf,
+        1e300,
+    ]
 
 
 SWEEP = [(program, *field) for program in (*EXPERIMENTS, *PROGRAMS) for field in ranges(program)]
 
 
-@pytest.mark.parametrize(("program", "name", "kind", "shown", "limits"), SWEEP, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(
+    ("program", "name", "kind", "shown", "limits"), SWEEP, ids=lambda value: str(value)[:20]
+)
 def test_a_value_outside_the_declared_range_is_refused(program, name, kind, shown, limits):
     for value in outside(kind, limits):
         count = shown.count(kind.__name__) if "tuple" in shown and "..." not in shown else 1
@@ -64,33 +86,86 @@ def test_a_value_outside_the_declared_range_is_refused(program, name, kind, show
 
 
 def test_the_sweep_sees_all_programs():
-    assert {case[0] for case in SWEEP} >= {*EXPERIMENTS, *PROGRAMS} - {"fractal_toy"} and len(SWEEP) > 100
+    assert {case[0] for case in SWEEP} >= {*EXPERIMENTS, *PROGRAMS} - {"fractal_toy"} and len(
+        SWEEP
+    ) > 100
 
 
-@pytest.mark.parametrize(("program", "arguments", "words"), [
-    ("anomalous_diffusion", ["--num-windows", "7", "--waiting-times", "0", "5000"], "--num-windows was given, and is not"),
-    ("anomalous_diffusion", ["--preset", "paper-long-run", "--num-windows", "7"], "beside --waiting-times"),
-    ("anomalous_diffusion", ["--window", "50", "--window=60"], "--window was given twice"),
-    ("anomalous_diffusion", ["--num-windows", "2", "--num_windows", "3"], "--num-windows was given twice"),
-    ("anomalous_diffusion", ["--by-layer", "--no-by-layer"], "--by-layer was given twice"),
-    ("anomalous_diffusion", ["--preset", "paper", "--quick"], "--preset was given, and is not looked at beside --quick"),
-    ("fractal_toy", ["--preset", "superdiffusive", "--quick"], "--preset was given, and is not looked at beside --quick"),
-    ("self_test", ["--quick", "--dim", "200"], "--dim was given, and is not looked at beside --quick"),
-    ("self_test", ["--num-paths", "200", "--dim", "501"], "at most 100000 for their product"),
-    ("anomalous_diffusion", ["--waiting-times", "50", "0"], "waiting_times"),
-    ("anomalous_diffusion", ["--waiting-times"], "--waiting-times is empty; expected different values, at least one"),
-    ("anomalous_diffusion", ["--learning-rates", "0.1", "0.1000000001"], "learning_rates"),  # the same in float32
-    ("anomalous_diffusion", ["--model", "resnet15"], "15"),
-    ("anomalous_diffusion", ["--dataset", "~nobody-of-this-name/x.npz"], "--dataset is ~nobody"),
-    ("anomalous_diffusion", ["--data-dir", "~nobody-of-this-name/x"], "--data-dir is ~nobody"),
-    ("anomalous_diffusion", ["--resume", "--directory", "~nobody-of-this-name/x"], "--directory is ~nobody"),
-    ("anomalous_diffusion", ["--gradient-layers", "Dense_0", "Dense_0", "--gradient-samples", "9"], "--gradient-layers is"),
-    ("anomalous_diffusion", ["--frozen-passes", "1"], "frozen_passes"),
-    ("hessian_spectrum", ["--density-windows", "0", "0"], "--density-windows is 0 0; expected different values"),
-    ("hessian_spectrum", ["--statistics"], "--statistics is empty"),
-    ("loss_surface", ["--planes", "random", "random"], "--planes is random random"),
-    ("benchmarks.training", ["--steps", "5", "6", "7"], "--steps has 3 values and --images 2"),
-])
+@pytest.mark.parametrize(
+    ("program", "arguments", "words"),
+    [
+        (
+            "anomalous_diffusion",
+            ["--num-windows", "7", "--waiting-times", "0", "5000"],
+            "--num-windows was given, and is not",
+        ),
+        (
+            "anomalous_diffusion",
+            ["--preset", "paper-long-run", "--num-windows", "7"],
+            "beside --waiting-times",
+        ),
+        ("anomalous_diffusion", ["--window", "50", "--window=60"], "--window was given twice"),
+        (
+            "anomalous_diffusion",
+            ["--num-windows", "2", "--num_windows", "3"],
+            "--num-windows was given twice",
+        ),
+        ("anomalous_diffusion", ["--by-layer", "--no-by-layer"], "--by-layer was given twice"),
+        (
+            "anomalous_diffusion",
+            ["--preset", "paper", "--quick"],
+            "--preset was given, and is not looked at beside --quick",
+        ),
+        (
+            "fractal_toy",
+            ["--preset", "superdiffusive", "--quick"],
+            "--preset was given, and is not looked at beside --quick",
+        ),
+        (
+            "self_test",
+            ["--quick", "--dim", "200"],
+            "--dim was given, and is not looked at beside --quick",
+        ),
+        ("self_test", ["--num-paths", "200", "--dim", "501"], "at most 100000 for their product"),
+        ("anomalous_diffusion", ["--waiting-times", "50", "0"], "waiting_times"),
+        (
+            "anomalous_diffusion",
+            ["--waiting-times"],
+            "--waiting-times is empty; expected different values, at least one",
+        ),
+        (
+            "anomalous_diffusion",
+            ["--learning-rates", "0.1", "0.1000000001"],
+            "learning_rates",
+        ),  # the same in float32
+        ("anomalous_diffusion", ["--model", "resnet15"], "15"),
+        (
+            "anomalous_diffusion",
+            ["--dataset", "~nobody-of-this-name/x.npz"],
+            "--dataset is ~nobody",
+        ),
+        ("anomalous_diffusion", ["--data-dir", "~nobody-of-this-name/x"], "--data-dir is ~nobody"),
+        (
+            "anomalous_diffusion",
+            ["--resume", "--directory", "~nobody-of-this-name/x"],
+            "--directory is ~nobody",
+        ),
+        (
+            "anomalous_diffusion",
+            ["--gradient-layers", "Dense_0", "Dense_0", "--gradient-samples", "9"],
+            "--gradient-layers is",
+        ),
+        ("anomalous_diffusion", ["--frozen-passes", "1"], "frozen_passes"),
+        (
+            "hessian_spectrum",
+            ["--density-windows", "0", "0"],
+            "--density-windows is 0 0; expected different values",
+        ),
+        ("hessian_spectrum", ["--statistics"], "--statistics is empty"),
+        ("loss_surface", ["--planes", "random", "random"], "--planes is random random"),
+        ("benchmarks.training", ["--steps", "5", "6", "7"], "--steps has 3 values and --images 2"),
+    ],
+)
 def test_options_that_do_not_go_together_are_refused(program, arguments, words):
     with pytest.raises(InputError) as refusal:
         parsed(program, *arguments)
@@ -131,9 +206,24 @@ class _Any(Checked):
     flag: bool = False
 
 
-@pytest.mark.parametrize("stored", [
-    {"number": "0.5"}, {"number": [0.5]}, {"number": True}, {"several": 1}, {"several": (1.5,)}, {"several": None},
-    {"several": ((1,),)}, {"choice": "c"}, {"choice": ("a",)}, {"choice": None}, {"flag": 1}, {"flag": "no"}, {"again": (10,)}])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"number": "0.5"},
+        {"number": [0.5]},
+        {"number": True},
+        {"several": 1},
+        {"several": (1.5,)},
+        {"several": None},
+        {"several": ((1,),)},
+        {"choice": "c"},
+        {"choice": ("a",)},
+        {"choice": None},
+        {"flag": 1},
+        {"flag": "no"},
+        {"again": (10,)},
+    ],
+)
 def test_stored_options_of_another_type_are_refused(stored):
     """They may come from a damaged file, where a command line has the types of the fields."""
     _Any().check()

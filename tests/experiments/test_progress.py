@@ -1,4 +1,6 @@
-"""Progress says what is being done: compiling, windows, what comes at their ends, and phases by name."""
+"""Progress says what is being done: compiling, windows, what comes at their ends, and phases by
+name.
+"""
 
 import sys
 import time

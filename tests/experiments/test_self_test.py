@@ -14,14 +14,24 @@ from experiments.self_test.shapes import loss_checks
 CHECKOUT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("estimate", "error", "allowance", "passed"), [
-    (1.29, 0.1, 0.0, True), (1.31, 0.1, 0.0, False), (0.69, 0.1, 0.0, False), (1.31, 0.1, 0.02, True), (np.nan, 0.1, 1, False)])
+@pytest.mark.parametrize(
+    ("estimate", "error", "allowance", "passed"),
+    [
+        (1.29, 0.1, 0.0, True),
+        (1.31, 0.1, 0.0, False),
+        (0.69, 0.1, 0.0, False),
+        (1.31, 0.1, 0.02, True),
+        (np.nan, 0.1, 1, False),
+    ],
+)
 def test_a_check_passes_within_three_errors_and_the_allowance(estimate, error, allowance, passed):
     assert Check("estimator", "process", 1.0, estimate, error, allowance).passed is passed
 
 
 def test_an_error_from_few_paths_covers_as_much_as_three_sigma():
-    """Student's t: of sound estimates from N = 5 paths as many pass as of normal ones within three sigma."""
+    """Student's t: of sound estimates from N = 5 paths as many pass as of normal ones within three
+    sigma.
+    """
     rng = np.random.default_rng(0)
     checks = [check("estimator", "process", 0.0, values) for values in rng.normal(size=(20_000, 5))]
     failed = sum(not found.passed for found in checks)
@@ -51,6 +61,11 @@ def test_losses_of_known_roughness():
 
 @pytest.mark.slow
 def test_all_estimators_find_the_truth():
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "experiments.self_test"], cwd=CHECKOUT, capture_output=True,
-                          text=True, timeout=900)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "experiments.self_test"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

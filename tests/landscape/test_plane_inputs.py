@@ -1,4 +1,6 @@
-"""All kinds of arrays and integers as arguments of planes, lines and directions, in all modes of JAX."""
+"""All kinds of arrays and integers as arguments of planes, lines and directions, in all modes of
+JAX.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,38 +36,76 @@ ARGUMENTS = [
     array("orthonormal(origin)", lambda w: planes.orthonormal(Plane(w, FIRST, SECOND)), ORIGIN),
     array("orthonormal(first)", lambda d: planes.orthonormal(Plane(ORIGIN, d, SECOND)), FIRST),
     array("orthonormal(second)", lambda d: planes.orthonormal(Plane(ORIGIN, FIRST, d)), SECOND),
-    array("plane_point(origin)", lambda w: planes.plane_point(Plane(w, FIRST, SECOND), 1.0, 2), ORIGIN),
+    array(
+        "plane_point(origin)", lambda w: planes.plane_point(Plane(w, FIRST, SECOND), 1.0, 2), ORIGIN
+    ),
     array("interpolate(start)", lambda w: planes.interpolate(w, SECOND, 0.25), ORIGIN),
     array("interpolate(end)", lambda w: planes.interpolate(ORIGIN, w, 0.25), SECOND),
     array("project(params)", lambda w: planes.project(PLANE, w), PATH),
     array("project(origin)", lambda w: planes.project(Plane(w, FIRST, SECOND), PATH), ORIGIN),
-    Argument("evaluate_points(coordinates)", lambda x: planes.evaluate_points(height, lambda point: point, x), PATH),
-    Argument("evaluate_plane(xs)", lambda xs: planes.evaluate_plane(height, PLANE, xs, [0.0, 2.0]), XS),
-    Argument("evaluate_plane(ys)", lambda ys: planes.evaluate_plane(height, PLANE, [0.0, 2.0], ys), XS),
-    Argument("evaluate_line(fractions)", lambda x: planes.evaluate_line(height, ORIGIN, SECOND, x), XS),
+    Argument(
+        "evaluate_points(coordinates)",
+        lambda x: planes.evaluate_points(height, lambda point: point, x),
+        PATH,
+    ),
+    Argument(
+        "evaluate_plane(xs)", lambda xs: planes.evaluate_plane(height, PLANE, xs, [0.0, 2.0]), XS
+    ),
+    Argument(
+        "evaluate_plane(ys)", lambda ys: planes.evaluate_plane(height, PLANE, [0.0, 2.0], ys), XS
+    ),
+    Argument(
+        "evaluate_line(fractions)", lambda x: planes.evaluate_line(height, ORIGIN, SECOND, x), XS
+    ),
 ]
 OPTIONS = [
-    Option("evaluate_points(at_once)", lambda size: planes.evaluate_points(height, lambda x: x, XS, at_once=size), 2),
-    Option("evaluate_in_chunks(chunk)", lambda size: list(
-        planes.evaluate_in_chunks(height, PLANE, XS, XS, chunk=size)), 4),
-    Option("evaluate_in_chunks(done)", lambda done: list(
-        planes.evaluate_in_chunks(height, PLANE, XS, XS, chunk=3, done=done)), 3),
+    Option(
+        "evaluate_points(at_once)",
+        lambda size: planes.evaluate_points(height, lambda x: x, XS, at_once=size),
+        2,
+    ),
+    Option(
+        "evaluate_in_chunks(chunk)",
+        lambda size: list(planes.evaluate_in_chunks(height, PLANE, XS, XS, chunk=size)),
+        4,
+    ),
+    Option(
+        "evaluate_in_chunks(done)",
+        lambda done: list(planes.evaluate_in_chunks(height, PLANE, XS, XS, chunk=3, done=done)),
+        3,
+    ),
 ]
-PATHS = [array("principal_plane(path)", planes.principal_plane, PATH),
-         array("principal_plane(origin)", lambda w: planes.principal_plane(PATH, origin=w), ORIGIN, takes_none=True)]
+PATHS = [
+    array("principal_plane(path)", planes.principal_plane, PATH),
+    array(
+        "principal_plane(origin)",
+        lambda w: planes.principal_plane(PATH, origin=w),
+        ORIGIN,
+        takes_none=True,
+    ),
+]
 test_inputs = input_tests(ARGUMENTS + OPTIONS + PATHS)
-test_modes = mode_tests(ARGUMENTS[:-4] + ARGUMENTS[-1:] + PATHS)  # the rest is compiled anew for every input, as lines are
+test_modes = mode_tests(
+    ARGUMENTS[:-4] + ARGUMENTS[-1:] + PATHS
+)  # the rest is compiled anew for every input, as lines are
 
 
 @pytest.mark.parametrize("kind", [bool, np.uint8, np.float16, jnp.bfloat16, ">f8"])
 def test_random_directions_for_weights_of_all_kinds(kind):
     """Apart from the table: ragged lists are pytrees."""
-    np.testing.assert_allclose(planes.random_direction(KEY, KERNEL.astype(kind)), planes.random_direction(KEY, KERNEL))
+    np.testing.assert_allclose(
+        planes.random_direction(KEY, KERNEL.astype(kind)), planes.random_direction(KEY, KERNEL)
+    )
 
 
-@pytest.mark.parametrize("number", [2, np.uint8(2), np.array(2), np.float16(2), jnp.bfloat16(2), jnp.int32(2), [2.0]])
+@pytest.mark.parametrize(
+    "number", [2, np.uint8(2), np.array(2), np.float16(2), jnp.bfloat16(2), jnp.int32(2), [2.0]]
+)
 def test_numbers_of_all_kinds(number):
-    call = (lambda: planes.plane_point(PLANE, number, 1), lambda: planes.interpolate(ORIGIN, SECOND, number))
+    call = (
+        lambda: planes.plane_point(PLANE, number, 1),
+        lambda: planes.interpolate(ORIGIN, SECOND, number),
+    )
     if isinstance(number, list):
         for each in call:
             with pytest.raises(planes.InputError, match=r"has shape \(1,\); expected a number"):
@@ -81,7 +121,9 @@ def test_points_out_of_range_are_infinite_or_nan():
     for reach in (1e30, 1e300, np.inf):
         found = planes.evaluate_plane(height, single, [-reach, 0.0, reach], np.array([0.0, reach]))
         assert found[0, 1] == 14 and not np.isfinite(np.delete(found.ravel(), 1)).any()
-        assert not np.isfinite(planes.evaluate_line(height, single.origin, single.second, [reach])).any()
+        assert not np.isfinite(
+            planes.evaluate_line(height, single.origin, single.second, [reach])
+        ).any()
 
 
 def test_planes_are_shown_in_a_few_lines():

@@ -1,4 +1,6 @@
-"""Planes: filter norms, closed forms of a quadratic, scikit-learn's principal components, projections, chunks."""
+"""Planes: filter norms, closed forms of a quadratic, scikit-learn's principal components,
+projections, chunks.
+"""
 
 from functools import partial
 
@@ -35,8 +37,11 @@ def network(seed=0, dtype=np.float64):
     """Parameters as Flax lays them out, in random order of size."""
     random = np.random.default_rng(seed)
     shapes = {"conv": {"kernel": (3, 3, 2, 4)}, "dense": {"kernel": (4, 5), "bias": (5,)}}
-    return jax.tree.map(lambda shape: (random.gamma(1.0) * random.normal(size=shape)).astype(dtype), shapes,
-                        is_leaf=lambda node: isinstance(node, tuple))
+    return jax.tree.map(
+        lambda shape: (random.gamma(1.0) * random.normal(size=shape)).astype(dtype),
+        shapes,
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
 
 
 def in_double(function):
@@ -56,7 +61,11 @@ def unjitted(function, *arguments, **options):
 
 
 normalized_filters, normalized_layers = in_double(filter_normalize), in_double(layer_normalize)
-projected, made_orthonormal, principal = in_double(project), in_double(orthonormal), in_double(principal_plane)
+projected, made_orthonormal, principal = (
+    in_double(project),
+    in_double(orthonormal),
+    in_double(principal_plane),
+)
 random_of = in_double(random_plane)
 
 
@@ -65,7 +74,9 @@ def plane_of(seed=0, dtype=np.float64):
 
 
 def flat(tree, batch=0):
-    return np.concatenate([np.reshape(leaf, (*np.shape(leaf)[:batch], -1)) for leaf in jax.tree.leaves(tree)], axis=-1)
+    return np.concatenate(
+        [np.reshape(leaf, (*np.shape(leaf)[:batch], -1)) for leaf in jax.tree.leaves(tree)], axis=-1
+    )
 
 
 def total(params):
@@ -89,11 +100,15 @@ def test_random_directions_are_standard_normal_and_the_same_in_both_precisions()
     params = {"kernel": np.zeros((200, 100)), "bias": np.zeros(5000)}
     double = unjitted(random_direction, jax.random.key(0), params)
     single = unjitted(random_direction, jax.random.key(0), jax.tree.map(np.float32, params))
-    assert [leaf.dtype for leaf in (*double.values(), *single.values())] == 2 * [np.float64] + 2 * [np.float32]
+    assert [leaf.dtype for leaf in (*double.values(), *single.values())] == 2 * [np.float64] + 2 * [
+        np.float32
+    ]
     jax.tree.map(np.testing.assert_array_equal, double, single)
     values = flat(double)  # standard errors of mean and variance: 0.0063 and 0.0089
     assert abs(values.mean()) < 0.02 and abs(values.var() - 1) < 0.03
-    assert np.corrcoef(double["kernel"].ravel()[:5000], double["bias"])[0, 1] < 0.05  # leaves have numbers of their own
+    assert (
+        np.corrcoef(double["kernel"].ravel()[:5000], double["bias"])[0, 1] < 0.05
+    )  # leaves have numbers of their own
 
 
 @given(seed=st.integers(0, 2**31), scale=st.sampled_from([1e-200, 1e-3, 1.0, 1e200]))
@@ -103,25 +118,40 @@ def test_filters_have_the_norms_of_those_of_the_weights(seed, scale):
     direction = network(seed + 1)
     found = normalized_filters(direction, params)
     for layer in ("conv", "dense"):
-        np.testing.assert_allclose(filter_norms(found[layer]["kernel"] / scale), filter_norms(params[layer]["kernel"] / scale),
-                                   rtol=1e-14)
-        ratio = found[layer]["kernel"] / direction[layer]["kernel"]  # one positive number for all of a filter
+        np.testing.assert_allclose(
+            filter_norms(found[layer]["kernel"] / scale),
+            filter_norms(params[layer]["kernel"] / scale),
+            rtol=1e-14,
+        )
+        ratio = (
+            found[layer]["kernel"] / direction[layer]["kernel"]
+        )  # one positive number for all of a filter
         assert (ratio > 0).all()
-        np.testing.assert_allclose(ratio, np.broadcast_to(ratio[(0,) * (ratio.ndim - 1)], ratio.shape), rtol=1e-13)
+        np.testing.assert_allclose(
+            ratio, np.broadcast_to(ratio[(0,) * (ratio.ndim - 1)], ratio.shape), rtol=1e-13
+        )
 
 
 def test_norms_do_not_depend_on_the_scale_of_the_direction():
     direction, params = network(1), network(0)
     longer = jax.tree.map(lambda leaf: 1024.0 * leaf, direction)
-    jax.tree.map(np.testing.assert_array_equal, normalized_filters(longer, params), normalized_filters(direction, params))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        normalized_filters(longer, params),
+        normalized_filters(direction, params),
+    )
 
 
 @pytest.mark.parametrize("normalize", [filter_normalize, layer_normalize])
 def test_vectors_are_ignored_or_taken_as_a_whole(normalize):
     direction, params = network(1), network(0)
-    ignored, taken = (unjitted(normalize, direction, params, ignore_vectors=ignore) for ignore in (True, False))
+    ignored, taken = (
+        unjitted(normalize, direction, params, ignore_vectors=ignore) for ignore in (True, False)
+    )
     assert not ignored["dense"]["bias"].any()
-    np.testing.assert_allclose(np.linalg.norm(taken["dense"]["bias"]), np.linalg.norm(params["dense"]["bias"]), rtol=1e-14)
+    np.testing.assert_allclose(
+        np.linalg.norm(taken["dense"]["bias"]), np.linalg.norm(params["dense"]["bias"]), rtol=1e-14
+    )
     np.testing.assert_array_equal(ignored["conv"]["kernel"], taken["conv"]["kernel"])
     scalar = normalize(np.array(-3.0), np.array(2.0), ignore_vectors=False)
     assert float(scalar) == -2
@@ -132,7 +162,11 @@ def test_layers_have_the_norms_of_those_of_the_weights():
     found = normalized_layers(direction, params)
     for layer in ("conv", "dense"):
         kernel = params[layer]["kernel"]
-        expected = direction[layer]["kernel"] * np.linalg.norm(kernel) / np.linalg.norm(direction[layer]["kernel"])
+        expected = (
+            direction[layer]["kernel"]
+            * np.linalg.norm(kernel)
+            / np.linalg.norm(direction[layer]["kernel"])
+        )
         np.testing.assert_allclose(found[layer]["kernel"], expected, rtol=1e-13)
 
 
@@ -148,8 +182,12 @@ def test_filters_of_zeros_are_zero_and_those_with_nan_are_nan():
 
 def test_points_of_a_plane():
     plane = plane_of()
-    np.testing.assert_allclose(flat(plane_point(plane, 0.3, -2.0)), flat(plane.origin) + 0.3 * flat(plane.first)
-                               - 2 * flat(plane.second), rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(
+        flat(plane_point(plane, 0.3, -2.0)),
+        flat(plane.origin) + 0.3 * flat(plane.first) - 2 * flat(plane.second),
+        rtol=1e-14,
+        atol=1e-14,
+    )
     np.testing.assert_array_equal(flat(plane_point(plane, 0, 0)), flat(plane.origin))
 
 
@@ -163,26 +201,38 @@ def test_random_planes_have_independent_normalised_directions():
     assert not np.allclose(plane.first["conv"]["kernel"], plane.second["conv"]["kernel"])
     by_layer = partial(random_plane, normalize=partial(layer_normalize, ignore_vectors=False))
     whole = in_double(by_layer)(jax.random.key(3), params)
-    np.testing.assert_allclose(np.linalg.norm(flat(whole.first)), np.linalg.norm(flat(params)), rtol=1e-14)
+    np.testing.assert_allclose(
+        np.linalg.norm(flat(whole.first)), np.linalg.norm(flat(params)), rtol=1e-14
+    )
 
 
-@given(seed=st.integers(0, 2**31), tilt=st.sampled_from([1.0, 1e-4, 1e-9]), size=st.sampled_from([1e-150, 1.0, 1e150]))
+@given(
+    seed=st.integers(0, 2**31),
+    tilt=st.sampled_from([1.0, 1e-4, 1e-9]),
+    size=st.sampled_from([1e-150, 1.0, 1e150]),
+)
 @settings(deadline=None, max_examples=20)
 def test_orthonormal_directions_span_the_same_plane(seed, tilt, size):
     plane = plane_of(seed % 10**6)
-    nearly = jax.tree.map(lambda first, second: size * (first + tilt * second), plane.first, plane.second)
+    nearly = jax.tree.map(
+        lambda first, second: size * (first + tilt * second), plane.first, plane.second
+    )
     found = made_orthonormal(Plane(plane.origin, plane.first, nearly))
     basis = np.stack([flat(found.first), flat(found.second)])
     np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-14)
     exact, _ = np.linalg.qr(np.stack([flat(plane.first), flat(plane.second)]).T)
-    np.testing.assert_allclose(basis - basis @ exact @ exact.T, 0, atol=1e-14 / tilt)  # rounding of the input, magnified
+    np.testing.assert_allclose(
+        basis - basis @ exact @ exact.T, 0, atol=1e-14 / tilt
+    )  # rounding of the input, magnified
     assert basis[0] @ flat(plane.first) > 0 and basis[1] @ flat(plane.second) > 0
 
 
 @given(seed=st.integers(0, 2**31), x=st.floats(-10, 10), y=st.floats(-10, 10), off=st.floats(0, 10))
 @settings(deadline=None, max_examples=20)
 def test_projections_find_coordinates_and_distance(seed, x, y, off):
-    """On the plane the distance is rounding, about 1e-16 of the points; elsewhere it is the one that the point was moved."""
+    """On the plane the distance is rounding, about 1e-16 of the points; elsewhere it is the one
+    that the point was moved.
+    """
     plane = plane_of(seed % 10**6)
     point, normal = jax.tree.map(lambda o, f, s: o + x * f + y * s, *plane), network(seed + 7)
     exact, _ = np.linalg.qr(np.stack([flat(plane.first), flat(plane.second)]).T)
@@ -192,7 +242,9 @@ def test_projections_find_coordinates_and_distance(seed, x, y, off):
     size = np.linalg.norm(flat(point)) + np.linalg.norm(flat(plane.origin))
     condition = np.linalg.svd(np.stack([flat(plane.first), flat(plane.second)]), compute_uv=False)
     np.testing.assert_allclose(on.coordinates, [x, y], atol=1e-14 * size / condition[1] + 1e-13)
-    np.testing.assert_allclose(above.coordinates, [x, y], atol=1e-14 * (size + off) / condition[1] + 1e-13)
+    np.testing.assert_allclose(
+        above.coordinates, [x, y], atol=1e-14 * (size + off) / condition[1] + 1e-13
+    )
     np.testing.assert_allclose(on.distance, 0, atol=1e-15 * size)
     np.testing.assert_allclose(above.distance, off, rtol=1e-14, atol=1e-15 * (size + off))
 
@@ -200,14 +252,24 @@ def test_projections_find_coordinates_and_distance(seed, x, y, off):
 def unflat(values, like):
     leaves, structure = jax.tree.flatten(like)
     parts = np.split(values, np.cumsum([np.size(leaf) for leaf in leaves])[:-1])
-    return jax.tree.unflatten(structure, [part.reshape(np.shape(leaf)) for part, leaf in zip(parts, leaves, strict=True)])
+    return jax.tree.unflatten(
+        structure, [part.reshape(np.shape(leaf)) for part, leaf in zip(parts, leaves, strict=True)]
+    )
 
 
 def test_projections_of_many_points_are_least_squares():
-    plane, points = plane_of(), jax.tree.map(lambda *leaves: np.reshape(leaves, (2, 3, *leaves[0].shape)),
-                                             *(network(seed) for seed in range(10, 16)))
+    plane, points = (
+        plane_of(),
+        jax.tree.map(
+            lambda *leaves: np.reshape(leaves, (2, 3, *leaves[0].shape)),
+            *(network(seed) for seed in range(10, 16)),
+        ),
+    )
     found = projected(plane, points)
-    directions, offsets = np.stack([flat(plane.first), flat(plane.second)], axis=1), flat(points, 2) - flat(plane.origin)
+    directions, offsets = (
+        np.stack([flat(plane.first), flat(plane.second)], axis=1),
+        flat(points, 2) - flat(plane.origin),
+    )
     expected, squares, *_ = np.linalg.lstsq(directions, offsets.reshape(6, -1).T)
     np.testing.assert_allclose(found.coordinates, expected.T.reshape(2, 3, 2), rtol=1e-12)
     np.testing.assert_allclose(found.distance, np.sqrt(squares).reshape(2, 3), rtol=1e-13)
@@ -233,7 +295,12 @@ def test_parallel_directions_span_no_plane(factor):
 
 def walk(steps=30, seed=0, dtype=np.float64):
     like, random = network(), np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: random.normal(size=(steps + 1, *leaf.shape)).cumsum(axis=0).astype(dtype) + dtype(3), like)
+    return jax.tree.map(
+        lambda leaf: (
+            random.normal(size=(steps + 1, *leaf.shape)).cumsum(axis=0).astype(dtype) + dtype(3)
+        ),
+        like,
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -246,8 +313,11 @@ def test_principal_planes_are_scikit_learns(dtype):
     tolerance = 1e-12 if dtype == np.float64 else 3e-6
     sign = np.sign(pca.components_ @ np.stack([flat(plane.first), flat(plane.second)]).T).diagonal()
     scores = sign * pca.transform(weights)
-    np.testing.assert_allclose(np.stack([flat(plane.first), flat(plane.second)]), sign[:, None] * pca.components_,
-                               atol=tolerance)
+    np.testing.assert_allclose(
+        np.stack([flat(plane.first), flat(plane.second)]),
+        sign[:, None] * pca.components_,
+        atol=tolerance,
+    )
     found = projected(plane, path)
     np.testing.assert_allclose(found.coordinates, scores, atol=tolerance * abs(scores).max())
     residuals = np.linalg.norm(weights - pca.inverse_transform(pca.transform(weights)), axis=1)
@@ -258,19 +328,27 @@ def test_principal_planes_are_scikit_learns(dtype):
 def test_principal_planes_go_through_the_last_point_unless_told_otherwise():
     path = walk()
     plane = principal(path)
-    jax.tree.map(lambda leaf, origin: np.testing.assert_array_equal(leaf[-1], origin), path, plane.origin)
+    jax.tree.map(
+        lambda leaf, origin: np.testing.assert_array_equal(leaf[-1], origin), path, plane.origin
+    )
     found = projected(plane, path)
     np.testing.assert_array_equal(found.coordinates[-1], 0)
     assert found.distance[-1] == 0 and (found.distance[:-1] > 0.1).all()
     elsewhere = unjitted(principal_plane, path, origin=network())
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12), elsewhere, plane._replace(origin=network()))
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12),
+        elsewhere,
+        plane._replace(origin=network()),
+    )
 
 
 def test_a_path_in_a_plane_lies_in_its_principal_plane_and_one_on_a_line_has_none():
     given, times = plane_of(), np.linspace(0.0, 6.0, 31)
 
     def along(x, y):
-        return jax.tree.map(lambda o, f, s: o + np.multiply.outer(x, f) + np.multiply.outer(y, s), *given)
+        return jax.tree.map(
+            lambda o, f, s: o + np.multiply.outer(x, f) + np.multiply.outer(y, s), *given
+        )
 
     circle = along(np.cos(times), np.sin(times))
     assert (projected(principal(circle), circle).distance < 1e-13).all()
@@ -285,12 +363,16 @@ def test_a_path_in_a_plane_lies_in_its_principal_plane_and_one_on_a_line_has_non
 
 
 def test_a_quadratic_has_its_closed_form():
-    """L = |w|^2/2 on the plane is a polynomial of second degree with inner products as its coefficients."""
+    """L = |w|^2/2 on the plane is a polynomial of second degree with inner products as its
+    coefficients.
+    """
     plane = plane_of()
     found = evaluate_plane(half_square, plane, XS, YS)
     o, f, s = (flat(part) for part in plane)
     x, y = np.meshgrid(XS, YS)
-    expected = (o @ o + x**2 * (f @ f) + y**2 * (s @ s)) / 2 + x * (o @ f) + y * (o @ s) + x * y * (f @ s)
+    expected = (
+        (o @ o + x**2 * (f @ f) + y**2 * (s @ s)) / 2 + x * (o @ f) + y * (o @ s) + x * y * (f @ s)
+    )
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     single = evaluate_plane(half_square, jax.tree.map(np.float32, plane), XS, YS)
@@ -300,25 +382,39 @@ def test_a_quadratic_has_its_closed_form():
 
 @pytest.mark.parametrize("at_once", [1, 4, 15, 100])
 def test_every_point_is_evaluated_once_at_its_own_coordinates(at_once):
-    """Powers of two make the linear loss exact: a point that is left out, shifted or doubled is seen."""
-    plane = Plane(np.zeros((2, 2)), np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]]))
+    """Powers of two make the linear loss exact: a point that is left out, shifted or doubled is
+    seen.
+    """
+    plane = Plane(
+        np.zeros((2, 2)), np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]])
+    )
     seen = evaluate_plane(lambda w: (w[0, 0], w[1, 1], w[0, 1]), plane, XS, YS, at_once=at_once)
     x, y = np.meshgrid(XS, YS)
     for found, expected in zip(seen, (x, y, np.zeros_like(x)), strict=True):
         np.testing.assert_array_equal(found, expected)
     plane = plane_of()
     expected = total(plane.origin) + x * total(plane.first) + y * total(plane.second)
-    np.testing.assert_allclose(evaluate_plane(total, plane, XS, YS, at_once=at_once), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        evaluate_plane(total, plane, XS, YS, at_once=at_once), expected, rtol=1e-12
+    )
 
 
 def test_a_grid_of_one_point_is_its_loss():
     plane = plane_of()
-    np.testing.assert_allclose(evaluate_plane(half_square, plane, [0.0], [0.0]), [[half_square(plane.origin)]], rtol=1e-14)
+    np.testing.assert_allclose(
+        evaluate_plane(half_square, plane, [0.0], [0.0]), [[half_square(plane.origin)]], rtol=1e-14
+    )
 
 
 def test_losses_that_are_not_finite_stay_what_they_are():
     plane = Plane(np.zeros(1), np.ones(1), np.zeros(1))
-    found = evaluate_plane(lambda w: jnp.log(w[0]) / jnp.maximum(w[0], 0), plane, [-1.0, 0.0, 1.0, np.inf], [0.0], at_once=2)
+    found = evaluate_plane(
+        lambda w: jnp.log(w[0]) / jnp.maximum(w[0], 0),
+        plane,
+        [-1.0, 0.0, 1.0, np.inf],
+        [0.0],
+        at_once=2,
+    )
     np.testing.assert_array_equal(found, [[np.nan, -np.inf, 0.0, np.nan]])
 
 
@@ -326,23 +422,34 @@ def test_lines_begin_and_end_exactly_at_their_points():
     start, end = network(0), network(1)
     fractions = [0.0, 0.25, 1.0, 1.5]
     found = evaluate_line(lambda w: (total(w), half_square(w)), start, end, fractions, at_once=3)
-    np.testing.assert_allclose(found[0], [(1 - part) * total(start) + part * total(end) for part in fractions], rtol=1e-12)
+    np.testing.assert_allclose(
+        found[0], [(1 - part) * total(start) + part * total(end) for part in fractions], rtol=1e-12
+    )
     for part, point in [(0, start), (1, end), (1.0, end)]:
         jax.tree.map(np.testing.assert_array_equal, interpolate(start, end, part), point)
-    expected = [half_square(jax.tree.map(lambda a, b, part=part: a + part * (b - a), start, end)) for part in fractions]
+    expected = [
+        half_square(jax.tree.map(lambda a, b, part=part: a + part * (b - a), start, end))
+        for part in fractions
+    ]
     np.testing.assert_allclose(found[1], expected, rtol=1e-12)
 
 
 def test_any_function_of_coordinates_gives_the_points():
-    found = evaluate_points(lambda w: {"sum": w.sum(), "point": w}, lambda entry: entry[0] * entry[1:],
-                            np.arange(12.0, dtype=np.float32).reshape(3, 4), at_once=2)
+    found = evaluate_points(
+        lambda w: {"sum": w.sum(), "point": w},
+        lambda entry: entry[0] * entry[1:],
+        np.arange(12.0, dtype=np.float32).reshape(3, 4),
+        at_once=2,
+    )
     np.testing.assert_array_equal(found["sum"], [0.0, 72.0, 240.0])
     assert found["point"].shape == (3, 3)
 
 
 def test_jit_and_vmap_over_planes_and_members():
     """Members have a state of their own, such as the averages of batch norm."""
-    planes = jax.tree.map(lambda *leaves: np.stack(leaves), *(plane_of(seed, np.float32) for seed in range(3)))
+    planes = jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(plane_of(seed, np.float32) for seed in range(3))
+    )
     states = np.array([1.0, 2.0, 3.0], np.float32)
 
     def member(plane, state, xs):
@@ -367,11 +474,16 @@ def test_all_of_geometry_goes_through_jit_and_vmap(dtype):
         found = jax.jit(jax.vmap(measure))(jax.tree.map(lambda *leaves: np.stack(leaves), *paths))
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(dtype)}
     planes = [principal(path) for path in paths]
-    alone = [(plane, projected(plane, path), random_of(jax.random.key(0), plane.origin))
-             for plane, path in zip(planes, paths, strict=True)]
+    alone = [
+        (plane, projected(plane, path), random_of(jax.random.key(0), plane.origin))
+        for plane, path in zip(planes, paths, strict=True)
+    ]
     tolerance = 1e-12 if dtype == np.float64 else 2e-5
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance), found,
-                 jax.tree.map(lambda *leaves: np.stack(leaves), *alone))
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
+        found,
+        jax.tree.map(lambda *leaves: np.stack(leaves), *alone),
+    )
 
 
 # Chunks
@@ -383,14 +495,19 @@ def test_chunks_are_the_plane_in_one_compiled_program(chunk, at_once):
 
     def loss(params):
         traced.append(None)
-        return {"square": half_square(params), "norms": jnp.stack([leaf.max() for leaf in jax.tree.leaves(params)])}
+        return {
+            "square": half_square(params),
+            "norms": jnp.stack([leaf.max() for leaf in jax.tree.leaves(params)]),
+        }
 
     plane = plane_of()
     expected = evaluate_plane(loss, plane, XS, YS, at_once=at_once)
     traced.clear()
     pieces = list(evaluate_in_chunks(loss, plane, XS, YS, chunk=chunk, at_once=at_once))
     assert len(traced) <= 2  # a group, and the group that is left over
-    assert [len(piece["square"]) for piece in pieces] == [min(chunk, 15 - begin) for begin in range(0, 15, chunk)]
+    assert [len(piece["square"]) for piece in pieces] == [
+        min(chunk, 15 - begin) for begin in range(0, 15, chunk)
+    ]
     for name, values in expected.items():
         whole = np.concatenate([piece[name] for piece in pieces])
         np.testing.assert_allclose(whole.reshape(values.shape), values, rtol=1e-14)
@@ -412,48 +529,108 @@ def test_the_precision_of_the_caller_is_left_alone_between_chunks():
 # What does not fit
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda w: Plane(w, {**w, "more": np.zeros(2)}, w), r"first has the leaves \[\"\['more'\]\"\].*lacks \[\]"),
-    (lambda w: Plane(w, w, {**w, "dense": {"bias": np.zeros(5)}}), r"second has the leaves \[\].*lacks .*kernel"),
-    (lambda w: Plane(w, {**w, "dense": {**w["dense"], "bias": np.zeros(3)}}, w),
-     r"first\['dense'\]\['bias'\] has shape \(3,\); expected \(5,\)"),
-    (lambda w: Plane(w, jax.tree.map(lambda leaf: leaf[None], w), w), r"first.* has shape .*; expected"),
-    (lambda w: Plane({}, {}, {}), "origin has no leaves"),
-    (lambda w: Plane(np.array(["a"]), np.zeros(1), np.zeros(1)), "origin has dtype.*real numbers"),
-    (lambda w: Plane([np.zeros(1)], (np.zeros(1),), [np.zeros(1)]), "first is a tuple.*same pytree"),
-])
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda w: Plane(w, {**w, "more": np.zeros(2)}, w),
+            r"first has the leaves \[\"\['more'\]\"\].*lacks \[\]",
+        ),
+        (
+            lambda w: Plane(w, w, {**w, "dense": {"bias": np.zeros(5)}}),
+            r"second has the leaves \[\].*lacks .*kernel",
+        ),
+        (
+            lambda w: Plane(w, {**w, "dense": {**w["dense"], "bias": np.zeros(3)}}, w),
+            r"first\['dense'\]\['bias'\] has shape \(3,\); expected \(5,\)",
+        ),
+        (
+            lambda w: Plane(w, jax.tree.map(lambda leaf: leaf[None], w), w),
+            r"first.* has shape .*; expected",
+        ),
+        (lambda w: Plane({}, {}, {}), "origin has no leaves"),
+        (
+            lambda w: Plane(np.array(["a"]), np.zeros(1), np.zeros(1)),
+            "origin has dtype.*real numbers",
+        ),
+        (
+            lambda w: Plane([np.zeros(1)], (np.zeros(1),), [np.zeros(1)]),
+            "first is a tuple.*same pytree",
+        ),
+    ],
+)
 def test_planes_that_do_not_match_are_refused(call, words):
     plane = call(network())
-    uses = [lambda: orthonormal(plane), lambda: plane_point(plane, 0, 0), lambda: project(plane, plane.origin),
-            lambda: evaluate_plane(total, plane, XS, YS), lambda: evaluate_in_chunks(total, plane, XS, YS, chunk=3)]
+    uses = [
+        lambda: orthonormal(plane),
+        lambda: plane_point(plane, 0, 0),
+        lambda: project(plane, plane.origin),
+        lambda: evaluate_plane(total, plane, XS, YS),
+        lambda: evaluate_in_chunks(total, plane, XS, YS, chunk=3),
+    ]
     for use in uses:
         with pytest.raises(InputError, match=words):
             use()
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda: filter_normalize(np.zeros(3), np.zeros(3)), "ignore_vectors=False"),
-    (lambda: filter_normalize(np.zeros((3, 2)), np.zeros((2, 3))), r"direction has shape \(3, 2\); expected \(2, 3\)"),
-    (lambda: random_direction(jax.random.key(0), {}), "params has no leaves"),
-    (lambda: project(plane_of(), walk(3) | {"conv": {"kernel": np.zeros((5, 3, 3, 2, 4))}}),
-     "leading axes .*same for all"),
-    (lambda: project(Plane(*np.ones((3, 2))), np.zeros((4, 3))), r"params has shape \(4, 3\); expected \(\.\.\., 2\)"),
-    (lambda: principal_plane(walk(1)), r"leading axes \[\(2,\)\].*3 or more points"),
-    (lambda: principal_plane((np.zeros((4, 2)), np.zeros((5, 2)))), r"leading axes \[\(4,\), \(5,\)\]"),
-    (lambda: principal_plane(np.zeros(())), r"leading axes \[\(\)\]"),
-    (lambda: principal_plane(np.zeros((4, 2)), origin=np.zeros(3)), r"origin has shape \(3,\); expected \(2,\)"),
-    (lambda: plane_point(plane_of(), XS, 0.0), r"x has shape \(5,\); expected a number.*jax\.vmap"),
-    (lambda: interpolate(np.zeros(2), np.ones(2), XS), r"fraction has shape \(5,\)"),
-    (lambda: interpolate(np.zeros(2), np.ones(3), 0.5), r"end has shape \(3,\); expected \(2,\)"),
-    (lambda: evaluate_plane(total, plane_of(), [[0.0]], YS), r"xs has shape \(1, 1\)"),
-    (lambda: evaluate_plane(total, plane_of(), XS, 0.0), r"ys has shape \(\)"),
-    (lambda: evaluate_plane(total, plane_of(), XS, []), r"ys has shape \(0,\)"),
-    (lambda: evaluate_line(total, network(0), network(1), 0.5), r"fractions has shape \(\)"),
-    (lambda: evaluate_plane(total, plane_of(), XS, YS, at_once=0), "at_once is 0; expected an integer in 1.."),
-    (lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2.5), r"chunk is 2\.5; expected an integer in 1.."),
-    (lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2, done=16), r"done is 16; expected an integer in 0\.\.15"),
-    (lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2, at_once=0.5), r"at_once is 0\.5"),
-])
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: filter_normalize(np.zeros(3), np.zeros(3)), "ignore_vectors=False"),
+        (
+            lambda: filter_normalize(np.zeros((3, 2)), np.zeros((2, 3))),
+            r"direction has shape \(3, 2\); expected \(2, 3\)",
+        ),
+        (lambda: random_direction(jax.random.key(0), {}), "params has no leaves"),
+        (
+            lambda: project(plane_of(), walk(3) | {"conv": {"kernel": np.zeros((5, 3, 3, 2, 4))}}),
+            "leading axes .*same for all",
+        ),
+        (
+            lambda: project(Plane(*np.ones((3, 2))), np.zeros((4, 3))),
+            r"params has shape \(4, 3\); expected \(\.\.\., 2\)",
+        ),
+        (lambda: principal_plane(walk(1)), r"leading axes \[\(2,\)\].*3 or more points"),
+        (
+            lambda: principal_plane((np.zeros((4, 2)), np.zeros((5, 2)))),
+            r"leading axes \[\(4,\), \(5,\)\]",
+        ),
+        (lambda: principal_plane(np.zeros(())), r"leading axes \[\(\)\]"),
+        (
+            lambda: principal_plane(np.zeros((4, 2)), origin=np.zeros(3)),
+            r"origin has shape \(3,\); expected \(2,\)",
+        ),
+        (
+            lambda: plane_point(plane_of(), XS, 0.0),
+            r"x has shape \(5,\); expected a number.*jax\.vmap",
+        ),
+        (lambda: interpolate(np.zeros(2), np.ones(2), XS), r"fraction has shape \(5,\)"),
+        (
+            lambda: interpolate(np.zeros(2), np.ones(3), 0.5),
+            r"end has shape \(3,\); expected \(2,\)",
+        ),
+        (lambda: evaluate_plane(total, plane_of(), [[0.0]], YS), r"xs has shape \(1, 1\)"),
+        (lambda: evaluate_plane(total, plane_of(), XS, 0.0), r"ys has shape \(\)"),
+        (lambda: evaluate_plane(total, plane_of(), XS, []), r"ys has shape \(0,\)"),
+        (lambda: evaluate_line(total, network(0), network(1), 0.5), r"fractions has shape \(\)"),
+        (
+            lambda: evaluate_plane(total, plane_of(), XS, YS, at_once=0),
+            "at_once is 0; expected an integer in 1..",
+        ),
+        (
+            lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2.5),
+            r"chunk is 2\.5; expected an integer in 1..",
+        ),
+        (
+            lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2, done=16),
+            r"done is 16; expected an integer in 0\.\.15",
+        ),
+        (
+            lambda: evaluate_in_chunks(total, plane_of(), XS, YS, chunk=2, at_once=0.5),
+            r"at_once is 0\.5",
+        ),
+    ],
+)
 def test_arguments_that_do_not_fit_are_refused_at_once(call, words):
     with pytest.raises(InputError, match=words):
         call()

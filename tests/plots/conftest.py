@@ -9,6 +9,7 @@ import pytest
 @pytest.fixture
 def png():
     """A function that draws a figure into the bytes of a PNG file, with few pixels."""
+
     def draw(figure):
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=50)
@@ -20,4 +21,6 @@ def png():
 @pytest.fixture
 def texts():
     """A function that lists all texts of a figure."""
-    return lambda figure: [text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_text()]
+    return lambda figure: [
+        text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_text()
+    ]

@@ -33,7 +33,12 @@ def lines_over_lags(axis, steps):
 
 @pytest.mark.parametrize(
     ("shape", "steps"),
-    [((1, 1, (0.1,)), 1000), ((24, 3, (0.1,)), 1000), ((2, 2, (0.01, 0.1, 0.5)), 100), ((2, 1, (0.1,)), 10)],
+    [
+        ((1, 1, (0.1,)), 1000),
+        ((24, 3, (0.1,)), 1000),
+        ((2, 2, (0.01, 0.1, 0.5)), 100),
+        ((2, 1, (0.1,)), 10),
+    ],
 )
 def test_every_shape_of_study_can_be_drawn(shape, steps, png, texts):
     dataset = study(*shape, steps=steps)
@@ -45,7 +50,9 @@ def test_every_shape_of_study_can_be_drawn(shape, steps, png, texts):
     for axis in panels[-3:]:
         assert axis.get_xlabel()
         assert axis.get_ylabel()
-    assert ("waiting time $t_w$ (steps)" in texts(figure)) and (len(panels[1].child_axes) == (shape[0] > 1))
+    assert ("waiting time $t_w$ (steps)" in texts(figure)) and (
+        len(panels[1].child_axes) == (shape[0] > 1)
+    )
 
 
 def test_lines_are_the_means_over_seeds():
@@ -60,12 +67,16 @@ def test_lines_are_the_means_over_seeds():
         line, _, (bars,) = container.lines
         np.testing.assert_allclose(line.get_ydata(), table.sel(range=name).mean("seed"))
         heights = [np.ptp(segment[:, 1]) for segment in bars.get_segments()]
-        np.testing.assert_allclose(heights, 2 * table.sel(range=name).std("seed", ddof=1) / 2)  # 2 * std / sqrt(4)
+        np.testing.assert_allclose(
+            heights, 2 * table.sel(range=name).std("seed", ddof=1) / 2
+        )  # 2 * std / sqrt(4)
 
 
 def test_order_of_dimensions_and_selection():
     dataset = study(learning_rates=(0.1, 0.5))
-    figure = plots.anomalous_diffusion(dataset.transpose("lag", "learning_rate", ...), learning_rates=[0.5])
+    figure = plots.anomalous_diffusion(
+        dataset.transpose("lag", "learning_rate", ...), learning_rates=[0.5]
+    )
     assert len(figure.axes) == 3
     assert figure.axes[0].get_title(loc="right") == r"$\eta$ = 0.5"
     expected = dataset.msd.sel(learning_rate=0.5).mean("seed")
@@ -87,7 +98,9 @@ def test_diverged_members_are_left_out_and_told(png, texts):
     png(figure)
 
 
-@pytest.mark.parametrize(("factor", "note"), [(np.nan, "all members diverged"), (0.0, "no member moved")])
+@pytest.mark.parametrize(
+    ("factor", "note"), [(np.nan, "all members diverged"), (0.0, "no member moved")]
+)
 def test_a_study_without_any_curve_says_why(factor, note, png, texts):
     dataset = study()
     dataset["msd"] = dataset.msd * factor
@@ -97,10 +110,16 @@ def test_a_study_without_any_curve_says_why(factor, note, png, texts):
 
 
 def test_ranges_of_the_caller():
-    figure = plots.anomalous_diffusion(study(), ranges={"early": (2, 8), "middle": (8, 30), "late": (30, 90)})
+    figure = plots.anomalous_diffusion(
+        study(), ranges={"early": (2, 8), "middle": (8, 30), "late": (30, 90)}
+    )
     assert [text.get_text() for text in figure.axes[1].texts] == ["2-8", "8-30", "30-90"]
     legend = figure.axes[2].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["early lags", "middle lags", "late lags"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "early lags",
+        "middle lags",
+        "late lags",
+    ]
 
 
 def test_nothing_global_is_touched():
@@ -116,11 +135,21 @@ def test_controls_and_bands_are_drawn(measured_run, png, texts):
     png(figure)
     _, local, fitted = figure.axes
     assert {"drift subtracted", "shuffled"} <= set(texts(figure))
-    table = exponents(measured_run).exponent.sel(motion="drift subtracted", range="long").isel(learning_rate=0)
+    table = (
+        exponents(measured_run)
+        .exponent.sel(motion="drift subtracted", range="long")
+        .isel(learning_rate=0)
+    )
     expected = table.mean("seed").values
-    assert any(np.array_equal(line.get_ydata(), expected) for line in fitted.lines if len(line.get_ydata()) == 2)
+    assert any(
+        np.array_equal(line.get_ydata(), expected)
+        for line in fitted.lines
+        if len(line.get_ydata()) == 2
+    )
     one_seed = plots.anomalous_diffusion(measured_run.sel(seed=[0]))
-    assert len(local.collections) == len(one_seed.axes[1].collections)  # bands: over seeds, or from the bootstrap
+    assert len(local.collections) == len(
+        one_seed.axes[1].collections
+    )  # bands: over seeds, or from the bootstrap
 
 
 def test_the_msd_that_is_not_averaged(measured_run, png, texts):

@@ -6,9 +6,15 @@ import pytest
 from sgd_diffusion import plots
 
 
-@pytest.mark.parametrize("change", [
-    lambda run: run, lambda run: run.isel(window=[0]), lambda run: run.sel(seed=[1]),
-    lambda run: run.drop_vars([name for name in run if "probe" in name])])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run,
+        lambda run: run.isel(window=[0]),
+        lambda run: run.sel(seed=[1]),
+        lambda run: run.drop_vars([name for name in run if "probe" in name]),
+    ],
+)
 def test_fractal_paths_can_be_drawn(measured_run, change, png):
     figure = plots.fractal_path(change(measured_run))
     png(figure)

@@ -16,23 +16,45 @@ def study():
     dims, shape = ("surface", "selection", "part"), (6, 2, 4)
     msd = LAGS * np.ones((*shape, 1))
     msd[..., LAGS > 100] = np.nan
-    table = xr.Dataset({"msd": ((*dims, "lag"), msd), "msd_error": ((*dims, "lag"), 0.1 * msd),
-                        "exponent": (dims, np.ones(shape)), "exponent_error": (dims, np.full(shape, 0.1))},
-                       coords={"surface": SURFACES, "selection": ["all", "selected"], "part": list(PARTS), "lag": LAGS})
+    table = xr.Dataset(
+        {
+            "msd": ((*dims, "lag"), msd),
+            "msd_error": ((*dims, "lag"), 0.1 * msd),
+            "exponent": (dims, np.ones(shape)),
+            "exponent_error": (dims, np.full(shape, 0.1)),
+        },
+        coords={
+            "surface": SURFACES,
+            "selection": ["all", "selected"],
+            "part": list(PARTS),
+            "lag": LAGS,
+        },
+    )
     random = np.random.default_rng(0)
     sample = random.normal(size=(6, 2, 5, 200))
     counts = np.apply_along_axis(lambda values: np.histogram(values, GRADIENT_EDGES)[0], -1, sample)
     gradients = ("surface", "visits", "landscape")
-    statistics = xr.Dataset({"gradient_counts": ((*gradients, "bin"), counts),
-                             "gradient_sample": ((*gradients, "sample"), sample),
-                             "depth": (("landscape", "walker"), np.ones((5, 3)))},
-                            coords={"surface": SURFACES, "visits": ["all", "inner"]}, attrs={"steps": 50})
+    statistics = xr.Dataset(
+        {
+            "gradient_counts": ((*gradients, "bin"), counts),
+            "gradient_sample": ((*gradients, "sample"), sample),
+            "depth": (("landscape", "walker"), np.ones((5, 3))),
+        },
+        coords={"surface": SURFACES, "visits": ["all", "inner"]},
+        attrs={"steps": 50},
+    )
     side = np.linspace(-1, 1, 65)
     height = np.stack([side[:, None] ** 2 + side**2] * 2)
     path = np.stack([np.linspace(-0.9, 0, 51)[:, None] * [1, 1]] * 2)
-    examples = xr.Dataset({"height": (("surface", "row", "column"), height), "path": (("surface", "step", "axis"), path),
-                           "region": (("row", "column"), height[0] < 0.3)}, coords={"surface": ["fractal", "shuffled"]},
-                          attrs={"extent": 2.0, "final_entry": 30, "selected": 1})
+    examples = xr.Dataset(
+        {
+            "height": (("surface", "row", "column"), height),
+            "path": (("surface", "step", "axis"), path),
+            "region": (("row", "column"), height[0] < 0.3),
+        },
+        coords={"surface": ["fractal", "shuffled"]},
+        attrs={"extent": 2.0, "final_entry": 30, "selected": 1},
+    )
     return table, statistics, examples
 
 
@@ -63,10 +85,19 @@ def test_phases_can_be_drawn(png, texts):
     share = np.full((4, *shape), 0.25)
     exponent = np.full(shape, 1.5)
     exponent[0] = np.nan
-    phases = xr.Dataset({"share": (("fate", *dims), share), "depth": (dims, np.full(shape, 0.5)),
-                         "early_exponent": (dims, exponent)},
-                        coords={"fate": ["superdiffusive", "diffusive", "trapped", "escaped"], "hurst": [0.5, 1.0],
-                                "learning_rate": [0.01, 0.1, 1.0], "noise_std": [0.0, 0.1]})
+    phases = xr.Dataset(
+        {
+            "share": (("fate", *dims), share),
+            "depth": (dims, np.full(shape, 0.5)),
+            "early_exponent": (dims, exponent),
+        },
+        coords={
+            "fate": ["superdiffusive", "diffusive", "trapped", "escaped"],
+            "hurst": [0.5, 1.0],
+            "learning_rate": [0.01, 0.1, 1.0],
+            "noise_std": [0.0, 0.1],
+        },
+    )
     figure = plots.phase_diagram(phases)
     png(figure)
     assert len(figure.axes) == 10

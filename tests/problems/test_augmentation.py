@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.problems.augmentation import compose, random_crop, random_flip, standard_augmentation
+from sgd_diffusion.problems.augmentation import (
+    compose,
+    random_crop,
+    random_flip,
+    standard_augmentation,
+)
 
 KEY = jax.random.key(7)
 
@@ -27,7 +32,9 @@ def shifted(image, down, right):
 
 
 def shifts_of(key, padding, count):
-    """The shift of each of `count` images, (count, 2), read from a bright pixel in the middle of a dark image."""
+    """The shift of each of `count` images, (count, 2), read from a bright pixel in the middle of a
+    dark image.
+    """
     size = 2 * padding + 1
     images = jnp.zeros((count, size, size, 1)).at[:, padding, padding].set(1.0)
     moved = random_crop(padding)(key, images)
@@ -38,7 +45,9 @@ def shifts_of(key, padding, count):
 @pytest.mark.parametrize("padding", [0, 1, 3])
 def test_crop_shifts_each_image_and_fills_with_zeros(padding):
     images = random_images((6, 7, 7, 2))
-    shifts = shifts_of(KEY, padding, len(images))  # the draws depend on the key and the number of images only
+    shifts = shifts_of(
+        KEY, padding, len(images)
+    )  # the draws depend on the key and the number of images only
     expected = [shifted(image, *shift) for image, shift in zip(images, shifts, strict=True)]
     np.testing.assert_array_equal(random_crop(padding)(KEY, images), expected)
 
@@ -49,7 +58,9 @@ def test_crop_draws_every_shift_equally_often():
     cells = (2 * padding + 1) ** 2
     assert len(shifts) == cells
     standard_error = np.sqrt(count * (1 / cells) * (1 - 1 / cells))
-    assert np.abs(counts - count / cells).max() < 4 * standard_error  # 25 cells: exceeded by chance in 0.2 % of keys
+    assert (
+        np.abs(counts - count / cells).max() < 4 * standard_error
+    )  # 25 cells: exceeded by chance in 0.2 % of keys
 
 
 def test_crop_is_the_identity_without_padding():
@@ -98,19 +109,29 @@ def test_standard_augmentations():
     image = random_images((1, 8, 8, 1))
     many = np.repeat(image, 400, axis=0)
     digits = {moved.tobytes() for moved in np.asarray(standard_augmentation("digits")(KEY, many))}
-    assert digits == {shifted(image[0], down, right).tobytes() for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    assert digits == {
+        shifted(image[0], down, right).tobytes() for down in (-1, 0, 1) for right in (-1, 0, 1)
+    }
 
     many = np.repeat(image, 4000, axis=0)
     cifar10 = {moved.tobytes() for moved in np.asarray(standard_augmentation("cifar10")(KEY, many))}
     shifts = [(down, right) for down in range(-4, 5) for right in range(-4, 5)]
     # 162 images, each missed by 4000 draws with probability exp(-25)
-    assert cifar10 == {shifted(face, *shift)[:, ::way].tobytes()
-                       for face in image for shift in shifts for way in (1, -1)}
+    assert cifar10 == {
+        shifted(face, *shift)[:, ::way].tobytes()
+        for face in image
+        for shift in shifts
+        for way in (1, -1)
+    }
     assert standard_augmentation("mnist") is None
     assert standard_augmentation("cifar10.npz") is None
 
 
-AUGMENTATIONS = {"crop": random_crop(2), "flip": random_flip, "both": compose(random_crop(1), random_flip)}
+AUGMENTATIONS = {
+    "crop": random_crop(2),
+    "flip": random_flip,
+    "both": compose(random_crop(1), random_flip),
+}
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
@@ -135,15 +156,20 @@ class TestEveryAugmentation:
         images = jnp.asarray(random_images())
         members = jnp.asarray(random_images((3, 5, 6, 7, 3)))
         np.testing.assert_array_equal(jax.jit(augment)(KEY, images), augment(KEY, images))
-        np.testing.assert_array_equal(jax.vmap(augment)(keys, members),
-                                      [augment(key, member) for key, member in zip(keys, members, strict=True)])
+        np.testing.assert_array_equal(
+            jax.vmap(augment)(keys, members),
+            [augment(key, member) for key, member in zip(keys, members, strict=True)],
+        )
         expected = [augment(key, images) for key in keys]
         np.testing.assert_array_equal(jax.vmap(augment, in_axes=(0, None))(keys, images), expected)
-        np.testing.assert_array_equal(jax.lax.scan(lambda carry, key: (carry, augment(key, images)), 0, keys)[1],
-                                      expected)
+        np.testing.assert_array_equal(
+            jax.lax.scan(lambda carry, key: (carry, augment(key, images)), 0, keys)[1], expected
+        )
 
     def test_asks_for_batches(self, augment):
-        with pytest.raises(InputError, match=r"images has shape \(6, 7, 3\); expected \(B, H, W, C\)"):
+        with pytest.raises(
+            InputError, match=r"images has shape \(6, 7, 3\); expected \(B, H, W, C\)"
+        ):
             augment(KEY, random_images()[0])
 
 

@@ -29,25 +29,39 @@ CASES = {  # images (batch, height, width, channels), kernel (height, width, fea
     "SAME": ((2, 7, 6, 2), (3, 3, 4), (2, 2), "SAME"),
     "VALID": ((2, 5, 4, 2), (3, 3, 4), (1, 1), "VALID"),
 }
-PAIRS = [(case, formulation) for case in CASES for formulation in ("canonical", "patches", "dense")
-         if formulation != "canonical" or CASES[case][2] == (1, 1)]
+PAIRS = [
+    (case, formulation)
+    for case in CASES
+    for formulation in ("canonical", "patches", "dense")
+    if formulation != "canonical" or CASES[case][2] == (1, 1)
+]
 
 
 def draw(images_shape, kernel_shape, dtype=None, members=()):
     generator = np.random.default_rng(0)
     height, width, features = kernel_shape
-    return (jnp.asarray(generator.normal(size=(*members, *images_shape)), dtype),
-            jnp.asarray(generator.normal(size=(*members, height, width, images_shape[-1], features)), dtype))
+    return (
+        jnp.asarray(generator.normal(size=(*members, *images_shape)), dtype),
+        jnp.asarray(
+            generator.normal(size=(*members, height, width, images_shape[-1], features)), dtype
+        ),
+    )
 
 
 def evaluate(function, images, kernel, tangents):
-    """Value, both gradients, and the Hessian-vector product (jvp of grad) of a nonlinear scalar of the output."""
+    """Value, both gradients, and the Hessian-vector product (jvp of grad) of a nonlinear scalar of
+    the output.
+    """
     gradient = jax.grad(lambda *arguments: jnp.sin(function(*arguments)).sum(), argnums=(0, 1))
     return function(images, kernel), *jax.jvp(gradient, (images, kernel), tangents)
 
 
 def assert_close(result, expected, tolerance):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), result, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
+        result,
+        expected,
+    )
 
 
 @functools.cache
@@ -56,24 +70,38 @@ def expectation(case):
     images_shape, kernel_shape, strides, padding = CASES[case]
     images, kernel = draw(images_shape, kernel_shape)
     arguments = (images, kernel, (jnp.cos(images), jnp.cos(kernel)))
-    reference = partial(lax.conv_general_dilated, window_strides=strides, padding=padding,
-                        dimension_numbers=CHANNELS_LAST)
+    reference = partial(
+        lax.conv_general_dilated,
+        window_strides=strides,
+        padding=padding,
+        dimension_numbers=CHANNELS_LAST,
+    )
     return arguments, jax.jit(partial(evaluate, reference))(*arguments)
 
 
 @pytest.mark.parametrize(("case", "formulation"), PAIRS)
 def test_equals_lax_in_value_gradients_and_hessian_products(case, formulation):
     _, _, strides, padding = CASES[case]
-    chosen = partial(convolution, window_strides=strides, padding=padding, dimension_numbers=CHANNELS_LAST,
-                     formulation=formulation)
+    chosen = partial(
+        convolution,
+        window_strides=strides,
+        padding=padding,
+        dimension_numbers=CHANNELS_LAST,
+        formulation=formulation,
+    )
     with jax.enable_x64(True):
         arguments, expected = expectation(case)
         assert_close(jax.jit(partial(evaluate, chosen))(*arguments), expected, 1e-12)
 
 
 def padded(formulation):
-    return partial(convolution, window_strides=(1, 1), padding=ONE, dimension_numbers=CHANNELS_LAST,
-                   formulation=formulation)
+    return partial(
+        convolution,
+        window_strides=(1, 1),
+        padding=ONE,
+        dimension_numbers=CHANNELS_LAST,
+        formulation=formulation,
+    )
 
 
 def loss_of(formulation):
@@ -84,12 +112,16 @@ def loss_of(formulation):
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 3)])
 def test_vmap_equals_a_loop(axes, formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3), members=(3,))
-    placed = [x[0] if axis is None else jnp.moveaxis(x, 0, axis)
-              for x, axis in zip((images, kernel), axes, strict=True)]
+    placed = [
+        x[0] if axis is None else jnp.moveaxis(x, 0, axis)
+        for x, axis in zip((images, kernel), axes, strict=True)
+    ]
     gradients = jax.jit(jax.vmap(jax.grad(loss_of(formulation), argnums=(0, 1)), axes))(*placed)
     reference = jax.jit(jax.grad(loss_of("xla"), argnums=(0, 1)))
     for member in range(3):
-        pair = [x[0 if axis is None else member] for x, axis in zip((images, kernel), axes, strict=True)]
+        pair = [
+            x[0 if axis is None else member] for x, axis in zip((images, kernel), axes, strict=True)
+        ]
         assert_close(tuple(g[member] for g in gradients), reference(*pair), 2e-5)
 
 
@@ -124,11 +156,16 @@ def test_gradients_hold_only_convolutions_that_xla_executes_fast_inside_loops():
     assert set(numbers) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
 
 
-@pytest.mark.parametrize(("case", "dtype", "primitive"), [
-    ("3x3", "float32", "canonical_convolution"), ("3x3", "float64", "dot_general"),
-    ("3x3, stride 2, even", "float32", "dot_general"), ("1x1", "float32", "dot_general"),
-    ("3x3 on 2x2", "float32", "dot_general"),
-])
+@pytest.mark.parametrize(
+    ("case", "dtype", "primitive"),
+    [
+        ("3x3", "float32", "canonical_convolution"),
+        ("3x3", "float64", "dot_general"),
+        ("3x3, stride 2, even", "float32", "dot_general"),
+        ("1x1", "float32", "dot_general"),
+        ("3x3 on 2x2", "float32", "dot_general"),
+    ],
+)
 def test_choice_on_cpu(case, dtype, primitive, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert primitive in traced(case, dtype)
@@ -145,7 +182,9 @@ def traced(case, dtype):
     images_shape, kernel_shape, strides, padding = CASES[case]
     with jax.enable_x64(True):
         arguments = draw(images_shape, kernel_shape, dtype)
-        jaxpr = jax.make_jaxpr(lambda *pair: convolution(*pair, strides, padding, dimension_numbers=CHANNELS_LAST))
+        jaxpr = jax.make_jaxpr(
+            lambda *pair: convolution(*pair, strides, padding, dimension_numbers=CHANNELS_LAST)
+        )
         return str(jaxpr(*arguments))
 
 
@@ -162,9 +201,14 @@ def test_unusual_convolutions_are_left_to_lax(name):
     options = UNUSUAL[name]
     images, kernel = jnp.ones((2, 4, 4, 4)), jnp.ones((3, 3, 2 if name == "groups" else 4, 4))
     kernel = jnp.ones((3, 4, 3, 3)) if name == "channels first" else kernel
-    np.testing.assert_array_equal(convolution(images, kernel, (1, 1), ONE, **options),
-                                  lax.conv_general_dilated(images, kernel, (1, 1), ONE, **options))
-    with pytest.raises(InputError, match=r"'formulation'='patches' cannot convolve images .* leave formulation=None"):
+    np.testing.assert_array_equal(
+        convolution(images, kernel, (1, 1), ONE, **options),
+        lax.conv_general_dilated(images, kernel, (1, 1), ONE, **options),
+    )
+    with pytest.raises(
+        InputError,
+        match=r"'formulation'='patches' cannot convolve images .* leave formulation=None",
+    ):
         convolution(images, kernel, (1, 1), ONE, **options, formulation="patches")
 
 

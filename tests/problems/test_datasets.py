@@ -1,4 +1,6 @@
-"""Every source of images, against what is known of it; nothing here needs a network or prepared data."""
+"""Every source of images, against what is known of it; nothing here needs a network or prepared
+data.
+"""
 
 import importlib.util
 import io
@@ -34,7 +36,9 @@ def assert_same_data(one, other):
     assert one.num_classes == other.num_classes
 
 
-# digits, gaussian -----------------------------------------------------------------------------------------------------
+# digits, gaussian
+# -----------------------------------------------------------------------------------------------------
+
 
 def test_digits_are_the_embedded_ones_in_their_order():
     from sklearn.datasets import load_digits
@@ -53,10 +57,17 @@ def test_digits_are_the_embedded_ones_in_their_order():
 def test_gaussian_is_standard_normal_with_uniform_labels():
     dataset = datasets.gaussian(train_size=4000, test_size=50, shape=(8, 8, 3))
     images, labels = dataset.train
-    assert images.shape == (4000, 8, 8, 3) and images.dtype == np.float32 and labels.dtype == np.int32
+    assert (
+        images.shape == (4000, 8, 8, 3) and images.dtype == np.float32 and labels.dtype == np.int32
+    )
     pixels = images.astype(np.float64).ravel()
     n = pixels.size
-    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):  # of x^power, x standard normal
+    for power, moment, variance in (
+        (1, 0, 1),
+        (2, 1, 2),
+        (3, 0, 15),
+        (4, 3, 96),
+    ):  # of x^power, x standard normal
         assert abs(np.mean(pixels**power) - moment) < 4 * np.sqrt(variance / n)
     counts = np.bincount(labels, minlength=10)
     assert len(counts) == 10
@@ -73,13 +84,22 @@ def test_gaussian_is_reproducible_whatever_the_test_size():
 
 
 def test_load_gaussian_takes_the_defaults(monkeypatch):
-    monkeypatch.setitem(datasets.gaussian.__kwdefaults__, "train_size", 6)  # the full size is 614 MB
+    monkeypatch.setitem(
+        datasets.gaussian.__kwdefaults__, "train_size", 6
+    )  # the full size is 614 MB
     dataset = load("gaussian")
-    assert dataset.train.images.shape == (6, 32, 32, 3) and dataset.test.images.shape == (1000, 32, 32, 3)
+    assert dataset.train.images.shape == (6, 32, 32, 3) and dataset.test.images.shape == (
+        1000,
+        32,
+        32,
+        3,
+    )
     assert (dataset.num_classes, dataset.name) == (10, "gaussian")
 
 
-# channel statistics ---------------------------------------------------------------------------------------------------
+# channel statistics
+# ---------------------------------------------------------------------------------------------------
+
 
 def dataset_of(images, name="x"):
     examples = Examples(images, np.zeros(len(images), np.int32))
@@ -88,7 +108,9 @@ def dataset_of(images, name="x"):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_channel_statistics_are_those_of_numpy(dtype):
-    images = np.random.default_rng(0).integers(0, 256, (2500, 4, 5, 3)).astype(dtype)  # more than two blocks
+    images = (
+        np.random.default_rng(0).integers(0, 256, (2500, 4, 5, 3)).astype(dtype)
+    )  # more than two blocks
     mean, std = channel_statistics(dataset_of(images))
     assert mean.dtype == std.dtype == np.float32
     np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2), dtype=np.float64), rtol=1e-6)
@@ -111,36 +133,55 @@ def test_published_channel_statistics():
     mean, std = channel_statistics(dataset_of(np.zeros((2, 28, 28, 1), np.uint8), "mnist"))
     np.testing.assert_allclose([mean, std], [[33.3285], [78.5655]], rtol=1e-6)
     # other units, or other channels, are other data of the same name
-    assert channel_statistics(dataset_of(np.zeros((2, 28, 28, 1), np.float32), "mnist")) == (0.0, 1.0)
-    assert channel_statistics(dataset_of(np.zeros((2, 32, 32, 1), np.uint8), "cifar10")) == (0.0, 1.0)
+    assert channel_statistics(dataset_of(np.zeros((2, 28, 28, 1), np.float32), "mnist")) == (
+        0.0,
+        1.0,
+    )
+    assert channel_statistics(dataset_of(np.zeros((2, 32, 32, 1), np.uint8), "cifar10")) == (
+        0.0,
+        1.0,
+    )
 
 
-# names ----------------------------------------------------------------------------------------------------------------
+# names
+# ----------------------------------------------------------------------------------------------------------------
+
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"'CIFAR-10' is unknown.*digits, mnist, cifar10, gaussian.*mean 'cifar10'\?"):
+    with pytest.raises(
+        InputError,
+        match=r"'CIFAR-10' is unknown.*digits, mnist, cifar10, gaussian.*mean 'cifar10'\?",
+    ):
         load("CIFAR-10")
     with pytest.raises(InputError, match=r"'weather' is unknown.*ends in .npz\.$"):
         load("weather")
 
 
 def test_heavy_packages_are_imported_only_where_they_are_used():
-    code = ("import sys, sgd_diffusion.problems.datasets; "
-            "print([name for name in ('sklearn', 'tensorflow_datasets', 'tensorflow') if name in sys.modules])")
+    code = (
+        "import sys, sgd_diffusion.problems.datasets; print([name for name in ('sklearn', "
+        "'tensorflow_datasets', 'tensorflow') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-# tensorflow-datasets --------------------------------------------------------------------------------------------------
+# tensorflow-datasets
+# --------------------------------------------------------------------------------------------------
+
 
 def write_tfds(data_dir, seed=0):
-    """Write a tiny prepared `mnist` as tensorflow-datasets would; returns the images and labels it holds."""
+    """Write a tiny prepared `mnist` as tensorflow-datasets would; returns the images and labels it
+    holds.
+    """
     import tensorflow_datasets as tfds
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    data = {split: (rng.integers(0, 256, (size, 28, 28, 1), dtype=np.uint8), rng.permutation(10)[:size])
-            for split, size in SIZES.items()}
+    data = {
+        split: (rng.integers(0, 256, (size, 28, 28, 1), dtype=np.uint8), rng.permutation(10)[:size])
+        for split, size in SIZES.items()
+    }
 
     def png(image):
         buffer = io.BytesIO()
@@ -152,9 +193,13 @@ def write_tfds(data_dir, seed=0):
         pkg_dir_path = data_dir
 
         def _info(self):
-            features = {"image": tfds.features.Image(shape=(28, 28, 1)),
-                        "label": tfds.features.ClassLabel(num_classes=10)}
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+            features = {
+                "image": tfds.features.Image(shape=(28, 28, 1)),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
 
         def _split_generators(self, dl_manager):
             return {split: self._generate_examples(split) for split in data}
@@ -191,7 +236,9 @@ def test_prepared_tfds_is_read_as_it_was_written(prepared):
     for split, examples in (("train", dataset.train), ("test", dataset.test)):
         assert examples.images.shape == (SIZES[split], 28, 28, 1)
         assert examples.images.dtype == np.uint8 and examples.labels.dtype == np.int32
-        assert by_pixels(*examples) == by_pixels(*data[split])  # tensorflow-datasets shuffles as it writes
+        assert by_pixels(*examples) == by_pixels(
+            *data[split]
+        )  # tensorflow-datasets shuffles as it writes
     assert_same_data(dataset, load("mnist", data_dir=data_dir))
 
 
@@ -220,7 +267,9 @@ def test_reading_leaves_the_log_as_it_was(prepared, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("damage", ["missing shard", "cut shard", "no split", "no json", "tfrecord"])
+@pytest.mark.parametrize(
+    "damage", ["missing shard", "cut shard", "no split", "no json", "tfrecord"]
+)
 def test_unreadable_tfds_names_the_folder_and_the_way_out(copy, damage):
     shard, info = copy / "mnist-test.array_record-00000-of-00001", copy / "dataset_info.json"
     contents = json.loads(info.read_text())
@@ -234,7 +283,10 @@ def test_unreadable_tfds_names_the_folder_and_the_way_out(copy, damage):
         info.write_text("{")
     else:
         info.write_text(json.dumps(contents | {"fileFormat": "tfrecord"}))
-    with pytest.raises(InputError, match=r"(?s)'mnist' in .*3\.0\.1 cannot be read.*convert_format.*prepare it anew"):
+    with pytest.raises(
+        InputError,
+        match=r"(?s)'mnist' in .*3\.0\.1 cannot be read.*convert_format.*prepare it anew",
+    ):
         load("mnist", data_dir=copy.parents[1])
 
 
@@ -244,7 +296,9 @@ def without_tensorflow(monkeypatch):
 
 def with_tensorflow(monkeypatch, reachable=True):
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True if name == "tensorflow" else found(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: True if name == "tensorflow" else found(name)
+    )
 
     def urlopen(request, timeout):
         assert timeout <= 5
@@ -257,7 +311,9 @@ def with_tensorflow(monkeypatch, reachable=True):
 
 @pytest.mark.parametrize("tensorflow", [False, True])
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_unprepared_tfds_fails_in_seconds_and_says_what_to_do(tmp_path, monkeypatch, tensorflow, name):
+def test_unprepared_tfds_fails_in_seconds_and_says_what_to_do(
+    tmp_path, monkeypatch, tensorflow, name
+):
     if tensorflow:
         with_tensorflow(monkeypatch, reachable=False)
     else:
@@ -268,8 +324,15 @@ def test_unprepared_tfds_fails_in_seconds_and_says_what_to_do(tmp_path, monkeypa
     assert time.monotonic() - started < 5
     message = str(caught.value)
     assert ("no route to host" if tensorflow else "TensorFlow, which is not installed") in message
-    for part in (f"{name!r} is not prepared in {tmp_path}", "TFDS_DATA_DIR", "~/tensorflow_datasets", "python -c",
-                 'file_format="array_record").download_and_prepare()', "internet", "train_images"):
+    for part in (
+        f"{name!r} is not prepared in {tmp_path}",
+        "TFDS_DATA_DIR",
+        "~/tensorflow_datasets",
+        "python -c",
+        'file_format="array_record").download_and_prepare()',
+        "internet",
+        "train_images",
+    ):
         assert part in message
     assert not list(tmp_path.iterdir())
 
@@ -278,7 +341,9 @@ def test_unprepared_tfds_is_prepared_where_that_is_possible(tmp_path, monkeypatc
     with_tensorflow(monkeypatch)
 
     def run(command, **options):
-        assert command[:2] == [sys.executable, "-c"] and options["env"]["CUDA_VISIBLE_DEVICES"] == "-1"
+        assert (
+            command[:2] == [sys.executable, "-c"] and options["env"]["CUDA_VISIBLE_DEVICES"] == "-1"
+        )
         compile(command[2], "the printed command", "exec")
         write_tfds(tmp_path)
         return types.SimpleNamespace(returncode=0, stderr="")
@@ -291,17 +356,27 @@ def test_unprepared_tfds_is_prepared_where_that_is_possible(tmp_path, monkeypatc
 def test_failed_preparation_shows_the_end_of_its_log(tmp_path, monkeypatch):
     with_tensorflow(monkeypatch)
     log = "\n".join(["much"] * 50 + ["DownloadError: checksum"])
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: types.SimpleNamespace(returncode=1, stderr=log))
-    with pytest.raises(InputError, match=r"the preparation failed: (much\n){4}DownloadError: checksum"):
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: types.SimpleNamespace(returncode=1, stderr=log)
+    )
+    with pytest.raises(
+        InputError, match=r"the preparation failed: (much\n){4}DownloadError: checksum"
+    ):
         load("mnist", data_dir=tmp_path)
 
 
-# .npz -----------------------------------------------------------------------------------------------------------------
+# .npz
+# -----------------------------------------------------------------------------------------------------------------
+
 
 def arrays(**changes):
     """Valid contents of an .npz file, but for the changes; a change to None leaves the array out."""
-    valid = {"train_images": np.arange(48, dtype=np.uint8).reshape(3, 4, 4), "train_labels": np.array([0, 2, 1]),
-             "test_images": np.zeros((2, 4, 4), np.uint8), "test_labels": np.array([1, 0])}
+    valid = {
+        "train_images": np.arange(48, dtype=np.uint8).reshape(3, 4, 4),
+        "train_labels": np.array([0, 2, 1]),
+        "test_images": np.zeros((2, 4, 4), np.uint8),
+        "test_labels": np.array([1, 0]),
+    }
     return {key: value for key, value in (valid | changes).items() if value is not None}
 
 
@@ -333,7 +408,9 @@ def test_npz_round_trip(tmp_path_factory, contents, compressed):
     dataset = load(path)
     for split, examples in (("train", dataset.train), ("test", dataset.test)):
         images = contents[f"{split}_images"]
-        np.testing.assert_array_equal(examples.images, images if images.ndim == 4 else images[..., None])
+        np.testing.assert_array_equal(
+            examples.images, images if images.ndim == 4 else images[..., None]
+        )
         assert examples.images.dtype == (np.uint8 if images.dtype == np.uint8 else np.float32)
         np.testing.assert_array_equal(examples.labels, contents[f"{split}_labels"])
         assert examples.labels.dtype == np.int32
@@ -350,29 +427,86 @@ def test_npz_path_may_be_a_string_with_a_home(tmp_path, monkeypatch):
 CUBE = np.zeros((3, 4, 4), np.uint8)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"test_labels": None, "train_images": None, "extra": CUBE},
-     r"lacks train_images, test_labels; it has .*extra.*numpy\.savez"),
-    ({"train_images": CUBE[0]}, r"train_images in .* has shape \(4, 4\). Expected \(N, H, W\) or"),
-    ({"train_images": np.uint8(1)}, r"train_images in .* has shape \(\)"),
-    ({"test_images": CUBE[:0], "test_labels": np.zeros(0, int)}, r"test_images in .* has shape \(0, 4, 4\).*none"),
-    ({"train_images": CUBE.astype(int) + 2**25}, r"train_images in .* has integers that float32 does not hold"),
-    ({"train_images": CUBE.astype(complex)}, r"train_images in .* has dtype complex128; expected real numbers"),
-    ({"train_images": np.where(np.arange(48) < 2, np.nan, 1.0).reshape(3, 4, 4)}, r"train_images in .* has 2 pixels"),
-    ({"test_images": np.full((2, 4, 4), 1e300)}, r"test_images in .* has 32 pixels that are NaN or infinite"),
-    ({"train_labels": np.array([0, 2])}, r"train_labels in .* has shape \(2,\). Expected \(3,\)"),
-    ({"train_labels": np.array([[0, 1], [1, 0], [1, 0]])}, r"train_labels in .* has shape \(3, 2\).*one-hot rows.*argmax"),
-    ({"train_labels": np.array([[0, 1], [1, 1], [0, 0]])}, r"train_labels in .*\(3, 2\).*several labels.*loss of your own"),
-    ({"train_labels": np.array([0, 2, 10**9])}, r"train_labels in .* runs from 0 to 1000000000.*numpy\.unique"),
-    ({"train_labels": np.array([0.0, 2.0, 1.0])}, r"train_labels in .* is float64. Expected integers"),
-    ({"train_labels": np.array([True, False, True])}, r"train_labels in .* is bool. Expected integers"),
-    ({"test_labels": np.array([0, -1])}, r"test_labels in .* runs from -1 to 0. Expected classes counted from 0"),
-    ({"train_labels": np.array([0, 1, 2**40])}, r"train_labels in .* runs from 0 to 1099511627776"),
-    ({"test_labels": np.array([0, 3])}, r"test_labels in .* go up to 3. Expected at most 2"),
-    ({"test_images": CUBE[:2, 1:]}, r"are \('uint8', \(4, 4, 1\)\) for training and \('uint8', \(3, 4, 1\)\)"),
-    ({"test_images": np.zeros((2, 4, 4))}, r"and \('float32', \(4, 4, 1\)\) for testing. Expected one dtype"),
-    ({"train_labels": np.array([0, 1, None])}, r"cannot be read.*pickle.*plain arrays of numbers"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"test_labels": None, "train_images": None, "extra": CUBE},
+            r"lacks train_images, test_labels; it has .*extra.*numpy\.savez",
+        ),
+        (
+            {"train_images": CUBE[0]},
+            r"train_images in .* has shape \(4, 4\). Expected \(N, H, W\) or",
+        ),
+        ({"train_images": np.uint8(1)}, r"train_images in .* has shape \(\)"),
+        (
+            {"test_images": CUBE[:0], "test_labels": np.zeros(0, int)},
+            r"test_images in .* has shape \(0, 4, 4\).*none",
+        ),
+        (
+            {"train_images": CUBE.astype(int) + 2**25},
+            r"train_images in .* has integers that float32 does not hold",
+        ),
+        (
+            {"train_images": CUBE.astype(complex)},
+            r"train_images in .* has dtype complex128; expected real numbers",
+        ),
+        (
+            {"train_images": np.where(np.arange(48) < 2, np.nan, 1.0).reshape(3, 4, 4)},
+            r"train_images in .* has 2 pixels",
+        ),
+        (
+            {"test_images": np.full((2, 4, 4), 1e300)},
+            r"test_images in .* has 32 pixels that are NaN or infinite",
+        ),
+        (
+            {"train_labels": np.array([0, 2])},
+            r"train_labels in .* has shape \(2,\). Expected \(3,\)",
+        ),
+        (
+            {"train_labels": np.array([[0, 1], [1, 0], [1, 0]])},
+            r"train_labels in .* has shape \(3, 2\).*one-hot rows.*argmax",
+        ),
+        (
+            {"train_labels": np.array([[0, 1], [1, 1], [0, 0]])},
+            r"train_labels in .*\(3, 2\).*several labels.*loss of your own",
+        ),
+        (
+            {"train_labels": np.array([0, 2, 10**9])},
+            r"train_labels in .* runs from 0 to 1000000000.*numpy\.unique",
+        ),
+        (
+            {"train_labels": np.array([0.0, 2.0, 1.0])},
+            r"train_labels in .* is float64. Expected integers",
+        ),
+        (
+            {"train_labels": np.array([True, False, True])},
+            r"train_labels in .* is bool. Expected integers",
+        ),
+        (
+            {"test_labels": np.array([0, -1])},
+            r"test_labels in .* runs from -1 to 0. Expected classes counted from 0",
+        ),
+        (
+            {"train_labels": np.array([0, 1, 2**40])},
+            r"train_labels in .* runs from 0 to 1099511627776",
+        ),
+        ({"test_labels": np.array([0, 3])}, r"test_labels in .* go up to 3. Expected at most 2"),
+        (
+            {"test_images": CUBE[:2, 1:]},
+            r"are \('uint8', \(4, 4, 1\)\) for training and \('uint8', \(3, 4, 1\)\)",
+        ),
+        (
+            {"test_images": np.zeros((2, 4, 4))},
+            r"and \('float32', \(4, 4, 1\)\) for testing. Expected one dtype",
+        ),
+        (
+            {"train_labels": np.array([0, 1, None])},
+            r"cannot be read.*pickle.*plain arrays of numbers",
+        ),
+    ],
+    ids=str,
+)
 def test_ill_formed_npz_says_what_is_wrong(tmp_path, changes, message):
     path = save(tmp_path / "mine.npz", arrays(**changes))
     with pytest.raises(InputError, match=message) as caught:
@@ -385,7 +519,9 @@ def test_npz_that_is_no_archive(tmp_path):
     with pytest.raises(InputError, match=r"There is no file .*mine\.npz"):
         load(path)
     path.write_bytes(b"not a zip file")
-    with pytest.raises(InputError, match=r"mine\.npz is cut off, or is no \.npz file.*Expected an \.npz file"):
+    with pytest.raises(
+        InputError, match=r"mine\.npz is cut off, or is no \.npz file.*Expected an \.npz file"
+    ):
         load(path)
     save(path, arrays())
     path.write_bytes(path.read_bytes()[:-40])
@@ -404,24 +540,40 @@ def test_npz_with_a_damaged_array(tmp_path):
 
 
 def test_labels_may_be_a_column(tmp_path):
-    column = {"train_labels": np.array([[0], [2], [1]], np.uint8), "test_labels": np.array([[1], [0]])}
-    np.testing.assert_array_equal(load(save(tmp_path / "mine.npz", arrays(**column))).train.labels, [0, 2, 1])
+    column = {
+        "train_labels": np.array([[0], [2], [1]], np.uint8),
+        "test_labels": np.array([[1], [0]]),
+    }
+    np.testing.assert_array_equal(
+        load(save(tmp_path / "mine.npz", arrays(**column))).train.labels, [0, 2, 1]
+    )
 
 
 def with_header(path, header, content=b"", size=None):
-    """A file of which train_images has this header, and perhaps a size that the archive only claims."""
+    """A file of which train_images has this header, and perhaps a size that the archive only
+    claims.
+    """
     with zipfile.ZipFile(path, "w") as archive:
         for key, array in arrays(train_images=None).items():
             with archive.open(f"{key}.npy", "w") as file:
                 np.save(file, array)
         head = header.encode().ljust(117) + b"\n"
-        archive.writestr("train_images.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + content)
+        archive.writestr(
+            "train_images.npy",
+            b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + content,
+        )
     return path
 
 
-@pytest.mark.parametrize(("shape", "words"), [
-    ("(10000000, 10000, 10000)", "1000000000000000 bytes, and 48 bytes"),
-    ("(3, 4, 5)", "60 bytes, and 48 bytes"), ("(3, 4, 3)", "36 bytes, and 48 bytes"), ("(-3, 4, 4)", "-48 bytes, and 48")])
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ("(10000000, 10000, 10000)", "1000000000000000 bytes, and 48 bytes"),
+        ("(3, 4, 5)", "60 bytes, and 48 bytes"),
+        ("(3, 4, 3)", "36 bytes, and 48 bytes"),
+        ("(-3, 4, 4)", "-48 bytes, and 48"),
+    ],
+)
 def test_an_array_of_another_size_than_it_says_is_refused_before_it_is_read(tmp_path, shape, words):
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
     with pytest.raises(InputError, match=f"train_images in .*{words}.*damaged"):
@@ -437,16 +589,36 @@ def test_an_array_larger_than_the_memory_is_refused_before_it_is_read(tmp_path, 
         load(path)
 
 
-@pytest.mark.parametrize("header", ["{'descr': '|u1', 'fortran_order': False, 'shape': (3, 4, 4", "(((((", "", "\x00\xff",
-                                    "{'descr': 'O:', 'fortran_order': 1}", "[" * 100])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 4, 4",
+        "(((((",
+        "",
+        "\x00\xff",
+        "{'descr': 'O:', 'fortran_order': 1}",
+        "[" * 100,
+    ],
+)
 def test_garbage_in_a_header_is_refused(tmp_path, header):
     with pytest.raises(InputError, match=r"mine\.npz cannot be read"):
         load(with_header(tmp_path / "mine.npz", header))
 
 
-@pytest.mark.parametrize("options", [
-    {"train_size": 0}, {"train_size": 10.0}, {"test_size": -1}, {"num_classes": 0}, {"num_classes": 10**12}, {"seed": -1},
-    {"shape": (4, 4)}, {"shape": (0, 4, 4)}, {"shape": "444"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train_size": 0},
+        {"train_size": 10.0},
+        {"test_size": -1},
+        {"num_classes": 0},
+        {"num_classes": 10**12},
+        {"seed": -1},
+        {"shape": (4, 4)},
+        {"shape": (0, 4, 4)},
+        {"shape": "444"},
+    ],
+)
 def test_impossible_noise_is_refused(options):
     with pytest.raises(InputError, match=f"{next(iter(options))} (is|has) .*expected"):
         gaussian(**options)

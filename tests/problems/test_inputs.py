@@ -1,4 +1,6 @@
-"""Every integer option and every array that the problems take, in all kinds of numbers and all modes."""
+"""Every integer option and every array that the problems take, in all kinds of numbers and all
+modes.
+"""
 
 import jax
 import numpy as np
@@ -9,7 +11,12 @@ from sgd_diffusion.problems.datasets import channel_statistics, gaussian
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
-from sgd_diffusion.problems.objectives import classification, cross_entropy, smoothed_kl, softmax_mse
+from sgd_diffusion.problems.objectives import (
+    classification,
+    cross_entropy,
+    smoothed_kl,
+    softmax_mse,
+)
 
 IMAGES = (np.arange(96.0) % 7).reshape(3, 4, 4, 2)
 LABELS = np.array([0, 2, 1])
@@ -32,19 +39,31 @@ def problem(**options):
 
 
 ENTRIES = [
-    *(Option(f"gaussian({name})", lambda value, name=name: noise(**{name: value}), 7)
-      for name in ("train_size", "test_size", "num_classes", "seed")),
+    *(
+        Option(f"gaussian({name})", lambda value, name=name: noise(**{name: value}), 7)
+        for name in ("train_size", "test_size", "num_classes", "seed")
+    ),
     Option("gaussian(shape)", lambda value: noise(shape=(value, 2, 1)), 3),
     Option("classification(probe_size)", lambda value: problem(probe_size=value), 2),
-    Option("random_crop(padding)", lambda value: random_crop(value)(KEY, IMAGES.astype("float32")), 1),
+    Option(
+        "random_crop(padding)", lambda value: random_crop(value)(KEY, IMAGES.astype("float32")), 1
+    ),
     Option("model(num_classes)", lambda value: model("fc2", num_classes=value).features, 7),
     Option("MLP(features)", lambda value: MLP((value, 3)).features, 7),
-    Argument("checked(images)", lambda images: loaded(images).train.images.astype("float32"), IMAGES),
-    Argument("channel_statistics(images)", lambda images: channel_statistics(loaded(images)), IMAGES),
+    Argument(
+        "checked(images)", lambda images: loaded(images).train.images.astype("float32"), IMAGES
+    ),
+    Argument(
+        "channel_statistics(images)", lambda images: channel_statistics(loaded(images)), IMAGES
+    ),
     Argument("random_flip(images)", lambda images: random_flip(KEY, images), IMAGES),
-    Argument("compose(random_crop)(images)", lambda images: compose(random_crop(1))(KEY, images), IMAGES),
-    *(Argument(f"{loss.__name__}(logits)", lambda logits, loss=loss: loss(logits, LABELS), LOGITS)
-      for loss in (cross_entropy, smoothed_kl, softmax_mse)),
+    Argument(
+        "compose(random_crop)(images)", lambda images: compose(random_crop(1))(KEY, images), IMAGES
+    ),
+    *(
+        Argument(f"{loss.__name__}(logits)", lambda logits, loss=loss: loss(logits, LABELS), LOGITS)
+        for loss in (cross_entropy, smoothed_kl, softmax_mse)
+    ),
 ]
 test_inputs = input_tests(ENTRIES)
 test_modes = mode_tests(ENTRIES)

@@ -18,21 +18,32 @@ def initialize(model, shape=(5, 4, 4, 3)):
 def test_is_linear_relu_linear():
     model = MLP((7, 3), initialization="pytorch")
     params, images = initialize(model)
-    hidden = np.maximum(images.reshape(5, 48) @ params["linear1"]["kernel"] + params["linear1"]["bias"], 0)
+    hidden = np.maximum(
+        images.reshape(5, 48) @ params["linear1"]["kernel"] + params["linear1"]["bias"], 0
+    )
     expected = hidden @ params["linear2"]["kernel"] + params["linear2"]["bias"]
-    np.testing.assert_allclose(model.apply({"params": params}, images, train=False), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        model.apply({"params": params}, images, train=False), expected, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_one_layer_is_linear():
     model = MLP((3,), bias=False, initialization="pytorch")
     params, images = initialize(model, (4, 6))
-    np.testing.assert_allclose(model.apply({"params": params}, -images, train=True),
-                               -(images @ params["linear1"]["kernel"]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        model.apply({"params": params}, -images, train=True),
+        -(images @ params["linear1"]["kernel"]),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_without_bias_there_are_only_kernels():
     params, _ = initialize(MLP([7, 3], bias=False))
-    assert {name: tuple(layer) for name, layer in params.items()} == {"linear1": ("kernel",), "linear2": ("kernel",)}
+    assert {name: tuple(layer) for name, layer in params.items()} == {
+        "linear1": ("kernel",),
+        "linear2": ("kernel",),
+    }
 
 
 def test_init_paper():

@@ -27,11 +27,15 @@ def test_kl_is_relative_entropy_to_the_smoothed_labels():
     targets = 0.9 * ONE_HOT + 0.1 / 4
     expected = scipy.special.rel_entr(targets, SOFTMAX).sum(axis=1).mean()
     assert objectives.smoothed_kl(LOGITS, LABELS) == pytest.approx(expected, rel=1e-5)
-    assert objectives.smoothed_kl(jnp.log(jnp.asarray(targets)), LABELS) == pytest.approx(0, abs=1e-6)
+    assert objectives.smoothed_kl(jnp.log(jnp.asarray(targets)), LABELS) == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_mse_compares_softmax_and_one_hot():
-    assert objectives.softmax_mse(LOGITS, LABELS) == pytest.approx(((SOFTMAX - ONE_HOT) ** 2).mean(), rel=1e-6)
+    assert objectives.softmax_mse(LOGITS, LABELS) == pytest.approx(
+        ((SOFTMAX - ONE_HOT) ** 2).mean(), rel=1e-6
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +48,14 @@ def test_a_linear_classifier_on_digits(digits, loss):
     """Against the same loss written with NumPy on normalised pixels."""
     problem = objectives.classification(MLP((10,)), digits, loss=loss, probe_size=50)
     params, state = jax.jit(problem.init)(KEY)
-    params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params
+    )
     batch = jax.tree.map(lambda leaf: leaf[:30], problem.examples)
     value, (_, logits) = jax.jit(problem.loss, static_argnums=3)(params, state, batch, True)
     pixels = digits.train.images.astype(np.float64)
     x = ((pixels - pixels.mean()) / pixels.std())[:30].reshape(30, -1)
-    layer, = params.values()
+    (layer,) = params.values()
     kernel, bias = (np.asarray(layer[name], np.float64) for name in ("kernel", "bias"))
     np.testing.assert_allclose(logits, x @ kernel + bias, rtol=1e-3, atol=1e-4)
     assert value == pytest.approx(float(objectives.LOSSES[loss](logits, batch.labels)), rel=1e-6)
@@ -72,7 +78,9 @@ def test_standard_augmentation_follows_the_data_set(digits):
     shifted = objectives.classification(MLP((10,)), digits)
     batch = jax.tree.map(lambda leaf: leaf[:20], shifted.examples)
     moved = shifted.augment(jax.random.key(0), batch)
-    assert moved.images.shape == batch.images.shape and not np.array_equal(moved.images, batch.images)
+    assert moved.images.shape == batch.images.shape and not np.array_equal(
+        moved.images, batch.images
+    )
     np.testing.assert_array_equal(moved.labels, batch.labels)
     assert objectives.classification(MLP((10,)), digits, augment=None).augment is None
     assert objectives.classification(MLP((10,)), digits._replace(name="other.npz")).augment is None
@@ -91,19 +99,36 @@ def test_accuracy_counts_every_example_once(digits, count, monkeypatch):
 
 def test_descriptions_tell_problems_apart_and_are_the_same_in_every_process(digits):
     def describe(**options):
-        return objectives.classification(options.pop("model", ResNet(8)), options.pop("data", digits), **options).description
+        return objectives.classification(
+            options.pop("model", ResNet(8)), options.pop("data", digits), **options
+        ).description
 
     assert describe() == describe()
     assert "0x" not in str(describe())
     other = digits._replace(train=digits.train._replace(images=digits.train.images[:, ::-1]))
-    variants = [describe(), describe(loss="kl"), describe(augment=None), describe(probe_size=3), describe(model=ResNet(14)),
-                describe(model=ResNet(8, initialization="pytorch")), describe(data=other)]
+    variants = [
+        describe(),
+        describe(loss="kl"),
+        describe(augment=None),
+        describe(probe_size=3),
+        describe(model=ResNet(14)),
+        describe(model=ResNet(8, initialization="pytorch")),
+        describe(data=other),
+    ]
     assert len({str(variant) for variant in variants}) == len(variants)
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"loss": "hinge"}, "loss is 'hinge'"), ({"loss": None}, "loss is None"), ({"probe_size": 2000}, "probe_size is 2000"),
-    ({"probe_size": -1}, "probe_size is -1"), ({"probe_size": 2.0}, "probe_size is 2.0"), ({"augment": "mixup"}, "augment is")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"loss": "hinge"}, "loss is 'hinge'"),
+        ({"loss": None}, "loss is None"),
+        ({"probe_size": 2000}, "probe_size is 2000"),
+        ({"probe_size": -1}, "probe_size is -1"),
+        ({"probe_size": 2.0}, "probe_size is 2.0"),
+        ({"augment": "mixup"}, "augment is"),
+    ],
+)
 def test_bad_options_are_named(digits, options, words):
     with pytest.raises(InputError, match=words):
         objectives.classification(MLP((10,)), digits, **options)
@@ -133,19 +158,26 @@ def test_random_layers_draw_anew_for_every_batch_and_not_at_a_point(digits, nois
     problem = objectives.classification(Dropout(noise), digits, probe_size=20)
     params, state = problem.init(jax.random.key(0))
     rows = jax.tree.map(lambda leaf: leaf[:20], problem.examples)
-    loss = jax.jit(lambda batch, train: problem.loss(params, state, batch, train)[0], static_argnums=1)
+    loss = jax.jit(
+        lambda batch, train: problem.loss(params, state, batch, train)[0], static_argnums=1
+    )
     drawn = [float(loss(problem.augment(jax.random.key(key), rows), True)) for key in (0, 1, 0)]
     assert drawn[0] == drawn[2] != drawn[1]
-    assert float(loss(problem.probe, True)) == float(loss(problem.probe, True))  # a function of the point alone
-    assert float(loss(problem.probe, False)) == float(loss(problem.augment(jax.random.key(0), rows)._replace(
-        images=rows.images), False))  # evaluation draws nothing
+    assert float(loss(problem.probe, True)) == float(
+        loss(problem.probe, True)
+    )  # a function of the point alone
+    assert float(loss(problem.probe, False)) == float(
+        loss(problem.augment(jax.random.key(0), rows)._replace(images=rows.images), False)
+    )  # evaluation draws nothing
     masks = problem.loss(params, state, problem.probe, True)[1][1]
     assert jnp.unique(jnp.sum(masks, axis=1)).size == 20  # every example keeps a mask of its own
 
 
 def test_a_model_without_random_layers_gets_no_key(digits):
     problem = objectives.classification(MLP((10,)), digits)
-    batch = problem.augment(jax.random.key(0), jax.tree.map(lambda leaf: leaf[:3], problem.examples))
+    batch = problem.augment(
+        jax.random.key(0), jax.tree.map(lambda leaf: leaf[:3], problem.examples)
+    )
     assert batch._fields == ("images", "labels")
 
 
@@ -155,15 +187,24 @@ def test_logits_for_fewer_classes_are_refused(digits):
 
 
 def make_problem(**changes):
-    return objectives.Problem(**{"init": None, "loss": None, "examples": {"x": np.zeros((3, 2))}} | changes)
+    return objectives.Problem(
+        **{"init": None, "loss": None, "examples": {"x": np.zeros((3, 2))}} | changes
+    )
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"description": [1]}, "description is"), ({"description": {"f": print}}, r"description\.f is"),
-    ({"examples": {"x": [1.0, 2.0]}}, "examples has leaves"), ({"examples": {"x": np.array(["a"])}}, r"examples\['x'\] has"),
-    ({"examples": {"x": np.array([1, None])}}, r"examples\['x'\] has"), ({"probe": np.array(["a"])}, "probe has"),
-    ({"examples": np.ma.array([1.0, 2.0], mask=[0, 1])}, "examples has 1 masked"),
-    ({"examples": np.array([1, 2**40])}, "examples has integers beyond int32")])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"description": [1]}, "description is"),
+        ({"description": {"f": print}}, r"description\.f is"),
+        ({"examples": {"x": [1.0, 2.0]}}, "examples has leaves"),
+        ({"examples": {"x": np.array(["a"])}}, r"examples\['x'\] has"),
+        ({"examples": {"x": np.array([1, None])}}, r"examples\['x'\] has"),
+        ({"probe": np.array(["a"])}, "probe has"),
+        ({"examples": np.ma.array([1.0, 2.0], mask=[0, 1])}, "examples has 1 masked"),
+        ({"examples": np.array([1, 2**40])}, "examples has integers beyond int32"),
+    ],
+)
 def test_what_is_no_problem_is_refused(changes, words):
     with pytest.raises(InputError, match=words):
         make_problem(**changes)
@@ -172,5 +213,7 @@ def test_what_is_no_problem_is_refused(changes, words):
 def test_a_problem_shows_its_examples_and_its_description(digits):
     shown = repr(objectives.classification(MLP((10,)), digits, probe_size=5))
     words = " ".join(shown.split())
-    assert "images uint8[1437,8,8,1]" in words and "probe: 5 examples" in words and "digits" in words
+    assert (
+        "images uint8[1437,8,8,1]" in words and "probe: 5 examples" in words and "digits" in words
+    )
     assert len(shown.splitlines()) <= 8

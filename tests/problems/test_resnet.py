@@ -20,16 +20,26 @@ def initialize(model, images=None):
 
 def shapes(model, images_shape=(2, 32, 32, 3)):
     images = jax.ShapeDtypeStruct(images_shape, jnp.float32)
-    return jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x, train=True), images)
+    return jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x, train=True), images
+    )
 
 
-@pytest.mark.parametrize(("depth", "options", "count"), [
-    (14, {}, 175_258), (14, {"shortcut": False}, 172_506),
-    (14, {"norm": False}, 174_362), (14, {"shortcut": False, "norm": False}, 171_610),
-    (20, {}, 272_474), (20, {"shortcut": False}, 269_722),
-    (56, {}, 855_770), (56, {"shortcut": False}, 853_018),
-    (110, {}, 1_730_714), (110, {"shortcut": False}, 1_727_962),
-])
+@pytest.mark.parametrize(
+    ("depth", "options", "count"),
+    [
+        (14, {}, 175_258),
+        (14, {"shortcut": False}, 172_506),
+        (14, {"norm": False}, 174_362),
+        (14, {"shortcut": False, "norm": False}, 171_610),
+        (20, {}, 272_474),
+        (20, {"shortcut": False}, 269_722),
+        (56, {}, 855_770),
+        (56, {"shortcut": False}, 853_018),
+        (110, {}, 1_730_714),
+        (110, {"shortcut": False}, 1_727_962),
+    ],
+)
 def test_parameter_counts_are_the_papers(depth, options, count):
     _, variables = shapes(ResNet(depth, **options))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count
@@ -56,7 +66,9 @@ def test_init_paper():
     params = initialize(ResNet(8, width=32))["params"]
     kernel = params["stage3_block1"]["conv2"]["kernel"]
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * 128)), rtol=0.02)
-    assert jnp.abs(kernel).max() > 3.5 * kernel.std()  # normal, not truncated at two standard deviations
+    assert (
+        jnp.abs(kernel).max() > 3.5 * kernel.std()
+    )  # normal, not truncated at two standard deviations
     np.testing.assert_allclose(params["linear"]["kernel"].std(), 1e-3, rtol=0.1)
     np.testing.assert_array_equal(params["linear"]["bias"], 0)
     np.testing.assert_array_equal(params["stem_norm"]["scale"], 1)
@@ -65,23 +77,40 @@ def test_init_paper():
 
 def test_init_pytorch():
     params = initialize(ResNet(8, width=32, initialization="pytorch"))["params"]
-    for weight, fan_in in [(params["stage3_block1"]["conv2"]["kernel"], 9 * 128), (params["stem"]["kernel"], 27),
-                           (params["linear"]["kernel"], 128), (params["linear"]["bias"], 128)]:
+    for weight, fan_in in [
+        (params["stage3_block1"]["conv2"]["kernel"], 9 * 128),
+        (params["stem"]["kernel"], 27),
+        (params["linear"]["kernel"], 128),
+        (params["linear"]["bias"], 128),
+    ]:
         bound = 1 / np.sqrt(fan_in)
         assert 0.7 * bound < jnp.abs(weight).max() <= bound
-    np.testing.assert_allclose(params["stage3_block1"]["conv2"]["kernel"].std(), 1 / np.sqrt(3 * 9 * 128), rtol=0.02)
+    np.testing.assert_allclose(
+        params["stage3_block1"]["conv2"]["kernel"].std(), 1 / np.sqrt(3 * 9 * 128), rtol=0.02
+    )
 
 
 def block(**options):
     conv = partial(nn.Conv, use_bias=False, conv_general_dilated=convolution)
-    return BasicBlock(**{"features": 3, "stride": 1, "conv": conv, "norm": partial(BatchNorm, train=False),
-                         "shortcut": True, "normalized": True} | options)
+    return BasicBlock(
+        **{
+            "features": 3,
+            "stride": 1,
+            "conv": conv,
+            "norm": partial(BatchNorm, train=False),
+            "shortcut": True,
+            "normalized": True,
+        }
+        | options
+    )
 
 
 def test_identity_shortcut_adds_the_input():
     model, x = block(), jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
     variables = jax.jit(model.init)(KEY, x)
-    variables["params"]["norm2"]["scale"] = jnp.zeros(3)  # so that the block contributes nothing of its own
+    variables["params"]["norm2"]["scale"] = jnp.zeros(
+        3
+    )  # so that the block contributes nothing of its own
     np.testing.assert_allclose(jax.jit(model.apply)(variables, x), jax.nn.relu(x))
     np.testing.assert_array_equal(jax.jit(block(shortcut=False).apply)(variables, x), 0)
 
@@ -99,15 +128,21 @@ def test_strided_shortcut_is_a_normalised_1x1_of_every_second_pixel():
 def test_stride_two_pads_symmetrically_as_pytorch_does():
     model = block(features=2, stride=2, normalized=False, shortcut=False)
     x = jax.random.uniform(jax.random.key(0), (1, 4, 4, 2))
-    middle = jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))  # with one pixel of padding its tap meets pixels 0 and 2
-    output = jax.jit(model.apply)({"params": {"conv1": {"kernel": middle}, "conv2": {"kernel": middle}}}, x)
+    middle = (
+        jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))
+    )  # with one pixel of padding its tap meets pixels 0 and 2
+    output = jax.jit(model.apply)(
+        {"params": {"conv1": {"kernel": middle}, "conv2": {"kernel": middle}}}, x
+    )
     np.testing.assert_allclose(output, x[:, ::2, ::2], rtol=1e-6)
 
 
 def test_evaluation_leaves_the_running_statistics_alone():
     model, images = ResNet(8, width=1), jnp.ones((2, 4, 4, 1))
     variables = initialize(model, images)
-    _, evaluated = jax.jit(partial(model.apply, train=False, mutable=["batch_stats"]))(variables, images)
+    _, evaluated = jax.jit(partial(model.apply, train=False, mutable=["batch_stats"]))(
+        variables, images
+    )
     jax.tree.map(np.testing.assert_array_equal, evaluated["batch_stats"], variables["batch_stats"])
 
 
@@ -115,17 +150,23 @@ def test_evaluation_leaves_the_running_statistics_alone():
 def test_batch_norm_is_flaxs_in_value_gradients_and_running_statistics(train):
     x = 3 * jax.random.normal(jax.random.key(0), (8, 5, 5, 4)) + 2
     flax_norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)
-    variables = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.arange(4), flax_norm.init(jax.random.key(0), x))
+    variables = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jnp.arange(4), flax_norm.init(jax.random.key(0), x)
+    )
 
     def evaluate(model, x, params):
         y, new = model.apply({**variables, "params": params}, x, mutable=["batch_stats"])
         return jnp.sin(y).sum(), (y, new)
 
     gradients = partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
-    results = [jax.jit(gradients(partial(evaluate, model)))(x, variables["params"])
-               for model in (BatchNorm(train), flax_norm)]
+    results = [
+        jax.jit(gradients(partial(evaluate, model)))(x, variables["params"])
+        for model in (BatchNorm(train), flax_norm)
+    ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5), *results)
-    assert jax.tree.map(jnp.shape, BatchNorm(train).init(jax.random.key(0), x)) == jax.tree.map(jnp.shape, variables)
+    assert jax.tree.map(jnp.shape, BatchNorm(train).init(jax.random.key(0), x)) == jax.tree.map(
+        jnp.shape, variables
+    )
 
 
 @pytest.mark.parametrize("depth", [2, 13, 15, 18])
@@ -139,7 +180,9 @@ def test_unknown_initialization():
         ResNet(14, initialization="xavier")
 
 
-@pytest.mark.parametrize(("shape", "message"), [((2, 3, 8, 1), "at least 4"), ((8, 8, 1), "add the missing axis")])
+@pytest.mark.parametrize(
+    ("shape", "message"), [((2, 3, 8, 1), "at least 4"), ((8, 8, 1), "add the missing axis")]
+)
 def test_impossible_images(shape, message):
     with pytest.raises(InputError, match=message):
         shapes(ResNet(8), shape)

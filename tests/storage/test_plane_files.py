@@ -1,4 +1,6 @@
-"""Planes in files: kills and errors at any chunk lose no more than it, and what does not belong there is refused."""
+"""Planes in files: kills and errors at any chunk lose no more than it, and what does not belong
+there is refused.
+"""
 
 import json
 import os
@@ -18,8 +20,13 @@ from sgd_diffusion.landscape.planes import Plane, evaluate_plane
 from sgd_diffusion.storage.plane_files import resumable_plane
 
 ROOT = str(pathlib.Path(__file__).parents[1])
-XS, YS = np.linspace(-1.0, 2.0, 7), np.linspace(-1.0, 1.5, 5)  # 35 points: nine chunks of 4, the last with 3
-PLANE = Plane(*(np.sin(np.arange(12) * factor).reshape(3, 4).astype(np.float32) for factor in (1, 2, 3)))
+XS, YS = (
+    np.linspace(-1.0, 2.0, 7),
+    np.linspace(-1.0, 1.5, 5),
+)  # 35 points: nine chunks of 4, the last with 3
+PLANE = Plane(
+    *(np.sin(np.arange(12) * factor).reshape(3, 4).astype(np.float32) for factor in (1, 2, 3))
+)
 OPTIONS = {"chunk": 4, "description": {"loss": "waves", "rate": 0.1}}
 
 
@@ -72,7 +79,9 @@ def test_an_error_loses_nothing_that_is_finished(uninterrupted, tmp_path, stop_a
         evaluate(tmp_path / "plane.nc", stop_at=stop_at)
     partly = xr.load_dataset(tmp_path / "plane.nc")
     assert partly.attrs["finished"] == stop_at
-    np.testing.assert_array_equal(partly.loss.values.ravel()[:stop_at], uninterrupted.loss.values.ravel()[:stop_at])
+    np.testing.assert_array_equal(
+        partly.loss.values.ravel()[:stop_at], uninterrupted.loss.values.ravel()[:stop_at]
+    )
     assert np.isnan(partly.loss.values.ravel()[stop_at:]).all()
     seen = []
     xr.testing.assert_identical(evaluate(tmp_path / "plane.nc", seen), uninterrupted)
@@ -104,8 +113,17 @@ CHILD = """
 
 
 @pytest.mark.parametrize(("moment", "finished"), [("half", 8), ("after", 12)])
-def test_a_kill_loses_one_chunk_at_most_and_the_numbers_are_the_same(uninterrupted, tmp_path, moment, finished):
-    command = [sys.executable, "-c", textwrap.dedent(CHILD), str(pathlib.Path(__file__).parent), str(tmp_path / "p.nc"), moment]
+def test_a_kill_loses_one_chunk_at_most_and_the_numbers_are_the_same(
+    uninterrupted, tmp_path, moment, finished
+):
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(CHILD),
+        str(pathlib.Path(__file__).parent),
+        str(tmp_path / "p.nc"),
+        moment,
+    ]
     child = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOT}, timeout=300)
     assert child.returncode == -signal.SIGKILL
     seen = []
@@ -127,17 +145,25 @@ def test_a_finished_plane_is_read_and_not_evaluated(uninterrupted, tmp_path):
 
 def test_one_scalar_is_called_loss(tmp_path):
     found = evaluate(tmp_path / "plane.nc", loss=lambda params: params.sum(), at_once=2)
-    np.testing.assert_allclose(found.loss, evaluate_plane(lambda params: params.sum(), PLANE, XS, YS), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        found.loss, evaluate_plane(lambda params: params.sum(), PLANE, XS, YS), rtol=1e-5, atol=1e-6
+    )
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"description": {"loss": "waves", "rate": 0.2}}, r"description\.rate is 0\.1 there and 0\.2 here"),
-    ({"chunk": 5}, "chunk is 4 there and 5 here"),
-    ({"at_once": 2}, "at_once is 1 there and 2 here"),
-    ({"plane": PLANE._replace(second=PLANE.second + np.float32(1e-6))}, "plane is '.*' there"),
-    ({"xs": XS[:-1]}, "xs is '7 values.*6 values"),
-    ({"ys": np.nextafter(YS, 9)}, "ys is '5 values.*SHA-256"),
-])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"description": {"loss": "waves", "rate": 0.2}},
+            r"description\.rate is 0\.1 there and 0\.2 here",
+        ),
+        ({"chunk": 5}, "chunk is 4 there and 5 here"),
+        ({"at_once": 2}, "at_once is 1 there and 2 here"),
+        ({"plane": PLANE._replace(second=PLANE.second + np.float32(1e-6))}, "plane is '.*' there"),
+        ({"xs": XS[:-1]}, "xs is '7 values.*6 values"),
+        ({"ys": np.nextafter(YS, 9)}, "ys is '5 values.*SHA-256"),
+    ],
+)
 def test_a_file_of_another_configuration_is_refused_and_kept(tmp_path, changes, words):
     with pytest.raises(Interruption):
         evaluate(tmp_path / "plane.nc", stop_at=8)
@@ -152,10 +178,16 @@ def test_a_damaged_file_is_refused_and_kept(uninterrupted, tmp_path, how):
     path = tmp_path / "plane.nc"
     whole = bytes(uninterrupted.to_netcdf(engine="h5netcdf"))
     changed = uninterrupted.assign(loss=uninterrupted.loss + np.float32(1e-3))
-    content = {"truncated": whole[: len(whole) // 2], "other": b"notes", "no plane": bytes(xr.Dataset().to_netcdf(
-        engine="h5netcdf")), "changed": bytes(changed.to_netcdf(engine="h5netcdf"))}[how]
+    content = {
+        "truncated": whole[: len(whole) // 2],
+        "other": b"notes",
+        "no plane": bytes(xr.Dataset().to_netcdf(engine="h5netcdf")),
+        "changed": bytes(changed.to_netcdf(engine="h5netcdf")),
+    }[how]
     path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"plane\.nc is no file of a plane, or it is damaged.*Delete it"):
+    with pytest.raises(
+        StorageError, match=r"plane\.nc is no file of a plane, or it is damaged.*Delete it"
+    ):
         evaluate(path)
     assert path.read_bytes() == content
 
@@ -168,11 +200,17 @@ def test_a_directory_that_cannot_be_made_is_said_before_anything_is_evaluated(tm
     assert not seen
 
 
-@pytest.mark.parametrize(("loss", "words"), [
-    (lambda params: params.sum(axis=0), r"'loss' returns float32\[4\] as 'loss'.*floating scalar"),
-    (lambda params: {"count": (params > 0).sum()}, r"returns int32\[\] as 'count'"),
-    (lambda params: (params.sum(),), r"returns \('float32\[\]',\) as 'loss'"),
-])
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (
+            lambda params: params.sum(axis=0),
+            r"'loss' returns float32\[4\] as 'loss'.*floating scalar",
+        ),
+        (lambda params: {"count": (params > 0).sum()}, r"returns int32\[\] as 'count'"),
+        (lambda params: (params.sum(),), r"returns \('float32\[\]',\) as 'loss'"),
+    ],
+)
 def test_losses_that_a_file_does_not_take(tmp_path, loss, words):
     with pytest.raises(InputError, match=words):
         evaluate(tmp_path / "plane.nc", loss=loss)
@@ -181,16 +219,39 @@ def test_losses_that_a_file_does_not_take(tmp_path, loss, words):
 
 def test_inputs_of_other_types_are_those_of_plain_ones(tmp_path):
     """Integers of NumPy, half-precision coordinates and losses, which NetCDF does not have."""
-    options = {"chunk": np.int8(4), "at_once": np.array(2), "description": {"rate": np.float32(0.5), "shape": (np.int64(3),)},
-               "xs": jnp.arange(3, dtype=jnp.bfloat16), "ys": [0, 1], "loss": lambda w: waves(w)["loss"].astype(jnp.float16)}
-    plain = options | {"chunk": 4, "at_once": 2, "xs": np.arange(3.0), "loss": lambda w: waves(w)["loss"],
-                       "description": {"rate": 0.5, "shape": [3]}}
-    found, expected = (resumable_plane(tmp_path / f"{len(each['xs'])}{type(each['chunk']).__name__}.nc", plane=PLANE, **each)
-                       for each in (options, plain))
+    options = {
+        "chunk": np.int8(4),
+        "at_once": np.array(2),
+        "description": {"rate": np.float32(0.5), "shape": (np.int64(3),)},
+        "xs": jnp.arange(3, dtype=jnp.bfloat16),
+        "ys": [0, 1],
+        "loss": lambda w: waves(w)["loss"].astype(jnp.float16),
+    }
+    plain = options | {
+        "chunk": 4,
+        "at_once": 2,
+        "xs": np.arange(3.0),
+        "loss": lambda w: waves(w)["loss"],
+        "description": {"rate": 0.5, "shape": [3]},
+    }
+    found, expected = (
+        resumable_plane(
+            tmp_path / f"{len(each['xs'])}{type(each['chunk']).__name__}.nc", plane=PLANE, **each
+        )
+        for each in (options, plain)
+    )
     np.testing.assert_allclose(found.loss, expected.loss, rtol=2e-3)
     np.testing.assert_array_equal(found.x, expected.x)
-    assert json.loads(found.configuration)["description"] == json.loads(expected.configuration)["description"]
-    for wrong in ({"chunk": 2.5}, {"at_once": "2"}, {"description": {"model": object()}}, {"xs": [1j]}):
+    assert (
+        json.loads(found.configuration)["description"]
+        == json.loads(expected.configuration)["description"]
+    )
+    for wrong in (
+        {"chunk": 2.5},
+        {"at_once": "2"},
+        {"description": {"model": object()}},
+        {"xs": [1j]},
+    ):
         with pytest.raises(InputError, match=next(iter(wrong))):
             resumable_plane(tmp_path / "refused.nc", plane=PLANE, **plain | wrong)
     assert not (tmp_path / "refused.nc").exists()

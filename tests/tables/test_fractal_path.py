@@ -12,11 +12,18 @@ def test_fractal_path_of_a_walk_down_a_slope(measured_run):
     assert 0.8 < shuffled.dimension.isel(window=0, seed=0) < 2.5
     first = table.isel(window=0, seed=0)
     assert 1 < first.dimension < 2 and first.dimension_error > 0
-    assert 0.5 < first.self_affinity < 1.2 and str(first.verdict.values) in ("self-affine", "self-similar", "undecided")
+    assert 0.5 < first.self_affinity < 1.2 and str(first.verdict.values) in (
+        "self-affine",
+        "self-similar",
+        "undecided",
+    )
     assert abs(first.noise_floor - 2) < 4 * first.noise_floor_error
     assert first.probe_exponent > 1.5  # the loss is a coordinate: a slope
     lost = table.isel(window=1, seed=1)
-    assert all(np.isnan(lost[name]) for name in table if name != "verdict") and str(lost.verdict.values) == "undecided"
+    assert (
+        all(np.isnan(lost[name]) for name in table if name != "verdict")
+        and str(lost.verdict.values) == "undecided"
+    )
 
 
 def test_fractal_path_without_a_probe(measured_run):

@@ -22,8 +22,12 @@ def exponents_and_onsets(**options):
 ENTRIES = [
     Argument("smooth_surface(heights)", smooth_surface, HEIGHTS),
     Number("exponents(max_rmse)", lambda bound: exponents_and_onsets(max_rmse=bound), 0.25),
-    Number("exponents(smallest lag)", lambda low: exponents_and_onsets(ranges={"a": (low, 50)}), 2.0),
-    Number("exponents(largest lag)", lambda high: exponents_and_onsets(ranges={"a": (2, high)}), 50.0),
+    Number(
+        "exponents(smallest lag)", lambda low: exponents_and_onsets(ranges={"a": (low, 50)}), 2.0
+    ),
+    Number(
+        "exponents(largest lag)", lambda high: exponents_and_onsets(ranges={"a": (2, high)}), 50.0
+    ),
 ]
 test_inputs = input_tests(ENTRIES)
 test_modes = pytest.mark.slow(mode_tests(ENTRIES))

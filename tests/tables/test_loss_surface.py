@@ -1,4 +1,6 @@
-"""The table of surface dimensions: exact rough surfaces, smooth ones, the smooth control, and what is lost."""
+"""The table of surface dimensions: exact rough surfaces, smooth ones, the smooth control, and what
+is lost.
+"""
 
 import jax
 import numpy as np
@@ -18,8 +20,10 @@ def table():
     """Of a rough surface, a bowl and a member that diverged."""
     rough = np.asarray(fractional_brownian_surface(jax.random.key(1), POINTS, hurst=HURST).heights)
     losses = np.exp(np.stack([rough, BOWL, np.full_like(rough, np.nan)]))[None, :, None]
-    surfaces = xr.Dataset({"loss": (("plane", "seed", "learning_rate", "row", "column"), losses)},
-                          coords={"plane": ["random"], "seed": [0, 1, 2], "learning_rate": [0.1]})
+    surfaces = xr.Dataset(
+        {"loss": (("plane", "seed", "learning_rate", "row", "column"), losses)},
+        coords={"plane": ["random"], "seed": [0, 1, 2], "learning_rate": [0.1]},
+    )
     return loss_surface(surfaces).isel(learning_rate=0)
 
 
@@ -27,7 +31,9 @@ def test_intervals_hold_the_truth_of_a_rough_surface(table):
     rough = table.sel(seed=0, surface="loss")
     truth = xr.where(rough.estimator == "level set, boxes", 2 - HURST, 3 - HURST)
     assert ((rough.low <= truth) & (truth <= rough.high)).all()
-    assert (rough.low > table.sel(seed=0, surface="smooth").dimension).all()  # told from a smooth one
+    assert (
+        rough.low > table.sel(seed=0, surface="smooth").dimension
+    ).all()  # told from a smooth one
     assert table.smooth_residual.sel(seed=0) > 0.1
 
 
@@ -35,15 +41,21 @@ def test_a_bowl_is_smooth(table):
     bowl = table.sel(seed=1)
     smooth = xr.where(bowl.estimator == "level set, boxes", 1, 2)
     assert (abs(bowl.dimension - smooth) < 0.1).all() and (abs(bowl.low - smooth) < 1e-9).all()
-    # degree 4 holds a quadratic: the control is the bowl itself, up to boxes whose sides the bowl touches: one of the 158
-    # cells of its level set changes the slope over sizes 1 to 8 by at most 1.5 / (5 ln 2) / 158 = 0.003
-    np.testing.assert_allclose(bowl.raw.sel(surface="smooth"), bowl.raw.sel(surface="loss"), atol=3e-3)
+    # degree 4 holds a quadratic: the control is the bowl itself, up to boxes whose sides the bowl
+    # touches: one of the 158 cells of its level set changes the slope over sizes 1 to 8 by at most
+    # 1.5 / (5 ln 2) / 158 = 0.003
+    np.testing.assert_allclose(
+        bowl.raw.sel(surface="smooth"), bowl.raw.sel(surface="loss"), atol=3e-3
+    )
     assert table.smooth_residual.sel(seed=1) < 1e-6
 
 
 def test_a_member_that_diverged_is_lost_and_said_to_be(table):
     lost = table.sel(seed=2)
-    assert all(np.isnan(lost[name]).all() for name in ("raw", "dimension", "low", "high", "curve", "smooth_residual"))
+    assert all(
+        np.isnan(lost[name]).all()
+        for name in ("raw", "dimension", "low", "high", "curve", "smooth_residual")
+    )
     assert (lost.status == "NOT_FINITE").all()
 
 

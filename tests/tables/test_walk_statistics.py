@@ -12,10 +12,11 @@ STEPS = 700
 
 @pytest.fixture(scope="module")
 def walks():
-    """Two landscapes of three walkers: straight on for 100 steps and then at rest in the basin; at rest in it; never there.
+    """Two landscapes of three walkers: straight on for 100 steps and then at rest in the basin; at
+    rest in it; never there.
 
-    The third walker of the second landscape meets a wall at step 50. Gradients are normal, on the second landscape five times
-    as large from step 50 on.
+    The third walker of the second landscape meets a wall at step 50. Gradients are normal, on the
+    second landscape five times as large from step 50 on.
     """
     steps = np.arange(STEPS + 1)
     straight = np.stack([np.minimum(steps, 100) / 100 - 1, 0 * steps], axis=-1)
@@ -27,11 +28,17 @@ def walks():
     first_wall = np.full((2, 3), STEPS + 1)
     first_wall[1, 2] = 50
     walker = ("landscape", "walker")
-    return xr.Dataset({
-        "position": ((*walker, "step", "axis"), position), "gradient": ((*walker, "step", "axis"), gradient),
-        "inside": ((*walker, "step"), position[..., 0] >= 0), "first_wall_step": (walker, first_wall),
-        "lowest_loss": (walker, np.array([[1.0, 2.0, 3.0], [-1.0, 0.0, 1.0]])),
-        "median_height": ("landscape", [5.0, 1.0]), "lowest_height": ("landscape", [1.0, -1.0])})
+    return xr.Dataset(
+        {
+            "position": ((*walker, "step", "axis"), position),
+            "gradient": ((*walker, "step", "axis"), gradient),
+            "inside": ((*walker, "step"), position[..., 0] >= 0),
+            "first_wall_step": (walker, first_wall),
+            "lowest_loss": (walker, np.array([[1.0, 2.0, 3.0], [-1.0, 0.0, 1.0]])),
+            "median_height": ("landscape", [5.0, 1.0]),
+            "lowest_height": ("landscape", [1.0, -1.0]),
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +56,14 @@ def test_passages_stays_and_depth(statistics):
 
 
 def test_parts_of_paths(statistics):
-    """Before: only who came late, ballistic. After: who stays for 300 steps, at rest. Early and whole: all three."""
+    """Before: only who came late, ballistic. After: who stays for 300 steps, at rest. Early and
+    whole: all three.
+    """
     np.testing.assert_array_equal(statistics.walkers, [[1, 1], [2, 2], [3, 3], [3, 3]])
     before = statistics.msd.sel(part="before")
-    np.testing.assert_allclose(before.where(before.lag <= 20, drop=True), [(LAGS[LAGS <= 20] / 100) ** 2] * 2, rtol=1e-9)
+    np.testing.assert_allclose(
+        before.where(before.lag <= 20, drop=True), [(LAGS[LAGS <= 20] / 100) ** 2] * 2, rtol=1e-9
+    )
     assert np.isnan(before.where(before.lag > 20)).all()
     after = statistics.msd.sel(part="after")
     assert (after.where(after.lag <= 100, drop=True) == 0).all()
@@ -73,15 +84,21 @@ def test_example_paths(statistics, walks):
 
 
 def test_gradients_before_walls_and_everywhere(statistics, walks):
-    """Pooling walkers of two scales makes the tails; a walker alone is normal, on the first landscape."""
+    """Pooling walkers of two scales makes the tails; a walker alone is normal, on the first
+    landscape.
+    """
     one = walks.gradient.values[0].ravel()
     np.testing.assert_allclose(statistics.gradient_std.sel(visits="all")[0], one.std())
     np.testing.assert_allclose(statistics.gradient_std.sel(visits="inner")[0], one.std())
     error = np.sqrt(24 / one.size)
     assert abs(statistics.gradient_excess.sel(visits="all")[0]) < 4 * error
-    everywhere, inner = (statistics.gradient_excess.sel(visits=visits)[1] for visits in ("all", "inner"))
+    everywhere, inner = (
+        statistics.gradient_excess.sel(visits=visits)[1] for visits in ("all", "inner")
+    )
     small, large = 50 / 701, 651 / 701  # a mixture: 3 <v^2>/<v>^2 - 3 with the variances 1 and 25
-    assert everywhere == pytest.approx(3 * (small + large * 625) / (small + large * 25) ** 2 - 3, abs=0.5)
+    assert everywhere == pytest.approx(
+        3 * (small + large * 625) / (small + large * 25) ** 2 - 3, abs=0.5
+    )
     counts = statistics.gradient_counts.sel(visits="inner")[1].values
     shares = (50 * 3 + 651 * 2) * 2
     assert shares * 0.5 < counts.sum() < shares  # some lie outside the edges

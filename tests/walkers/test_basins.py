@@ -16,7 +16,9 @@ def well(x, y, *, width=WIDTH, depth=1.0):
 
 
 def test_a_well_is_filled_to_half_of_its_depth():
-    """The disc of radius width sqrt(2 ln 2), wider by the filter; with almost no filter that of the well itself."""
+    """The disc of radius width sqrt(2 ln 2), wider by the filter; with almost no filter that of the
+    well itself.
+    """
     found = wide_basin(gaussian_well(SIZE, width=WIDTH), smoothing=1e-3)
     radius = WIDTH * np.sqrt(2 * np.log(2 / (1 + 1e-3)))
     assert found.area == pytest.approx(np.pi * radius**2 / 4, rel=0.03)
@@ -29,7 +31,9 @@ def test_a_well_is_filled_to_half_of_its_depth():
 
 
 def test_the_wide_well_counts_and_a_narrow_hole_does_not():
-    """A hole three times as deep, 1/12 as wide; its well is one connected part, the other is none of it."""
+    """A hole three times as deep, 1/12 as wide; its well is one connected part, the other is none
+    of it.
+    """
     heights = well(0.5, -0.3) + well(-0.5, 0.3, width=0.02, depth=3) + 0.9 * well(-0.6, 0.6)
     found = wide_basin(Surface(jnp.asarray(heights, np.float32), jnp.float32(2)))
     np.testing.assert_allclose(found.centre, [0.5, -0.3], atol=0.04)

@@ -12,7 +12,9 @@ from sgd_diffusion.walkers.boundaries import BOUNDARIES, reject
 
 @pytest.mark.parametrize("mean", [0.0, 0.97, 1.02, 1.029, 1.032, 1.2, 4.0, -0.99, -1.033, -2.0])
 def test_rejection_is_the_truncated_normal_law(mean):
-    """By inversion: quantiles of the law at 10,000 uniform numbers, to a thousandth of its width at mid levels."""
+    """By inversion: quantiles of the law at 10,000 uniform numbers, to a thousandth of its width at
+    mid levels.
+    """
     std, uniform = 0.01, (jnp.arange(10_000) + 0.5) / 10_000
     found, outside = reject(jnp.float32(mean), jnp.float32(std), uniform, jnp.float32(1))
     law = stats.truncnorm((-1 - mean) / std, (1 - mean) / std, loc=mean, scale=std)
@@ -33,14 +35,18 @@ def truncated_normal(levels, low, high):
     """Quantiles of the standard normal law between two bounds, from logarithms of the nearer tail."""
     if low > 0:
         return -truncated_normal(1 - levels, -high, -low)
-    chance = np.logaddexp(np.log1p(-levels) + special.log_ndtr(low), np.log(levels) + special.log_ndtr(high))
+    chance = np.logaddexp(
+        np.log1p(-levels) + special.log_ndtr(low), np.log(levels) + special.log_ndtr(high)
+    )
     return special.ndtri_exp(chance) if high < 0 else special.ndtri(np.exp(chance))
 
 
 @pytest.mark.parametrize("beyond", [-20.0, -5.0, 0.0, 1.0, 2.0, 2.9, 3.1, 4.0, 4.9, 5.1, 8.0, 20.0])
 @pytest.mark.parametrize("std", [0.001, 0.03, 0.5, 5.0, 100.0, 200.0, 1e4])
 def test_rejection_is_as_exact_as_it_says(std, beyond):
-    """At all levels of the random numbers there are, on both sides, to 2e-4 of the distance between quartiles."""
+    """At all levels of the random numbers there are, on both sides, to 2e-4 of the distance between
+    quartiles.
+    """
     ends = 2.0 ** -np.arange(9, 25)
     levels = np.float32([*ends, *(np.arange(200) + 0.5) / 200, *(1 - ends)])
     for sign in (1, -1):
@@ -56,13 +62,17 @@ def test_rejection_is_as_exact_as_it_says(std, beyond):
 
 @pytest.mark.parametrize("std", [1e-4, 1e-7, 1e-9, 1e-12])
 def test_contacts_are_counted_however_small_the_noise(std):
-    """The chance of the step without walls to lead out, from the wall and from inside: not more, where noise is small."""
+    """The chance of the step without walls to lead out, from the wall and from inside: not more,
+    where noise is small.
+    """
     levels = (np.arange(2000, dtype=np.float32) + 0.5) / 2000
     for depth in (0.0, 1e-6, 1e-3):
         mean = np.float32(1 - depth)
         for sign in (1, -1):
             _, outside = compiled(sign * mean, np.float32(std), levels, np.float32(1))
-            assert np.mean(outside) == pytest.approx(stats.norm.sf((1 - float(mean)) / std), abs=1e-3)
+            assert np.mean(outside) == pytest.approx(
+                stats.norm.sf((1 - float(mean)) / std), abs=1e-3
+            )
 
 
 def test_rejection_can_be_differentiated():
@@ -74,8 +84,13 @@ def test_rejection_can_be_differentiated():
     for mean in (0.5, 1.3, 4.1):
         low, high = (-1 - mean) / 0.5, (1 - mean) / 0.5
         step = 1e-5
-        ends = [mean + e + 0.5 * truncated_normal(np.float64(0.3), low - 2 * e, high - 2 * e) for e in (-step, step)]
-        assert slopes(mean, 0.5, 0.3, 1.0)[0] == pytest.approx((ends[1] - ends[0]) / (2 * step), rel=1e-3, abs=1e-4)
+        ends = [
+            mean + e + 0.5 * truncated_normal(np.float64(0.3), low - 2 * e, high - 2 * e)
+            for e in (-step, step)
+        ]
+        assert slopes(mean, 0.5, 0.3, 1.0)[0] == pytest.approx(
+            (ends[1] - ends[0]) / (2 * step), rel=1e-3, abs=1e-4
+        )
 
 
 @pytest.mark.parametrize("mean", [0.5, 1.0, 1.05, 30.0, -1e6])
@@ -91,16 +106,26 @@ def test_rejection_with_noise_as_wide_as_the_square():
     for mean, std in [(0.2, 50.0), (-7.0, 2.0), (-300.0, 60.0)]:
         found, _ = reject(jnp.float32(mean), jnp.float32(std), uniform, jnp.float32(1))
         law = stats.truncnorm((-1 - mean) / std, (1 - mean) / std, loc=mean, scale=std)
-        np.testing.assert_allclose(np.clip(found, -1, 1), law.ppf(np.asarray(uniform, dtype=float)), atol=6e-3)
+        np.testing.assert_allclose(
+            np.clip(found, -1, 1), law.ppf(np.asarray(uniform, dtype=float)), atol=6e-3
+        )
 
 
 @pytest.mark.parametrize(
     ("place", "mirrored", "wrapped"),
-    [(0.9, 0.9, 0.9), (1.25, 0.75, -0.75), (-1.5, -0.5, 0.5), (3.5, -0.5, -0.5), (-5.25, -0.75, 0.75)],
+    [
+        (0.9, 0.9, 0.9),
+        (1.25, 0.75, -0.75),
+        (-1.5, -0.5, 0.5),
+        (3.5, -0.5, -0.5),
+        (-5.25, -0.75, 0.75),
+    ],
 )
 def test_reflection_and_periodicity_far_outside(place, mirrored, wrapped):
     for boundary, expected in ("reflect", mirrored), ("periodic", wrapped):
-        found, outside = BOUNDARIES[boundary](jnp.float32(place), 0.0, jnp.float32(0.5), jnp.float32(1))
+        found, outside = BOUNDARIES[boundary](
+            jnp.float32(place), 0.0, jnp.float32(0.5), jnp.float32(1)
+        )
         assert found == pytest.approx(expected, abs=1e-6)
         assert outside == (abs(place) > 1)
 

@@ -1,4 +1,6 @@
-"""Walkers, walls, interpolants, basins and passages take all kinds of arrays and integers, or refuse them."""
+"""Walkers, walls, interpolants, basins and passages take all kinds of arrays and integers, or
+refuse them.
+"""
 
 import functools
 
@@ -24,12 +26,29 @@ QUICK = {"boundary": "periodic"}  # compiles in half the time; the others have e
 
 
 def a_walk(surface, start=(0.5, -0.3), steps=2, every=1, region=None):
-    return walk(KEY, surface, start, learning_rate=1e-4, noise_std=1e-2, steps=steps, every=every, region=region, **QUICK)
+    return walk(
+        KEY,
+        surface,
+        start,
+        learning_rate=1e-4,
+        noise_std=1e-2,
+        steps=steps,
+        every=every,
+        region=region,
+        **QUICK,
+    )
 
 
 def an_ensemble(heights=FLAT[None], starts=((0.0, 0.0),), rates=(0.1,)):
-    return walk_ensemble(jax.random.split(KEY, 1), Surface(heights, [2.0]), starts, learning_rates=rates, noise_stds=rates,
-                         steps=2, **QUICK)
+    return walk_ensemble(
+        jax.random.split(KEY, 1),
+        Surface(heights, [2.0]),
+        starts,
+        learning_rates=rates,
+        noise_stds=rates,
+        steps=2,
+        **QUICK,
+    )
 
 
 def place_and_slopes(heights):
@@ -42,35 +61,92 @@ def duration(field, value):
     return mean_duration(Stays(**found))
 
 
-STARTS, RATES, POINTS = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 3.0])
+STARTS, RATES, POINTS = (
+    np.array([[0.0, 1.0], [1.0, 0.0]]),
+    np.array([0.0, 1.0, 2.0]),
+    np.array([0.0, 1.0, 3.0]),
+)
 WALKS = [
-    Argument("walk(surface.heights)", lambda heights: a_walk(Surface(heights, 2.0)), HEIGHTS, single=1e-3),
-    Argument("walk(start)", lambda start: a_walk(Surface(FLAT, 2.0), start), np.array([0.0, 1.0]), eager=False),
-    Argument("walk(region)", lambda region: a_walk(Surface(FLAT, 2.0), region=region), FLAT + np.eye(5), eager=False,
-             takes_none=True),
-    Argument("walk_ensemble(surfaces.heights)", an_ensemble, HEIGHTS[None], single=1e-3, eager=False),
-    Argument("walk_ensemble(starts)", lambda starts: an_ensemble(starts=starts), STARTS, eager=False),
-    Argument("walk_ensemble(learning_rates)", lambda rates: an_ensemble(rates=rates), RATES, eager=False),
+    Argument(
+        "walk(surface.heights)", lambda heights: a_walk(Surface(heights, 2.0)), HEIGHTS, single=1e-3
+    ),
+    Argument(
+        "walk(start)",
+        lambda start: a_walk(Surface(FLAT, 2.0), start),
+        np.array([0.0, 1.0]),
+        eager=False,
+    ),
+    Argument(
+        "walk(region)",
+        lambda region: a_walk(Surface(FLAT, 2.0), region=region),
+        FLAT + np.eye(5),
+        eager=False,
+        takes_none=True,
+    ),
+    Argument(
+        "walk_ensemble(surfaces.heights)", an_ensemble, HEIGHTS[None], single=1e-3, eager=False
+    ),
+    Argument(
+        "walk_ensemble(starts)", lambda starts: an_ensemble(starts=starts), STARTS, eager=False
+    ),
+    Argument(
+        "walk_ensemble(learning_rates)", lambda rates: an_ensemble(rates=rates), RATES, eager=False
+    ),
     Option("walk(steps)", lambda steps: a_walk(Surface(FLAT, 2.0), steps=steps), 2, eager=False),
     Option("walk(every)", lambda every: a_walk(Surface(FLAT, 2.0), every=every), 2, eager=False),
 ]
 ARGUMENTS = [
     *WALKS,
-    *(Argument(f"{name}({argument})", functools.partial(
-        lambda call, argument, value: call(**({"mean": 1.0, "std": 1.0, "uniform": 0.3, "wall": 2.0} | {argument: value})),
-        boundary, argument), POINTS if argument != "wall" else POINTS + 1)
-      for name, boundary in BOUNDARIES.items() for argument in ("mean", "std", "wall")),
-    Argument("reject(uniform)", lambda uniform: BOUNDARIES["reject"](1.0, 1.0, uniform, 2.0), POINTS),
+    *(
+        Argument(
+            f"{name}({argument})",
+            functools.partial(
+                lambda call, argument, value: call(
+                    **({"mean": 1.0, "std": 1.0, "uniform": 0.3, "wall": 2.0} | {argument: value})
+                ),
+                boundary,
+                argument,
+            ),
+            POINTS if argument != "wall" else POINTS + 1,
+        )
+        for name, boundary in BOUNDARIES.items()
+        for argument in ("mean", "std", "wall")
+    ),
+    Argument(
+        "reject(uniform)", lambda uniform: BOUNDARIES["reject"](1.0, 1.0, uniform, 2.0), POINTS
+    ),
     Argument("interpolator(surface.heights)", place_and_slopes, HEIGHTS),
-    Argument("nearest(surface.heights)", lambda heights: nearest(Surface(heights, 2.0), np.zeros(2), np.ones(2)), HEIGHTS),
-    Argument("nearest(x)", lambda x: nearest(Surface(HEIGHTS, 2.0), x, np.zeros(3)), np.array([0.0, 1.0, 3.0])),
-    Argument("nearest(y)", lambda y: nearest(Surface(HEIGHTS, 2.0), np.zeros(3), y), np.array([0.0, 1.0, 3.0])),
-    Argument("half_sides(surface.extent)", lambda extent: half_sides(Surface(HEIGHTS, extent)), np.array([2.0, 3.0])),
-    Argument("wide_basin(surface.heights)", lambda heights: wide_basin(Surface(heights, 2.0), smoothing=0.2), HEIGHTS),
+    Argument(
+        "nearest(surface.heights)",
+        lambda heights: nearest(Surface(heights, 2.0), np.zeros(2), np.ones(2)),
+        HEIGHTS,
+    ),
+    Argument(
+        "nearest(x)",
+        lambda x: nearest(Surface(HEIGHTS, 2.0), x, np.zeros(3)),
+        np.array([0.0, 1.0, 3.0]),
+    ),
+    Argument(
+        "nearest(y)",
+        lambda y: nearest(Surface(HEIGHTS, 2.0), np.zeros(3), y),
+        np.array([0.0, 1.0, 3.0]),
+    ),
+    Argument(
+        "half_sides(surface.extent)",
+        lambda extent: half_sides(Surface(HEIGHTS, extent)),
+        np.array([2.0, 3.0]),
+    ),
+    Argument(
+        "wide_basin(surface.heights)",
+        lambda heights: wide_basin(Surface(heights, 2.0), smoothing=0.2),
+        HEIGHTS,
+    ),
     Argument("first_passage(inside)", first_passage, ZEROS_AND_ONES),
     Argument("final_entry(inside)", final_entry, ZEROS_AND_ONES),
     Argument("stays(inside)", stays, ZEROS_AND_ONES),
-    Argument("mean_duration(duration)", functools.partial(duration, "duration"), np.array([1.0, 2.0])),
+    Argument(
+        "mean_duration(duration)", functools.partial(duration, "duration"), np.array([1.0, 2.0])
+    ),
     Argument("mean_duration(left)", functools.partial(duration, "left"), np.array([1.0, 0.0])),
 ]
 test_inputs = input_tests(ARGUMENTS)
@@ -79,7 +155,16 @@ test_modes = mode_tests(ARGUMENTS)
 
 def test_positions_of_any_type():
     height = interpolator(Surface(HEIGHTS, 2), interpolant="bilinear")
-    for value in (np.int8(1), 1, True, np.float16(1), jnp.bfloat16(1), np.float64(1), np.array(1), jnp.array(1)):
+    for value in (
+        np.int8(1),
+        1,
+        True,
+        np.float16(1),
+        jnp.bfloat16(1),
+        np.float64(1),
+        np.array(1),
+        jnp.array(1),
+    ):
         assert height(value, 0.25) == height(1.0, 0.25)
         assert height(0.25, value) == height(0.25, 1.0)
     for value in (np.ones(2), 1j, "1", None, [1.0]):

@@ -1,4 +1,6 @@
-"""Interpolants: through the points, SciPy's lines, and gradients of what they are, at edges and walls too."""
+"""Interpolants: through the points, SciPy's lines, and gradients of what they are, at edges and
+walls too.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +22,19 @@ every_kind = pytest.mark.parametrize("kind", INTERPOLANTS)
 
 
 def heights_and_slopes(kind, surface=SURFACE, **options):
-    return jax.jit(jax.vmap(jax.value_and_grad(interpolator(surface, interpolant=kind, **options), argnums=(0, 1))))
+    return jax.jit(
+        jax.vmap(
+            jax.value_and_grad(interpolator(surface, interpolant=kind, **options), argnums=(0, 1))
+        )
+    )
 
 
 def at(function, xs, ys):
     """Height, slope along x and slope along y, (3, ...), float64."""
     xs, ys = np.broadcast_arrays(xs, ys)
-    height, slopes = function(jnp.asarray(xs.ravel(), np.float32), jnp.asarray(ys.ravel(), np.float32))
+    height, slopes = function(
+        jnp.asarray(xs.ravel(), np.float32), jnp.asarray(ys.ravel(), np.float32)
+    )
     return np.array([height, *slopes], dtype=np.float64).reshape(3, *xs.shape)
 
 
@@ -42,19 +50,32 @@ def test_bilinear_is_that_of_scipy():
 
 @every_kind
 def test_gradients_are_differences_of_the_interpolant(kind):
-    """Central differences in float64 within cells, where it is a polynomial; float32 gradients to 1e-4."""
+    """Central differences in float64 within cells, where it is a polynomial; float32 gradients to
+    1e-4.
+    """
     step, (x, y) = 1e-5, INSIDE
-    near_an_edge = [np.abs(place / SPACING - np.rint(place / SPACING)) < 1e-3 for place in (x + 1, y + 0.625)]
+    near_an_edge = [
+        np.abs(place / SPACING - np.rint(place / SPACING)) < 1e-3 for place in (x + 1, y + 0.625)
+    ]
     x, y = (place[~np.logical_or(*near_an_edge)] for place in (x, y))
     with jax.enable_x64(True):
-        height = jax.vmap(interpolator(Surface(jnp.asarray(HEIGHTS, jnp.float64), jnp.float64(2)), interpolant=kind))
-        along_x, along_y = height(x + step, y) - height(x - step, y), height(x, y + step) - height(x, y - step)
+        height = jax.vmap(
+            interpolator(
+                Surface(jnp.asarray(HEIGHTS, jnp.float64), jnp.float64(2)), interpolant=kind
+            )
+        )
+        along_x, along_y = (
+            height(x + step, y) - height(x - step, y),
+            height(x, y + step) - height(x, y - step),
+        )
         expected = np.array([along_x, along_y]) / (2 * step)
     np.testing.assert_allclose(at(heights_and_slopes(kind), x, y)[1:], expected, atol=1e-4)
 
 
 def test_bilinear_gradients_at_edges_and_walls():
-    """On an edge that of the cell towards larger coordinates, on the far walls that of the last cell."""
+    """On an edge that of the cell towards larger coordinates, on the far walls that of the last
+    cell.
+    """
     slopes = np.diff(HEIGHTS.astype(float), axis=0) / SPACING
     found = at(heights_and_slopes("bilinear"), XS[:, None], YS)[1]
     np.testing.assert_allclose(found, np.vstack([slopes, slopes[-1:]]), atol=1e-5)
@@ -69,12 +90,16 @@ def test_bicubic_gradients_are_continuous_across_edges():
     inner = XS[1:-1, None]
     below, above = (at(heights_and_slopes("bicubic"), inner + sign * step, YS) for sign in (-1, 1))
     np.testing.assert_allclose(below, above, atol=1e-4)
-    np.testing.assert_allclose(above[1], (HEIGHTS[2:].astype(float) - HEIGHTS[:-2]) / (2 * SPACING), atol=1e-4)
+    np.testing.assert_allclose(
+        above[1], (HEIGHTS[2:].astype(float) - HEIGHTS[:-2]) / (2 * SPACING), atol=1e-4
+    )
 
 
 def test_bicubic_walls_go_on_in_a_straight_line():
     found = at(heights_and_slopes("bicubic"), XS[[0, -1], None], YS)[1]
-    np.testing.assert_allclose(found, np.diff(HEIGHTS.astype(float), axis=0)[[0, -1]] / SPACING, atol=1e-5)
+    np.testing.assert_allclose(
+        found, np.diff(HEIGHTS.astype(float), axis=0)[[0, -1]] / SPACING, atol=1e-5
+    )
 
 
 def test_bicubic_is_exact_for_quadratics_away_from_walls():
@@ -82,12 +107,16 @@ def test_bicubic_is_exact_for_quadratics_away_from_walls():
     surface = Surface(jnp.asarray(heights, np.float32), jnp.float32(2))
     x, y = 0.7 * INSIDE[0], 0.5 * INSIDE[1]
     expected = x**2 - 3 * x * y + 2 * y, 2 * x - 3 * y, -3 * x + 2
-    np.testing.assert_allclose(at(heights_and_slopes("bicubic", surface), x, y), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        at(heights_and_slopes("bicubic", surface), x, y), expected, atol=1e-5
+    )
 
 
 def test_a_periodic_bicubic_surface_has_no_seam():
     heights = np.cos(np.pi * XS)[:, None] + np.sin(np.pi * XS)
-    function = heights_and_slopes("bicubic", Surface(jnp.asarray(heights, np.float32), jnp.float32(2)), periodic=True)
+    function = heights_and_slopes(
+        "bicubic", Surface(jnp.asarray(heights, np.float32), jnp.float32(2)), periodic=True
+    )
     np.testing.assert_allclose(at(function, -1.0, XS), at(function, 1.0, XS), atol=1e-5)
     np.testing.assert_allclose(at(function, XS, -1.0), at(function, XS, 1.0), atol=1e-5)
 
@@ -96,8 +125,14 @@ def test_surfaces_can_be_mapped_and_differentiated():
     """The derivative by the heights is the weights, which add up to 1."""
     stack = Surface(jnp.stack([SURFACE.heights, 2 * SURFACE.heights]), jnp.array([2.0, 2.0]))
     found = jax.vmap(lambda surface: interpolator(surface)(0.3, -0.2))(stack)
-    np.testing.assert_allclose(found, [interpolator(SURFACE)(0.3, -0.2)] * np.array([1, 2]), rtol=1e-6)
-    weights = jax.grad(lambda heights: interpolator(SURFACE._replace(heights=heights), interpolant="bicubic")(0.3, -0.2))
+    np.testing.assert_allclose(
+        found, [interpolator(SURFACE)(0.3, -0.2)] * np.array([1, 2]), rtol=1e-6
+    )
+    weights = jax.grad(
+        lambda heights: interpolator(SURFACE._replace(heights=heights), interpolant="bicubic")(
+            0.3, -0.2
+        )
+    )
     np.testing.assert_allclose(weights(SURFACE.heights).sum(), 1, rtol=1e-5)
     assert half_sides(stack)[1].tolist() == [0.625, 0.625]
 
@@ -106,7 +141,9 @@ def test_the_nearest_point():
     """Up to half a spacing away, and the border beyond; of any kind of values, one surface or many."""
     shift = 0.49 * SPACING
     for along_x, along_y in (0, 0), (shift, -shift), (-shift, shift):
-        np.testing.assert_array_equal(nearest(SURFACE, *np.meshgrid(XS + along_x, YS + along_y, indexing="ij")), HEIGHTS)
+        np.testing.assert_array_equal(
+            nearest(SURFACE, *np.meshgrid(XS + along_x, YS + along_y, indexing="ij")), HEIGHTS
+        )
     assert nearest(SURFACE, 7.0, -7.0) == HEIGHTS[-1, 0]
     regions = Surface(np.stack([HEIGHTS > 0, HEIGHTS < 0]), np.full(2, 2.0))
     inside = jax.vmap(nearest)(regions, *np.broadcast_arrays(XS[:, None], np.zeros((2, 1, 1))))
@@ -115,7 +152,9 @@ def test_the_nearest_point():
 
 
 def test_errors_say_what_was_expected():
-    with pytest.raises(ValueError, match="interpolant is 'spline'; expected one of bilinear, bicubic"):
+    with pytest.raises(
+        ValueError, match="interpolant is 'spline'; expected one of bilinear, bicubic"
+    ):
         interpolator(SURFACE, interpolant="spline")
     with pytest.raises(ValueError, match=r"heights has shape \(2, 9, 6\); expected \(N, M\)"):
         interpolator(Surface(np.stack([HEIGHTS] * 2), 2.0))

@@ -1,4 +1,6 @@
-"""Passages and stays: counted by hand and by loops, and the mean of stays of a two-state process that is known."""
+"""Passages and stays: counted by hand and by loops, and the mean of stays of a two-state process
+that is known.
+"""
 
 import numpy as np
 import pytest
@@ -33,13 +35,17 @@ def test_stays_cover_what_is_inside_and_nothing_else(rows):
     np.testing.assert_array_equal(covered, inside)
     assert found.left.sum() == (inside[:, :-1] & ~inside[:, 1:]).sum()
     assert found.entered.sum() == (~inside[:, :-1] & inside[:, 1:]).sum()
-    np.testing.assert_array_equal(first_passage(inside), [row.index(True) if True in row else 7 for row in rows])
+    np.testing.assert_array_equal(
+        first_passage(inside), [row.index(True) if True in row else 7 for row in rows]
+    )
     last_outside = [max((step for step in range(7) if not row[step]), default=-1) for row in rows]
     np.testing.assert_array_equal(final_entry(inside), np.array(last_outside) + 1)
 
 
 def test_mean_duration_of_a_two_state_process():
-    """Leaves with chance 1/20 a step, so stays last 20 on average though half of the paths end in one; 200 repeats."""
+    """Leaves with chance 1/20 a step, so stays last 20 on average though half of the paths end in
+    one; 200 repeats.
+    """
     random, found = np.random.default_rng(0), []
     for _ in range(200):
         inside = np.zeros((30, 60), bool)
@@ -48,8 +54,12 @@ def test_mean_duration_of_a_two_state_process():
             chance = random.random(30)
             inside[:, step] = np.where(inside[:, step - 1], chance > 1 / 20, chance < 1 / 20)
         found.append(mean_duration(stays(inside)))
-    values, errors = (np.array([getattr(mean, name) for mean in found]) for name in ("value", "error"))
-    assert abs(np.mean(1 / values) - 1 / 20) < 4 * np.std(1 / values) / np.sqrt(200) + 1e-3  # the ratio's own bias is 1/exits
+    values, errors = (
+        np.array([getattr(mean, name) for mean in found]) for name in ("value", "error")
+    )
+    assert (
+        abs(np.mean(1 / values) - 1 / 20) < 4 * np.std(1 / values) / np.sqrt(200) + 1e-3
+    )  # the ratio's own bias is 1/exits
     assert np.median(errors) / values.std() == pytest.approx(1, abs=0.2)
 
 
@@ -62,8 +72,14 @@ def test_nothing_seen():
 @pytest.mark.parametrize("function", [first_passage, final_entry, stays])
 def test_numbers_are_booleans_if_they_are_0_or_1(function):
     for whole in (np.array([0, 1, 1]), np.array([0.0, 1.0, 1.0]), [False, True, True]):
-        for found, expected in zip(function(whole), function(np.array([False, True, True])), strict=True) if (
-                function is stays) else [(function(whole), function(np.array([False, True, True])))]:
+        for found, expected in (
+            zip(function(whole), function(np.array([False, True, True])), strict=True)
+            if (function is stays)
+            else [(function(whole), function(np.array([False, True, True])))]
+        ):
             np.testing.assert_array_equal(found, expected)
-    with pytest.raises(ValueError, match=r"inside is int64 of shape \(3,\); expected booleans, or numbers that are all 0 or 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"inside is int64 of shape \(3,\); expected booleans, or numbers that are all 0 or 1",
+    ):
         function(np.array([0, 1, 2]))

@@ -1,4 +1,6 @@
-"""Walkers: closed forms on flat, linear, quadratic and conical surfaces, the laws at the walls, and what is kept of them."""
+"""Walkers: closed forms on flat, linear, quadratic and conical surfaces, the laws at the walls, and
+what is kept of them.
+"""
 
 import functools
 
@@ -27,7 +29,9 @@ def walks(surface, starts, key=KEY, **options):
     """Walkers from (W, 2), as float64 arrays."""
     one = jax.jit(jax.vmap(functools.partial(walk, surface=surface, **options)))
     found = one(jax.random.split(key, len(starts)), start=jnp.asarray(starts, np.float32))
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64 if leaf.dtype == np.float32 else leaf.dtype), found)
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf, np.float64 if leaf.dtype == np.float32 else leaf.dtype), found
+    )
 
 
 # Motion away from walls
@@ -35,7 +39,13 @@ def walks(surface, starts, key=KEY, **options):
 
 def test_free_diffusion():
     """Steps of variance sigma^2 per coordinate, independent and normal; a TAMSD of exponent 1."""
-    path = walks(FLAT._replace(extent=jnp.float32(1e3)), np.zeros((100, 2)), learning_rate=0.1, noise_std=0.5, steps=1000)
+    path = walks(
+        FLAT._replace(extent=jnp.float32(1e3)),
+        np.zeros((100, 2)),
+        learning_rate=0.1,
+        noise_std=0.5,
+        steps=1000,
+    )
     steps = np.diff(path.positions, axis=1)
     assert abs(steps.var() / 0.25 - 1) < 4 * np.sqrt(2 / steps.size)
     assert abs(np.mean(steps[..., 0] * steps[..., 1])) < 4 * 0.25 / np.sqrt(steps[..., 0].size)
@@ -52,30 +62,51 @@ def test_free_diffusion():
 def test_a_bowl_without_noise_is_a_geometric_series():
     """w_t = (1 - eta k)^t w_0; the bicubic interpolant of a paraboloid is the paraboloid."""
     start = np.array([[0.6, -0.3]])
-    path = walks(paraboloid(65, curvature=5.0), start, learning_rate=0.02, noise_std=0.0, steps=60, interpolant="bicubic")
+    path = walks(
+        paraboloid(65, curvature=5.0),
+        start,
+        learning_rate=0.02,
+        noise_std=0.0,
+        steps=60,
+        interpolant="bicubic",
+    )
     np.testing.assert_allclose(path.positions[0], 0.9 ** np.arange(61)[:, None] * start, atol=2e-6)
     np.testing.assert_allclose(path.gradients[0], 5 * path.positions[0], atol=2e-4)
-    np.testing.assert_allclose(path.losses[0], 2.5 * (path.positions[0] ** 2).sum(axis=-1), atol=2e-5)
+    np.testing.assert_allclose(
+        path.losses[0], 2.5 * (path.positions[0] ** 2).sum(axis=-1), atol=2e-5
+    )
 
 
 def test_a_bowl_has_the_plateau_of_the_discrete_ornstein_uhlenbeck_process():
-    """Variance V = sigma^2/(1 - a^2) with a = 1 - eta k, and MSD(lag) = 4 V (1 - a^lag) over two coordinates.
+    """Variance V = sigma^2/(1 - a^2) with a = 1 - eta k, and MSD(lag) = 4 V (1 - a^lag) over two
+    coordinates.
 
-    Mean of 2000 walkers after 200 relaxation times, over 400 steps; errors from the scatter over walkers.
+    Mean of 2000 walkers after 200 relaxation times, over 400 steps; errors from the scatter over
+    walkers.
     """
-    path = walks(paraboloid(65, curvature=10.0), np.zeros((2000, 2)), learning_rate=0.02, noise_std=0.02, steps=600,
-                 interpolant="bicubic")
+    path = walks(
+        paraboloid(65, curvature=10.0),
+        np.zeros((2000, 2)),
+        learning_rate=0.02,
+        noise_std=0.02,
+        steps=600,
+        interpolant="bicubic",
+    )
     stationary = path.positions[:, 200:]
     variance, lags = 0.02**2 / (1 - 0.8**2), np.array([1, 2, 5, 20, 100])
-    for values, expected in [((stationary**2).mean(axis=(1, 2))[:, None], np.array([variance])),
-                             (segment_msd(stationary, lags)[0], 4 * variance * (1 - 0.8**lags))]:
+    for values, expected in [
+        ((stationary**2).mean(axis=(1, 2))[:, None], np.array([variance])),
+        (segment_msd(stationary, lags)[0], 4 * variance * (1 - 0.8**lags)),
+    ]:
         error = values.std(axis=0, ddof=1) / np.sqrt(2000)
         assert np.all(error < 0.004 * expected)
         assert np.all(np.abs(values.mean(axis=0) - expected) < 4 * error)
 
 
 def test_a_cone_from_its_corner():
-    """Exponent 1.9 on lags 10 to 60 of the first 144 steps, nearly ballistic; on shorter lags noise shows."""
+    """Exponent 1.9 on lags 10 to 60 of the first 144 steps, nearly ballistic; on shorter lags noise
+    shows.
+    """
     path = walks(cone(1025), np.ones((200, 2)), learning_rate=0.02, noise_std=0.01, steps=144)
     lags = np.arange(1, 61)
     msd = segment_msd(path.positions, lags)[0].mean(axis=0)
@@ -87,19 +118,28 @@ def test_a_cone_from_its_corner():
 
 def test_descent_agrees_with_a_loop():
     """On a rough surface, from the corners of its cells in float64."""
-    heights, learning_rate = np.asarray(ROUGH.heights, float), 2e-4  # steps within a cell or two, else rounding grows
-    path = walks(ROUGH, np.array([[0.31, -0.42]]), learning_rate=learning_rate, noise_std=0.0, steps=20).positions[0]
+    heights, learning_rate = (
+        np.asarray(ROUGH.heights, float),
+        2e-4,
+    )  # steps within a cell or two, else rounding grows
+    path = walks(
+        ROUGH, np.array([[0.31, -0.42]]), learning_rate=learning_rate, noise_std=0.0, steps=20
+    ).positions[0]
     position, spacing = np.float32([0.31, -0.42]).astype(float), 2 / 64
     for expected in path:
         np.testing.assert_allclose(position, expected, atol=1e-4)
         (i, j), (s, t) = np.divmod((position + 1) / spacing, 1)
         a, b, c, d = heights[int(i) : int(i) + 2, int(j) : int(j) + 2].ravel()
-        slopes = np.array([(c - a) * (1 - t) + (d - b) * t, (b - a) * (1 - s) + (d - c) * s]) / spacing
+        slopes = (
+            np.array([(c - a) * (1 - t) + (d - b) * t, (b - a) * (1 - s) + (d - c) * s]) / spacing
+        )
         position = position - learning_rate * slopes
 
 
 def test_stable_noise():
-    """Each component has the law of scale sigma/sqrt(2), by Kolmogorov and Smirnov; at alpha = 2 nothing changes."""
+    """Each component has the law of scale sigma/sqrt(2), by Kolmogorov and Smirnov; at alpha = 2
+    nothing changes.
+    """
     far = FLAT._replace(extent=jnp.float32(1e6))
     options = {"learning_rate": 0.0, "noise_std": 0.5, "steps": 20, "boundary": "periodic"}
     path = walks(far, np.zeros((200, 2)), alpha=1.5, **options)
@@ -109,13 +149,19 @@ def test_stable_noise():
     first = steps[:, 0, 0]  # independent, and with all their digits
     assert stats.kstest(first, lambda x: np.asarray(law(x))).pvalue > 1e-3
     assert np.corrcoef(np.abs(steps[ordinary.all(axis=-1)]).T)[0, 1] > 0.2  # the components share A
-    np.testing.assert_array_equal(walks(far, np.zeros((3, 2)), alpha=2.0, **options).positions,
-                                  walks(far, np.zeros((3, 2)), **options).positions)
+    np.testing.assert_array_equal(
+        walks(far, np.zeros((3, 2)), alpha=2.0, **options).positions,
+        walks(far, np.zeros((3, 2)), **options).positions,
+    )
 
 
 def test_noise_may_scale_with_the_root_of_the_learning_rate():
-    plain = walks(ROUGH, np.zeros((2, 2)), learning_rate=0.01, noise_std=0.05 * np.sqrt(0.01), steps=5)
-    scaled = walks(ROUGH, np.zeros((2, 2)), learning_rate=0.01, noise_std=0.05, steps=5, sqrt_scaling=True)
+    plain = walks(
+        ROUGH, np.zeros((2, 2)), learning_rate=0.01, noise_std=0.05 * np.sqrt(0.01), steps=5
+    )
+    scaled = walks(
+        ROUGH, np.zeros((2, 2)), learning_rate=0.01, noise_std=0.05, steps=5, sqrt_scaling=True
+    )
     np.testing.assert_allclose(plain.positions, scaled.positions, atol=1e-5)
 
 
@@ -125,20 +171,28 @@ def test_noise_may_scale_with_the_root_of_the_learning_rate():
 @every_boundary
 @pytest.mark.parametrize("alpha", [2.0, 1.2])
 def test_no_walker_leaves_the_square_and_none_rests(boundary, alpha):
-    """On a surface so steep that single steps lead far outside; a skipped step would leave a position as it was."""
+    """On a surface so steep that single steps lead far outside; a skipped step would leave a
+    position as it was.
+    """
     starts = np.random.default_rng(0).uniform(-1, 1, size=(200, 2))
-    path = walks(ROUGH, starts, learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, alpha=alpha)
+    path = walks(
+        ROUGH, starts, learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, alpha=alpha
+    )
     assert np.isfinite(path.positions).all()
     assert np.abs(path.positions).max() <= 1
     assert (path.wall_steps > 0).all()
     assert path.wall_steps.mean() > 20
     moved = np.any(np.diff(path.positions, axis=1) != 0, axis=-1)
-    assert moved.all() if boundary != "reject" else moved.mean() > 0.97  # far outside, depths are finer than float32 tells
+    assert (
+        moved.all() if boundary != "reject" else moved.mean() > 0.97
+    )  # far outside, depths are finer than float32 tells
     assert not np.any(np.all(path.positions == 0, axis=-1))
 
 
 def test_a_rejecting_walk_on_a_flat_surface_avoids_its_walls():
-    """Density ~ chance that the first draw is accepted: detailed balance. That chance is also what wall_steps count."""
+    """Density ~ chance that the first draw is accepted: detailed balance. That chance is also what
+    wall_steps count.
+    """
     std = 0.3
     starts = np.random.default_rng(1).uniform(-1, 1, size=(4000, 2))
     path = walks(FLAT, starts, learning_rate=0.0, noise_std=std, steps=40, every=40)
@@ -153,17 +207,31 @@ def test_a_rejecting_walk_on_a_flat_surface_avoids_its_walls():
     shares = accepted(middles).reshape(20, 100).sum(axis=1)
     counts = np.histogram(last, edges)[0]
     assert stats.chisquare(counts, shares / shares.sum() * len(last)).pvalue > 1e-3
-    outside = 1 - ((accepted(middles) ** 2).sum() / accepted(middles).sum()) ** 2  # in either coordinate, when stationary
+    outside = (
+        1 - ((accepted(middles) ** 2).sum() / accepted(middles).sum()) ** 2
+    )  # in either coordinate, when stationary
     per_walker = path.wall_steps / 40
     error = per_walker.std(ddof=1) / np.sqrt(4000)
     assert error < 0.01
-    assert abs(per_walker.mean() - outside) < 4 * error + 0.004  # the first few steps are not stationary
+    assert (
+        abs(per_walker.mean() - outside) < 4 * error + 0.004
+    )  # the first few steps are not stationary
 
 
 @every_boundary
 def test_the_longest_jumps_end_within_the_walls(boundary):
-    """alpha = 0.3: up to 1e20 sides; where such a jump ends within the square has no meaning, but it does."""
-    path = walks(ROUGH, np.zeros((200, 2)), learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, alpha=0.3)
+    """alpha = 0.3: up to 1e20 sides; where such a jump ends within the square has no meaning, but
+    it does.
+    """
+    path = walks(
+        ROUGH,
+        np.zeros((200, 2)),
+        learning_rate=0.02,
+        noise_std=0.05,
+        steps=200,
+        boundary=boundary,
+        alpha=0.3,
+    )
     assert np.abs(path.positions).max() <= 1  # and not NaN
     assert path.wall_steps.mean() > 20
 
@@ -182,12 +250,22 @@ def test_sums_over_steps_are_those_of_the_path():
     region = np.zeros(ROUGH.heights.shape, bool)
     region[20:40, 10:50] = True
     starts = np.random.default_rng(3).uniform(-1, 1, size=(100, 2))
-    path = walks(ROUGH, starts, learning_rate=0.002, noise_std=0.03, steps=60, region=region, boundary="reflect")
+    path = walks(
+        ROUGH,
+        starts,
+        learning_rate=0.002,
+        noise_std=0.03,
+        steps=60,
+        region=region,
+        boundary="reflect",
+    )
     nearest = np.rint((path.positions + 1) * 32).astype(int)
     inside = region[nearest[..., 0], nearest[..., 1]]
     assert 0.1 < inside.mean() < 0.9
     np.testing.assert_array_equal(path.region_steps, inside.sum(axis=1))
-    np.testing.assert_array_equal(path.first_region_step, np.where(inside.any(axis=1), inside.argmax(axis=1), 61))
+    np.testing.assert_array_equal(
+        path.first_region_step, np.where(inside.any(axis=1), inside.argmax(axis=1), 61)
+    )
     np.testing.assert_array_equal(path.lowest_loss, path.losses.min(axis=1))
     np.testing.assert_array_equal(path.lowest_step, path.losses.argmin(axis=1))
     assert np.all((path.wall_steps > 0) == (path.first_wall_step <= 60))
@@ -196,8 +274,10 @@ def test_sums_over_steps_are_those_of_the_path():
 
 def test_a_walk_does_not_depend_on_how_long_it_is_or_what_is_recorded():
     options = {"learning_rate": 0.01, "noise_std": 0.02}
-    long, short, sparse = (walks(ROUGH, np.zeros((3, 2)), steps=steps, every=every, **options)
-                           for steps, every in ((40, 1), (20, 1), (40, 10)))
+    long, short, sparse = (
+        walks(ROUGH, np.zeros((3, 2)), steps=steps, every=every, **options)
+        for steps, every in ((40, 1), (20, 1), (40, 10))
+    )
     np.testing.assert_allclose(short.positions, long.positions[:, :21], atol=1e-6)
     for found, whole in zip(sparse[:3], long[:3], strict=True):
         np.testing.assert_allclose(found, whole[:, ::10], rtol=1e-4, atol=1e-5)
@@ -205,18 +285,39 @@ def test_a_walk_does_not_depend_on_how_long_it_is_or_what_is_recorded():
 
 
 def test_an_ensemble_is_its_walks():
-    """Over surfaces, learning rates, noises and walkers; members of a surface share starts and random numbers."""
+    """Over surfaces, learning rates, noises and walkers; members of a surface share starts and
+    random numbers.
+    """
     keys, rates, noises = jax.random.split(KEY, 2), [0.01, 0.02], [0.0, 0.01, 0.02]
     surfaces = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), ROUGH)
     starts = jax.random.uniform(KEY, (2, 4, 2), minval=-1, maxval=1)
     regions = jnp.stack([ROUGH.heights > 0, ROUGH.heights < 0])
-    found = walk_ensemble(keys, surfaces, starts, learning_rates=rates, noise_stds=noises, steps=6, every=2, regions=regions)
+    found = walk_ensemble(
+        keys,
+        surfaces,
+        starts,
+        learning_rates=rates,
+        noise_stds=noises,
+        steps=6,
+        every=2,
+        regions=regions,
+    )
     assert found.positions.shape == (2, 2, 3, 4, 4, 2)
-    one = walk(jax.random.split(keys[1], 4)[2], jax.tree.map(lambda leaf: leaf[1], surfaces), starts[1, 2],
-               learning_rate=rates[0], noise_std=noises[2], steps=6, every=2, region=regions[1])
+    one = walk(
+        jax.random.split(keys[1], 4)[2],
+        jax.tree.map(lambda leaf: leaf[1], surfaces),
+        starts[1, 2],
+        learning_rate=rates[0],
+        noise_std=noises[2],
+        steps=6,
+        every=2,
+        region=regions[1],
+    )
     for member, whole in zip(one, found, strict=True):
         np.testing.assert_allclose(member, whole[1, 0, 2, 2], rtol=1e-4, atol=1e-5)
-    shared = walk_ensemble(keys, surfaces, starts[0], learning_rates=rates, noise_stds=noises, steps=6, every=2)
+    shared = walk_ensemble(
+        keys, surfaces, starts[0], learning_rates=rates, noise_stds=noises, steps=6, every=2
+    )
     np.testing.assert_allclose(shared.positions[0], found.positions[0], atol=1e-5)
 
 
@@ -233,18 +334,25 @@ def test_double_precision():
 
 
 def test_what_cannot_be_known_before_tracing_gives_nan():
-    path = walks(FLAT, np.array([[0.0, 1.5], [0.0, 1.0]]), learning_rate=0.1, noise_std=0.1, steps=3)
+    path = walks(
+        FLAT, np.array([[0.0, 1.5], [0.0, 1.0]]), learning_rate=0.1, noise_std=0.1, steps=3
+    )
     assert np.isnan(path.positions[0, :, 1]).all()
     assert np.isnan([path.lowest_loss[0]]).all()
     assert np.isfinite(path.positions[1]).all()
-    noise = jax.jit(lambda noise: walk(KEY, FLAT, jnp.zeros(2), learning_rate=0.1, noise_std=noise, steps=3))(-0.1)
+    noise = jax.jit(
+        lambda noise: walk(KEY, FLAT, jnp.zeros(2), learning_rate=0.1, noise_std=noise, steps=3)
+    )(-0.1)
     assert np.isnan(noise.positions[1:]).all()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"start": [0.0, 1.5]}, r"start is \[0.0, 1.5\]; expected a position within the square, at most 1 from"),
+        (
+            {"start": [0.0, 1.5]},
+            r"start is \[0.0, 1.5\]; expected a position within the square, at most 1 from",
+        ),
         ({"start": [np.nan, 0.0]}, "start is .*; expected a position within"),
         ({"start": np.zeros((3, 2))}, r"start has shape \(3, 2\); expected \(2,\)"),
         ({"noise_std": -0.1}, "noise_std is -0.1; expected a finite number of at least 0"),
@@ -256,7 +364,10 @@ def test_what_cannot_be_known_before_tracing_gives_nan():
         ({"boundary": "absorb"}, "boundary is 'absorb'; expected one of reject, reflect, periodic"),
         ({"interpolant": "spline"}, "interpolant is 'spline'"),
         ({"alpha": 2.1}, "alpha is 2.1; expected a finite number of at least 0.3 and of at most 2"),
-        ({"region": np.ones((4, 5), bool)}, r"region has shape \(4, 5\); expected that of the heights, \(5, 5\)"),
+        (
+            {"region": np.ones((4, 5), bool)},
+            r"region has shape \(4, 5\); expected that of the heights, \(5, 5\)",
+        ),
     ],
 )
 def test_errors_say_what_was_expected(change, message):
@@ -266,7 +377,10 @@ def test_errors_say_what_was_expected(change, message):
 
 
 def test_ensembles_refuse_what_does_not_fit():
-    keys, surfaces = jax.random.split(KEY, 2), jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), FLAT)
+    keys, surfaces = (
+        jax.random.split(KEY, 2),
+        jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), FLAT),
+    )
     options = {"learning_rates": [0.1], "noise_stds": [0.1], "steps": 2}
     for starts in (np.zeros(2), np.zeros((3, 3)), np.zeros((1, 2, 3, 2))):
         with pytest.raises(ValueError, match="starts has shape"):
@@ -274,29 +388,44 @@ def test_ensembles_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match=r"heights has shape \(5, 5\); expected \(S, N, M\)"):
         walk_ensemble(keys, FLAT, np.zeros((3, 2)), **options)
     for starts in (np.array([[0.0, 0.0], [0.0, -1.1]]), np.array([[[0.0, 0.0]], [[0.0, -1.1]]])):
-        with pytest.raises(ValueError, match=r"start is \[.*-1.1.*\]; expected a position within the square"):
+        with pytest.raises(
+            ValueError, match=r"start is \[.*-1.1.*\]; expected a position within the square"
+        ):
             walk_ensemble(keys, surfaces, starts, **options)
     three, starts = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), FLAT), np.zeros((4, 2))
     for change, message in (
         ({"surfaces": three}, r"keys has shape \(2,\); expected \(3,\)"),
-        ({"surfaces": three, "keys": jax.random.split(KEY, 3), "starts": np.zeros((2, 4, 2))}, r"starts has shape \(2, 4, 2\)"),
-        ({"regions": np.ones((2, 4, 4), bool)}, r"regions has shape \(2, 4, 4\); expected that of the heights, \(2, 5, 5\)"),
+        (
+            {"surfaces": three, "keys": jax.random.split(KEY, 3), "starts": np.zeros((2, 4, 2))},
+            r"starts has shape \(2, 4, 2\)",
+        ),
+        (
+            {"regions": np.ones((2, 4, 4), bool)},
+            r"regions has shape \(2, 4, 4\); expected that of the heights, \(2, 5, 5\)",
+        ),
         ({"regions": np.ones((5, 5), bool)}, r"regions has shape \(5, 5\)"),
         ({"regions": np.full((2, 5, 5), 2)}, "regions is int64 .* expected booleans"),
         ({"learning_rates": np.ones((2, 2))}, r"learning_rates has shape \(2, 2\)"),
         ({"learning_rates": []}, r"learning_rates has shape \(0,\)"),
-        ({"learning_rates": [0.1, np.nan]}, "learning_rates is .*nan.*; expected finite numbers that are not negative"),
+        (
+            {"learning_rates": [0.1, np.nan]},
+            "learning_rates is .*nan.*; expected finite numbers that are not negative",
+        ),
         ({"noise_stds": [-0.1]}, "noise_stds is .*-0.1.*; expected finite numbers"),
         ({"noise_stds": [np.inf]}, "noise_stds is .*inf.*; expected finite numbers"),
     ):
         with pytest.raises(InputError, match=message):
-            walk_ensemble(**({"keys": keys, "surfaces": surfaces, "starts": starts} | options | change))
+            walk_ensemble(
+                **({"keys": keys, "surfaces": surfaces, "starts": starts} | options | change)
+            )
 
 
 # Heights of any type
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool", "float16", jnp.bfloat16, "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint16", "int64", "bool", "float16", jnp.bfloat16, "float64"]
+)
 @pytest.mark.parametrize("double", [False, True])
 def test_walks_on_heights_of_any_type_are_those_on_floats(dtype, double):
     """Start (.7, -.3) on whole heights; in 64-bit mode too, and many at once."""
@@ -308,19 +437,34 @@ def test_walks_on_heights_of_any_type_are_those_on_floats(dtype, double):
         assert found.positions[0] == pytest.approx([0.7, -0.3])
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
-        many = walk_ensemble(jax.random.split(KEY, 1), Surface(jnp.asarray(heights, np.float32)[None], np.float32([2])),
-                             [[0.7, -0.3]], learning_rates=[0.01], noise_stds=np.float64([0.01]), steps=4)
+        many = walk_ensemble(
+            jax.random.split(KEY, 1),
+            Surface(jnp.asarray(heights, np.float32)[None], np.float32([2])),
+            [[0.7, -0.3]],
+            learning_rates=[0.01],
+            noise_stds=np.float64([0.01]),
+            steps=4,
+        )
         assert many.positions.dtype == np.float32
         np.testing.assert_array_equal(many.positions[0, 0, 0, 0, 0], np.float32([0.7, -0.3]))
 
 
 def test_walks_can_be_differentiated():
-    """By learning rate, noise, start and heights: no NaN, with or without noise; on a slope the derivative is known."""
+    """By learning rate, noise, start and heights: no NaN, with or without noise; on a slope the
+    derivative is known.
+    """
     heights = np.broadcast_to(np.linspace(0, 1, 9)[:, None], (9, 9))
 
     def last(learning_rate, noise_std, start, heights, boundary):
-        return walk(KEY, Surface(heights, 2.0), start, learning_rate=learning_rate, noise_std=noise_std, steps=3,
-                    boundary=boundary).positions[-1, 0]
+        return walk(
+            KEY,
+            Surface(heights, 2.0),
+            start,
+            learning_rate=learning_rate,
+            noise_std=noise_std,
+            steps=3,
+            boundary=boundary,
+        ).positions[-1, 0]
 
     for boundary in BOUNDARIES:
         slopes = jax.jit(jax.grad(functools.partial(last, boundary=boundary), argnums=(0, 1, 2, 3)))

@@ -1,15 +1,17 @@
-"""Whether the alpha-stable law describes samples better than the normal, Student's t and the exponential power law.
+"""Whether the alpha-stable law describes samples better than the normal, Student's t and the
+exponential power law.
 
 Each rival is fitted by maximum likelihood, and the fits are compared by their log likelihood ratio
 LLR = sum of d_i, d_i = ln f(x_i) - ln g(x_i), positive where f is better.
 
-Vuong's test (Econometrica 57, 307, 1989) asks whether LLR is more than the scatter of the d_i explains. It holds for laws
-neither of which contains the other, as stable and Student's t, or stable and exponential power (:func:`compare`), and not
-where both have come to the same law: the Cauchy law, or the normal law. The normal law is the stable one with alpha = 2, at
-the edge of the family (:func:`compare_with_normal`): there LLR is never negative and has a law of its own.
+Vuong's test (Econometrica 57, 307, 1989) asks whether LLR is more than the scatter of the d_i
+explains. It holds for laws neither of which contains the other, as stable and Student's t, or
+stable and exponential power (:func:`compare`), and not where both have come to the same law: the
+Cauchy law, or the normal law. The normal law is the stable one with alpha = 2, at the edge of the
+family (:func:`compare_with_normal`): there LLR is never negative and has a law of its own.
 
-Samples in the order of time that depend on each other count for fewer (``num_blocks``). Arithmetic is float64; everything
-can be jitted and mapped. NaN in a sample makes its numbers NaN.
+Samples in the order of time that depend on each other count for fewer (``num_blocks``). Arithmetic
+is float64; everything can be jitted and mapped. NaN in a sample makes its numbers NaN.
 """
 
 import math
@@ -30,7 +32,8 @@ from sgd_diffusion.errors import InputError
 __all__ = ["VuongTest", "compare", "compare_with_normal", "ks_distance", "vuong"]
 
 ROUNDING = 1e-6  # of a log likelihood ratio
-# ln(A ln n) and kappa of compare_with_normal, each a constant and the factor of 1/ln n, for symmetric laws and for all.
+# ln(A ln n) and kappa of compare_with_normal, each a constant and the factor of 1/ln n, for
+# symmetric laws and for all.
 NULL_LAW = {True: ((0.840, -5.55), (1.403, -2.264)), False: ((1.520, -3.61), (1.198, -1.170))}
 MAX_KAPPA = 1.1  # what is found from n = 1000 on; it falls to 1 for n -> infinity
 MIN_NULL_SIZE = 50  # n below which the numbers above have not been measured
@@ -50,22 +53,25 @@ class VuongTest(NamedTuple):
 def vuong(differences, *, num_blocks=None):
     """Vuong's test of two laws that do not contain each other.
 
-    z = sqrt(n) mean(d) / sd(d) for the differences d of the log densities, normally distributed if both laws are equally
-    far from the truth (Vuong, Econometrica 57, 307, 1989, Theorem 5.1, without correction for the number of parameters).
+    z = sqrt(n) mean(d) / sd(d) for the differences d of the log densities, normally distributed if
+    both laws are equally far from the truth (Vuong, Econometrica 57, 307, 1989, Theorem 5.1,
+    without correction for the number of parameters).
 
-    For samples that depend on each other, the standard error of the mean comes from the means of B consecutive blocks,
-    which have to be longer than the memory; z then has Student's t law with B-1 degrees of freedom. Gradients (T, S) of S
-    coordinates at T times go in as ``differences.ravel()``, so that blocks are blocks of time and hold all coordinates.
+    For samples that depend on each other, the standard error of the mean comes from the means of B
+    consecutive blocks, which have to be longer than the memory; z then has Student's t law with B-1
+    degrees of freedom. Gradients (T, S) of S coordinates at T times go in as
+    ``differences.ravel()``, so that blocks are blocks of time and hold all coordinates.
 
     Args:
         differences: (n,) in the order of time, n >= 2. Status NOT_FINITE where one is not.
-        num_blocks: B, an integer in 2..n known before tracing; independent samples when None. The last n mod B do not enter
-            the standard error.
+        num_blocks: B, an integer in 2..n known before tracing; independent samples when None. The
+            last n mod B do not enter the standard error.
 
     Returns:
-        :class:`VuongTest` with a two-sided p value; z = 0, p = 1 and n samples where all differences are 0. The effective
-        sample size is n times the variance that the mean of independent samples has, over that from the blocks: above n
-        where neighbours differ more than others do.
+        :class:`VuongTest` with a two-sided p value; z = 0, p = 1 and n samples where all
+        differences are 0. The effective sample size is n times the variance that the mean of
+        independent samples has, over that from the blocks: above n where neighbours differ more
+        than others do.
 
     Raises:
         InputError: not one sample of at least 2, or a number of blocks outside 2..n.
@@ -76,7 +82,10 @@ def vuong(differences, *, num_blocks=None):
     """
     differences = real_array("differences", differences)
     if differences.ndim != 1 or differences.size < 2:
-        raise InputError(f"differences has shape {differences.shape}; expected (n,) with n >= 2; use jax.vmap for several")
+        raise InputError(
+            f"differences has shape {differences.shape}; expected (n,) with n >= 2; use jax.vmap "
+            "for several"
+        )
     n = differences.size
     try:
         num_blocks = None if num_blocks is None else integer("num_blocks", num_blocks, 2, n)
@@ -90,7 +99,10 @@ def vuong(differences, *, num_blocks=None):
         z = jnp.where(none, 0, mean / jnp.sqrt(jnp.where(none, 1, variance)))
         effective = jnp.where(none, n, n * independent / jnp.where(none, 1, variance))
         if num_blocks is None:
-            p_value, effective = special.erfc(abs(z) / np.sqrt(2)), jnp.where(jnp.isnan(effective), effective, n)
+            p_value, effective = (
+                special.erfc(abs(z) / np.sqrt(2)),
+                jnp.where(jnp.isnan(effective), effective, n),
+            )
         else:
             p_value = _student_t_tails(z, num_blocks - 1)
         status = jnp.where(jnp.isfinite(differences).all(), int(Status.OK), int(Status.NOT_FINITE))
@@ -98,13 +110,16 @@ def vuong(differences, *, num_blocks=None):
 
 
 def compare(x, fit, rival, *, symmetric=True, num_blocks=None):
-    """Vuong's test of a fitted stable law against a rival that does not contain it and is not contained in it.
+    """Vuong's test of a fitted stable law against a rival that does not contain it and is not
+    contained in it.
 
-    The p value is too small where the rival is found the better one. Of mixtures of a stable law of alpha = 1.5 and the rival,
-    both equally far from the laws that were fitted, p < 0.05 was found in 14, 12 and 17 percent of samples of 200, 1000 and
-    5000 (p < 0.01 in 5, 6 and 7) against the exponential power law, and in 8, 6 and 4 percent against Student's t law. At
-    most 2 percent found for the stable law. Few samples, far out, carry most of the evidence for it, and others that could
-    have come did not: d grows like |x|^power, and for power > alpha/2 has no variance under the stable law.
+    The p value is too small where the rival is found the better one. Of mixtures of a stable law of
+    alpha = 1.5 and the rival, both equally far from the laws that were fitted, p < 0.05 was found
+    in 14, 12 and 17 percent of samples of 200, 1000 and 5000 (p < 0.01 in 5, 6 and 7) against the
+    exponential power law, and in 8, 6 and 4 percent against Student's t law. At most 2 percent
+    found for the stable law. Few samples, far out, carry most of the evidence for it, and others
+    that could have come did not: d grows like |x|^power, and for power > alpha/2 has no variance
+    under the stable law.
 
     Args:
         x: (n,) samples, n >= 20.
@@ -114,59 +129,72 @@ def compare(x, fit, rival, *, symmetric=True, num_blocks=None):
         num_blocks: of :func:`vuong`.
 
     Returns:
-        :class:`VuongTest`, positive where the stable law is better. Its status is that of the fits: OK; AT_BOUND where one of
-        them is, with numbers; or the other of the first that has one, with NaN for all numbers, as where one is
-        NOT_CONVERGED.
+        :class:`VuongTest`, positive where the stable law is better. Its status is that of the fits:
+        OK; AT_BOUND where one of them is, with numbers; or the other of the first that has one,
+        with NaN for all numbers, as where one is NOT_CONVERGED.
 
     Raises:
         InputError: an unknown rival, or those of :func:`vuong` and of the fits.
     """
     if rival not in _RIVALS:
-        raise InputError(f"rival is {rival!r}; expected one of {', '.join(_RIVALS)}; see compare_with_normal for normal")
+        raise InputError(
+            f"rival is {rival!r}; expected one of {', '.join(_RIVALS)}; see compare_with_normal "
+            "for normal"
+        )
     fit, log_density = _RIVALS[rival]
     with in_double():
         fitted = fit(x)
-        test = vuong(fits.log_density(x, fit, symmetric=symmetric) - log_density(x, fitted), num_blocks=num_blocks)
+        test = vuong(
+            fits.log_density(x, fit, symmetric=symmetric) - log_density(x, fitted),
+            num_blocks=num_blocks,
+        )
         return _of_fits(test, fit.status, fitted.status)
 
 
 def compare_with_normal(x, fit, *, symmetric=True, num_blocks=None):
     """Test of the normal law against a fitted stable law, which contains it.
 
-    Of all sets of n normal samples about six in seven have their largest likelihood at alpha = 2 (half of them with free
-    beta), with LLR = 0; in the others the farthest sample lies further out than usual, and LLR comes from that one. Vuong's
-    z is then below 1, whatever n, so that his test never finds for the stable law by chance: p values from z are far too
-    large.
+    Of all sets of n normal samples about six in seven have their largest likelihood at alpha = 2
+    (half of them with free beta), with LLR = 0; in the others the farthest sample lies further out
+    than usual, and LLR comes from that one. Vuong's z is then below 1, whatever n, so that his test
+    never finds for the stable law by chance: p values from z are far too large.
 
-    Here p is the probability that n normal samples give this LLR or more. A sample at which the tail of the stable law
-    exceeds the normal density by a factor of M times what the other samples lose gives LLR = u - 1 + exp(-u) with u = ln M,
-    and among normal samples such an M is found with a probability that falls a little faster than exp(-u). Hence
+    Here p is the probability that n normal samples give this LLR or more. A sample at which the
+    tail of the stable law exceeds the normal density by a factor of M times what the other samples
+    lose gives LLR = u - 1 + exp(-u) with u = ln M, and among normal samples such an M is found with
+    a probability that falls a little faster than exp(-u). Hence
 
         p = A exp(-kappa u),    LLR = u - 1 + exp(-u),    p = 1 for LLR = 0,
 
-    with A and kappa fitted to 22,000 fits of normal samples, 50 <= n <= 20,000 (11,000 with free beta, n <= 10,000). They
-    give p = 0.02..0.1 within 15 percent of itself (25 with free beta, too large for n = 10,000); smaller p are too large,
-    0.002 by a factor of 2.
+    with A and kappa fitted to 22,000 fits of normal samples, 50 <= n <= 20,000 (11,000 with free
+    beta, n <= 10,000). They give p = 0.02..0.1 within 15 percent of itself (25 with free beta, too
+    large for n = 10,000); smaller p are too large, 0.002 by a factor of 2.
 
-    Where samples depend on each other n is the effective sample size (at most n), and LLR counts for its share of n. That
-    is a rough correction: at 5 percent, normal samples x_{t+1} = 0.9 x_t + noise are found against in 13 percent of all
-    cases without blocks and in 8 with 25 of them, for n = 5000.
+    Where samples depend on each other n is the effective sample size (at most n), and LLR counts
+    for its share of n. That is a rough correction: at 5 percent, normal samples x_{t+1} = 0.9 x_t +
+    noise are found against in 13 percent of all cases without blocks and in 8 with 25 of them, for
+    n = 5000.
 
     Args:
         x: (n,) samples, n >= 20.
-        fit: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit` (of the largest likelihood, without pins).
+        fit: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit` (of the largest
+            likelihood, without pins).
         symmetric: as in the fit.
         num_blocks: of :func:`vuong`.
 
     Returns:
-        :class:`VuongTest` with Vuong's z and the p value of the above; its status is as in :func:`compare`.
+        :class:`VuongTest` with Vuong's z and the p value of the above; its status is as in
+        :func:`compare`.
 
     Raises:
-        InputError: those of :func:`vuong` and of :func:`~sgd_diffusion.analysis.stable.rivals.fit_normal`.
+        InputError: those of :func:`vuong` and of
+            :func:`~sgd_diffusion.analysis.stable.rivals.fit_normal`.
     """
     with in_double():
         normal = rivals.fit_normal(x)
-        differences = fits.log_density(x, fit, symmetric=symmetric) - rivals.normal_log_density(x, normal)
+        differences = fits.log_density(x, fit, symmetric=symmetric) - rivals.normal_log_density(
+            x, normal
+        )
         test = _of_fits(vuong(differences, num_blocks=num_blocks), fit.status, normal.status)
         size = jnp.minimum(test.effective_sample_size, differences.size)
         ratio = test.log_likelihood_ratio * size / differences.size
@@ -174,10 +202,11 @@ def compare_with_normal(x, fit, *, symmetric=True, num_blocks=None):
 
 
 def ks_distance(x, cdf):
-    """Kolmogorov-Smirnov distance, the largest difference between the distribution function of the samples and a law's.
+    """Kolmogorov-Smirnov distance, the largest difference between the distribution function of the
+    samples and a law's.
 
-    Its textbook p values hold for a law that is known beforehand. For one fitted to the same samples they are far too
-    large; simulate from the fit and fit again.
+    Its textbook p values hold for a law that is known beforehand. For one fitted to the same
+    samples they are far too large; simulate from the fit and fit again.
 
     Args:
         x: (n,) samples.
@@ -197,9 +226,15 @@ def ks_distance(x, cdf):
         x = jnp.asarray(x, jnp.float64)
         values = jnp.asarray(real_array("cdf", cdf(x) if callable(cdf) else cdf), jnp.float64)
         if x.ndim != 1 or x.size == 0 or values.shape != x.shape:
-            raise InputError(f"x has shape {x.shape} and cdf {values.shape}; expected (n,) for both; use jax.vmap for several")
+            raise InputError(
+                f"x has shape {x.shape} and cdf {values.shape}; expected (n,) for both; use "
+                "jax.vmap for several"
+            )
         values, rank = values[jnp.argsort(x)], jnp.arange(x.size)
-        return jnp.maximum(((rank + 1) / x.size - values).max(), (values - rank / x.size).max()) + 0 * x.sum()
+        return (
+            jnp.maximum(((rank + 1) / x.size - values).max(), (values - rank / x.size).max())
+            + 0 * x.sum()
+        )
 
 
 _RIVALS = {
@@ -220,11 +255,14 @@ def _of_fits(test, *statuses):
 
 def _variance_of_mean(values, num_blocks):
     size = values.size // num_blocks
-    return values[: num_blocks * size].reshape(num_blocks, size).mean(axis=1).var(ddof=1) / num_blocks
+    return (
+        values[: num_blocks * size].reshape(num_blocks, size).mean(axis=1).var(ddof=1) / num_blocks
+    )
 
 
 def _student_t_tails(t, nu):
-    """Probability that Student's t is farther from 0: integral of cos(phi)^(nu - 1) beyond phi = arctan(t/sqrt(nu)).
+    """Probability that Student's t is farther from 0: integral of cos(phi)^(nu - 1) beyond phi =
+    arctan(t/sqrt(nu)).
 
     JAX's incomplete beta function would leave the 64-bit context under an outer jit.
     """

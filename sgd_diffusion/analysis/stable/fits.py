@@ -1,9 +1,10 @@
 """Maximum likelihood fits of the alpha-stable law, in milliseconds, with their errors.
 
-Samples are standardised by median and quartiles, the search starts from their quantiles, and the density comes from a
-table (:mod:`~sgd_diffusion.analysis.stable.interpolated`, made at the first fit of a process in 2 s, that of all beta in 4).
-Everything runs on the device in float64 and can be jitted and mapped over windows, layers and members with ``jax.vmap``, or
-given with leading axes, which are fitted one after the other.
+Samples are standardised by median and quartiles, the search starts from their quantiles, and the
+density comes from a table (:mod:`~sgd_diffusion.analysis.stable.interpolated`, made at the first
+fit of a process in 2 s, that of all beta in 4). Everything runs on the device in float64 and can be
+jitted and mapped over windows, layers and members with ``jax.vmap``, or given with leading axes,
+which are fitted one after the other.
 """
 
 import functools
@@ -24,13 +25,16 @@ from sgd_diffusion.errors import InputError
 
 __all__ = ["StableFit", "StableReplicates", "bootstrap_fit", "fit", "log_density"]
 
-REPLICATE_TOLERANCE = 1e-3  # a replicate is off its maximum by 3 % of the scatter between replicates
+REPLICATE_TOLERANCE = (
+    1e-3  # a replicate is off its maximum by 3 % of the scatter between replicates
+)
 NAMES = ("alpha", "beta", "location", "scale")
 
 
 @shown_briefly
 class StableFit(NamedTuple):
-    """An alpha-stable law in Nolan's S0 parameterization fitted to samples; (...) are the leading axes of the samples.
+    """An alpha-stable law in Nolan's S0 parameterization fitted to samples; (...) are the leading
+    axes of the samples.
 
     Errors are standard errors from the observed information. They hold for independent samples; see
     :func:`bootstrap_fit` for others. NaN for parameters that are pinned, or estimated on a bound.
@@ -61,9 +65,9 @@ class StableReplicates(NamedTuple):
 def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
     """Alpha-stable law of the largest likelihood.
 
-    Of 200 samples of 5000 each with alpha 0.7, 1, 1.3, 1.7 and 1.95, stated errors of alpha were 0.97 to 1.06 of the scatter,
-    which is known to 5 %, and the bias at most 0.15 of it, where its own error is 0.07. Five of six normal samples have
-    their largest likelihood at alpha = 2.
+    Of 200 samples of 5000 each with alpha 0.7, 1, 1.3, 1.7 and 1.95, stated errors of alpha were
+    0.97 to 1.06 of the scatter, which is known to 5 %, and the bias at most 0.15 of it, where its
+    own error is 0.07. Five of six normal samples have their largest likelihood at alpha = 2.
 
     Args:
         x: (..., n) samples, n >= 20.
@@ -74,11 +78,13 @@ def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
         scale: likewise.
 
     Returns:
-        :class:`StableFit`. Its status is OK; AT_BOUND where alpha is 2 (or its least value 0.3) or beta +-1;
-        NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are one value, both with all else NaN.
+        :class:`StableFit`. Its status is OK; AT_BOUND where alpha is 2 (or its least value 0.3) or
+        beta +-1; NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are one value,
+        both with all else NaN.
 
     Raises:
-        InputError: fewer than 20 samples; pinned values out of range; beta given for a symmetric law.
+        InputError: fewer than 20 samples; pinned values out of range; beta given for a symmetric
+            law.
 
     >>> samples = np.random.default_rng(0).standard_cauchy(2000)
     >>> found = fit(samples)
@@ -93,12 +99,27 @@ def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
         return jax.tree.map(lambda field: field.reshape(x.shape[:-1]), found)
 
 
-def bootstrap_fit(key, x, fit, *, times=None, num_times=None, num_resamples=50, num_blocks=NUM_BLOCKS, symmetric=True,
-                    alpha=None, beta=None, location=None, scale=None):
-    """The fit repeated on data resampled in blocks of time, for errors and intervals that dependence does not narrow.
+def bootstrap_fit(
+    key,
+    x,
+    fit,
+    *,
+    times=None,
+    num_times=None,
+    num_resamples=50,
+    num_blocks=NUM_BLOCKS,
+    symmetric=True,
+    alpha=None,
+    beta=None,
+    location=None,
+    scale=None,
+):
+    """The fit repeated on data resampled in blocks of time, for errors and intervals that
+    dependence does not narrow.
 
-    Every replicate gives the blocks random weights (:func:`~sgd_diffusion.analysis.pairs.block_bootstrap`) and goes on
-    from the estimate. The standard deviation of the replicates is the standard error, their quantiles are an interval.
+    Every replicate gives the blocks random weights
+    (:func:`~sgd_diffusion.analysis.pairs.block_bootstrap`) and goes on from the estimate. The
+    standard deviation of the replicates is the standard error, their quantiles are an interval.
 
     Args:
         key: PRNG key.
@@ -127,12 +148,17 @@ def bootstrap_fit(key, x, fit, *, times=None, num_times=None, num_resamples=50, 
     with in_double():
         x = one_sample(x)
         if weights.shape[1:] != x.shape:
-            raise InputError(f"times has shape {weights.shape[1:]}; expected {x.shape}, a time for each of the samples")
+            raise InputError(
+                f"times has shape {weights.shape[1:]}; expected {x.shape}, a time for each of the "
+                "samples"
+            )
         return _replicates(x, fit, weights.astype(jnp.float64), pinned, symmetric)
 
 
 def log_density(x, fit, *, symmetric=True):
-    """Logarithm of the density of a fitted law at samples of any shape, as the fit saw it: from the table."""
+    """Logarithm of the density of a fitted law at samples of any shape, as the fit saw it: from the
+    table.
+    """
     x = real_array("x", x)
     with in_double():
         z = (jnp.asarray(x, jnp.float64) - fit.location) / fit.scale
@@ -151,26 +177,44 @@ def _pinned(symmetric, alpha, beta, location, scale):
     """Values of pinned parameters by name."""
     if symmetric and beta is not None:
         raise InputError(f"beta is {beta} for a symmetric law; expected symmetric=False with it")
-    pinned = {"alpha": alpha, "beta": 0.0 if symmetric else beta, "location": location, "scale": scale}
-    limits = {"alpha": {"at_least": MIN_ALPHA, "at_most": 2}, "beta": {"at_least": -1, "at_most": 1}, "scale": {"above": 0}}
-    pinned = {name: number(name, value, **limits.get(name, {})) for name, value in pinned.items() if value is not None}
+    pinned = {
+        "alpha": alpha,
+        "beta": 0.0 if symmetric else beta,
+        "location": location,
+        "scale": scale,
+    }
+    limits = {
+        "alpha": {"at_least": MIN_ALPHA, "at_most": 2},
+        "beta": {"at_least": -1, "at_most": 1},
+        "scale": {"above": 0},
+    }
+    pinned = {
+        name: number(name, value, **limits.get(name, {}))
+        for name, value in pinned.items()
+        if value is not None
+    }
     if len(pinned) == len(NAMES):
         raise InputError("all parameters are pinned; expected one or more that are left to fit")
     return pinned
 
 
 def _first_guess(lowest, highest):
-    """alpha, beta, location and ln scale at which the search starts, from the quantiles of 5 and 95 percent."""
-    # In the symmetric law alpha times the logarithm is 1.7 to 1.9, and scale/spread is 0.9 to 1.05 for alpha > 0.7.
+    """alpha, beta, location and ln scale at which the search starts, from the quantiles of 5 and 95
+    percent.
+    """
+    # In the symmetric law alpha times the logarithm is 1.7 to 1.9, and scale/spread is 0.9 to 1.05
+    # for alpha > 0.7.
     alpha = 1.85 / jnp.log((highest - lowest) / 2)
     beta = jnp.tanh(alpha / 2 * jnp.log(highest / -lowest))  # of tails with weights 1 +- beta
     return jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0.0, 0.0
 
 
 def _search(data, start, pinned, symmetric, **options):
-    """Maximum over those of (alpha, beta, location, ln scale) in standardised units that are not pinned.
+    """Maximum over those of (alpha, beta, location, ln scale) in standardised units that are not
+    pinned.
 
-    Returns all parameters (4,), their standard errors, NaN where there are none, the log likelihood and the status.
+    Returns all parameters (4,), their standard errors, NaN where there are none, the log likelihood
+    and the status.
     """
     start = dict(zip(NAMES, start, strict=True)) | pinned
     if "location" in pinned:
@@ -194,19 +238,29 @@ def _search(data, start, pinned, symmetric, **options):
 def _from_inside(data, found, pinned):
     """A search that has ended at |beta| = 1, or nowhere, begun again inside; the better of both.
 
-    At the bound one or two samples on the empty side, whose density the table does not have, hold the first one up.
+    At the bound one or two samples on the empty side, whose density the table does not have, hold
+    the first one up.
     """
     parameters, _, log_likelihood, status = found
     stuck = (abs(parameters[1]) == 1) | (status == Status.NOT_CONVERGED)
-    start = jnp.where(stuck, jnp.clip(parameters, np.array([MIN_ALPHA, -0.9, -np.inf, -np.inf]),
-                                      np.array([2, 0.9, np.inf, np.inf])), parameters)
+    start = jnp.where(
+        stuck,
+        jnp.clip(
+            parameters,
+            np.array([MIN_ALPHA, -0.9, -np.inf, -np.inf]),
+            np.array([2, 0.9, np.inf, np.inf]),
+        ),
+        parameters,
+    )
     again = jax.lax.cond(stuck, lambda: _search(data, start, pinned, False), lambda: found)
     better = again[2] > log_likelihood
     return jax.tree.map(lambda new, old: jnp.where(better, new, old), again, found)
 
 
 def _in_units(parameters, data):
-    """Parameters as fields of a fit: location and scale in the units of the samples, NaN if those were unusable."""
+    """Parameters as fields of a fit: location and scale in the units of the samples, NaN if those
+    were unusable.
+    """
     alpha, beta, location, log_scale = parameters
     beta = jnp.where(alpha >= 2, 0.0, beta)  # the normal law has none
     values = alpha, beta, data.median + data.spread * location, data.spread * jnp.exp(log_scale)
@@ -216,17 +270,31 @@ def _in_units(parameters, data):
 def _fit_row(x, pinned, symmetric):
     data = standardised(x)
     found = _search(data, _first_guess(*data.tails), pinned, symmetric)
-    parameters, errors, log_likelihood, status = found if "beta" in pinned else _from_inside(data, found, pinned)
+    parameters, errors, log_likelihood, status = (
+        found if "beta" in pinned else _from_inside(data, found, pinned)
+    )
     alpha, beta, location, scale = _in_units(parameters, data)
     errors = jnp.where(data.usable, errors * jnp.stack([1, 1, data.spread, scale]), jnp.nan)
     log_likelihood = jnp.where(data.usable, log_likelihood - x.size * jnp.log(data.spread), jnp.nan)
     status = jnp.where(data.usable, status, data.status).astype(jnp.int32)
-    return StableFit(alpha, errors[0], beta, errors[1], location, errors[2], scale, errors[3], log_likelihood, status)
+    return StableFit(
+        alpha,
+        errors[0],
+        beta,
+        errors[1],
+        location,
+        errors[2],
+        scale,
+        errors[3],
+        log_likelihood,
+        status,
+    )
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _fit_rows(rows, pinned, symmetric):
-    # One after the other: on CPU a group under vmap waits for the slowest search, and on an accelerator x is vmapped.
+    # One after the other: on CPU a group under vmap waits for the slowest search, and on an
+    # accelerator x is vmapped.
     return jax.lax.map(lambda x: _fit_row(x, pinned, symmetric), rows)
 
 
@@ -234,9 +302,19 @@ def _fit_rows(rows, pinned, symmetric):
 def _replicates(x, fit, weights, pinned, symmetric):
     data = standardised(x)
     location, scale = (fit.location - data.median) / data.spread, fit.scale / data.spread
-    start = [jnp.where(data.usable, value, 0.0) for value in (fit.alpha, fit.beta, location, jnp.log(scale))]
+    start = [
+        jnp.where(data.usable, value, 0.0)
+        for value in (fit.alpha, fit.beta, location, jnp.log(scale))
+    ]
 
     def replicate(weights):
-        return _search(data, start, pinned, symmetric, weights=weights / weights.mean(), tolerance=REPLICATE_TOLERANCE)[0]
+        return _search(
+            data,
+            start,
+            pinned,
+            symmetric,
+            weights=weights / weights.mean(),
+            tolerance=REPLICATE_TOLERANCE,
+        )[0]
 
     return StableReplicates(*_in_units(jax.lax.map(replicate, weights).T, data))

@@ -1,19 +1,22 @@
-"""The density of the standard alpha-stable law from a table, for fits that evaluate it a hundred times at the same points.
+"""The density of the standard alpha-stable law from a table, for fits that evaluate it a hundred
+times at the same points.
 
 With v = (z - shift)/width, shift and width those of the law's core, the table has
 
     (1 + v^2)^((1 + alpha)/2) p(z),    from alpha = 1.95 on (1 + v^2)^((1 + alpha)/2) (p(z) - p_2(z))/(2 - alpha),
 
-with the normal density p_2 of alpha = 2. Both are smooth in all parameters and constant far out, where the first is the
-amplitude of the tail; ln p is not smooth: it turns sharply where the tail leaves the bulk, more so the closer alpha is to
-2 or |beta| to 1. They are polynomials in alpha and skewness (Chebyshev) and splines of degree 5 in w = 3 asinh(asinh(v)/3),
-which covers |v| < 10^18. For given parameters what is left is a spline in w.
+with the normal density p_2 of alpha = 2. Both are smooth in all parameters and constant far out,
+where the first is the amplitude of the tail; ln p is not smooth: it turns sharply where the tail
+leaves the bulk, more so the closer alpha is to 2 or |beta| to 1. They are polynomials in alpha and
+skewness (Chebyshev) and splines of degree 5 in w = 3 asinh(asinh(v)/3), which covers |v| < 10^18.
+For given parameters what is left is a spline in w.
 
-Skewness is beta, but below alpha = 0.7 what it is in Zolotarev's form (C), with shift and width of that form: there p is
-steep about zeta alone, and a polynomial in beta does not follow zeta as it moves.
+Skewness is beta, but below alpha = 0.7 what it is in Zolotarev's form (C), with shift and width of
+that form: there p is steep about zeta alone, and a polynomial in beta does not follow zeta as it
+moves.
 
-There are two, the symmetric one and that of all beta, made from :mod:`~sgd_diffusion.analysis.stable.law` at first use in
-a process, in 2 and 4 seconds.
+There are two, the symmetric one and that of all beta, made from
+:mod:`~sgd_diffusion.analysis.stable.law` at first use in a process, in 2 and 4 seconds.
 """
 
 import functools
@@ -31,33 +34,43 @@ __all__ = ["log_density", "table"]
 
 SPACING, REACH = 0.1, 100  # of the nodes in w, and their number from 0 to the end
 DEGREE = 5
-# Ranges of alpha, each used up to where the next begins, and the degree of the polynomials. Slopes are worst at the ends of
-# a range. The last is extrapolated to 2, where the difference is lost.
+# Ranges of alpha, each used up to where the next begins, and the degree of the polynomials. Slopes
+# are worst at the ends of a range. The last is extrapolated to 2, where the difference is lost.
 RANGES = np.array([(law.MIN_ALPHA, 0.72), (0.7, 0.9), (0.9, 1.95), (1.95, 1.999)])
-ABOUT_ZETA, NEAR_NORMAL = 0, 3  # the ranges whose tables are about zeta, and of the difference from the normal density
+ABOUT_ZETA, NEAR_NORMAL = (
+    0,
+    3,
+)  # the ranges whose tables are about zeta, and of the difference from the normal density
 ALPHA_DEGREES = (20, 12, 26, 8)
 BETA_DEGREE = 16
 LEAST = 1e-12  # of the heavy tail: the light one of |beta| = 1 is not known below
-LEAST_SHARE, MOST = 1e-200, 300.0  # 2 - alpha, and the log of tail over normal density, so far as float64 bears
+LEAST_SHARE, MOST = (
+    1e-200,
+    300.0,
+)  # 2 - alpha, and the log of tail over normal density, so far as float64 bears
 
 
 def log_density(z, alpha, beta, *, symmetric):
-    """Logarithm of the density of S0 with scale 1 at z (n,), for scalar parameters; beta is not looked at if symmetric.
+    """Logarithm of the density of S0 with scale 1 at z (n,), for scalar parameters; beta is not
+    looked at if symmetric.
 
-    Differentiable in everything, with arguments in range and float64. Against the law itself ln p was right to
-    3e-5 for beta = 0 and to 1e-3 for |beta| <= 0.9, and scores of 5000 samples put a bias of at most 0.01 standard errors on
-    alpha and beta for |beta| <= 0.9, of 0.2 for all.
+    Differentiable in everything, with arguments in range and float64. Against the law itself ln p
+    was right to 3e-5 for beta = 0 and to 1e-3 for |beta| <= 0.9, and scores of 5000 samples put a
+    bias of at most 0.01 standard errors on alpha and beta for |beta| <= 0.9, of 0.2 for all.
     """
     alpha, beta = jnp.asarray(alpha, z.dtype), jnp.asarray(0.0 if symmetric else beta, z.dtype)
     which = jnp.searchsorted(RANGES[1:, 0], alpha, side="right")
-    # Outside of a condition XLA would find these scalars anew at every point, which takes longer than all else.
+    # Outside of a condition XLA would find these scalars anew at every point, which takes longer
+    # than all else.
     shift, width, skewness = jax.lax.cond(which == ABOUT_ZETA, _core_about_zeta, _core, alpha, beta)
     v = (z - shift) / width
     position = 3 / SPACING * jnp.arcsinh(jnp.arcsinh(v) / 3)
     coefficients = _coefficients(which, alpha, skewness, symmetric)
     amplitude = _spline(coefficients, abs(position) if symmetric else position + REACH)
     power = (1 + alpha) / 2 * jnp.log1p(v**2)
-    return jax.lax.cond(which == NEAR_NORMAL, _near_normal, _of_amplitude, z, power, amplitude, alpha)
+    return jax.lax.cond(
+        which == NEAR_NORMAL, _near_normal, _of_amplitude, z, power, amplitude, alpha
+    )
 
 
 def _of_amplitude(z, power, amplitude, alpha):
@@ -65,7 +78,9 @@ def _of_amplitude(z, power, amplitude, alpha):
 
 
 def _near_normal(z, power, amplitude, alpha):
-    """Ln p from the difference to the normal density; at alpha = 2 the tail is there to whoever differentiates."""
+    """Ln p from the difference to the normal density; at alpha = 2 the tail is there to whoever
+    differentiates.
+    """
     share, log_normal = 2 - alpha, -(z**2) / 4 - math.log(2 * math.sqrt(math.pi))
     least = jnp.maximum(share, LEAST_SHARE) * LEAST
     value = jnp.log(jnp.maximum(share * amplitude + jnp.exp(power + log_normal), least)) - power
@@ -74,15 +89,21 @@ def _near_normal(z, power, amplitude, alpha):
 
 
 def _core(alpha, beta, xp=jnp, gammaln=jax.lax.lgamma):
-    """Shift and width of the core, and the variable in [-1, 1] in which the polynomials of skewness are.
+    """Shift and width of the core, and the variable in [-1, 1] in which the polynomials of skewness
+    are.
 
     The width is that of a parabola at the top of the symmetric law.
     """
-    return -beta * xp.sin(xp.pi / 2 * alpha), xp.exp((gammaln(1 / alpha) - gammaln(3 / alpha)) / 2), beta
+    return (
+        -beta * xp.sin(xp.pi / 2 * alpha),
+        xp.exp((gammaln(1 / alpha) - gammaln(3 / alpha)) / 2),
+        beta,
+    )
 
 
 def _core_about_zeta(alpha, beta, xp=jnp, gammaln=jax.lax.lgamma):
-    """The same in Zolotarev's form (C), in which the law about zeta is exp(-|k|^alpha exp(+-i pi/2 alpha skewness)).
+    """The same in Zolotarev's form (C), in which the law about zeta is exp(-|k|^alpha exp(+-i pi/2
+    alpha skewness)).
 
     (1 + skewness)/2 is the probability right of zeta.
     """
@@ -97,7 +118,7 @@ def _spline(coefficients, position):
     intervals = coefficients.shape[0] - DEGREE - 1
     position = jnp.clip(position, 0, intervals)
     first = jnp.minimum(jnp.floor(position), intervals - 1)
-    windows = jnp.stack([coefficients[k:k + intervals] for k in range(DEGREE + 1)], axis=1)
+    windows = jnp.stack([coefficients[k : k + intervals] for k in range(DEGREE + 1)], axis=1)
     polynomials = (windows @ _basis())[first.astype(jnp.int32)]
     t, value = position - first, 0
     for power in range(DEGREE, -1, -1):
@@ -107,12 +128,17 @@ def _spline(coefficients, position):
 
 @functools.cache
 def _basis():
-    """Coefficients of t^k, 0 <= t <= 1, in the B-splines that are not zero between two nodes, (spline, k)."""
+    """Coefficients of t^k, 0 <= t <= 1, in the B-splines that are not zero between two nodes,
+    (spline, k).
+    """
     t, zero = np.polynomial.Polynomial([0, 1]), np.polynomial.Polynomial([0])
     splines = [zero + 1]
     for degree in range(1, DEGREE + 1):  # de Boor's recursion
         before, after = [zero, *splines], [*splines, zero]
-        splines = [((t + degree - j) * before[j] + (1 + j - t) * after[j]) / degree for j in range(degree + 1)]
+        splines = [
+            ((t + degree - j) * before[j] + (1 + j - t) * after[j]) / degree
+            for j in range(degree + 1)
+        ]
     return np.stack([spline.coef for spline in splines])
 
 
@@ -134,15 +160,28 @@ def _chebyshev(t, count):
 
 @functools.cache
 def table(symmetric):
-    """Coefficients of the splines, (range of alpha, degree in alpha + 1, degree in beta + 1, nodes + 5), zero-padded."""
+    """Coefficients of the splines, (range of alpha, degree in alpha + 1, degree in beta + 1, nodes
+    + 5), zero-padded.
+    """
     w = SPACING * np.arange(0 if symmetric else -REACH, REACH + 1)
     skewness = np.zeros(1) if symmetric else chebyshev.chebpts1(BETA_DEGREE + 1)
     points = [chebyshev.chebpts1(degree + 1) for degree in ALPHA_DEGREES]
-    alphas = [(low + high) / 2 + (high - low) / 2 * t for (low, high), t in zip(RANGES, points, strict=True)]
+    alphas = [
+        (low + high) / 2 + (high - low) / 2 * t
+        for (low, high), t in zip(RANGES, points, strict=True)
+    ]
     parts = []
-    for half, t in zip(_tabulated(np.sinh(3 * np.sinh(w / 3)), alphas, skewness[len(skewness) // 2:]), points, strict=True):
-        values = np.concatenate([half[:, :0:-1, ::-1], half], axis=1)  # that of -beta is the mirror image
-        part = _in_polynomials(_spline_coefficients(_in_polynomials(values, skewness, axis=1)), t, axis=0)
+    for half, t in zip(
+        _tabulated(np.sinh(3 * np.sinh(w / 3)), alphas, skewness[len(skewness) // 2 :]),
+        points,
+        strict=True,
+    ):
+        values = np.concatenate(
+            [half[:, :0:-1, ::-1], half], axis=1
+        )  # that of -beta is the mirror image
+        part = _in_polynomials(
+            _spline_coefficients(_in_polynomials(values, skewness, axis=1)), t, axis=0
+        )
         parts.append(np.pad(part, ((0, max(ALPHA_DEGREES) + 1 - len(t)), (0, 0), (0, 0))))
     return np.stack(parts)
 
@@ -160,10 +199,14 @@ def _tabulated(v, alphas, skewness):
         alpha, skew = np.broadcast_arrays(alpha[:, None, None], skewness[:, None])
         tangent = np.tan(np.pi / 2 * alpha)
         beta = np.tan(np.pi / 2 * alpha * skew) / tangent if which == ABOUT_ZETA else skew
-        shift, width, _ = (_core_about_zeta if which == ABOUT_ZETA else _core)(alpha, beta, np, special.gammaln)
+        shift, width, _ = (_core_about_zeta if which == ABOUT_ZETA else _core)(
+            alpha, beta, np, special.gammaln
+        )
         laws.append((width * v + shift, alpha, beta))
     with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        log_density = np.asarray(law.logpdf(*(np.concatenate(values) for values in zip(*laws, strict=True))))
+        log_density = np.asarray(
+            law.logpdf(*(np.concatenate(values) for values in zip(*laws, strict=True)))
+        )
     for which, (z, alpha, _) in enumerate(laws):
         found, log_density = np.split(log_density, [len(alpha)])
         power = (1 + alpha) / 2 * np.log1p(v**2)
@@ -173,7 +216,9 @@ def _tabulated(v, alphas, skewness):
 
 
 def _spline_coefficients(values):
-    """Coefficients of the spline of degree 5 through values at its nodes (..., N), mirrored at both ends, (..., N + 5)."""
+    """Coefficients of the spline of degree 5 through values at its nodes (..., N), mirrored at both
+    ends, (..., N + 5).
+    """
     nodes = values.shape[-1]
     mirrored = np.concatenate([values, values[..., -2:0:-1]], axis=-1)  # one period
     at_nodes = np.zeros(mirrored.shape[-1])

@@ -1,34 +1,39 @@
-"""The alpha-stable law: density, distribution function and random numbers, exact for all parameters.
+"""The alpha-stable law: density, distribution function and random numbers, exact for all
+parameters.
 
-The standard law of stability alpha in [0.3, 2] and skewness beta in [-1, 1] in Nolan's S0 parameterization has the
-characteristic function
+The standard law of stability alpha in [0.3, 2] and skewness beta in [-1, 1] in Nolan's S0
+parameterization has the characteristic function
 
     E exp(i k X) = exp(-|k|^alpha [1 + i beta sgn(k) tan(pi alpha/2) (|k|^(1 - alpha) - 1)]),
 
-continuous in all parameters, through alpha = 1 too. S1, the form of most textbooks (Samorodnitsky & Taqqu, Stable
-Non-Gaussian Random Processes, 1994, Def. 1.1.6), has exp(-|k|^alpha [1 - i beta sgn(k) tan(pi alpha/2)]), at alpha = 1
-exp(-|k| [1 + i beta (2/pi) sgn(k) ln|k|]); it differs in location by beta tan(pi alpha/2) and leaves every scale at
-alpha -> 1. With location and scale X stands for (X - location)/scale in S0; S1 is as in `scipy.stats.levy_stable`. They
-agree for beta = 0. alpha = 2 is the normal law of variance 2 scale^2, (1, 0) the Cauchy law, (1/2, 1) Levy's.
+continuous in all parameters, through alpha = 1 too. S1, the form of most textbooks (Samorodnitsky &
+Taqqu, Stable Non-Gaussian Random Processes, 1994, Def. 1.1.6), has exp(-|k|^alpha [1 - i beta
+sgn(k) tan(pi alpha/2)]), at alpha = 1 exp(-|k| [1 + i beta (2/pi) sgn(k) ln|k|]); it differs in
+location by beta tan(pi alpha/2) and leaves every scale at alpha -> 1. With location and scale X
+stands for (X - location)/scale in S0; S1 is as in `scipy.stats.levy_stable`. They agree for beta =
+0. alpha = 2 is the normal law of variance 2 scale^2, (1, 0) the Cauchy law, (1/2, 1) Levy's.
 
-Right of zeta = -beta tan(pi alpha/2), with y = x - zeta, the law has Zolotarev's integrals (Nolan, Commun. Statist. -
-Stochastic Models 13, 759, 1997, Theorem 1): over angles phi in (0, Phi),
+Right of zeta = -beta tan(pi alpha/2), with y = x - zeta, the law has Zolotarev's integrals (Nolan,
+Commun. Statist. - Stochastic Models 13, 759, 1997, Theorem 1): over angles phi in (0, Phi),
 
     p(x) = alpha/(pi |alpha - 1| y) * integral of g exp(-g) dphi,    ln g = alpha/(alpha - 1) ln y + ln V(phi),
 
-and its distribution function one of exp(-g); left of zeta is the mirror image. They are positive, so that nothing
-cancels however small the density, but g exp(-g) can be narrower than any grid (alpha -> 1) and have two humps (the bulk
-and the heavy tail of the light side, alpha -> 2 or |beta| -> 1). Here every point gets nodes of its own: in the variable
-xi = ln(phi/(Phi - phi)) the humps are found by bisection, and the trapezoidal rule, which converges exponentially, sums
-over a variable that is an asinh around each hump. Sines and logarithms are arranged so that no digits are lost at the
-ends of the interval, where angles differ from pi by little, and near alpha = 1, where ln y and ln V are both large.
+and its distribution function one of exp(-g); left of zeta is the mirror image. They are positive,
+so that nothing cancels however small the density, but g exp(-g) can be narrower than any grid
+(alpha -> 1) and have two humps (the bulk and the heavy tail of the light side, alpha -> 2 or |beta|
+-> 1). Here every point gets nodes of its own: in the variable xi = ln(phi/(Phi - phi)) the humps
+are found by bisection, and the trapezoidal rule, which converges exponentially, sums over a
+variable that is an asinh around each hump. Sines and logarithms are arranged so that no digits are
+lost at the ends of the interval, where angles differ from pi by little, and near alpha = 1, where
+ln y and ln V are both large.
 
-Errors of ln p against inversions of the characteristic function, at 9400 random points with |x| in 0.01..1000, many of them
-near the limits: 3e-8 for |beta| <= 0.9 more than 0.1 away from alpha = 1 and 2, else 1e-6, as are those of the distribution
-function. Derivatives (those above 1 relatively) err by 1e-3 within 5e-4 of alpha = 1, by up to 1e-2 there in light tails, by
-1e-4 near alpha = 1 and |beta| = 1 and by 4e-6 elsewhere, as a rule by much less. At alpha = 2 and |beta| = 1 themselves those
-in alpha and beta are one-sided, from inside. Arithmetic is float64 whatever the precision of the input and the JAX mode, and
-takes 25 microseconds a point on one core.
+Errors of ln p against inversions of the characteristic function, at 9400 random points with |x| in
+0.01..1000, many of them near the limits: 3e-8 for |beta| <= 0.9 more than 0.1 away from alpha = 1
+and 2, else 1e-6, as are those of the distribution function. Derivatives (those above 1 relatively)
+err by 1e-3 within 5e-4 of alpha = 1, by up to 1e-2 there in light tails, by 1e-4 near alpha = 1 and
+|beta| = 1 and by 4e-6 elsewhere, as a rule by much less. At alpha = 2 and |beta| = 1 themselves
+those in alpha and beta are one-sided, from inside. Arithmetic is float64 whatever the precision of
+the input and the JAX mode, and takes 25 microseconds a point on one core.
 """
 
 import functools
@@ -47,22 +52,31 @@ __all__ = ["MIN_ALPHA", "cdf", "logpdf", "pdf", "sample"]
 
 MIN_ALPHA = 0.3
 PARAMETERIZATIONS = ("S0", "S1")
-# Closer to alpha = 1 than this, the law is taken at this distance: it has moved by about the distance times ln|x|, and
-# rounding, which grows like its inverse (for second derivatives its fourth power), has not spoilt it yet.
+# Closer to alpha = 1 than this, the law is taken at this distance: it has moved by about the
+# distance times ln|x|, and rounding, which grows like its inverse (for second derivatives its
+# fourth power), has not spoilt it yet.
 NEAR_ONE = 1e-8
 NEAR_ONE_FOR_DERIVATIVES = 5e-4
-# y below this likewise: p(zeta) is the limit of a quotient of two zeros. For derivatives in widths of the core.
+# y below this likewise: p(zeta) is the limit of a quotient of two zeros. For derivatives in widths
+# of the core.
 NEAR_ZETA = 1e-10
 NEAR_ZETA_FOR_DERIVATIVES = 1e-6
-CLOSE, NUM_TERMS = 0.1, 12  # y in the scale of form (C) below which p is a power series for alpha > 1, and its length
-# At alpha = 2 and |beta| = 1 a heavy tail has come to nothing, and how fast it did is seen at this distance.
+CLOSE, NUM_TERMS = (
+    0.1,
+    12,
+)  # y in the scale of form (C) below which p is a power series for alpha > 1, and its length
+# At alpha = 2 and |beta| = 1 a heavy tail has come to nothing, and how fast it did is seen at this
+# distance.
 EDGE = 1e-8
 MAX_SIZE = 2**31 - 1  # of an axis of random numbers
 CHUNK = 8192  # points whose nodes are held at a time, 60 MB of them
 
 FARTHEST = 330.0  # xi beyond which the angles leave the range of float64
 NUM_NODES = 112
-FIRST, LAST = -3.0, 5.5  # asinh((xi - hump)/width) from where g exp(-g) has vanished like exp(-exp) to where it has like exp
+FIRST, LAST = (
+    -3.0,
+    5.5,
+)  # asinh((xi - hump)/width) from where g exp(-g) has vanished like exp(-exp) to where it has like exp
 TWO_HUMPS = 0.2  # ratio of the angle at which V falls to that at which it levels, below which there are two humps
 NO_HUMP = 1e30  # width of a hump that is not there
 STEEP = 2.0  # slope of ln g in xi above which a hump is narrower than the angles change
@@ -71,8 +85,8 @@ STEEP = 2.0  # slope of ln g in xi above which a hump is narrower than the angle
 def logpdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
     """Logarithm of the density.
 
-    Can be jitted, mapped and differentiated in all arguments but the parameterization; derivatives at alpha within 5e-4 of
-    1 are those at that distance.
+    Can be jitted, mapped and differentiated in all arguments but the parameterization; derivatives
+    at alpha within 5e-4 of 1 are those at that distance.
 
     Args:
         x: any shape; the shapes of all arguments are broadcast.
@@ -83,23 +97,41 @@ def logpdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"
         parameterization: "S0" or "S1", see the module.
 
     Returns:
-        The logarithm of a density per unit of x: float64 if x is, or holds Python numbers, else float32. -inf outside the
-        support (alpha < 1, beta = +-1) and at infinite x; NaN for NaN in x and for traced parameters out of range.
+        The logarithm of a density per unit of x: float64 if x is, or holds Python numbers, else
+        float32. -inf outside the support (alpha < 1, beta = +-1) and at infinite x; NaN for NaN in
+        x and for traced parameters out of range.
 
     Raises:
-        InputError: parameters that are known before tracing are out of range, or the parameterization is unknown.
+        InputError: parameters that are known before tracing are out of range, or the
+            parameterization is unknown.
 
     >>> [round(float(value), 6) for value in logpdf([0.0, 1.0], 2.0)]     # normal, variance 2
     [-1.265512, -1.515512]
     """
-    return _of_location_scale(_log_density, lambda value, scale: value - jnp.log(scale),
-                              x, alpha, beta, location, scale, parameterization)
+    return _of_location_scale(
+        _log_density,
+        lambda value, scale: value - jnp.log(scale),
+        x,
+        alpha,
+        beta,
+        location,
+        scale,
+        parameterization,
+    )
 
 
 def pdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
     """Density per unit of x; arguments and errors of :func:`logpdf`."""
-    return _of_location_scale(_log_density, lambda value, scale: jnp.exp(value) / scale,
-                              x, alpha, beta, location, scale, parameterization)
+    return _of_location_scale(
+        _log_density,
+        lambda value, scale: jnp.exp(value) / scale,
+        x,
+        alpha,
+        beta,
+        location,
+        scale,
+        parameterization,
+    )
 
 
 def cdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
@@ -108,14 +140,17 @@ def cdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
     >>> [round(float(value), 6) for value in cdf([-1.0, 0.0, 1.0], 1.0)]     # Cauchy
     [0.25, 0.5, 0.75]
     """
-    return _of_location_scale(_distribution, lambda value, scale: value,
-                              x, alpha, beta, location, scale, parameterization)
+    return _of_location_scale(
+        _distribution, lambda value, scale: value, x, alpha, beta, location, scale, parameterization
+    )
 
 
 def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameterization="S0"):
-    """Independent random numbers (Chambers, Mallows & Stuck, J. Amer. Statist. Assoc. 71, 340, 1976).
+    """Independent random numbers (Chambers, Mallows & Stuck, J. Amer. Statist. Assoc. 71, 340,
+    1976).
 
-    An angle uniform in (0, pi) decides the side of zeta and phi there; then g of the module is exponentially distributed.
+    An angle uniform in (0, pi) decides the side of zeta and phi there; then g of the module is
+    exponentially distributed.
 
     Args:
         key: PRNG key.
@@ -124,7 +159,8 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
     The others are those of :func:`logpdf`, as are the errors.
 
     Returns:
-        ``shape``, float64, in which the largest of many numbers keep their digits and do not overflow.
+        ``shape``, float64, in which the largest of many numbers keep their digits and do not
+        overflow.
     """
     if not isinstance(shape, tuple | list):
         raise InputError(f"shape is {shape}; expected a tuple of integers")
@@ -135,7 +171,10 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
         exponential = -jnp.log(_open_uniform(exponential_key, shape))
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
         if _together(alpha=alpha, beta=beta, location=location, scale=scale, shape=angle) != shape:
-            raise InputError(f"shape is {shape}; expected one that holds all parameters, each with numbers of its own")
+            raise InputError(
+                f"shape is {shape}; expected one that holds all parameters, each with numbers of "
+                "its own"
+            )
         return location + scale * _on_points(_standard_number, angle, exponential, alpha, beta)
 
 
@@ -143,7 +182,9 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
 
 
 def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, parameterization):
-    """``rescaled(function((x - location)/scale, alpha, beta), scale)`` in float64, returned in the precision of x."""
+    """``rescaled(function((x - location)/scale, alpha, beta), scale)`` in float64, returned in the
+    precision of x.
+    """
     with own_precision("x", x) as x, in_double():
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
         _together(x=x, alpha=alpha, beta=beta, location=location, scale=scale)
@@ -152,15 +193,26 @@ def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, para
 
 
 def _parameters(alpha, beta, location, scale, parameterization):
-    """Parameters of S0 in float64, NaN where they are out of range and this is not known before tracing."""
+    """Parameters of S0 in float64, NaN where they are out of range and this is not known before
+    tracing.
+    """
     if parameterization not in PARAMETERIZATIONS:
-        raise InputError(f"parameterization is {parameterization!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
-    alpha = _in_range("alpha", alpha, lambda a: (a >= MIN_ALPHA) & (a <= 2), f"numbers in {MIN_ALPHA}..2")
+        raise InputError(
+            f"parameterization is {parameterization!r}; expected one of "
+            f"{', '.join(PARAMETERIZATIONS)}"
+        )
+    alpha = _in_range(
+        "alpha", alpha, lambda a: (a >= MIN_ALPHA) & (a <= 2), f"numbers in {MIN_ALPHA}..2"
+    )
     beta = _in_range("beta", beta, lambda b: abs(b) <= 1, "numbers in -1..1")
     scale = _in_range("scale", scale, lambda c: (c > 0) & (c < np.inf), "positive, finite numbers")
     location = jnp.asarray(real_array("location", location), jnp.float64)
     if parameterization == "S1":
-        tangent = jnp.where(alpha == 1, 2 / jnp.pi * jnp.log(scale), jnp.tan(jnp.pi / 2 * jnp.where(alpha == 1, 0, alpha)))
+        tangent = jnp.where(
+            alpha == 1,
+            2 / jnp.pi * jnp.log(scale),
+            jnp.tan(jnp.pi / 2 * jnp.where(alpha == 1, 0, alpha)),
+        )
         location = location + beta * scale * tangent
     return alpha, beta, location, scale
 
@@ -193,23 +245,36 @@ def _on_points(function, *arguments):
     n = len(flat)
     if n == 0:
         return jnp.zeros(points.shape[:-1])
-    # Few sizes, since one takes longer to compile than to run: above 512 points, steps of an eighth to a quarter.
+    # Few sizes, since one takes longer to compile than to run: above 512 points, steps of an eighth
+    # to a quarter.
     step = max(64, 2 ** ((min(n, CHUNK) - 1).bit_length() - 3))
     chunks = -(-n // CHUNK)
     size = -(-n // (chunks * step)) * step
     padded = jnp.pad(flat, ((0, chunks * size - n), (0, 0)), mode="edge")
-    return _mapped(function, padded.reshape(chunks, size, -1)).ravel()[:n].reshape(points.shape[:-1])
+    return (
+        _mapped(function, padded.reshape(chunks, size, -1)).ravel()[:n].reshape(points.shape[:-1])
+    )
 
 
-@functools.partial(jax.jit, static_argnums=0)  # run one by one, its loops would be compiled at every call
+@functools.partial(
+    jax.jit, static_argnums=0
+)  # run one by one, its loops would be compiled at every call
 def _mapped(function, chunks):
-    """A function of a point on points (chunks, n, ...), for so many at a time that their nodes stay in the cache."""
-    return jax.vmap(function)(chunks[0]) if len(chunks) == 1 else jax.lax.map(jax.vmap(function), chunks)
+    """A function of a point on points (chunks, n, ...), for so many at a time that their nodes stay
+    in the cache.
+    """
+    return (
+        jax.vmap(function)(chunks[0])
+        if len(chunks) == 1
+        else jax.lax.map(jax.vmap(function), chunks)
+    )
 
 
 def _open_uniform(key, shape):
     """Uniform numbers of 52 bits between 0 and 1, both excluded: the middles of cells."""
-    high, low = jax.random.bits(key, (2, *shape), jnp.uint32)  # those of 64 bits compile in 64-bit mode only
+    high, low = jax.random.bits(
+        key, (2, *shape), jnp.uint32
+    )  # those of 64 bits compile in 64-bit mode only
     return (high * 2.0**20 + (low >> 12) + 0.5) * 2.0**-52
 
 
@@ -217,10 +282,13 @@ def _open_uniform(key, shape):
 
 
 def _differentiable(relative):
-    """Decorator for ``function(point, for_derivatives)`` of (x, alpha, beta): its values, with derivatives at the edges too.
+    """Decorator for ``function(point, for_derivatives)`` of (x, alpha, beta): its values, with
+    derivatives at the edges too.
 
-    ``relative(inside, here)`` is what a derivative where the value is ``inside`` has to be multiplied with at the edge.
+    ``relative(inside, here)`` is what a derivative where the value is ``inside`` has to be
+    multiplied with at the edge.
     """
+
     def decorated(function):
         @jax.custom_jvp
         def value(point):
@@ -235,8 +303,13 @@ def _differentiable(relative):
             edge = jnp.stack([jnp.zeros_like(normal), normal, one_sided])
             inside = point - jnp.where(edge, EDGE * jnp.sign(point), 0)
             held = edge.at[2].set(normal | one_sided)
-            both = jnp.stack([point, inside]), jnp.stack([jnp.where(held, 0, tangent), jnp.where(edge, tangent, 0)])
-            values, slopes = jax.jvp(jax.vmap(lambda point: function(point, True)), both[:1], both[1:])
+            both = (
+                jnp.stack([point, inside]),
+                jnp.stack([jnp.where(held, 0, tangent), jnp.where(edge, tangent, 0)]),
+            )
+            values, slopes = jax.jvp(
+                jax.vmap(lambda point: function(point, True)), both[:1], both[1:]
+            )
             factor = jnp.where(edge.any() & jnp.isfinite(values[0]), relative(*values[::-1]), 0)
             return value(point), slopes[0] + factor * jnp.where(factor == 0, 0, slopes[1])
 
@@ -250,7 +323,9 @@ def _log_density(point, for_derivatives):
     side, x, y, close, _ = _seen_from_zeta(*point, for_derivatives)
     xi, log_weights = _nodes(side, x)
     node = _integrand(side, x, xi)
-    integral = jax.nn.logsumexp(node.log_g - node.g + jnp.log(node.phi * node.psi / side.whole) + log_weights)
+    integral = jax.nn.logsumexp(
+        node.log_g - node.g + jnp.log(node.phi * node.psi / side.whole) + log_weights
+    )
     value = integral + jnp.log(side.alpha / (jnp.pi * abs(side.excess) * (x + side.skew)))
     value = jnp.where(close, jnp.log(jnp.where(close, _close_to_zeta(side, y)[0], 1)), value)
     return jnp.where(side.empty | jnp.isinf(point[0]), -jnp.inf, value)
@@ -274,10 +349,17 @@ def _standard_number(point):
     angle, exponential, alpha, beta = point
     right = _side(alpha, beta, NEAR_ONE)
     on_right = (angle < right.whole) & ~right.empty
-    side = jax.tree.map(functools.partial(jnp.where, on_right), right, _side(alpha, -beta, NEAR_ONE))
+    side = jax.tree.map(
+        functools.partial(jnp.where, on_right), right, _side(alpha, -beta, NEAR_ONE)
+    )
     psi = jnp.where(on_right, angle, jnp.pi - angle)
     inner, outer, both = _sines(side, side.whole - psi, psi)
-    y = side.norm * inner / outer * (exponential * outer / (side.norm * both)) ** (side.excess / side.alpha)
+    y = (
+        side.norm
+        * inner
+        / outer
+        * (exponential * outer / (side.norm * both)) ** (side.excess / side.alpha)
+    )
     return jnp.where(on_right, 1, -1) * (y - side.skew)
 
 
@@ -302,19 +384,32 @@ def _side(alpha, beta, nearest):
     alpha, below = 1 + excess, excess < 0
     from_end = jnp.where(below, alpha, 2 - alpha)
     from_pole = jnp.where(from_end > 0.5, abs(excess), 0.5)
-    tangent = jnp.where(from_end > 0.5, 1 / jnp.tan(jnp.pi / 2 * from_pole), jnp.tan(jnp.pi / 2 * from_end))
+    tangent = jnp.where(
+        from_end > 0.5, 1 / jnp.tan(jnp.pi / 2 * from_pole), jnp.tan(jnp.pi / 2 * from_end)
+    )
     skew = beta * jnp.where(below, tangent, -tangent)
-    # Sum and difference of the arctangents of |tan| and beta |tan|, relatively exact where they are small.
+    # Sum and difference of the arctangents of |tan| and beta |tan|, relatively exact where they are
+    # small.
     added = jnp.arctan2(tangent * (1 + beta), 1 - beta * tangent**2)
     left = jnp.arctan2(tangent * (1 - beta), 1 + beta * tangent**2)
     whole = jnp.where(below, added, jnp.pi - added) / alpha
     empty = whole <= 0
-    return _Side(alpha, excess, skew, jnp.sqrt(1 + skew**2), jnp.arctan(skew) / alpha, jnp.where(empty, 1.0, whole),
-                 jnp.where(below, jnp.pi - added, added), jnp.where(below, left, jnp.pi - left) / alpha, empty)
+    return _Side(
+        alpha,
+        excess,
+        skew,
+        jnp.sqrt(1 + skew**2),
+        jnp.arctan(skew) / alpha,
+        jnp.where(empty, 1.0, whole),
+        jnp.where(below, jnp.pi - added, added),
+        jnp.where(below, left, jnp.pi - left) / alpha,
+        empty,
+    )
 
 
 def _seen_from_zeta(x, alpha, beta, for_derivatives):
-    """The side on which x lies, x or its mirror image there, y, whether y is close to 0, and whether x is mirrored.
+    """The side on which x lies, x or its mirror image there, y, whether y is close to 0, and
+    whether x is mirrored.
 
     The x is that for the integrals, to the right of what is too close for them.
     """
@@ -328,15 +423,25 @@ def _seen_from_zeta(x, alpha, beta, for_derivatives):
     y, far = x + side.skew, CLOSE * side.norm ** (1 / side.alpha)
     close = (side.excess > 0) & (y < far)
     least = jnp.where(close, far, least)
-    return side, x + jax.lax.stop_gradient(jnp.maximum(least - y, 0)), jnp.where(close, y, 0), close, mirrored
+    return (
+        side,
+        x + jax.lax.stop_gradient(jnp.maximum(least - y, 0)),
+        jnp.where(close, y, 0),
+        close,
+        mirrored,
+    )
 
 
 def _close_to_zeta(side, y):
-    """Density at y, and probability of 0..y, for alpha > 1: its power series (Zolotarev, One-dimensional Stable
-    Distributions, 1986, Sec. 2.4).
+    """Density at y, and probability of 0..y, for alpha > 1: its power series (Zolotarev,
+    One-dimensional Stable Distributions, 1986, Sec. 2.4).
     """
     n = np.arange(1, NUM_TERMS + 1)
-    size = jnp.exp(jax.lax.lgamma(1 + n / side.alpha) - jax.lax.lgamma(n + 1.0)) * -((-1.0) ** n) / jnp.pi
+    size = (
+        jnp.exp(jax.lax.lgamma(1 + n / side.alpha) - jax.lax.lgamma(n + 1.0))
+        * -((-1.0) ** n)
+        / jnp.pi
+    )
     terms, scale = size * jnp.sin(n * side.whole), side.norm ** (-1 / side.alpha)
     density = probability = 0.0
     for term, order in zip(terms[::-1], n[::-1], strict=True):
@@ -355,42 +460,68 @@ class _Integrand(NamedTuple):
 
 
 def _sines(side, phi, psi):
-    """sin(alpha phi), sin(psi) and sin(alpha phi + psi); near pi from the supplement, whose digits are known."""
-    supplement = jnp.where(side.excess < 0, side.bottom - side.excess * phi, side.top + side.excess * psi)
-    return (jnp.sin(jnp.minimum(side.alpha * phi, side.top + side.alpha * psi)),
-            jnp.sin(jnp.minimum(psi, side.bottom + phi)),
-            jnp.sin(jnp.minimum(side.alpha * phi + psi, supplement)))
+    """sin(alpha phi), sin(psi) and sin(alpha phi + psi); near pi from the supplement, whose digits
+    are known.
+    """
+    supplement = jnp.where(
+        side.excess < 0, side.bottom - side.excess * phi, side.top + side.excess * psi
+    )
+    return (
+        jnp.sin(jnp.minimum(side.alpha * phi, side.top + side.alpha * psi)),
+        jnp.sin(jnp.minimum(psi, side.bottom + phi)),
+        jnp.sin(jnp.minimum(side.alpha * phi + psi, supplement)),
+    )
 
 
 def _integrand(side, x, xi):
     alpha, excess = side.alpha, side.excess
     phi, psi = side.whole * jax.nn.sigmoid(xi), side.whole * jax.nn.sigmoid(-xi)
     inner, outer, both = _sines(side, phi, psi)
-    # ln g = alpha/excess ln(quotient) + ln(norm both/outer). Near alpha = 1 the quotient is 1 + O(excess), and what is
-    # beyond 1 is known better than their sum, except at the ends.
+    # ln g = alpha/excess ln(quotient) + ln(norm both/outer). Near alpha = 1 the quotient is 1 +
+    # O(excess), and what is beyond 1 is known better than their sum, except at the ends.
     theta, size = phi - side.middle, side.norm * inner
-    beyond = (x * outer - jnp.sin(alpha * theta)
-              + 2 * side.skew * jnp.sin((alpha + 1) * theta / 2) * jnp.sin(excess * theta / 2)) / size
+    beyond = (
+        x * outer
+        - jnp.sin(alpha * theta)
+        + 2 * side.skew * jnp.sin((alpha + 1) * theta / 2) * jnp.sin(excess * theta / 2)
+    ) / size
     near = (abs(beyond) < 0.5) & (size > 1 + abs(x))
-    log_quotient = jnp.where(near, jnp.log1p(jnp.where(near, beyond, 0)), jnp.log((x + side.skew) * outer / size))
+    log_quotient = jnp.where(
+        near, jnp.log1p(jnp.where(near, beyond, 0)), jnp.log((x + side.skew) * outer / size)
+    )
     log_g = alpha / excess * log_quotient + jnp.log(side.norm * both / outer)
-    # The cotangents that make up the slope nearly cancel where g levels off; these are their sums over one denominator.
+    # The cotangents that make up the slope nearly cancel where g levels off; these are their sums
+    # over one denominator.
     first = phi < psi
-    turned = jnp.where(first, jnp.sin(side.bottom + (1 + alpha) * phi), -jnp.sin(side.top + (1 + alpha) * psi))
-    doubled = jnp.where(first, -jnp.sin(2 * side.bottom + (2 - alpha) * phi), jnp.sin(side.top + (alpha - 2) * psi))
-    slope = (((2 - alpha) * inner + alpha * doubled) / both - alpha * (turned + (alpha + 1) / excess * both) / inner) / outer
-    return _Integrand(log_g, jnp.exp(jnp.minimum(log_g, 700.0)), slope * phi * psi / side.whole / 2, phi, psi)
+    turned = jnp.where(
+        first, jnp.sin(side.bottom + (1 + alpha) * phi), -jnp.sin(side.top + (1 + alpha) * psi)
+    )
+    doubled = jnp.where(
+        first, -jnp.sin(2 * side.bottom + (2 - alpha) * phi), jnp.sin(side.top + (alpha - 2) * psi)
+    )
+    slope = (
+        ((2 - alpha) * inner + alpha * doubled) / both
+        - alpha * (turned + (alpha + 1) / excess * both) / inner
+    ) / outer
+    return _Integrand(
+        log_g, jnp.exp(jnp.minimum(log_g, 700.0)), slope * phi * psi / side.whole / 2, phi, psi
+    )
 
 
 def _nodes(side, x):
     """Nodes xi for the integral at x, (NUM_NODES,), and the logarithms of their weights.
 
-    They are equidistant in t = asinh((s - bulk)/width) + asinh((s - tail)/width), the humps being those of `_humps`.
+    They are equidistant in t = asinh((s - bulk)/width) + asinh((s - tail)/width), the humps being
+    those of `_humps`.
     """
-    direction, two, (bulk, tail), (bulk_width, tail_width), falls, larger = _humps(*jax.lax.stop_gradient((side, x)))
+    direction, two, (bulk, tail), (bulk_width, tail_width), falls, larger = _humps(
+        *jax.lax.stop_gradient((side, x))
+    )
     apart, tail_width = jnp.where(two, tail - bulk, 0), jnp.where(two, tail_width, NO_HUMP)
     first = FIRST + jnp.arcsinh((bulk_width * math.sinh(FIRST) - apart) / tail_width)
-    last = LAST + jnp.where(two, jnp.arcsinh((tail_width * math.sinh(LAST) + apart) / bulk_width), 0)
+    last = LAST + jnp.where(
+        two, jnp.arcsinh((tail_width * math.sinh(LAST) + apart) / bulk_width), 0
+    )
     step = (last - first) / NUM_NODES
     t = first + step * (np.arange(NUM_NODES) + 0.5)
     # A quadratic equation for exp(of_bulk), of_bulk the first term of t.
@@ -398,8 +529,9 @@ def _nodes(side, x):
     of_bulk = jnp.arcsinh(apart / jnp.sqrt(lower * upper)) + jnp.log(upper / lower) / 2
     s = bulk + bulk_width * jnp.sinh(of_bulk)
     dt_ds = 1 / (bulk_width * jnp.cosh(of_bulk)) + 1 / (tail_width * jnp.cosh(t - of_bulk))
-    # To whoever differentiates, the nodes move with the larger hump if it is steep. How fast it moves near alpha = 1 is
-    # 1/(alpha - 1)^2 times all else, of which fixed nodes would leave what does not cancel.
+    # To whoever differentiates, the nodes move with the larger hump if it is steep. How fast it
+    # moves near alpha = 1 is 1/(alpha - 1)^2 times all else, of which fixed nodes would leave what
+    # does not cancel.
     moving, fall = jnp.where(larger, tail, bulk), jnp.where(larger, falls[1], falls[0])
     log_g = _integrand(side, x, direction * moving).log_g
     motion = jnp.where(fall > STEEP, (log_g - jax.lax.stop_gradient(log_g)) / fall, 0)
@@ -407,11 +539,12 @@ def _nodes(side, x):
 
 
 def _humps(side, x):
-    """In which direction of xi g falls, whether there are two humps in s = direction * xi, their places, widths and falls,
-    and whether the second is the larger one.
+    """In which direction of xi g falls, whether there are two humps in s = direction * xi, their
+    places, widths and falls, and whether the second is the larger one.
 
-    The integrand falls like exp(-exp) before a hump and like exp behind it. Where g levels off before it falls for good
-    (by `ratio` of the angles) there are two humps, first that of the bulk and then that of the tail.
+    The integrand falls like exp(-exp) before a hump and like exp behind it. Where g levels off
+    before it falls for good (by `ratio` of the angles) there are two humps, first that of the bulk
+    and then that of the tail.
     """
     direction = jnp.where(side.excess < 0, -1.0, 1.0)
     ratio = jnp.where(side.excess < 0, side.bottom, side.top) / abs(side.excess)
@@ -419,13 +552,17 @@ def _humps(side, x):
     ratio = jnp.where(two, ratio, TWO_HUMPS)
     split, end = jnp.log(side.whole / jnp.sqrt(ratio) - 1), jnp.log(side.whole / ratio)
     far, near = math.asinh(FARTHEST), jnp.arcsinh(split)
-    low, high = jnp.where(two, jnp.stack([-far, near]), -far), jnp.where(two, jnp.stack([near, far]), far)
+    low, high = (
+        jnp.where(two, jnp.stack([-far, near]), -far),
+        jnp.where(two, jnp.stack([near, far]), far),
+    )
     of_tail = two & np.array([False, True])
 
     def at(s):
         point = _integrand(side, x, direction * s)
         fall = jnp.maximum(-direction * point.slope, math.exp(-2 * FARTHEST))
-        # g where the integrand peaks: 1 but for how the angles change with xi. The tail's hump is where g = 1.
+        # g where the integrand peaks: 1 but for how the angles change with xi. The tail's hump is
+        # where g = 1.
         peak = jnp.where(of_tail, 1, 1 + direction * (point.phi - point.psi) / (side.whole * fall))
         peak = jnp.maximum(peak, math.exp(-2 * FARTHEST))
         return point, fall, peak, point.log_g - jnp.log(peak)
@@ -434,13 +571,18 @@ def _humps(side, x):
         low, high, s = state
         _, fall, _, excess = at(jnp.sinh(s))
         low, high = jnp.where(excess > 0, s, low), jnp.where(excess > 0, high, s)
-        # Where g falls so fast that ten halvings of the interval do not find the hump, Newton's method does.
-        newton = jnp.arcsinh(jnp.sinh(s) + jnp.where(fall > STEEP, jnp.clip(excess / fall, -1, 1), 0))
+        # Where g falls so fast that ten halvings of the interval do not find the hump, Newton's
+        # method does.
+        newton = jnp.arcsinh(
+            jnp.sinh(s) + jnp.where(fall > STEEP, jnp.clip(excess / fall, -1, 1), 0)
+        )
         return low, high, jnp.where(step < 10, (low + high) / 2, newton)
 
     hump = jnp.sinh(jax.lax.fori_loop(0, 13, closer, (low, high, (low + high) / 2))[-1])
     hump = jnp.where(of_tail, jnp.maximum(hump, end), hump)
     point, fall, peak, _ = at(hump)
-    width = jax.lax.rsqrt(jnp.maximum(fall**2 * peak + 2 * point.phi * point.psi / side.whole**2, 1.0))
+    width = jax.lax.rsqrt(
+        jnp.maximum(fall**2 * peak + 2 * point.phi * point.psi / side.whole**2, 1.0)
+    )
     log_size = point.log_g - point.g + jnp.log(point.phi * point.psi * width)
     return direction, two, hump, width, fall, log_size[1] > log_size[0]

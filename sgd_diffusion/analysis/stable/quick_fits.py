@@ -1,7 +1,9 @@
-"""Fits of the alpha-stable law that are quicker than maximum likelihood: from five quantiles, and from Fourier components.
+"""Fits of the alpha-stable law that are quicker than maximum likelihood: from five quantiles, and
+from Fourier components.
 
-Both take samples (n,) and can be jitted and mapped; arithmetic is float64 whatever the precision of the samples. Asymptotic
-efficiency for symmetric laws, variance of the maximum-likelihood alpha over that of the fit:
+Both take samples (n,) and can be jitted and mapped; arithmetic is float64 whatever the precision of
+the samples. Asymptotic efficiency for symmetric laws, variance of the maximum-likelihood alpha over
+that of the fit:
 
     alpha                      0.5   0.7   1.0   1.3   1.7   1.95
     quantiles                  0.36  0.45  0.60  0.69  0.33  0.05
@@ -27,8 +29,8 @@ from sgd_diffusion.errors import InputError
 __all__ = ["QuickFit", "characteristic_function", "from_quantiles", "quantiles"]
 
 PROBABILITIES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-# Grid of the table, denser at the ends of beta, where light tails appear. The law itself is asked at fewer points: between
-# them are polynomials in alpha and splines in arcsin(beta).
+# Grid of the table, denser at the ends of beta, where light tails appear. The law itself is asked
+# at fewer points: between them are polynomials in alpha and splines in arcsin(beta).
 ALPHAS = np.linspace(law.MIN_ALPHA, 2, 171)
 ANGLES = np.pi / 2 * np.linspace(-1, 1, 111)
 BETAS = np.sin(ANGLES)
@@ -36,7 +38,8 @@ NUM_ALPHAS, BETA_STRIDE = 20, 5
 HALVINGS = 13  # of the interval of a quantile
 
 NUM_FREQUENCIES = 10
-# Each regression has the weights of the law of the one before. With those of alpha = 2 it would know alpha too well.
+# Each regression has the weights of the law of the one before. With those of alpha = 2 it would
+# know alpha too well.
 LARGEST_ALPHAS = (1.9, 1.99)
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-6  # squared change of the last iteration, in standard errors
@@ -44,9 +47,11 @@ TOLERANCE = 1e-6  # squared change of the last iteration, in standard errors
 
 @shown_briefly
 class QuickFit(NamedTuple):
-    """An alpha-stable law in Nolan's S0 parameterization, and standard errors for independent samples.
+    """An alpha-stable law in Nolan's S0 parameterization, and standard errors for independent
+    samples.
 
-    The errors are asymptotic (delta method at the fitted law), NaN for a parameter that is pinned or lies on its bound.
+    The errors are asymptotic (delta method at the fitted law), NaN for a parameter that is pinned
+    or lies on its bound.
     """
 
     alpha: jax.Array  # ()
@@ -63,19 +68,21 @@ class QuickFit(NamedTuple):
 def quantiles(x, *, symmetric=True):
     """Fit to the quantiles of 5, 25, 50, 75 and 95 percent.
 
-    alpha and beta are those of the law that has the sample's (q95 - q05)/(q75 - q25) and
-    (q95 + q05 - 2 q50)/(q95 - q05); its quartiles and median then give scale and location (McCulloch, Commun. Statist. -
-    Simul. Comput. 15, 1109, 1986, with a table made from :func:`~sgd_diffusion.analysis.stable.law.cdf` at first use, in
-    2 s). Quantiles of the sample are those of its ECDF with steps of 1/n joined at half height.
+    alpha and beta are those of the law that has the sample's (q95 - q05)/(q75 - q25) and (q95 + q05
+    - 2 q50)/(q95 - q05); its quartiles and median then give scale and location (McCulloch, Commun.
+    Statist. - Simul. Comput. 15, 1109, 1986, with a table made from
+    :func:`~sgd_diffusion.analysis.stable.law.cdf` at first use, in 2 s). Quantiles of the sample
+    are those of its ECDF with steps of 1/n joined at half height.
 
     Args:
         x: (n,) samples, n >= 20.
         symmetric: whether beta is pinned to 0.
 
     Returns:
-        :class:`QuickFit`. Its status is OK; AT_BOUND where the tails are lighter than those of alpha = 2 or heavier than
-        those of 0.3, or the skewness exceeds that of beta = +-1: the nearest law then; NOT_FINITE, or CONSTANT where more
-        than half of x are one value, both with NaN for all else.
+        :class:`QuickFit`. Its status is OK; AT_BOUND where the tails are lighter than those of
+        alpha = 2 or heavier than those of 0.3, or the skewness exceeds that of beta = +-1: the
+        nearest law then; NOT_FINITE, or CONSTANT where more than half of x are one value, both with
+        NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -86,12 +93,14 @@ def quantiles(x, *, symmetric=True):
 def characteristic_function(x, *, symmetric=True):
     """Fit to the empirical characteristic function at ten frequencies.
 
-    For phi(k) = E exp(i k X), ln(-ln|phi|) is a line in ln|k| of slope alpha, and the phase tells beta and the location
-    (Koutrouvelis, J. Amer. Statist. Assoc. 75, 918, 1980). Both regressions are done as one, by generalised least squares
-    with the covariances that the law itself implies (as in his Commun. Statist. - Simul. Comput. 10, 17, 1981), and
-    repeated for standardised samples, from the quantile fit on, until nothing changes. The frequencies are where |phi| is
-    between exp(-s_min) and exp(-s_max), with s log-spaced, s_max = ln(sqrt(n/50)) kept within 0.7..2.5 so that the
-    noise of phi remains small against it, and s_min = 100/n kept within 0.02..0.2.
+    For phi(k) = E exp(i k X), ln(-ln|phi|) is a line in ln|k| of slope alpha, and the phase tells
+    beta and the location (Koutrouvelis, J. Amer. Statist. Assoc. 75, 918, 1980). Both regressions
+    are done as one, by generalised least squares with the covariances that the law itself implies
+    (as in his Commun. Statist. - Simul. Comput. 10, 17, 1981), and repeated for standardised
+    samples, from the quantile fit on, until nothing changes. The frequencies are where |phi| is
+    between exp(-s_min) and exp(-s_max), with s log-spaced, s_max = ln(sqrt(n/50)) kept within
+    0.7..2.5 so that the noise of phi remains small against it, and s_min = 100/n kept within
+    0.02..0.2.
 
     Args:
         x: (n,) samples, n >= 20.
@@ -107,7 +116,8 @@ def characteristic_function(x, *, symmetric=True):
 
 
 def from_quantiles(values, *, symmetric=True):
-    """Parameters (alpha, beta, location, scale) of the law with quantiles ``values`` (5,) of float64.
+    """Parameters (alpha, beta, location, scale) of the law with quantiles ``values`` (5,) of
+    float64.
 
     This is the fit of :func:`quantiles` for others to start from.
 
@@ -116,7 +126,9 @@ def from_quantiles(values, *, symmetric=True):
     """
     values = real_array("values", values)
     if values.shape != PROBABILITIES.shape:
-        raise InputError(f"values has shape {values.shape}; expected the 5 quantiles of {PROBABILITIES.tolist()}")
+        raise InputError(
+            f"values has shape {values.shape}; expected the 5 quantiles of {PROBABILITIES.tolist()}"
+        )
     with in_double():
         return _from_quantiles(jnp.asarray(values, jnp.float64), symmetric)
 
@@ -129,9 +141,14 @@ def _from_quantiles(values, symmetric):
         beta = jnp.zeros_like(log_ratio)
         alpha = jnp.interp(-log_ratio, -table.log_ratio[:, len(BETAS) // 2], ALPHAS)
     else:
-        # For each beta the alpha that gives the ratio, and the skewness that both give, which grows with beta.
-        alphas = jax.vmap(lambda ratios: jnp.interp(-log_ratio, -ratios, ALPHAS), in_axes=1)(table.log_ratio)
-        skewness = jax.vmap(lambda alpha, column: jnp.interp(alpha, ALPHAS, column), in_axes=(0, 1))(alphas, table.skewness)
+        # For each beta the alpha that gives the ratio, and the skewness that both give, which grows
+        # with beta.
+        alphas = jax.vmap(lambda ratios: jnp.interp(-log_ratio, -ratios, ALPHAS), in_axes=1)(
+            table.log_ratio
+        )
+        skewness = jax.vmap(
+            lambda alpha, column: jnp.interp(alpha, ALPHAS, column), in_axes=(0, 1)
+        )(alphas, table.skewness)
         beta = jnp.interp((high + low - 2 * middle) / (high - low), skewness, BETAS)
         alpha = jnp.interp(beta, BETAS, alphas)
         beta = jnp.where(alpha == 2, 0, beta)
@@ -147,14 +164,20 @@ def _fit(function, x, symmetric):
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _usable_fit(function, x, symmetric):
-    """:class:`QuickFit` by a ``function(sorted samples, symmetric)`` that gives parameters, covariance and status."""
+    """:class:`QuickFit` by a ``function(sorted samples, symmetric)`` that gives parameters,
+    covariance and status.
+    """
     x = jnp.sort(x)
     of_data = spread_status(x)
     usable = of_data == Status.OK
-    parameters, covariance, status = function(jnp.where(usable, x, jnp.linspace(-1, 1, x.size)), symmetric)
+    parameters, covariance, status = function(
+        jnp.where(usable, x, jnp.linspace(-1, 1, x.size)), symmetric
+    )
     alpha, beta = parameters[:2]
     bound = jnp.stack([(alpha <= law.MIN_ALPHA) | (alpha >= 2), abs(beta) >= 1])
-    held = jnp.append(bound.at[1].set(bound[1] | (alpha >= 2) | symmetric), np.array([False, False]))
+    held = jnp.append(
+        bound.at[1].set(bound[1] | (alpha >= 2) | symmetric), np.array([False, False])
+    )
     errors = jnp.where(held, jnp.nan, jnp.sqrt(jnp.diagonal(covariance)))
     status = jnp.where((status == Status.OK) & bound.any(), Status.AT_BOUND, status)
     status = jnp.where(usable, status, of_data).astype(jnp.int32)
@@ -179,26 +202,44 @@ def _table():
     nodes = chebyshev.chebpts1(NUM_ALPHAS)
     alphas = (ALPHAS[0] + ALPHAS[-1]) / 2 + (ALPHAS[-1] - ALPHAS[0]) / 2 * nodes
     angles = ANGLES[::BETA_STRIDE]
-    half = np.stack(_standard_quantiles(alphas[:, None, None], np.sin(angles[len(angles) // 2:, None])))
+    half = np.stack(
+        _standard_quantiles(alphas[:, None, None], np.sin(angles[len(angles) // 2 :, None]))
+    )
     signs = np.array([-1, 1])[:, None, None, None]  # -beta is the mirror image
     values = np.concatenate([signs * half[:, :, :0:-1, ::-1], half], axis=2)
     degree = NUM_ALPHAS - 1
-    to_grid = chebyshev.chebvander(np.linspace(-1, 1, len(ALPHAS)), degree) @ np.linalg.inv(chebyshev.chebvander(nodes, degree))
-    values = np.einsum("ag,vgbq->vabq", to_grid, interpolate.CubicSpline(angles, values, axis=2, bc_type="clamped")(ANGLES))
+    to_grid = chebyshev.chebvander(np.linspace(-1, 1, len(ALPHAS)), degree) @ np.linalg.inv(
+        chebyshev.chebvander(nodes, degree)
+    )
+    values = np.einsum(
+        "ag,vgbq->vabq",
+        to_grid,
+        interpolate.CubicSpline(angles, values, axis=2, bc_type="clamped")(ANGLES),
+    )
     values[:, -1] = values[:, -1, :1]  # alpha = 2 has no skewness
     z = np.sinh(values[0])
     low, lower, middle, upper, high = np.moveaxis(z, -1, 0)
-    return _Table(z, values[1], np.log((high - low) / (upper - lower)), (high + low - 2 * middle) / (high - low))
+    return _Table(
+        z,
+        values[1],
+        np.log((high - low) / (upper - lower)),
+        (high + low - 2 * middle) / (high - low),
+    )
 
 
 def _standard_quantiles(alpha, beta):
-    """The asinh of the quantiles of the standard law, and the logarithm of its density there, (..., 5)."""
+    """The asinh of the quantiles of the standard law, and the logarithm of its density there, (...,
+    5).
+    """
     shape = np.broadcast_shapes(alpha.shape, beta.shape, PROBABILITIES.shape)
     high = np.broadcast_to(4 / alpha, shape)  # beyond the quantiles of all skewnesses
     low, below, above = -high, np.zeros(shape), np.ones(shape)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        with (
+            jax.ensure_compile_time_eval(),
+            jax.default_device(jax.local_devices(backend="cpu")[0]),
+        ):
             found = np.asarray(law.cdf(np.sinh(middle), alpha, beta))
         left = found < PROBABILITIES
         low, below = np.where(left, middle, low), np.where(left, found, below)
@@ -211,7 +252,9 @@ def _at(table, alpha, beta):
     """Values of a table (A, B, 5) between its nodes, (5,)."""
     position = (alpha - ALPHAS[0]) / (ALPHAS[1] - ALPHAS[0])
     row = jnp.clip(jnp.floor(position), 0, len(ALPHAS) - 2).astype(jnp.int32)
-    of_beta = jnp.asarray(table)[row] * (row + 1 - position) + jnp.asarray(table)[row + 1] * (position - row)
+    of_beta = jnp.asarray(table)[row] * (row + 1 - position) + jnp.asarray(table)[row + 1] * (
+        position - row
+    )
     return jax.vmap(lambda column: jnp.interp(beta, BETAS, column), in_axes=1)(of_beta)
 
 
@@ -220,7 +263,9 @@ def _fit_quantiles(x, symmetric):
     values = jnp.interp(position, jnp.arange(x.size, dtype=x.dtype), x)
     parameters = _from_quantiles(values, symmetric)
     spacing = parameters[3] * jnp.exp(-_at(_table().log_density, parameters[0], parameters[1]))
-    joint = np.minimum(PROBABILITIES, PROBABILITIES[:, None]) - PROBABILITIES * PROBABILITIES[:, None]
+    joint = (
+        np.minimum(PROBABILITIES, PROBABILITIES[:, None]) - PROBABILITIES * PROBABILITIES[:, None]
+    )
     gradient = jax.jacfwd(functools.partial(_from_quantiles, symmetric=symmetric))(values) * spacing
     covariance = jnp.einsum("ip,pq,jq->ij", gradient, joint / x.size, gradient)
     return parameters, covariance, jnp.int32(Status.OK)
@@ -234,7 +279,9 @@ def _log_characteristic(k, parameters):
     alpha, beta, location, log_scale = parameters
     sign, log_k = jnp.sign(k), jnp.log(jnp.where(k == 0, 1, abs(k))) + log_scale
     excess = jnp.where(abs(1 - alpha) < 1e-9, 1e-9, 1 - alpha)
-    tilt = jnp.expm1(excess * log_k) / jnp.tan(jnp.pi / 2 * excess)  # tan(pi alpha/2) (|k|^(1 - alpha) - 1)
+    tilt = jnp.expm1(excess * log_k) / jnp.tan(
+        jnp.pi / 2 * excess
+    )  # tan(pi alpha/2) (|k|^(1 - alpha) - 1)
     return sign**2 * -jnp.exp(alpha * log_k) * (1 + 1j * beta * sign * tilt) + 1j * k * location
 
 
@@ -247,12 +294,16 @@ def _response_covariance(k, parameters):
     """Covariance of the responses of n samples, times n, (2K, 2K), for small errors of phi."""
     phi = jnp.exp(_log_characteristic(k, parameters))
     # Products of relative errors of phi, with and without complex conjugation.
-    with_conjugate = jnp.exp(_log_characteristic(k[:, None] - k, parameters)) / (phi[:, None] * phi.conj()) - 1
+    with_conjugate = (
+        jnp.exp(_log_characteristic(k[:, None] - k, parameters)) / (phi[:, None] * phi.conj()) - 1
+    )
     without = jnp.exp(_log_characteristic(k[:, None] + k, parameters)) / (phi[:, None] * phi) - 1
     real, imaginary = (with_conjugate + without).real / 2, (with_conjugate - without).real / 2
     mixed = (without - with_conjugate).imag / 2
     weight = 1 / jnp.log(abs(phi))
-    return jnp.block([[weight[:, None] * real * weight, weight[:, None] * mixed], [mixed.T * weight, imaginary]])
+    return jnp.block(
+        [[weight[:, None] * real * weight, weight[:, None] * mixed], [mixed.T * weight, imaginary]]
+    )
 
 
 def _fit_characteristic_function(x, symmetric):
@@ -263,9 +314,13 @@ def _fit_characteristic_function(x, symmetric):
 
 
 def _regression(x, about, largest_alpha, symmetric):
-    """Parameters, covariance and status from frequencies and weights of the law of parameters ``about``."""
+    """Parameters, covariance and status from frequencies and weights of the law of parameters
+    ``about``.
+    """
     alpha, beta, location, scale = about
-    law_about = jnp.stack([jnp.minimum(alpha, largest_alpha), beta, 0 * location, 0 * scale])  # of standardised samples
+    law_about = jnp.stack(
+        [jnp.minimum(alpha, largest_alpha), beta, 0 * location, 0 * scale]
+    )  # of standardised samples
     lowest, highest = np.clip(100 / x.size, 0.02, 0.2), np.clip(np.log(x.size / 50) / 2, 0.7, 2.5)
     k = jnp.asarray(np.geomspace(lowest, highest, NUM_FREQUENCIES)) ** (1 / alpha)
     empirical = jnp.exp(1j * k[:, None] * (x - location) / scale).mean(axis=1)
@@ -288,13 +343,24 @@ def _regression(x, about, largest_alpha, symmetric):
         information = jnp.where(moves & moves[:, None], design.T @ weights @ design, jnp.eye(4))
         change = jnp.where(moves, jnp.linalg.solve(information, jnp.where(moves, slope, 0)), 0)
         moved = jnp.clip(parameters + jnp.clip(change, -0.5, 0.5), lower, upper)
-        return moved.at[1].multiply(moved[0] < 2), jnp.linalg.inv(information), slope @ change, iterations + 1
+        return (
+            moved.at[1].multiply(moved[0] < 2),
+            jnp.linalg.inv(information),
+            slope @ change,
+            iterations + 1,
+        )
 
     def unfinished(state):
         return (state[2] > TOLERANCE) & (state[3] < MAX_ITERATIONS)
 
     begin = law_about, jnp.eye(4), jnp.inf, 0
-    (alpha, beta, shift, log_factor), covariance, left, _ = jax.lax.while_loop(unfinished, improved, begin)
+    (alpha, beta, shift, log_factor), covariance, left, _ = jax.lax.while_loop(
+        unfinished, improved, begin
+    )
     units = jnp.stack([1, 1, scale, scale * jnp.exp(log_factor)])
     status = jnp.where(left <= TOLERANCE, Status.OK, Status.NOT_CONVERGED)
-    return jnp.stack([alpha, beta, location + scale * shift, units[3]]), covariance * units * units[:, None], status
+    return (
+        jnp.stack([alpha, beta, location + scale * shift, units[3]]),
+        covariance * units * units[:, None],
+        status,
+    )

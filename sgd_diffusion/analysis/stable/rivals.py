@@ -1,7 +1,9 @@
-"""Laws that compete with the alpha-stable one, fitted by maximum likelihood: normal, Student's t and exponential power.
+"""Laws that compete with the alpha-stable one, fitted by maximum likelihood: normal, Student's t
+and exponential power.
 
-All take one sample (n,) and can be jitted and mapped with ``jax.vmap``; arithmetic is float64 whatever the precision of the
-samples. Shape and scale are searched for in samples standardised by their median and quartiles.
+All take one sample (n,) and can be jitted and mapped with ``jax.vmap``; arithmetic is float64
+whatever the precision of the samples. Shape and scale are searched for in samples standardised by
+their median and quartiles.
 """
 
 import math
@@ -28,7 +30,10 @@ __all__ = [
 ]
 
 DEGREES_OF_FREEDOM = (0.2, 1e4)  # bounds; at the upper one it is the normal law
-POWERS = (0.02, 20.0)  # bounds; at the lower one only ln|x| counts, at the upper one it is nearly uniform
+POWERS = (
+    0.02,
+    20.0,
+)  # bounds; at the lower one only ln|x| counts, at the upper one it is nearly uniform
 NUM_POWERS = 15  # of the grid on which the search for the power begins
 CANDIDATES = 32  # for the location, to either side of the best so far
 HALVINGS = 60
@@ -40,7 +45,9 @@ LEAST = 1e-300  # distance of a sample from the location
 
 @shown_briefly
 class RivalFit(NamedTuple):
-    """A law fitted by maximum likelihood, with standard errors for independent samples (NaN on a bound)."""
+    """A law fitted by maximum likelihood, with standard errors for independent samples (NaN on a
+    bound).
+    """
 
     shape: jax.Array  # (): degrees of freedom of Student's t, power of the exponential power law; NaN of the normal law
     shape_error: jax.Array
@@ -59,8 +66,8 @@ def fit_normal(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status NOT_FINITE, or CONSTANT where x is, with
-        NaN for all else.
+        :class:`RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status NOT_FINITE, or
+        CONSTANT where x is, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -72,21 +79,32 @@ def fit_normal(x):
         log_likelihood = -x.size * (jnp.log(scale) + np.log(2 * np.pi) / 2 + 0.5)
         of_data = jnp.where(x.max() > x.min(), Status.OK, Status.CONSTANT)
         of_data = jnp.where(jnp.isfinite(x).all(), of_data, Status.NOT_FINITE)
-        return _rival(of_data, Status.OK, jnp.nan, jnp.nan, location, errors[0], scale, errors[1], log_likelihood)
+        return _rival(
+            of_data,
+            Status.OK,
+            jnp.nan,
+            jnp.nan,
+            location,
+            errors[0],
+            scale,
+            errors[1],
+            log_likelihood,
+        )
 
 
 def fit_student_t(x):
     """Student's t law of the largest likelihood.
 
-    p(x) ~ (1 + z^2 / nu)^(-(nu + 1)/2) with z = (x - location)/scale and 0.2 <= nu <= 10^4, the search being in 1/nu. A
-    sample with lighter tails than the normal law has nu = 10^4 and status AT_BOUND.
+    p(x) ~ (1 + z^2 / nu)^(-(nu + 1)/2) with z = (x - location)/scale and 0.2 <= nu <= 10^4, the
+    search being in 1/nu. A sample with lighter tails than the normal law has nu = 10^4 and status
+    AT_BOUND.
 
     Args:
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED; NOT_FINITE, or CONSTANT
-        where more than half of x are one value, with NaN for all else.
+        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED;
+        NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -98,17 +116,18 @@ def fit_student_t(x):
 def fit_exponential_power(x):
     """Exponential power law (generalised normal law) of the largest likelihood.
 
-    p(x) ~ exp(-|z|^power) with z = (x - location)/scale and 0.02 <= power <= 20: 1 is Laplace's law, 2 the normal law of
-    standard deviation scale/sqrt(2). Power and location are searched for in turns, at the best scale of both. For power < 1
-    the likelihood has a cusp at every sample and no other maximum, and the best of them is the location.
+    p(x) ~ exp(-|z|^power) with z = (x - location)/scale and 0.02 <= power <= 20: 1 is Laplace's
+    law, 2 the normal law of standard deviation scale/sqrt(2). Power and location are searched for
+    in turns, at the best scale of both. For power < 1 the likelihood has a cusp at every sample and
+    no other maximum, and the best of them is the location.
 
     Args:
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the Fisher information of the fitted law, NaN for the location where power <= 1/2;
-        status AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are
-        one value, with NaN for all else.
+        :class:`RivalFit`, errors from the Fisher information of the fitted law, NaN for the
+        location where power <= 1/2; status AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED;
+        NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -155,9 +174,11 @@ def _log_exponential_power(power, z):
 
 
 def _maximum(log_standard, start, x, lowest, highest):
-    """Largest likelihood over (shape, location, ln scale), from ``start(standardised x)``, the first shape and ln scale.
+    """Largest likelihood over (shape, location, ln scale), from ``start(standardised x)``, the
+    first shape and ln scale.
 
-    Returns the status of x and of the search, its errors, and shape, location and scale in the units of x.
+    Returns the status of x and of the search, its errors, and shape, location and scale in the
+    units of x.
     """
     data = standardised(x)
 
@@ -167,7 +188,9 @@ def _maximum(log_standard, start, x, lowest, highest):
 
     shape, log_scale = start(data.z)
     bounds = np.array([(lowest, highest), (-np.inf, np.inf), (-np.inf, np.inf)])
-    found = maximize(log_density, data.z, jnp.stack([shape, 0.0, log_scale]), bounds[:, 0], bounds[:, 1])
+    found = maximize(
+        log_density, data.z, jnp.stack([shape, 0.0, log_scale]), bounds[:, 0], bounds[:, 1]
+    )
     shape, location, log_scale = found.parameters
     scale = data.spread * jnp.exp(log_scale)
     errors = jnp.sqrt(jnp.diagonal(found.covariance)) * jnp.stack([1, data.spread, scale])
@@ -180,9 +203,20 @@ def _student_t(x):
         return _log_student_t(1 / inverse, distance / scale)
 
     least, most = DEGREES_OF_FREEDOM
-    *statuses, errors, inverse, location, scale = _maximum(log_standard, lambda z: (0.25, 0.0), x, 1 / most, 1 / least)
+    *statuses, errors, inverse, location, scale = _maximum(
+        log_standard, lambda z: (0.25, 0.0), x, 1 / most, 1 / least
+    )
     log_likelihood = (_log_student_t(1 / inverse, (x - location) / scale) - jnp.log(scale)).sum()
-    return _rival(*statuses, 1 / inverse, errors[0] / inverse**2, location, errors[1], scale, errors[2], log_likelihood)
+    return _rival(
+        *statuses,
+        1 / inverse,
+        errors[0] / inverse**2,
+        location,
+        errors[1],
+        scale,
+        errors[2],
+        log_likelihood,
+    )
 
 
 @jax.jit
@@ -194,7 +228,13 @@ def _exponential_power(x):
         power = _best_power(abs(data.z - location))
         moved = _best_location(data.z, power)
         value = _profile(_logarithm(abs(data.z - moved)), power)[0] * x.size
-        return power, jnp.where(value > before, moved, location), jnp.maximum(value, before), value - before, rounds + 1
+        return (
+            power,
+            jnp.where(value > before, moved, location),
+            jnp.maximum(value, before),
+            value - before,
+            rounds + 1,
+        )
 
     def unfinished(state):
         return (state[3] > ENOUGH) & (state[4] < MAX_ROUNDS)
@@ -204,10 +244,18 @@ def _exponential_power(x):
     log_scale = _profile(_logarithm(abs(data.z - location)), power)[1]
     location, scale = data.median + data.spread * location, data.spread * jnp.exp(log_scale)
     log_likelihood = (_log_exponential_power(power, (x - location) / scale) - jnp.log(scale)).sum()
-    errors = _exponential_power_errors(power) / np.sqrt(x.size) * jnp.stack([jnp.float64(1), scale, scale])
-    status = jnp.where((power > POWERS[0]) & (power < POWERS[1]), int(Status.OK), int(Status.AT_BOUND))
+    errors = (
+        _exponential_power_errors(power)
+        / np.sqrt(x.size)
+        * jnp.stack([jnp.float64(1), scale, scale])
+    )
+    status = jnp.where(
+        (power > POWERS[0]) & (power < POWERS[1]), int(Status.OK), int(Status.AT_BOUND)
+    )
     status = jnp.where(gain > ENOUGH, int(Status.NOT_CONVERGED), status)
-    return _rival(data.status, status, power, errors[0], location, errors[1], scale, errors[2], log_likelihood)
+    return _rival(
+        data.status, status, power, errors[0], location, errors[1], scale, errors[2], log_likelihood
+    )
 
 
 def _logarithm(distances):
@@ -215,7 +263,8 @@ def _logarithm(distances):
 
 
 def _profile(log_distances, power):
-    """Mean log density of distances from the location at the best scale, the log of that scale, and the slope in ln power.
+    """Mean log density of distances from the location at the best scale, the log of that scale, and
+    the slope in ln power.
 
     At the best scale the mean of |z|^power is 1/power.
     """
@@ -228,11 +277,18 @@ def _profile(log_distances, power):
 
 
 def _best_power(distances):
-    """Power of the largest likelihood for given distances from the location: the best on a grid, then halvings."""
+    """Power of the largest likelihood for given distances from the location: the best on a grid,
+    then halvings.
+    """
     log_distances, grid = _logarithm(distances), np.linspace(*np.log(POWERS), NUM_POWERS)
-    values = jax.lax.map(lambda log_power: _profile(log_distances, jnp.exp(log_power))[0], jnp.asarray(grid))
+    values = jax.lax.map(
+        lambda log_power: _profile(log_distances, jnp.exp(log_power))[0], jnp.asarray(grid)
+    )
     best = jnp.where(values == values.max(), np.arange(NUM_POWERS), 0).max()
-    ends = jnp.asarray(grid)[jnp.maximum(best - 1, 0)], jnp.asarray(grid)[jnp.minimum(best + 1, NUM_POWERS - 1)]
+    ends = (
+        jnp.asarray(grid)[jnp.maximum(best - 1, 0)],
+        jnp.asarray(grid)[jnp.minimum(best + 1, NUM_POWERS - 1)],
+    )
     found = _root(lambda log_power: _profile(log_distances, jnp.exp(log_power))[2], *ends)
     power = jnp.where(found >= grid[-1] - EDGE, POWERS[1], jnp.exp(found))
     return jnp.where(found <= grid[0] + EDGE, POWERS[0], power)
@@ -241,8 +297,9 @@ def _best_power(distances):
 def _best_location(z, power):
     """Location of the largest likelihood for a given power.
 
-    From a power of 1 on the likelihood has one maximum. Below 1 it has a cusp at every sample and no other maximum; they
-    are searched from coarse to fine, with |z| rounded off at the distance of neighbouring candidates.
+    From a power of 1 on the likelihood has one maximum. Below 1 it has a cusp at every sample and
+    no other maximum; they are searched from coarse to fine, with |z| rounded off at the distance of
+    neighbouring candidates.
     """
     ordered, strides = jnp.sort(z), [max(1, -(-z.size // (2 * CANDIDATES)))]
     while strides[-1] > 1:
@@ -252,7 +309,9 @@ def _best_location(z, power):
     def smooth(_):
         def pull(location):
             log_distances = _logarithm(abs(ordered - location))
-            return jnp.sign(ordered - location) @ jnp.exp((power - 1) * (log_distances - log_distances.max()))
+            return jnp.sign(ordered - location) @ jnp.exp(
+                (power - 1) * (log_distances - log_distances.max())
+            )
 
         return _root(pull, ordered[0], ordered[-1])
 
@@ -262,10 +321,15 @@ def _best_location(z, power):
         def nearer(level, middle):
             stride = strides[level]
             places = jnp.clip(middle + stride * np.arange(-CANDIDATES, CANDIDATES + 1), 0, last)
-            about = ordered[jnp.minimum(places + stride, last)] - ordered[jnp.maximum(places - stride, 0)]
+            about = (
+                ordered[jnp.minimum(places + stride, last)]
+                - ordered[jnp.maximum(places - stride, 0)]
+            )
             rounded = jnp.where(stride == 1, 0, about / 2)
-            values = jax.lax.map(lambda at: _profile(
-                _logarithm(jnp.hypot(ordered - at[0], at[1])), power)[0], (ordered[places], rounded))
+            values = jax.lax.map(
+                lambda at: _profile(_logarithm(jnp.hypot(ordered - at[0], at[1])), power)[0],
+                (ordered[places], rounded),
+            )
             return jnp.where(values == values.max(), places, 0).max()
 
         return ordered[jax.lax.fori_loop(0, len(strides), nearer, last // 2)]
@@ -275,6 +339,7 @@ def _best_location(z, power):
 
 def _root(falling, low, high):
     """Where a falling function has its zero, by halving; an end if it has none."""
+
     def halved(_, ends):
         low, high = ends
         middle = (low + high) / 2
@@ -285,7 +350,8 @@ def _root(falling, low, high):
 
 
 def _exponential_power_errors(power):
-    """Square roots of the inverse Fisher information of one sample about power, location and ln scale at scale 1, (3,).
+    """Square roots of the inverse Fisher information of one sample about power, location and ln
+    scale at scale 1, (3,).
 
     |z|^power has the gamma law of parameter 1/power; the scores of power and ln scale are linear in it and in its product
     with its logarithm.
@@ -295,10 +361,14 @@ def _exponential_power_errors(power):
     of_power = a**3 * ((a + 1) * (special.polygamma(1, a + 2) + second**2) - a * first**2)
     mixed = -a * ((a + 1) * second - a * first)
     left = power * of_power - mixed**2
-    of_location = power**2 * jnp.exp(special.gammaln(jnp.where(power > 0.5, 2 - a, 1)) - special.gammaln(a))
+    of_location = power**2 * jnp.exp(
+        special.gammaln(jnp.where(power > 0.5, 2 - a, 1)) - special.gammaln(a)
+    )
     inside = (power > POWERS[0]) & (power < POWERS[1])
-    return jnp.stack([
-        jnp.where(inside, jnp.sqrt(power / left), jnp.nan),
-        jnp.where(power > 0.5, 1 / jnp.sqrt(of_location), jnp.nan),
-        jnp.where(inside, jnp.sqrt(of_power / left), jnp.sqrt(a)),
-    ])
+    return jnp.stack(
+        [
+            jnp.where(inside, jnp.sqrt(power / left), jnp.nan),
+            jnp.where(power > 0.5, 1 / jnp.sqrt(of_location), jnp.nan),
+            jnp.where(inside, jnp.sqrt(of_power / left), jnp.sqrt(a)),
+        ]
+    )

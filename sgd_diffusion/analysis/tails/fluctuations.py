@@ -1,10 +1,13 @@
-"""Fluctuations of a series, such as the losses of a window: how they change with time, their shape, and their memory.
+"""Fluctuations of a series, such as the losses of a window: how they change with time, their shape,
+and their memory.
 
-Series have shape (..., T), time along the last axis. The functions are pure JAX in the precision of the series, as those
-of :mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped. Where a series has NaN (a member that
-diverged) its numbers are NaN, and the other series are not affected.
+Series have shape (..., T), time along the last axis. The functions are pure JAX in the precision of
+the series, as those of :mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped.
+Where a series has NaN (a member that diverged) its numbers are NaN, and the other series are not
+affected.
 
-Losses of mini-batches carry the noise of the batch on top of what the walker does; losses on a fixed set do not.
+Losses of mini-batches carry the noise of the batch on top of what the walker does; losses on a
+fixed set do not.
 """
 
 import contextlib
@@ -21,7 +24,13 @@ from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, numbere
 from sgd_diffusion.analysis.gram import non_negative
 from sgd_diffusion.errors import InputError
 
-__all__ = ["ExcessKurtosis", "effective_sample_size", "excess_kurtosis", "loss_changes", "moving_variance"]
+__all__ = [
+    "ExcessKurtosis",
+    "effective_sample_size",
+    "excess_kurtosis",
+    "loss_changes",
+    "moving_variance",
+]
 
 
 @shown_briefly
@@ -59,20 +68,23 @@ def loss_changes(losses):
 def moving_variance(losses, window=100):
     """Variance of the loss within a window that moves forward.
 
-    Entry t is the sample variance, with window - 1 in the denominator, of the ``window`` values at t, ..., t + window - 1
-    (Chen, Qu & Gong, arXiv:2009.10588, Fig. 5f, with a window of 100; their code takes 101 values, and fewer at the end
-    of the series). It contains the decrease of the loss over a window.
+    Entry t is the sample variance, with window - 1 in the denominator, of the ``window`` values at
+    t, ..., t + window - 1 (Chen, Qu & Gong, arXiv:2009.10588, Fig. 5f, with a window of 100; their
+    code takes 101 values, and fewer at the end of the series). It contains the decrease of the loss
+    over a window.
 
-    Every window is the end of one block of ``window`` values and the beginning of the next, whose moments are merged
-    (Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983): the work grows as T. Sums are of deviations from a value that is in
-    the window, so that neither an offset nor an outlier elsewhere costs digits.
+    Every window is the end of one block of ``window`` values and the beginning of the next, whose
+    moments are merged (Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983): the work grows as T. Sums
+    are of deviations from a value that is in the window, so that neither an offset nor an outlier
+    elsewhere costs digits.
 
     Args:
         losses: (..., T), T >= window.
         window: an integer in 2..T known before tracing.
 
     Returns:
-        (..., T - window + 1) squared unit of the loss, never negative; NaN where the window has a NaN or infinity.
+        (..., T - window + 1) squared unit of the loss, never negative; NaN where the window has a
+        NaN or infinity.
 
     Raises:
         InputError: fewer than 2 points, values that are not real numbers, or a window outside 2..T.
@@ -87,27 +99,34 @@ def moving_variance(losses, window=100):
         padding = [(0, 0)] * (losses.ndim - 1) + [(0, blocks * window - steps)]
         values = jnp.pad(losses, padding).reshape(*losses.shape[:-1], blocks, window)
         end, beginning = values[..., :-1, :], values[..., 1:, :-1]
-        end_mean, end_squares = (jnp.flip(moment, axis=-1) for moment in _running_moments(jnp.flip(end, axis=-1)))
+        end_mean, end_squares = (
+            jnp.flip(moment, axis=-1) for moment in _running_moments(jnp.flip(end, axis=-1))
+        )
         mean, squares = _running_moments(beginning)
         shift = beginning[..., :1] - end[..., -1:] + mean - end_mean[..., 1:]
         # From the next block come 1, ..., window - 1 values, the others from the end of this one.
         count = numbered(mean)
         merged = end_squares[..., 1:] + squares + shift**2 * (count * (window - count) / window)
         variance = jnp.concatenate([end_squares[..., :1], merged], axis=-1) / (window - 1)
-        return variance.reshape(*losses.shape[:-1], (blocks - 1) * window)[..., : steps - window + 1]
+        return variance.reshape(*losses.shape[:-1], (blocks - 1) * window)[
+            ..., : steps - window + 1
+        ]
 
 
 def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
-    """Excess kurtosis, how much heavier than Gaussian the tails are, with its error for samples of any shape.
+    """Excess kurtosis, how much heavier than Gaussian the tails are, with its error for samples of
+    any shape.
 
-    <d^4> / <d^2>^2 - 3 for the deviations d from the mean, averages over the n values: 0 for Gaussian samples in the limit
-    (-6 / (n+1) on average), and between -2 and n - 5 + 1/(n-1). Where the law has no fourth moment, as stable
-    laws have none, it grows with n and says little more than how large the largest value is.
+    <d^4> / <d^2>^2 - 3 for the deviations d from the mean, averages over the n values: 0 for
+    Gaussian samples in the limit (-6 / (n+1) on average), and between -2 and n - 5 + 1/(n-1). Where
+    the law has no fourth moment, as stable laws have none, it grows with n and says little more
+    than how large the largest value is.
 
-    ``gaussian_error`` is sqrt(24 / n), the scatter about 0 of independent Gaussian values: it tests for that and nothing
-    else. ``error`` is that of the jackknife over consecutive blocks (Kunsch, Ann. Stat. 17, 1217, 1989, without overlap),
-    for any law with eight moments and for memory shorter than a block: (B-1)/B times the sum of the squared deviations of
-    the B estimates that leave out a block, square root.
+    ``gaussian_error`` is sqrt(24 / n), the scatter about 0 of independent Gaussian values: it tests
+    for that and nothing else. ``error`` is that of the jackknife over consecutive blocks (Kunsch,
+    Ann. Stat. 17, 1217, 1989, without overlap), for any law with eight moments and for memory
+    shorter than a block: (B-1)/B times the sum of the squared deviations of the B estimates that
+    leave out a block, square root.
 
     Args:
         samples: (..., n, ...), n >= 20.
@@ -118,7 +137,8 @@ def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
         :class:`ExcessKurtosis`; ``error`` is NaN where the sample is constant but for one block.
 
     Raises:
-        InputError: fewer than 20 values, values that are not real numbers, or a number of blocks outside 2..n.
+        InputError: fewer than 20 values, values that are not real numbers, or a number of blocks
+            outside 2..n.
     """
     with sample_of("samples", samples, axis) as samples:
         n = samples.shape[-1]
@@ -127,44 +147,56 @@ def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
         without = jax.vmap(_kurtosis, (None, 0))(samples, jnp.asarray(without_block, samples.dtype))
         error = without.std(axis=0) * math.sqrt(num_blocks - 1)
         estimate = flagged(
-            _kurtosis(samples, jnp.ones(n, samples.dtype)), error, n,
+            _kurtosis(samples, jnp.ones(n, samples.dtype)),
+            error,
+            n,
             (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
             (samples.max(axis=-1) == samples.min(axis=-1), Status.CONSTANT),
         )
         gaussian_error = jnp.full_like(estimate.value, math.sqrt(24 / n))
-        return ExcessKurtosis(estimate.value, estimate.error, gaussian_error, estimate.num_points, estimate.status)
+        return ExcessKurtosis(
+            estimate.value, estimate.error, gaussian_error, estimate.num_points, estimate.status
+        )
 
 
 def effective_sample_size(series, *, block_size=None):
     """Number of independent values that the values of a series are worth for its mean.
 
-    T times the variance of the mean of T independent values over the variance that the means of consecutive blocks of m
-    values show: T Var(x) / (m Var(block means)), both with the number less 1 in the denominator (batch means; Flegal &
-    Jones, Ann. Stat. 38, 1034, 2010). For x_{t+1} = r x_t + noise it tends to T (1-r) / (1+r); while m is not much longer
-    than the memory it is too large, by a share of 2 r / ((1 - r^2) m) of itself. Negative correlations make a mean
-    better known than T independent values do: the result is at most T, with status AT_BOUND then. It is never below 1.
+    T times the variance of the mean of T independent values over the variance that the means of
+    consecutive blocks of m values show: T Var(x) / (m Var(block means)), both with the number less
+    1 in the denominator (batch means; Flegal & Jones, Ann. Stat. 38, 1034, 2010). For x_{t+1} = r
+    x_t + noise it tends to T (1-r) / (1+r); while m is not much longer than the memory it is too
+    large, by a share of 2 r / ((1 - r^2) m) of itself. Negative correlations make a mean better
+    known than T independent values do: the result is at most T, with status AT_BOUND then. It is
+    never below 1.
 
-    Its relative standard error is sqrt(2 / (K-1)) for K blocks, if their means are Gaussian and independent.
+    Its relative standard error is sqrt(2 / (K-1)) for K blocks, if their means are Gaussian and
+    independent.
 
     Args:
         series: (..., T), T >= 20.
-        block_size: m, an integer in 2..T//2 known before tracing; the integer part of sqrt(T) when None. The last
-            T mod m values are left out of the variances.
+        block_size: m, an integer in 2..T//2 known before tracing; the integer part of sqrt(T) when
+            None. The last T mod m values are left out of the variances.
 
     Returns:
         :class:`~sgd_diffusion.analysis.estimates.Estimate`, dimensionless.
 
     Raises:
-        InputError: fewer than 20 points, values that are not real numbers, or a block size outside 2..T//2.
+        InputError: fewer than 20 points, values that are not real numbers, or a block size outside
+            2..T//2.
     """
     with sample_of("series", series) as series:
         n = series.shape[-1]
         blocks = in_blocks(series - series.mean(axis=-1, keepdims=True), block_size)
         count, size = blocks.shape[-2:]
-        ratio = blocks.var(axis=(-2, -1), ddof=1) / (size * blocks.mean(axis=-1).var(axis=-1, ddof=1))
+        ratio = blocks.var(axis=(-2, -1), ddof=1) / (
+            size * blocks.mean(axis=-1).var(axis=-1, ddof=1)
+        )
         effective = jnp.minimum(n * ratio, n)
         return flagged(
-            effective, effective * math.sqrt(2 / (count - 1)), count * size,
+            effective,
+            effective * math.sqrt(2 / (count - 1)),
+            count * size,
             (~jnp.isfinite(series).all(axis=-1), Status.NOT_FINITE),
             (series.max(axis=-1) == series.min(axis=-1), Status.CONSTANT),
             (ratio > 1, Status.AT_BOUND),
@@ -181,11 +213,14 @@ def _series(name, series):
 
 
 def _running_moments(values):
-    """Means, less the first value, and sums of squared deviations of the first 1, ..., n of the values (..., n)."""
+    """Means, less the first value, and sums of squared deviations of the first 1, ..., n of the
+    values (..., n).
+    """
     count = numbered(values)
     deviation = values - values[..., :1]
     mean = jnp.cumsum(deviation, axis=-1) / count
-    # At most n (n+1) roundings of the result are lost: the first value is within the root of it from the mean.
+    # At most n (n+1) roundings of the result are lost: the first value is within the root of it
+    # from the mean.
     return mean, non_negative(jnp.cumsum(deviation**2, axis=-1) - count * mean**2)
 
 
@@ -193,5 +228,7 @@ def _kurtosis(samples, kept):
     """Excess kurtosis (...) of the samples (..., n) where ``kept`` (n,) is 1."""
     n, kept = kept.sum(), kept.reshape((1,) * (samples.ndim - 1) + kept.shape)
     deviation = kept * (samples - (kept * samples).sum(axis=-1, keepdims=True) / n)
-    scaled = deviation / jnp.abs(deviation).max(axis=-1, keepdims=True)  # else float32 may lose the powers
+    scaled = deviation / jnp.abs(deviation).max(
+        axis=-1, keepdims=True
+    )  # else float32 may lose the powers
     return n * (scaled**4).sum(axis=-1) / (scaled**2).sum(axis=-1) ** 2 - 3

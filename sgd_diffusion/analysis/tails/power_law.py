@@ -1,12 +1,13 @@
 """Power-law tails above a threshold that the data choose, and whether a power law fits there.
 
-P(X > x) = (x / x_min)^-alpha for x >= x_min: alpha is the exponent of the survival function, and the density falls with
-exponent alpha + 1, which Clauset, Shalizi & Newman (SIAM Rev. 51, 661, 2009) call alpha. Everything here is float64
-NumPy on the host; samples have shape (..., n), a sample along the last axis, and every result shape (...). Whole numbers,
-such as counts, have a law of their own (:mod:`~sgd_diffusion.analysis.tails.zeta_law`); to them the continuous one does
-not fit but far out, wherever they came from. A sample with
-NaN or infinity, with fewer than 20 positive values, or with a single value throughout its tail has no fit: its numbers
-are NaN, its status says why, and the other samples are not affected.
+P(X > x) = (x / x_min)^-alpha for x >= x_min: alpha is the exponent of the survival function, and
+the density falls with exponent alpha + 1, which Clauset, Shalizi & Newman (SIAM Rev. 51, 661, 2009)
+call alpha. Everything here is float64 NumPy on the host; samples have shape (..., n), a sample
+along the last axis, and every result shape (...). Whole numbers, such as counts, have a law of
+their own (:mod:`~sgd_diffusion.analysis.tails.zeta_law`); to them the continuous one does not fit
+but far out, wherever they came from. A sample with NaN or infinity, with fewer than 20 positive
+values, or with a single value throughout its tail has no fit: its numbers are NaN, its status says
+why, and the other samples are not affected.
 
 ``side`` is the tail that is meant: "right", "left", or "both", the tail of |X|.
 """
@@ -54,35 +55,40 @@ class GoodnessOfFit(NamedTuple):
 def fit_power_law_tail(samples, *, side="both", num_candidates=200, discrete=None):
     """Power-law tail of a sample above the threshold at which it fits best.
 
-    For each candidate x_min: 1/alpha = mean of ln(x / x_min) over the values above it, which is Hill's estimator, and the
-    Kolmogorov-Smirnov distance max |S(x) - (x / x_min)^-alpha| between empirical and fitted survival function on
-    [x_min, inf). The x_min of smallest distance is taken (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec. 3).
-    Three details differ from the paper. The candidates are not all values but those that leave log-spaced numbers of
-    tail points, from 20 to n; x_min itself, which has no freedom, is not counted in the mean, which would make alpha
-    high by 1/num_points; and the distance looks at both sides of every jump of the empirical function.
+    For each candidate x_min: 1/alpha = mean of ln(x / x_min) over the values above it, which is
+    Hill's estimator, and the Kolmogorov-Smirnov distance max |S(x) - (x / x_min)^-alpha| between
+    empirical and fitted survival function on [x_min, inf). The x_min of smallest distance is taken
+    (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec. 3). Three details differ from the
+    paper. The candidates are not all values but those that leave log-spaced numbers of tail points,
+    from 20 to n; x_min itself, which has no freedom, is not counted in the mean, which would make
+    alpha high by 1/num_points; and the distance looks at both sides of every jump of the empirical
+    function.
 
-    Samples of whole numbers get the zeta law P(X >= x) = zeta(alpha + 1, x) / zeta(alpha + 1, x_min), with the alpha of
-    largest likelihood, its error from the second derivative of that, and x_min by the same rule (Sec. 3 and Appendix B).
-    Values that are multiples of another unit, such as rounded to two digits, are to be divided by it.
+    Samples of whole numbers get the zeta law P(X >= x) = zeta(alpha + 1, x) / zeta(alpha + 1,
+    x_min), with the alpha of largest likelihood, its error from the second derivative of that, and
+    x_min by the same rule (Sec. 3 and Appendix B). Values that are multiples of another unit, such
+    as rounded to two digits, are to be divided by it.
 
-    The standard error, alpha / sqrt(num_points - 1) of the continuous law, is that at a given x_min; the choice adds to the
-    scatter, by how much depends on the law. The 200 samples of n = 5000 from Student's t with 3 degrees of freedom gave 2.58
-    on average, with a scatter of 0.25 where the errors say 0.13: the smallest distance still has a bias.
-    Of the zeta law with s = 2.5 and 3.5 the 200 samples of n = 5000 gave 1.499 and 2.497 with scatters of 0.026 and 0.046
-    where the errors say 0.024 and 0.046; half of them keep all points, all of them at least 500.
+    The standard error, alpha / sqrt(num_points - 1) of the continuous law, is that at a given
+    x_min; the choice adds to the scatter, by how much depends on the law. The 200 samples of n =
+    5000 from Student's t with 3 degrees of freedom gave 2.58 on average, with a scatter of 0.25
+    where the errors say 0.13: the smallest distance still has a bias. Of the zeta law with s = 2.5
+    and 3.5 the 200 samples of n = 5000 gave 1.499 and 2.497 with scatters of 0.026 and 0.046 where
+    the errors say 0.024 and 0.046; half of them keep all points, all of them at least 500.
 
     Args:
         samples: (..., n), n >= 20.
         side: "both", "right" or "left".
         num_candidates: at most so many values of x_min.
-        discrete: whether to take the law of whole numbers; by default for the samples that hold nothing else.
+        discrete: whether to take the law of whole numbers; by default for the samples that hold
+            nothing else.
 
     Returns:
         :class:`PowerLawTail`; tied values at x_min are all in the tail.
 
     Raises:
-        InputError: fewer than 20 values, values that are not real numbers, an unknown side, fewer than one candidate, or
-            ``discrete`` for values that are not whole.
+        InputError: fewer than 20 values, values that are not real numbers, an unknown side, fewer
+            than one candidate, or ``discrete`` for values that are not whole.
 
     >>> counts = [1] * 1000 + [10] * 100 + [100] * 10 + [1000]
     >>> fit = fit_power_law_tail(counts)
@@ -110,28 +116,31 @@ def fit_power_law_tail(samples, *, side="both", num_candidates=200, discrete=Non
 def goodness_of_fit(key, samples, *, side="both", num_candidates=200, num_draws=100, discrete=None):
     """Fit of :func:`fit_power_law_tail` with the probability that a power-law tail fits as badly.
 
-    Semi-parametric bootstrap (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec. 4): a draw takes each of its n
-    values from the fitted law with probability num_points / n, and from the values below x_min otherwise, and is fitted
-    as the sample was, threshold and all. p = (1 + draws whose distance is at least that of the sample) / (1 + draws),
-    with standard error sqrt(p (1-p) / (1 + draws)). Below 0.1, Clauset et al. say, the power law is ruled out; a large p
-    only says that nothing speaks against it in so many points, and other laws may fit as well. The test is conservative:
-    of 600 samples of a power law planted above a uniform body 8.3 and 20 percent had p <= 0.1 and 0.25 for n = 300, 6.7
-    and 18 percent for n = 1000.
+    Semi-parametric bootstrap (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec. 4): a draw
+    takes each of its n values from the fitted law with probability num_points / n, and from the
+    values below x_min otherwise, and is fitted as the sample was, threshold and all. p = (1 + draws
+    whose distance is at least that of the sample) / (1 + draws), with standard error sqrt(p (1-p) /
+    (1 + draws)). Below 0.1, Clauset et al. say, the power law is ruled out; a large p only says
+    that nothing speaks against it in so many points, and other laws may fit as well. The test is
+    conservative: of 600 samples of a power law planted above a uniform body 8.3 and 20 percent had
+    p <= 0.1 and 0.25 for n = 300, 6.7 and 18 percent for n = 1000.
 
     Args:
         key: PRNG key; every sample sees the same random numbers.
-        samples: (..., n), n >= 20, independent values. Values that depend on each other make p too small.
+        samples: (..., n), n >= 20, independent values. Values that depend on each other make p too
+            small.
         side: "both", "right" or "left".
         num_candidates: at most so many values of x_min.
         num_draws: draws of the bootstrap.
-        discrete: whether to take the law of whole numbers; by default for the samples that hold nothing else.
+        discrete: whether to take the law of whole numbers; by default for the samples that hold
+            nothing else.
 
     Returns:
         :class:`GoodnessOfFit`; NaN where there is no fit.
 
     Raises:
-        InputError: fewer than 20 values, values that are not real numbers, an unknown side, fewer than one candidate or
-            draw, or ``discrete`` for values that are not whole.
+        InputError: fewer than 20 values, values that are not real numbers, an unknown side, fewer
+            than one candidate or draw, or ``discrete`` for values that are not whole.
     """
     num_draws = integer("num_draws", num_draws, 1, MOST)
     fit = fit_power_law_tail(samples, side=side, num_candidates=num_candidates, discrete=discrete)
@@ -142,7 +151,9 @@ def goodness_of_fit(key, samples, *, side="both", num_candidates=200, num_draws=
         best_tails = _zeta_tails if of_member.discrete else _pareto_tails
         draws = _draws(key, ordered[member], of_member, num_draws)
         distances = np.concatenate([best_tails(drawn, num_candidates).distance for drawn in draws])
-        p_value[member] = (1 + np.count_nonzero(distances >= fit.distance[member])) / (1 + num_draws)
+        p_value[member] = (1 + np.count_nonzero(distances >= fit.distance[member])) / (
+            1 + num_draws
+        )
     return GoodnessOfFit(p_value, np.sqrt(p_value * (1 - p_value) / (1 + num_draws)), fit)
 
 
@@ -165,8 +176,12 @@ def _pareto_tails(ordered, num_candidates):
     """Tails above the candidate thresholds, those of smallest Kolmogorov-Smirnov distance."""
     rows, n = ordered.shape
     logs = np.log(np.where(ordered > 0, ordered, 1))
-    is_last = np.append(ordered[:, 1:] < ordered[:, :-1], np.ones((rows, 1), bool), axis=1)  # of a group of equal values
-    ends = np.minimum.accumulate(np.where(is_last, np.arange(1, n + 1), n)[:, ::-1], axis=1)[:, ::-1]
+    is_last = np.append(
+        ordered[:, 1:] < ordered[:, :-1], np.ones((rows, 1), bool), axis=1
+    )  # of a group of equal values
+    ends = np.minimum.accumulate(np.where(is_last, np.arange(1, n + 1), n)[:, ::-1], axis=1)[
+        :, ::-1
+    ]
     best = _Tail(*(np.full(rows, nothing) for nothing in (np.nan, np.nan, np.nan, 0, np.inf)))
     for k in _candidates(n, num_candidates):
         count = np.where(ordered[:, k - 1] > 0, ends[:, k - 1], 0)
@@ -179,10 +194,14 @@ def _pareto_tails(ordered, num_candidates):
 
 
 def _pareto_above(logs, log_min, count):
-    """Exponents and distances of the tails of the first ``count`` (R,) values of each row, log_min the last of them."""
+    """Exponents and distances of the tails of the first ``count`` (R,) values of each row, log_min
+    the last of them.
+    """
     width = max(count.max(), 1)
     inside = np.arange(width) < count[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):  # where count is 0, or all values are alike
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # where count is 0, or all values are alike
         excess = np.where(inside, logs[:, :width] - log_min[:, None], 0)
         alpha = (count - 1) / excess.sum(axis=-1)
         law = np.exp(-alpha[:, None] * excess)
@@ -202,7 +221,9 @@ def _zeta_tail(ordered, num_candidates):
     unique, counts = np.unique(positive, return_counts=True)
     above = counts[::-1].cumsum()[::-1]
     candidates = _candidates(len(ordered), num_candidates)
-    places = np.unique(np.searchsorted(unique, positive[candidates[candidates <= len(positive)] - 1]))
+    places = np.unique(
+        np.searchsorted(unique, positive[candidates[candidates <= len(positive)] - 1])
+    )
     places = places[places < len(unique) - 1]  # a tail of one value has no slope
     nothing = _Tail(np.nan, np.nan, np.nan, 0, np.inf)
     if not len(places):
@@ -210,13 +231,18 @@ def _zeta_tail(ordered, num_candidates):
     x_min, count = unique[places], above[places]
     excess = (counts * np.log(unique))[::-1].cumsum()[::-1][places] / count - np.log(x_min)
     alpha, error = zeta_law.exponents(excess, count, x_min)
-    distance = [zeta_law.distance(each, unique[i:], above[i:]) for each, i in zip(alpha, places, strict=True)]
+    distance = [
+        zeta_law.distance(each, unique[i:], above[i:])
+        for each, i in zip(alpha, places, strict=True)
+    ]
     best = np.argmin(distance)
     return _Tail(alpha[best], error[best], x_min[best], count[best], distance[best])
 
 
 def _draws(key, ordered, tail, num_draws):
-    """Bootstrap samples of one sample (n,) of descending values, as rows of descending values, a few at once."""
+    """Bootstrap samples of one sample (n,) of descending values, as rows of descending values, a
+    few at once.
+    """
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     n, body = len(ordered), ordered[tail.num_points :]
     for rows in np.diff(np.append(np.arange(0, num_draws, max(VALUES_AT_ONCE // n, 1)), num_draws)):
@@ -231,17 +257,26 @@ def _draws(key, ordered, tail, num_draws):
 
 
 def _ordered(samples, side, discrete):
-    """Checked values (..., n) whose right tail is meant; they in descending order, 0 where there is none; which are whole."""
+    """Checked values (..., n) whose right tail is meant; they in descending order, 0 where there is
+    none; which are whole.
+    """
     values = tail_values(host_array("samples", samples), side)
     if values.ndim == 0 or values.shape[-1] < MIN_POINTS:
-        raise InputError(f"samples has shape {values.shape}; expected (..., n) with n >= {MIN_POINTS}: take a longer sample")
+        raise InputError(
+            f"samples has shape {values.shape}; expected (..., n) with n >= {MIN_POINTS}: take a "
+            "longer sample"
+        )
     finite = np.isfinite(values).all(axis=-1)
     whole = finite & (values == np.floor(values)).all(axis=-1)
     if discrete not in (None, True, False):
-        raise InputError(f"discrete is {discrete!r}; expected True, False, or None to look at the values")
+        raise InputError(
+            f"discrete is {discrete!r}; expected True, False, or None to look at the values"
+        )
     if discrete and not whole[finite].all():
-        raise InputError("discrete is True, but samples has values that are not whole numbers; expected whole numbers, such "
-                         "as counts: divide by their unit, or leave discrete away")
+        raise InputError(
+            "discrete is True, but samples has values that are not whole numbers; expected whole "
+            "numbers, such as counts: divide by their unit, or leave discrete away"
+        )
     whole = whole if discrete is None else np.full(whole.shape, bool(discrete))
     usable = finite[..., None] & (values > 0)
     return values, -np.sort(-np.where(usable, values, 0), axis=-1), whole

@@ -1,16 +1,19 @@
-"""Index of stability alpha of a sample, by what a sum of stable variables does rather than by the whole law.
+"""Index of stability alpha of a sample, by what a sum of stable variables does rather than by the
+whole law.
 
-For independent, strictly stable X_1, ..., X_m the sum has the law of m^(1/alpha) X, so that its logarithm lies higher by
-ln(m) / alpha; nothing else about the law is asked. All symmetric stable laws about 0 are strictly stable, and so are
-skewed ones of alpha other than 1 about their location (0 in the S1 parameterisation). Where location or skewness are
-not known, take :func:`paired_differences` first. alpha = 2 is the Gaussian law; samples that are not stable but belong
-to the domain of attraction of a stable law have its alpha only for large blocks.
+For independent, strictly stable X_1, ..., X_m the sum has the law of m^(1/alpha) X, so that its
+logarithm lies higher by ln(m) / alpha; nothing else about the law is asked. All symmetric stable
+laws about 0 are strictly stable, and so are skewed ones of alpha other than 1 about their location
+(0 in the S1 parameterisation). Where location or skewness are not known, take
+:func:`paired_differences` first. alpha = 2 is the Gaussian law; samples that are not stable but
+belong to the domain of attraction of a stable law have its alpha only for large blocks.
 
-Samples have shape (..., n), a sample along the last axis, and every estimate shape (...). The functions are pure JAX in
-the precision of the samples, as those of :mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped.
-Errors are those of independent values: for values that share steps or layers, such as gradient entries, they are too
-small. A sample with NaN or infinity, one value throughout, or a zero where a logarithm is taken has no estimate: its
-numbers are NaN, its status says why, and the other samples are not affected.
+Samples have shape (..., n), a sample along the last axis, and every estimate shape (...). The
+functions are pure JAX in the precision of the samples, as those of
+:mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped. Errors are those of
+independent values: for values that share steps or layers, such as gradient entries, they are too
+small. A sample with NaN or infinity, one value throughout, or a zero where a logarithm is taken has
+no estimate: its numbers are NaN, its status says why, and the other samples are not affected.
 """
 
 import math
@@ -28,25 +31,29 @@ __all__ = ["log_variance", "mohammadi", "mohammadi_quantile", "paired_difference
 def mohammadi(samples, *, block_size=None):
     """Index of stability from the mean logarithm of sums over blocks (Mohammadi's estimator).
 
-    1/alpha = (mean of ln|Y_j| - mean of ln|X_i|) / ln m, with Y_j the sum of the m values of block j (Mohammadi,
-    Mohammadpour & Ogata, Metrika 78, 549, 2015, Corollary 2.4, as used by Simsekli, Sagun & Gurbuzbalaban,
-    arXiv:1901.06053, Sec. 3). The blocks are m consecutive values each; the last n mod m values are left out.
+    1/alpha = (mean of ln|Y_j| - mean of ln|X_i|) / ln m, with Y_j the sum of the m values of block
+    j (Mohammadi, Mohammadpour & Ogata, Metrika 78, 549, 2015, Corollary 2.4, as used by Simsekli,
+    Sagun & Gurbuzbalaban, arXiv:1901.06053, Sec. 3). The blocks are m consecutive values each; the
+    last n mod m values are left out.
 
-    The standard error is alpha^2 sd(d_j) / sqrt(K) over the K blocks, d_j = (ln|Y_j| - mean of ln|X_i| in block j)/ln m:
-    1/alpha is the mean of the d_j, which are independent of each other, and the delta method gives alpha. For stable
-    samples it is smallest at m = 7 (e^2) and grows slowly with m, as sqrt(m) / ln m; large blocks are for samples that
-    are not stable themselves. The estimate is not capped at 2, so that it scatters about 2 for Gaussian samples.
+    The standard error is alpha^2 sd(d_j) / sqrt(K) over the K blocks, d_j = (ln|Y_j| - mean of
+    ln|X_i| in block j)/ln m: 1/alpha is the mean of the d_j, which are independent of each other,
+    and the delta method gives alpha. For stable samples it is smallest at m = 7 (e^2) and grows
+    slowly with m, as sqrt(m) / ln m; large blocks are for samples that are not stable themselves.
+    The estimate is not capped at 2, so that it scatters about 2 for Gaussian samples.
 
     Args:
         samples: (..., n), n >= 20, strictly stable: symmetric about 0, say.
-        block_size: m, an integer in 2..n//2 known before tracing; the integer part of sqrt(n) when None.
+        block_size: m, an integer in 2..n//2 known before tracing; the integer part of sqrt(n) when
+            None.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha; OUT_OF_RANGE where the sums are not larger than
-        the values, as in an alternating sample.
+        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha; OUT_OF_RANGE where the sums
+        are not larger than the values, as in an alternating sample.
 
     Raises:
-        InputError: fewer than 20 values, values that are not real numbers, or a block size outside 2..n//2.
+        InputError: fewer than 20 values, values that are not real numbers, or a block size outside
+            2..n//2.
     """
     with sample_of("samples", samples) as samples:
         blocks = in_blocks(samples, block_size)
@@ -57,36 +64,42 @@ def mohammadi(samples, *, block_size=None):
 def mohammadi_quantile(samples, *, block_size=None, quantile=0.5):
     """Index of stability from a quantile of sums over blocks, instead of their mean logarithm.
 
-    1/alpha = ln(Q_p|Y| / Q_p|X|) / ln m, with Q_p|Y| the p-quantile of the |Y_j| of :func:`mohammadi` and Q_p|X| that of
-    all |X_i| (after Mohammadi, Mohammadpour & Ogata, Metrika 78, 549, 2015, Corollary 2.2, which takes the k-th smallest
-    of K sums and the (m k)-th of the values). The estimate is bounded against a few wrong values, and it
-    tolerates zeros below the quantile.
+    1/alpha = ln(Q_p|Y| / Q_p|X|) / ln m, with Q_p|Y| the p-quantile of the |Y_j| of
+    :func:`mohammadi` and Q_p|X| that of all |X_i| (after Mohammadi, Mohammadpour & Ogata, Metrika
+    78, 549, 2015, Corollary 2.2, which takes the k-th smallest of K sums and the (m k)-th of the
+    values). The estimate is bounded against a few wrong values, and it tolerates zeros below the
+    quantile.
 
-    The standard error is that of the mean of the influence (share of the block below Q_p|X| - [|Y_j| below Q_p|Y|]) /
-    (f ln m) of the blocks, f the density of ln|X| at its quantile, which ln|Y| has too. It is estimated by the quantiles
-    p -+ 2 p (1-p) n^(-1/3).
+    The standard error is that of the mean of the influence (share of the block below Q_p|X| -
+    [|Y_j| below Q_p|Y|]) / (f ln m) of the blocks, f the density of ln|X| at its quantile, which
+    ln|Y| has too. It is estimated by the quantiles p -+ 2 p (1-p) n^(-1/3).
 
     Args:
         samples: (..., n), n >= 20, strictly stable: symmetric about 0, say.
-        block_size: m, an integer in 2..n//2 known before tracing; the integer part of sqrt(n) when None.
+        block_size: m, an integer in 2..n//2 known before tracing; the integer part of sqrt(n) when
+            None.
         quantile: p, between 0 and 1, known before tracing.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha; CONSTANT also where all values near the quantile
-        are alike.
+        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha; CONSTANT also where all values
+        near the quantile are alike.
 
     Raises:
-        InputError: fewer than 20 values, values that are not real numbers, a block size outside 2..n//2, or a quantile
-            outside (0, 1).
+        InputError: fewer than 20 values, values that are not real numbers, a block size outside
+            2..n//2, or a quantile outside (0, 1).
     """
     quantile = number("quantile", quantile, above=0, below=1, what="such as 0.5 for the median")
     with sample_of("samples", samples) as samples:
         blocks = in_blocks(samples, block_size)
         sums, values = jnp.abs(blocks.sum(axis=-1)), jnp.abs(blocks)
-        ascending = jax.lax.sort(values.reshape(*samples.shape[:-1], values.shape[-2] * values.shape[-1]))
+        ascending = jax.lax.sort(
+            values.reshape(*samples.shape[:-1], values.shape[-2] * values.shape[-1])
+        )
         nearby = 2 * quantile * (1 - quantile) * ascending.shape[-1] ** (-1 / 3)
         of_sums = _quantile(jax.lax.sort(sums), quantile)
-        low, of_values, high = (_quantile(ascending, quantile + shift) for shift in (-nearby, 0, nearby))
+        low, of_values, high = (
+            _quantile(ascending, quantile + shift) for shift in (-nearby, 0, nearby)
+        )
         density = 2 * nearby / jnp.log(high / low)
         shares = jnp.mean(values < of_values[..., None, None], axis=-1, dtype=values.dtype)
         influence = (shares - (sums < of_sums[..., None]).astype(shares.dtype)) / density[..., None]
@@ -97,13 +110,15 @@ def mohammadi_quantile(samples, *, block_size=None, quantile=0.5):
 def log_variance(samples):
     """Index of stability from the variance of the logarithms.
 
-    Var ln|X| = pi^2/6 (1/alpha^2 + 1/2) for symmetric stable laws about 0 (Zolotarev; see Nikias & Shao, Signal
-    Processing with Alpha-Stable Distributions, 1995), for any scale. Unlike the estimators by blocks it takes the
-    whole law for granted: a scale mixture, such as entries of layers of different size, looks like a smaller alpha.
+    Var ln|X| = pi^2/6 (1/alpha^2 + 1/2) for symmetric stable laws about 0 (Zolotarev; see Nikias &
+    Shao, Signal Processing with Alpha-Stable Distributions, 1995), for any scale. Unlike the
+    estimators by blocks it takes the whole law for granted: a scale mixture, such as entries of
+    layers of different size, looks like a smaller alpha.
 
-    The standard error is 3 alpha^3 / pi^2 times that of the variance, sqrt((m_4 - Var^2) / n) with the fourth central
-    moment m_4. A variance below pi^2/8, that of the Gaussian law, has no alpha of at most 2: the estimate is 2 then
-    with status AT_BOUND, which happens to every other Gaussian sample.
+    The standard error is 3 alpha^3 / pi^2 times that of the variance, sqrt((m_4 - Var^2) / n) with
+    the fourth central moment m_4. A variance below pi^2/8, that of the Gaussian law, has no alpha
+    of at most 2: the estimate is 2 then with status AT_BOUND, which happens to every other Gaussian
+    sample.
 
     Args:
         samples: (..., n), n >= 20, symmetric about 0.
@@ -123,7 +138,9 @@ def log_variance(samples):
         inverse_square = 6 / math.pi**2 * variance - 1 / 2
         alpha = 1 / jnp.sqrt(jnp.maximum(inverse_square, 1 / 4))
         return flagged(
-            alpha, 3 * alpha**3 / math.pi**2 * variance_error, n,
+            alpha,
+            3 * alpha**3 / math.pi**2 * variance_error,
+            n,
             (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
             (sizes.max(axis=-1) == sizes.min(axis=-1), Status.CONSTANT),
             (sizes.min(axis=-1) == 0, Status.NOT_POSITIVE),
@@ -134,8 +151,9 @@ def log_variance(samples):
 def paired_differences(samples):
     """Differences of disjoint pairs of neighbouring values, X_1 - X_2, X_3 - X_4, ...
 
-    For independent values of any stable law they are symmetric about 0 with the same alpha and 2^(1/alpha) times the
-    scale: location and skewness are gone, at the price of half the values. A trend over the sample is gone as well.
+    For independent values of any stable law they are symmetric about 0 with the same alpha and
+    2^(1/alpha) times the scale: location and skewness are gone, at the price of half the values. A
+    trend over the sample is gone as well.
 
     Args:
         samples: (..., n), n >= 2; the last value of an odd number is left out.
@@ -157,12 +175,16 @@ def paired_differences(samples):
 
 
 def _index_from_rises(samples, blocks, rise, contributions, *reasons):
-    """The index ln m / rise of blocks of m, with its error from what each block contributes to the rise, (..., K)."""
+    """The index ln m / rise of blocks of m, with its error from what each block contributes to the
+    rise, (..., K).
+    """
     count, size = blocks.shape[-2:]
     alpha = math.log(size) / rise
     error = alpha**2 / math.log(size) * contributions.std(axis=-1, ddof=1) / math.sqrt(count)
     return flagged(
-        alpha, error, count * size,
+        alpha,
+        error,
+        count * size,
         (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
         (samples.max(axis=-1) == samples.min(axis=-1), Status.CONSTANT),
         (~jnp.isfinite(rise), Status.NOT_POSITIVE),

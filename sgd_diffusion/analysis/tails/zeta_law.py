@@ -1,9 +1,11 @@
-"""The power law of whole numbers: its likelihood, its tails above a threshold, and numbers drawn from it.
+"""The power law of whole numbers: its likelihood, its tails above a threshold, and numbers drawn
+from it.
 
-P(X = x) = x^-s / zeta(s, x_min) for whole numbers x >= x_min >= 1, with Hurwitz's zeta function and s = alpha + 1; then
-P(X >= x) = zeta(s, x) / zeta(s, x_min), which falls as x^-alpha (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009,
-Sec. 2 and Appendix B). Far out it is the Pareto law, near 1 it is not: of 1000 ones, 100 tens, 10 hundreds and 1 thousand
-the Pareto law of largest likelihood has alpha = 3.92, the zeta law 1.60. Float64 NumPy, on arrays of any shape.
+P(X = x) = x^-s / zeta(s, x_min) for whole numbers x >= x_min >= 1, with Hurwitz's zeta function and
+s = alpha + 1; then P(X >= x) = zeta(s, x) / zeta(s, x_min), which falls as x^-alpha (Clauset,
+Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec. 2 and Appendix B). Far out it is the Pareto law,
+near 1 it is not: of 1000 ones, 100 tens, 10 hundreds and 1 thousand the Pareto law of largest
+likelihood has alpha = 3.92, the zeta law 1.60. Float64 NumPy, on arrays of any shape.
 """
 
 import math
@@ -12,8 +14,16 @@ import numpy as np
 
 __all__ = ["distance", "draw", "exponents", "log_zeta"]
 
-SUMMED = 12  # terms of the zeta function that are added one by one; the rest by Euler and Maclaurin,
-BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66)  # with so many of their numbers: 1e-15 for s < 30, or large x
+SUMMED = (
+    12  # terms of the zeta function that are added one by one; the rest by Euler and Maclaurin,
+)
+BERNOULLI = (
+    1 / 6,
+    -1 / 30,
+    1 / 42,
+    -1 / 30,
+    5 / 66,
+)  # with so many of their numbers: 1e-15 for s < 30, or large x
 STEP = 1e-4  # of differences in s, which give derivatives to 1e-8
 NEWTON_STEPS = 60
 LARGEST_STEP = 1.0  # in ln(alpha)
@@ -35,8 +45,9 @@ def log_zeta(s, x):
 def exponents(mean_excess, count, x_min):
     """Exponents alpha of largest likelihood and their standard errors.
 
-    Newton's method in ln(alpha), from Pareto's alpha. With the mean m of ln(x / x_min) the log-likelihood of a value is
-    -s m - ln(x_min^s zeta(s, x_min)), which is concave in s; the error is 1 / sqrt(count times its second derivative).
+    Newton's method in ln(alpha), from Pareto's alpha. With the mean m of ln(x / x_min) the
+    log-likelihood of a value is -s m - ln(x_min^s zeta(s, x_min)), which is concave in s; the error
+    is 1 / sqrt(count times its second derivative).
 
     Args:
         mean_excess: mean of ln(x / x_min) of the values of a tail, positive.
@@ -47,7 +58,9 @@ def exponents(mean_excess, count, x_min):
     for _ in range(NEWTON_STEPS):
         alpha = np.exp(log_alpha)
         slope, curvature = _derivatives(alpha, x_min)
-        score = alpha * (mean_excess + slope)  # derivatives of the negative log-likelihood in ln(alpha)
+        score = alpha * (
+            mean_excess + slope
+        )  # derivatives of the negative log-likelihood in ln(alpha)
         bend = np.maximum(alpha**2 * curvature + score, alpha**2 * curvature / 4)
         change = np.clip(-score / bend, -LARGEST_STEP, LARGEST_STEP)
         log_alpha = log_alpha + change
@@ -68,21 +81,26 @@ def distance(alpha, unique, above):
     s, x_min, share = alpha + 1, unique[0], above / above[0]
     scaled = np.exp(-s * np.log(unique / x_min) - log_zeta(s, x_min))  # the chance of each value
     law = scaled * np.exp(log_zeta(s, unique))
-    gaps = np.abs(share - law), np.abs(np.append(share[1:], 0) - (law - scaled))  # there, and one number later
+    gaps = (
+        np.abs(share - law),
+        np.abs(np.append(share[1:], 0) - (law - scaled)),
+    )  # there, and one number later
     return np.max(gaps)
 
 
 def draw(random, alpha, x_min, shape):
     """Independent numbers of the law, as floats.
 
-    Rejection: whole parts y of Pareto numbers above x_min are kept with a chance that falls with y from 1,
-    q(y) / q(x_min) with 1 / q(y) = y (1 - (1 + 1/y)^-alpha) (Devroye, Non-Uniform Random Variate Generation, 1986,
-    X.6.1, for x_min = 1).
+    Rejection: whole parts y of Pareto numbers above x_min are kept with a chance that falls with y
+    from 1, q(y) / q(x_min) with 1 / q(y) = y (1 - (1 + 1/y)^-alpha) (Devroye, Non-Uniform Random
+    Variate Generation, 1986, X.6.1, for x_min = 1).
     """
     numbers = np.full(math.prod(shape), np.nan)
     while (missing := np.flatnonzero(np.isnan(numbers))).size:
         proposed = np.floor(x_min * np.exp(random.exponential(1 / alpha, missing.size)))
-        keep = random.random(missing.size) * _inverse_chance(alpha, proposed) < _inverse_chance(alpha, x_min)
+        keep = random.random(missing.size) * _inverse_chance(alpha, proposed) < _inverse_chance(
+            alpha, x_min
+        )
         numbers[missing[keep]] = proposed[keep]
     return numbers.reshape(shape)
 

@@ -1,12 +1,15 @@
 """What a run keeps of every member and window: pure functions with named dimensions.
 
-A :class:`PathMeasurement` sees the record of a window, on the device and inside the compiled window program. A
-:class:`StateMeasurement` sees the point where the window ends. A run takes a list of them, and a user's own stands beside
-the ones here on equal terms.
+A :class:`PathMeasurement` sees the record of a window, on the device and inside the compiled window
+program. A :class:`StateMeasurement` sees the point where the window ends. A run takes a list of
+them, and a user's own stands beside the ones here on equal terms.
 """
 
 from sgd_diffusion.dynamics.measurements.frozen_gradients import frozen_gradients
-from sgd_diffusion.dynamics.measurements.hessian_spectrum import hessian_density, hessian_eigenvalues
+from sgd_diffusion.dynamics.measurements.hessian_spectrum import (
+    hessian_density,
+    hessian_eigenvalues,
+)
 from sgd_diffusion.dynamics.measurements.path_statistics import controls, loss_roughness, path_shape
 from sgd_diffusion.dynamics.measurements.schema import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.measurements.standard import (

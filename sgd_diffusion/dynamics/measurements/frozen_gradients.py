@@ -1,8 +1,9 @@
-"""Gradient noise at a point: all mini-batch gradients of an epoch at frozen weights, and their mean.
+"""Gradient noise at a point: all mini-batch gradients of an epoch at frozen weights, and their
+mean.
 
-Along a path, the difference of a mini-batch gradient and the mean of those of an epoch contains the drift of the weights
-during that epoch. Here the weights stand still: what differs between batches is noise, and what they share is the exact
-gradient of all examples.
+Along a path, the difference of a mini-batch gradient and the mean of those of an epoch contains the
+drift of the weights during that epoch. Here the weights stand still: what differs between batches
+is noise, and what they share is the exact gradient of all examples.
 """
 
 import jax
@@ -15,23 +16,31 @@ from sgd_diffusion.dynamics.parameters import flatten
 from sgd_diffusion.dynamics.sgd import loss_and_gradient
 
 
-def frozen_gradients(coordinates: GradientCoordinates, *, num_passes: int, batch_size: int) -> StateMeasurement:
-    """`frozen_gradient(frozen_pass, frozen_batch, coordinate)` and `full_gradient(frozen_pass, coordinate)`, the gradient
-    of the mean loss in training mode at the weights where the window ends, at some of its coordinates.
+def frozen_gradients(
+    coordinates: GradientCoordinates, *, num_passes: int, batch_size: int
+) -> StateMeasurement:
+    """`frozen_gradient(frozen_pass, frozen_batch, coordinate)` and `full_gradient(frozen_pass,
+    coordinate)`, the gradient of the mean loss in training mode at the weights where the window
+    ends, at some of its coordinates.
 
-    Each of the E passes goes through the N training examples in an order and with an augmentation of its own. The first is
-    the gradient of each of its N // B full batches, the second the mean over all of its batches, weighted by their
-    examples (the last one has fewer where B does not divide N). So the noise, their difference, adds up to zero over the
-    batches of a pass, apart from that last batch. The problem's state stays as it is.
+    Each of the E passes goes through the N training examples in an order and with an augmentation
+    of its own. The first is the gradient of each of its N // B full batches, the second the mean
+    over all of its batches, weighted by their examples (the last one has fewer where B does not
+    divide N). So the noise, their difference, adds up to zero over the batches of a pass, apart
+    from that last batch. The problem's state stays as it is.
 
-    Costs E N / B evaluations of the gradient a window, as much as E epochs of training, and keeps S numbers of each.
+    Costs E N / B evaluations of the gradient a window, as much as E epochs of training, and keeps S
+    numbers of each.
 
     Args:
       coordinates: S coordinates of the gradient, as from `draw_coordinates`.
       num_passes: E.
       batch_size: B, examples in a batch.
     """
-    num_passes, batch_size = integer("num_passes", num_passes, 1, 2**31 - 1), integer("batch_size", batch_size, 1, 2**31 - 1)
+    num_passes, batch_size = (
+        integer("num_passes", num_passes, 1, 2**31 - 1),
+        integer("batch_size", batch_size, 1, 2**31 - 1),
+    )
 
     def measure(problem, params, state, key):
         def gradient(batch):
@@ -40,11 +49,20 @@ def frozen_gradients(coordinates: GradientCoordinates, *, num_passes: int, batch
         def one_pass(key):
             order_key, augmentation_key = jax.random.split(key)
             rows = jax.random.permutation(order_key, problem.num_examples)
-            mean, gradients = mean_over_batches(problem, gradient, rows, batch_size=batch_size,
-                                                augmentation_key=augmentation_key, keep=lambda gradient: gradient)
+            mean, gradients = mean_over_batches(
+                problem,
+                gradient,
+                rows,
+                batch_size=batch_size,
+                augmentation_key=augmentation_key,
+                keep=lambda gradient: gradient,
+            )
             return {"frozen_gradient": gradients, "full_gradient": mean}
 
         return jax.lax.map(one_pass, jax.random.split(key, num_passes))
 
-    dims = {"frozen_gradient": ("frozen_pass", "frozen_batch", "coordinate"), "full_gradient": ("frozen_pass", "coordinate")}
+    dims = {
+        "frozen_gradient": ("frozen_pass", "frozen_batch", "coordinate"),
+        "full_gradient": ("frozen_pass", "coordinate"),
+    }
     return StateMeasurement(measure, dims, coordinates.labels())

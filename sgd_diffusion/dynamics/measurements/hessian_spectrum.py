@@ -1,9 +1,11 @@
-"""Curvature where windows end: eigenvalues of the Hessian, its density, and how gradients and their noise lie to it.
+"""Curvature where windows end: eigenvalues of the Hessian, its density, and how gradients and their
+noise lie to it.
 
-Two curvatures of a network with batch normalisation are measured side by side, since they differ by much more than either
-changes: "batch", in which every mini-batch of B examples is normalised by statistics of its own, as in training, and
-"running", with the running averages of evaluation. The Hessian is that of the mean loss of the first N training
-examples without augmentation, and exact for them. All is computed in full precision on every device, whatever training has.
+Two curvatures of a network with batch normalisation are measured side by side, since they differ by
+much more than either changes: "batch", in which every mini-batch of B examples is normalised by
+statistics of its own, as in training, and "running", with the running averages of evaluation. The
+Hessian is that of the mean loss of the first N training examples without augmentation, and exact
+for them. All is computed in full precision on every device, whatever training has.
 """
 
 from collections.abc import Sequence
@@ -30,9 +32,17 @@ STATISTICS = ("batch", "running")
 MIN_BATCHES = 3  # for a variance and its error
 
 
-def hessian_eigenvalues(problem: Problem, *, num_eigenvalues: int, num_examples: int, batch_size: int,
-                        statistics: Sequence[str] = STATISTICS, tol: float = 1e-3) -> StateMeasurement:
-    """The k largest eigenvalues of the Hessian, and the gradient and its noise along their eigenvectors.
+def hessian_eigenvalues(
+    problem: Problem,
+    *,
+    num_eigenvalues: int,
+    num_examples: int,
+    batch_size: int,
+    statistics: Sequence[str] = STATISTICS,
+    tol: float = 1e-3,
+) -> StateMeasurement:
+    """The k largest eigenvalues of the Hessian, and the gradient and its noise along their
+    eigenvectors.
 
     With dimensions `statistics` and `rank`, from 1 on:
 
@@ -40,57 +50,90 @@ def hessian_eigenvalues(problem: Problem, *, num_eigenvalues: int, num_examples:
       `hessian_products` (see `curvature.top_eigenpairs`);
     - `gradient_share` of the squared gradient of these examples that lies along the eigenvector;
     - `noise_variance`, B times the variance along it of the gradients of the batches of B examples, and its error
-      `noise_variance_error`: the variance of single examples, if they are in random order. Near a minimum of a negative
-      log-likelihood it is about the eigenvalue (Xie, Sato & Sugiyama, ICLR 2021). `noise_share` is its share of the variance
-      along all parameters.
+      `noise_variance_error`: the variance of single examples, if they are in random order. Near a
+      minimum of a negative log-likelihood it is about the eigenvalue (Xie, Sato & Sugiyama, ICLR
+      2021). `noise_share` is its share of the variance along all parameters.
 
-    Gradients and noise have the same batch normalisation as the Hessian. Costs some 4 k products of the size of two
-    gradients each (see there), and holds N / B gradients.
+    Gradients and noise have the same batch normalisation as the Hessian. Costs some 4 k products of
+    the size of two gradients each (see there), and holds N / B gradients.
 
     Args:
       problem: whose members are measured.
       num_eigenvalues: k.
       num_examples: N, of which N // B full batches are used.
       batch_size: B.
-      statistics: of `STATISTICS`; the first alone where the problem has no state, and they do not differ.
+      statistics: of `STATISTICS`; the first alone where the problem has no state, and they do not
+          differ.
       tol: relative residual at which an eigenvalue has converged.
 
     Raises:
-      InputError: for a k or N that the problem does not have, fewer than three batches, or unknown statistics.
+      InputError: for a k or N that the problem does not have, fewer than three batches, or unknown
+          statistics.
     """
-    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
+    num_examples, batch_size = (
+        integer("num_examples", num_examples),
+        integer("batch_size", batch_size, 1),
+    )
     statistics, size = _checked(problem, statistics, num_examples, batch_size)
-    num_eigenvalues = integer("num_eigenvalues", num_eigenvalues, 1, size, what=f"for {size} parameters")
+    num_eigenvalues = integer(
+        "num_eigenvalues", num_eigenvalues, 1, size, what=f"for {size} parameters"
+    )
     tol = number("tol", tol, at_least=0)
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
-        product = hessian_vector_product(loss, params, examples, chunk_size=_chunk_size(kind, batch_size))
+        product = hessian_vector_product(
+            loss, params, examples, chunk_size=_chunk_size(kind, batch_size)
+        )
         pairs = top_eigenpairs(product, params, num_eigenvalues, tol=tol, key=key)
         batches = jax.tree.map(lambda leaf: leaf.reshape(-1, batch_size, *leaf.shape[1:]), examples)
         gradients = jax.lax.map(lambda batch: jax.grad(loss)(params, batch), batches)
         noise = noise_alignment(pairs.vectors, gradients)
         mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), gradients)
-        return {"hessian_eigenvalue": pairs.values, "hessian_residual": pairs.residuals,
-                "hessian_converged": pairs.converged, "hessian_products": pairs.num_products,
-                "gradient_share": gradient_alignment(pairs.vectors, mean), "noise_variance": batch_size * noise.variance,
-                "noise_variance_error": batch_size * noise.error, "noise_share": noise.share}
+        return {
+            "hessian_eigenvalue": pairs.values,
+            "hessian_residual": pairs.residuals,
+            "hessian_converged": pairs.converged,
+            "hessian_products": pairs.num_products,
+            "gradient_share": gradient_alignment(pairs.vectors, mean),
+            "noise_variance": batch_size * noise.variance,
+            "noise_variance_error": batch_size * noise.error,
+            "noise_share": noise.share,
+        }
 
-    names = ("hessian_eigenvalue", "hessian_residual", "hessian_converged", "gradient_share", "noise_variance",
-             "noise_variance_error", "noise_share")
+    names = (
+        "hessian_eigenvalue",
+        "hessian_residual",
+        "hessian_converged",
+        "gradient_share",
+        "noise_variance",
+        "noise_variance_error",
+        "noise_share",
+    )
     return StateMeasurement(
-        _for_all(measure_one, statistics), dict.fromkeys(names, ("statistics", "rank")) | {"hessian_products": ("statistics",)},
+        _for_all(measure_one, statistics),
+        dict.fromkeys(names, ("statistics", "rank")) | {"hessian_products": ("statistics",)},
         {"statistics": list(statistics), "rank": range(1, num_eigenvalues + 1)},
-        description=_description(num_examples, batch_size) | {"hessian_tolerance": tol, "parameters": size})
+        description=_description(num_examples, batch_size)
+        | {"hessian_tolerance": tol, "parameters": size},
+    )
 
 
-def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, statistics: Sequence[str] = STATISTICS,
-                    num_probes: int = 4, num_products: int = 40,
-                    windows: tuple[int, ...] | None = None) -> StateMeasurement:
+def hessian_density(
+    problem: Problem,
+    *,
+    num_examples: int,
+    batch_size: int,
+    statistics: Sequence[str] = STATISTICS,
+    num_probes: int = 4,
+    num_products: int = 40,
+    windows: tuple[int, ...] | None = None,
+) -> StateMeasurement:
     """The distribution of all eigenvalues of the Hessian, by stochastic Lanczos quadrature.
 
-    `hessian_node` and `hessian_weight` (statistics, probe, node), and `hessian_trace` (statistics) with its standard error
-    `hessian_trace_error`: see `curvature.spectral_density`, and `curvature.smoothed_density` for a curve.
+    `hessian_node` and `hessian_weight` (statistics, probe, node), and `hessian_trace` (statistics)
+    with its standard error `hessian_trace_error`: see `curvature.spectral_density`, and
+    `curvature.smoothed_density` for a curve.
 
     Args:
       problem: whose members are measured.
@@ -102,36 +145,61 @@ def hessian_density(problem: Problem, *, num_examples: int, batch_size: int, sta
       windows: numbers of the windows after which it is measured; None for all.
 
     Raises:
-      InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in 1..n of n parameters.
+      InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in 1..n
+          of n parameters.
     """
-    num_examples, batch_size = integer("num_examples", num_examples), integer("batch_size", batch_size, 1)
+    num_examples, batch_size = (
+        integer("num_examples", num_examples),
+        integer("batch_size", batch_size, 1),
+    )
     statistics, size = _checked(problem, statistics, num_examples, batch_size)
     num_probes = integer("num_probes", num_probes, 2)
     num_products = integer("num_products", num_products, 1, size, what=f"for {size} parameters")
 
     def measure_one(problem, params, state, key, kind):
         loss, examples = _loss_and_examples(problem, state, kind, num_examples, batch_size)
-        product = hessian_vector_product(loss, params, examples, chunk_size=_chunk_size(kind, batch_size))
-        found = spectral_density(key, product, params, num_products=num_products, num_probes=num_probes)
+        product = hessian_vector_product(
+            loss, params, examples, chunk_size=_chunk_size(kind, batch_size)
+        )
+        found = spectral_density(
+            key, product, params, num_products=num_products, num_probes=num_probes
+        )
         traces = count(params) * (found.nodes * found.weights).sum(axis=1)
-        return {"hessian_node": found.nodes, "hessian_weight": found.weights, "hessian_trace": traces.mean(),
-                "hessian_trace_error": standard_error(traces)}
+        return {
+            "hessian_node": found.nodes,
+            "hessian_weight": found.weights,
+            "hessian_trace": traces.mean(),
+            "hessian_trace_error": standard_error(traces),
+        }
 
     dims = dict.fromkeys(("hessian_node", "hessian_weight"), ("statistics", "probe", "node"))
     dims |= dict.fromkeys(("hessian_trace", "hessian_trace_error"), ("statistics",))
-    return StateMeasurement(_for_all(measure_one, statistics), dims, {"statistics": list(statistics)}, windows=windows,
-                            description=_description(num_examples, batch_size))
+    return StateMeasurement(
+        _for_all(measure_one, statistics),
+        dims,
+        {"statistics": list(statistics)},
+        windows=windows,
+        description=_description(num_examples, batch_size),
+    )
 
 
 def _checked(problem, statistics, num_examples, batch_size):
     """The statistics that there are to measure, and the number of parameters."""
-    if not statistics or set(statistics) - set(STATISTICS) or len(set(statistics)) < len(statistics):
-        raise InputError(f"Parameter 'statistics'={tuple(statistics)} is empty, unknown or twice the same. Expected one or "
-                         f"both of {', '.join(STATISTICS)}.")
+    if (
+        not statistics
+        or set(statistics) - set(STATISTICS)
+        or len(set(statistics)) < len(statistics)
+    ):
+        raise InputError(
+            f"Parameter 'statistics'={tuple(statistics)} is empty, unknown or twice the same. "
+            f"Expected one or both of {', '.join(STATISTICS)}."
+        )
     if not MIN_BATCHES * batch_size <= num_examples <= problem.num_examples:
-        raise InputError(f"Parameter 'num_examples'={num_examples} of the Hessian is out of range. Expected at least "
-                         f"{MIN_BATCHES} batches of 'batch_size'={batch_size}, and at most {problem.num_examples}, the "
-                         "training examples.")
+        raise InputError(
+            f"Parameter 'num_examples'={num_examples} of the Hessian is out of range. Expected at "
+            f"least {MIN_BATCHES} batches of 'batch_size'={batch_size}, and at most "
+            f"{problem.num_examples}, the training examples."
+        )
     params, state = initial_shapes(problem)
     return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1], count(params)
 
@@ -140,7 +208,9 @@ def _loss_and_examples(problem, state, kind, num_examples, batch_size):
     def loss(params, batch):
         return problem.loss(params, state, batch, kind == "batch")[0]
 
-    return loss, jax.tree.map(lambda leaf: leaf[:num_examples // batch_size * batch_size], problem.examples)
+    return loss, jax.tree.map(
+        lambda leaf: leaf[: num_examples // batch_size * batch_size], problem.examples
+    )
 
 
 def _chunk_size(kind, batch_size):

@@ -1,8 +1,9 @@
-"""What is kept of the path of a window beyond its MSD: resampled curves, surrogates, shape, and roughness of the loss.
+"""What is kept of the path of a window beyond its MSD: resampled curves, surrogates, shape, and
+roughness of the loss.
 
-Fits are left to whoever reads the results; kept are the curves, binned where they are long, with replicates from a block
-bootstrap over the window in the dimension `replicate`, from which any fit gets its error. Resampling and surrogates use
-fixed keys, the same for all members and windows.
+Fits are left to whoever reads the results; kept are the curves, binned where they are long, with
+replicates from a block bootstrap over the window in the dimension `replicate`, from which any fit
+gets its error. Resampling and surrogates use fixed keys, the same for all members and windows.
 """
 
 import jax
@@ -22,7 +23,8 @@ NUM_FRAGMENTS = 50  # as many as Chen, Qu & Gong show
 NUM_PAIRS = 2000
 MOTIONS = ["SGD", "drift subtracted", "shuffled"]
 DRIFT_SUBTRACTED = 1  # among them
-# Bins of distances and contour lengths, ten a decade, alike for all windows and members, which can then be averaged.
+# Bins of distances and contour lengths, ten a decade, alike for all windows and members, which can
+# then be averaged.
 EDGES = 10 ** (np.arange(-60, 41) / 10)
 CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
 
@@ -30,9 +32,10 @@ CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
 def controls(window: int) -> PathMeasurement:
     """What an exponent of the MSD is read beside: its replicates, and the surrogates of the path.
 
-    On the lags of `standard_lags`, in the dimension `fit_lag`: `msd_replicates(replicate, fit_lag)`;
-    `drift_subtracted_msd(fit_lag)`, corrected for the bridge, and `drift_subtracted_msd_replicates`;
-    `shuffled_msd(draw, fit_lag)` and `sign_flipped_msd(draw, fit_lag)` of 10 random surrogates each.
+    On the lags of `standard_lags`, in the dimension `fit_lag`: `msd_replicates(replicate,
+    fit_lag)`; `drift_subtracted_msd(fit_lag)`, corrected for the bridge, and
+    `drift_subtracted_msd_replicates`; `shuffled_msd(draw, fit_lag)` and `sign_flipped_msd(draw,
+    fit_lag)` of 10 random surrogates each.
     """
     lags = standard_lags(window)
 
@@ -45,10 +48,14 @@ def controls(window: int) -> PathMeasurement:
             factor = jnp.asarray(np.where(factor > 0, factor, np.nan), gram.dtype)
 
             def draws(key, surrogate):
-                keys = jax.random.split(key, NUM_DRAWS)  # one at a time: each takes several (T, T) matrices
+                keys = jax.random.split(
+                    key, NUM_DRAWS
+                )  # one at a time: each takes several (T, T) matrices
                 return jax.lax.map(lambda key: time_averaged_msd(surrogate(key, gram), lags), keys)
 
-            of_sgd, of_drift_subtracted = _replicates(bootstrap_key, by_lag(gram, lags), drift_subtracted)
+            of_sgd, of_drift_subtracted = _replicates(
+                bootstrap_key, by_lag(gram, lags), drift_subtracted
+            )
             return {
                 "msd_replicates": of_sgd,
                 "drift_subtracted_msd": average(drift_subtracted) / factor,
@@ -58,22 +65,32 @@ def controls(window: int) -> PathMeasurement:
             }
 
     resampled, drawn = ("replicate", "fit_lag"), ("draw", "fit_lag")
-    return PathMeasurement(measure, {
-        "msd_replicates": resampled, "drift_subtracted_msd": ("fit_lag",), "drift_subtracted_msd_replicates": resampled,
-        "shuffled_msd": drawn, "sign_flipped_msd": drawn}, {"fit_lag": lags})
+    return PathMeasurement(
+        measure,
+        {
+            "msd_replicates": resampled,
+            "drift_subtracted_msd": ("fit_lag",),
+            "drift_subtracted_msd_replicates": resampled,
+            "shuffled_msd": drawn,
+            "sign_flipped_msd": drawn,
+        },
+        {"fit_lag": lags},
+    )
 
 
 def path_shape(window: int) -> PathMeasurement:
     """How crooked, how wide and in how many directions the path is, beside two of its surrogates.
 
-    For each `motion`, of SGD, drift subtracted and shuffled (see `analysis.surrogates`; one shuffle): in bins of contour
-    length (`contour_bin`) `contour_length`, `squared_end_to_end` with replicates, and `fragments`, how many there are; by
-    `fragment_length` `squared_end_to_end_by_length` and `squared_excursion_by_length` with replicates. End-to-end distances
-    without the drift are corrected for the bridge, as those of steps in random order.
+    For each `motion`, of SGD, drift subtracted and shuffled (see `analysis.surrogates`; one
+    shuffle): in bins of contour length (`contour_bin`) `contour_length`, `squared_end_to_end` with
+    replicates, and `fragments`, how many there are; by `fragment_length`
+    `squared_end_to_end_by_length` and `squared_excursion_by_length` with replicates. End-to-end
+    distances without the drift are corrected for the bridge, as those of steps in random order.
 
-    Of SGD alone, single fragments of T/10 steps (`fragment`): `fragment_squared_end_to_end`, `fragment_squared_excursion`,
-    and over all of these fragments `excursion_slope` with its error; `explained_variance_ratio(component)` of 10 principal
-    components, and the `scores(point, score)` of the first 3.
+    Of SGD alone, single fragments of T/10 steps (`fragment`): `fragment_squared_end_to_end`,
+    `fragment_squared_excursion`, and over all of these fragments `excursion_slope` with its error;
+    `explained_variance_ratio(component)` of 10 principal components, and the `scores(point, score)`
+    of the first 3.
     """
     lengths = standard_lags(window)
     lengths = lengths[(lengths >= 2) & (lengths <= window // 2)]
@@ -82,23 +99,42 @@ def path_shape(window: int) -> PathMeasurement:
     components = min(10, window)
 
     def of_motion(key, gram):
-        end_to_end, by_length = paths.end_to_end(gram, bins=EDGES), paths.excursions_by_length(gram, lengths)
-        curves = _with_replicates(key, squared_end_to_end=end_to_end,
-                                  squared_end_to_end_by_length=by_length.squared_end_to_end,
-                                  squared_excursion_by_length=by_length.squared_excursion)
+        end_to_end, by_length = (
+            paths.end_to_end(gram, bins=EDGES),
+            paths.excursions_by_length(gram, lengths),
+        )
+        curves = _with_replicates(
+            key,
+            squared_end_to_end=end_to_end,
+            squared_end_to_end_by_length=by_length.squared_end_to_end,
+            squared_excursion_by_length=by_length.squared_excursion,
+        )
         share = end_to_end.x / paths.contour_length(gram)[-1]  # of the whole length
-        return curves | {"contour_length": end_to_end.x, "fragments": end_to_end.counts.sum(axis=0)}, share
+        return curves | {
+            "contour_length": end_to_end.x,
+            "fragments": end_to_end.counts.sum(axis=0),
+        }, share
 
     def measure(record):
         gram = record.step_gram
         bootstrap_key, shuffle_key = jax.random.split(jax.random.key(0))
         with jax.enable_x64(gram.dtype == jnp.float64):
-            motions = [gram, surrogates.drift_subtracted(gram), surrogates.shuffled_steps(shuffle_key, gram)]
-            curves, share = jax.lax.map(lambda motion: of_motion(bootstrap_key, motion), jnp.stack(motions))
-            for name, bridge in (("squared_end_to_end", 1 - share[DRIFT_SUBTRACTED]),
-                                 ("squared_end_to_end_by_length", surrogates.bridge_factor(window, lengths))):
+            motions = [
+                gram,
+                surrogates.drift_subtracted(gram),
+                surrogates.shuffled_steps(shuffle_key, gram),
+            ]
+            curves, share = jax.lax.map(
+                lambda motion: of_motion(bootstrap_key, motion), jnp.stack(motions)
+            )
+            for name, bridge in (
+                ("squared_end_to_end", 1 - share[DRIFT_SUBTRACTED]),
+                ("squared_end_to_end_by_length", surrogates.bridge_factor(window, lengths)),
+            ):
                 for curve in (name, f"{name}_replicates"):
-                    curves[curve] = curves[curve].at[DRIFT_SUBTRACTED].divide(jnp.asarray(bridge, gram.dtype))
+                    curves[curve] = (
+                        curves[curve].at[DRIFT_SUBTRACTED].divide(jnp.asarray(bridge, gram.dtype))
+                    )
             fragments = paths.transverse_excursions(gram, length)
             slope = paths.excursion_slope(bootstrap_key, fragments, num_resamples=NUM_REPLICATES)
             principal = paths.principal_components(gram, components)
@@ -112,24 +148,42 @@ def path_shape(window: int) -> PathMeasurement:
             }
 
     of_motions = {
-        "contour_length": ("contour_bin",), "fragments": ("contour_bin",),
+        "contour_length": ("contour_bin",),
+        "fragments": ("contour_bin",),
         **_dims_with_replicates("contour_bin", "squared_end_to_end"),
-        **_dims_with_replicates("fragment_length", "squared_end_to_end_by_length", "squared_excursion_by_length")}
-    return PathMeasurement(measure, {name: ("motion", *dims) for name, dims in of_motions.items()} | {
-        "fragment_squared_end_to_end": ("fragment",), "fragment_squared_excursion": ("fragment",),
-        "excursion_slope": (), "excursion_slope_error": (),
-        "explained_variance_ratio": ("component",), "scores": ("point", "score"),
-    }, {"motion": MOTIONS, "contour_bin": CENTRES, "fragment_length": lengths, "fragment": shown,
-        "component": np.arange(1, components + 1)})
+        **_dims_with_replicates(
+            "fragment_length", "squared_end_to_end_by_length", "squared_excursion_by_length"
+        ),
+    }
+    return PathMeasurement(
+        measure,
+        {name: ("motion", *dims) for name, dims in of_motions.items()}
+        | {
+            "fragment_squared_end_to_end": ("fragment",),
+            "fragment_squared_excursion": ("fragment",),
+            "excursion_slope": (),
+            "excursion_slope_error": (),
+            "explained_variance_ratio": ("component",),
+            "scores": ("point", "score"),
+        },
+        {
+            "motion": MOTIONS,
+            "contour_bin": CENTRES,
+            "fragment_length": lengths,
+            "fragment": shown,
+            "component": np.arange(1, components + 1),
+        },
+    )
 
 
 def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
     """How much losses differ between points of the path.
 
-    In bins of distance (`distance_bin`): `distance`, `batch_msl` of mini-batch losses with replicates, and `pairs`, how many
-    there are; in bins of contour length, `batch_msl_by_contour`. With a probe the same as `probe_msl` and
-    `probe_msl_by_contour`. Of single pairs (`pair`), at random with lags at equal ratios: `pair_distance`,
-    `pair_contour_length` and `pair_batch_difference`, `pair_probe_difference`, squared.
+    In bins of distance (`distance_bin`): `distance`, `batch_msl` of mini-batch losses with
+    replicates, and `pairs`, how many there are; in bins of contour length, `batch_msl_by_contour`.
+    With a probe the same as `probe_msl` and `probe_msl_by_contour`. Of single pairs (`pair`), at
+    random with lags at equal ratios: `pair_distance`, `pair_contour_length` and
+    `pair_batch_difference`, `pair_probe_difference`, squared.
     """
     kinds = ("batch", "probe") if probe else ("batch",)
     first, second = _random_pairs(window)
@@ -141,19 +195,30 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
             contour = paths.contour_length(gram)
             series = dict(zip(kinds, (record.losses, record.probe_losses), strict=False))
             series = {kind: losses.astype(gram.dtype) for kind, losses in series.items()}
-            by_distance = {f"{kind}_msl": loss_by_distance(gram, losses, bins=EDGES) for kind, losses in series.items()}
-            values = {"pair_distance": jnp.sqrt(squared_displacements(gram)[first, second]),
-                      "pair_contour_length": contour[second] - contour[first],
-                      "distance": by_distance["batch_msl"].x,
-                      "pairs": by_distance["batch_msl"].counts.sum(axis=0),
-                      **_with_replicates(key, **by_distance)}
+            by_distance = {
+                f"{kind}_msl": loss_by_distance(gram, losses, bins=EDGES)
+                for kind, losses in series.items()
+            }
+            values = {
+                "pair_distance": jnp.sqrt(squared_displacements(gram)[first, second]),
+                "pair_contour_length": contour[second] - contour[first],
+                "distance": by_distance["batch_msl"].x,
+                "pairs": by_distance["batch_msl"].counts.sum(axis=0),
+                **_with_replicates(key, **by_distance),
+            }
             for kind, losses in series.items():
-                values[f"{kind}_msl_by_contour"] = average(loss_by_contour(gram, losses, bins=EDGES))
+                values[f"{kind}_msl_by_contour"] = average(
+                    loss_by_contour(gram, losses, bins=EDGES)
+                )
                 values[f"pair_{kind}_difference"] = (losses[second] - losses[first]) ** 2
             return values
 
-    dims = {"pair_distance": ("pair",), "pair_contour_length": ("pair",), "distance": ("distance_bin",),
-            "pairs": ("distance_bin",)}
+    dims = {
+        "pair_distance": ("pair",),
+        "pair_contour_length": ("pair",),
+        "distance": ("distance_bin",),
+        "pairs": ("distance_bin",),
+    }
     for kind in kinds:
         dims |= _dims_with_replicates("distance_bin", f"{kind}_msl")
         dims |= {f"{kind}_msl_by_contour": ("contour_bin",), f"pair_{kind}_difference": ("pair",)}
@@ -162,7 +227,9 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
 
 def _replicates(key, *curves: PairAverages):
     """Replicates of several curves of one path with the same weights, which are costly to compile."""
-    joined = PairAverages(*(jnp.concatenate(fields, axis=-1) for fields in zip(*curves, strict=True)))
+    joined = PairAverages(
+        *(jnp.concatenate(fields, axis=-1) for fields in zip(*curves, strict=True))
+    )
     blocks = min(NUM_BLOCKS, len(joined.sums))
     replicates = block_bootstrap(key, joined, num_resamples=NUM_REPLICATES, num_blocks=blocks)
     return jnp.split(replicates, np.cumsum([curve.sums.shape[1] for curve in curves])[:-1], axis=1)
@@ -175,7 +242,9 @@ def _with_replicates(key, **curves: PairAverages):
 
 
 def _dims_with_replicates(dim, *names):
-    return {name: (dim,) for name in names} | {f"{name}_replicates": ("replicate", dim) for name in names}
+    return {name: (dim,) for name in names} | {
+        f"{name}_replicates": ("replicate", dim) for name in names
+    }
 
 
 def _random_pairs(window):

@@ -26,10 +26,12 @@ class PathMeasurement:
 
     Attributes:
       function: pure function `WindowRecord -> {name: array}`, without member axes.
-      dims: names of the dimensions of each array. Three of them get coordinates from the run: `lag` (T values, 1..T),
-        `point` (T+1 values, 0..T, for quantities at w_t) and `update` (T values, 0..T-1, for quantities of a step).
-      coords: coordinates of further dimensions, and further coordinates along any dimension as pairs (dimension,
-        values), such as {"layer": ["hidden", "output"], "parameters": ("layer", [42, 7])}.
+      dims: names of the dimensions of each array. Three of them get coordinates from the run: `lag`
+        (T values, 1..T), `point` (T+1 values, 0..T, for quantities at w_t) and `update` (T values,
+        0..T-1, for quantities of a step).
+      coords: coordinates of further dimensions, and further coordinates along any dimension as
+        pairs (dimension, values), such as {"layer": ["hidden", "output"], "parameters": ("layer",
+        [42, 7])}.
     """
 
     function: Callable[[WindowRecord], dict[str, jax.Array]]
@@ -42,12 +44,14 @@ class StateMeasurement:
     """A function of the point at the end of a window.
 
     Attributes:
-      function: pure function `(problem, params, state, key) -> {name: array}` of one member; the key is the member's
-        own and differs between windows.
+      function: pure function `(problem, params, state, key) -> {name: array}` of one member; the
+        key is the member's own and differs between windows.
       dims: names of the dimensions of each array.
       coords: coordinates of these dimensions and along them, as in `PathMeasurement`.
-      windows: numbers of the windows after which it is made, from 0 on; None for all. Elsewhere its values are NaN.
-      description: JSON-like facts that its values depend on; a run directory is continued only under the same ones.
+      windows: numbers of the windows after which it is made, from 0 on; None for all. Elsewhere its
+          values are NaN.
+      description: JSON-like facts that its values depend on; a run directory is continued only
+          under the same ones.
     """
 
     function: Callable[[Problem, Any, Any, jax.Array], dict[str, jax.Array]]
@@ -61,46 +65,69 @@ class Schema:
     """The measurements of a run as one, and how their values become a labelled dataset.
 
     Raises:
-      InputError: if two measurements use the same name, give different coordinates of one name, or coordinates along no
-        dimension of theirs.
+      InputError: if two measurements use the same name, give different coordinates of one name, or
+        coordinates along no dimension of theirs.
     """
 
     def __init__(self, plan: Plan, measurements: Sequence[PathMeasurement | StateMeasurement]):
         self.plan, self.measurements = plan, measurements
         steps = np.arange(plan.window + 1)
         self.coords: dict[str, tuple[str, Sequence]] = {
-            "lag": ("lag", steps[1:]), "point": ("point", steps), "update": ("update", steps[:-1])}
+            "lag": ("lag", steps[1:]),
+            "point": ("point", steps),
+            "update": ("update", steps[:-1]),
+        }
         for measurement in measurements:
             for name, (dim, values) in _labelled(measurement).items():
                 stored_dim, stored = self.coords.setdefault(name, (dim, values))
                 if stored_dim != dim or list(stored) != list(values):
-                    raise InputError(f"Parameter 'measurements' gives two different coordinates {name!r}. Expected one, or "
-                                     "different names.")
+                    raise InputError(
+                        f"Parameter 'measurements' gives two different coordinates {name!r}. "
+                        "Expected one, or different names."
+                    )
         # Coordinates along a dimension are variables like the others, with names of their own.
         variables = [(name, (dim,)) for name, (dim, _) in self.coords.items() if name != dim]
-        variables += [variable for measurement in measurements for variable in measurement.dims.items()]
+        variables += [
+            variable for measurement in measurements for variable in measurement.dims.items()
+        ]
         self.dims: dict[str, tuple[str, ...]] = {}
         for name, dims in variables:
             if name in self.dims or name in RESERVED:
-                raise InputError(f"Parameter 'measurements' has two variables named {name!r}. Expected distinct names, "
-                                 f"other than {', '.join(RESERVED)}.")
+                raise InputError(
+                    f"Parameter 'measurements' has two variables named {name!r}. Expected distinct "
+                    f"names, other than {', '.join(RESERVED)}."
+                )
             self.dims[name] = tuple(dims)
 
     def description(self) -> dict[str, Any]:
-        """What fixes the measurements, as JSON-like values: the names of all variables, and what they depend on."""
-        facts = {name: value for measurement in self.measurements if isinstance(measurement, StateMeasurement)
-                 for name, value in measurement.description.items()}
-        return {"variables": sorted(self.dims)} | ({"measurements": json_values("description", facts)} if facts else {})
+        """What fixes the measurements, as JSON-like values: the names of all variables, and what
+        they depend on.
+        """
+        facts = {
+            name: value
+            for measurement in self.measurements
+            if isinstance(measurement, StateMeasurement)
+            for name, value in measurement.description.items()
+        }
+        return {"variables": sorted(self.dims)} | (
+            {"measurements": json_values("description", facts)} if facts else {}
+        )
 
     def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
         """All path measurements of a member's window."""
+
         def make(measurement):
             return jax.tree.map(_numbers, measurement.function(record))
 
         return self._collect(PathMeasurement, make)
 
-    def measure_state(self, window: jax.Array, problem: Problem, params, state, key) -> dict[str, jax.Array]:
-        """All measurements of the point at the end of a member's window, of which the number is traced."""
+    def measure_state(
+        self, window: jax.Array, problem: Problem, params, state, key
+    ) -> dict[str, jax.Array]:
+        """All measurements of the point at the end of a member's window, of which the number is
+        traced.
+        """
+
         def make(measurement):
             def made():
                 found = measurement.function(problem, params, state, key)
@@ -108,13 +135,18 @@ class Schema:
 
             if measurement.windows is None:
                 return made()
-            missing = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), jax.eval_shape(made))
-            return jax.lax.cond(jnp.isin(window, jnp.asarray(measurement.windows, jnp.int32)), made, lambda: missing)
+            missing = jax.tree.map(
+                lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), jax.eval_shape(made)
+            )
+            return jax.lax.cond(
+                jnp.isin(window, jnp.asarray(measurement.windows, jnp.int32)), made, lambda: missing
+            )
 
         return self._collect(StateMeasurement, make)
 
     def check(self, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> None:
-        """Refuse values of these shapes, with a leading axis of members, that cannot be labelled and stored.
+        """Refuse values of these shapes, with a leading axis of members, that cannot be labelled
+        and stored.
 
         Raises:
           InputError: for values of other dimensions than they say.
@@ -122,14 +154,21 @@ class Schema:
         sizes: dict[str, int] = {}
         for name, (dim, values) in self.coords.items():
             if sizes.setdefault(dim, len(values)) != len(values):
-                raise InputError(f"a measurement gives {len(values)} values of {name!r} along {dim!r}, which has {sizes[dim]}; "
-                                 "expected as many")
+                raise InputError(
+                    f"a measurement gives {len(values)} values of {name!r} along {dim!r}, which "
+                    f"has {sizes[dim]}; expected as many"
+                )
         for name, leaf in shapes.items():
             dims, shape = self.dims[name], leaf.shape[1:]
-            known = tuple(sizes.setdefault(dim, size) for dim, size in zip(dims, shape, strict=False))
+            known = tuple(
+                sizes.setdefault(dim, size) for dim, size in zip(dims, shape, strict=False)
+            )
             if len(dims) != len(shape) or known != shape:
                 wanted = ", ".join(f"{dim}: {sizes.get(dim, 'any')}" for dim in dims)
-                raise InputError(f"a measurement returned {name!r} of shape {shape}; expected ({wanted}), as its dims say")
+                raise InputError(
+                    f"a measurement returned {name!r} of shape {shape}; expected ({wanted}), as "
+                    "its dims say"
+                )
 
     def label(self, index: int, values: dict[str, jax.Array], carry: Carry) -> xr.Dataset:
         """Values with a leading axis of members as the dataset of a window."""
@@ -140,7 +179,10 @@ class Schema:
             array = np.asarray(array)
             return array.reshape(shape + array.shape[1:])
 
-        variables = {name: (("window", *members, *self.dims[name]), unstack(array)[None]) for name, array in values.items()}
+        variables = {
+            name: (("window", *members, *self.dims[name]), unstack(array)[None])
+            for name, array in values.items()
+        }
         variables["diverged_at"] = (tuple(members), unstack(carry.diverged_at))
         used = {dim for dims, _ in variables.values() for dim in dims}
         coords = members | {name: coord for name, coord in self.coords.items() if coord[0] in used}
@@ -153,8 +195,10 @@ class Schema:
             if isinstance(measurement, kind):
                 found = make(measurement)
                 if found.keys() != measurement.dims.keys():
-                    raise InputError(f"A measurement returned {sorted(found)}. Expected {sorted(measurement.dims)}, the "
-                                     "names in its 'dims'.")
+                    raise InputError(
+                        f"A measurement returned {sorted(found)}. Expected "
+                        f"{sorted(measurement.dims)}, the names in its 'dims'."
+                    )
                 values |= found
         return values
 
@@ -170,19 +214,32 @@ def _numbers(value, *, floating: bool = False) -> jax.Array:
       InputError: for what is no real number.
     """
     value = jnp.asarray(value)
-    if not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise InputError(f"a measurement returned {jax.typeof(value)}; expected real numbers: of complex ones the parts as two "
-                         "variables, of random keys jax.random.key_data")
-    dtype = computing_dtype(value.dtype) if floating or jnp.issubdtype(value.dtype, jnp.floating) else value.dtype
+    if not any(
+        jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)
+    ):
+        raise InputError(
+            f"a measurement returned {jax.typeof(value)}; expected real numbers: of complex ones "
+            "the parts as two variables, of random keys jax.random.key_data"
+        )
+    dtype = (
+        computing_dtype(value.dtype)
+        if floating or jnp.issubdtype(value.dtype, jnp.floating)
+        else value.dtype
+    )
     return value if value.dtype == dtype else value.astype(dtype)
 
 
 def _labelled(measurement: PathMeasurement | StateMeasurement) -> dict[str, tuple[str, Sequence]]:
     """The coordinates of a measurement as pairs (dimension, values)."""
     dims = {dim for dims in measurement.dims.values() for dim in dims}
-    pairs = {name: (name, values) if name in dims else values for name, values in measurement.coords.items()}
+    pairs = {
+        name: (name, values) if name in dims else values
+        for name, values in measurement.coords.items()
+    }
     for name, pair in pairs.items():
         if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] in dims):
-            raise InputError(f"Parameter 'measurements' has a coordinate {name!r} along no dimension. Expected the name of "
-                             f"one of {', '.join(sorted(dims))}, or a pair (dimension, values).")
+            raise InputError(
+                f"Parameter 'measurements' has a coordinate {name!r} along no dimension. Expected "
+                f"the name of one of {', '.join(sorted(dims))}, or a pair (dimension, values)."
+            )
     return pairs

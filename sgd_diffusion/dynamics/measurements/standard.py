@@ -1,8 +1,8 @@
 """What a run keeps of every member and window: pure functions with named dimensions.
 
-A `PathMeasurement` sees the record of a window, on the device and inside the compiled window program; a
-`StateMeasurement` sees the point where the window ends. A run takes a list of them, and a user's own stands beside the
-ones here on equal terms.
+A `PathMeasurement` sees the record of a window, on the device and inside the compiled window
+program; a `StateMeasurement` sees the point where the window ends. A run takes a list of them, and
+a user's own stands beside the ones here on equal terms.
 """
 
 import jax
@@ -20,10 +20,15 @@ from sgd_diffusion.problems.objectives import Problem, accuracy
 
 
 def displacements() -> PathMeasurement:
-    """`msd(lag)`, time-averaged, and `displacement_from_start(lag)`, both squared and summed over parameters."""
+    """`msd(lag)`, time-averaged, and `displacement_from_start(lag)`, both squared and summed over
+    parameters.
+    """
+
     def measure(record):
-        return {"msd": time_averaged_msd(record.step_gram),
-                "displacement_from_start": displacement_from_start(record.step_gram)}
+        return {
+            "msd": time_averaged_msd(record.step_gram),
+            "displacement_from_start": displacement_from_start(record.step_gram),
+        }
 
     return PathMeasurement(measure, {"msd": ("lag",), "displacement_from_start": ("lag",)})
 
@@ -35,66 +40,91 @@ def series(*, probe: bool = False) -> PathMeasurement:
         dims["probe_loss"] = ("point",)
 
     def measure(record):
-        values = {"loss": record.losses, "gradient_norm": record.gradient_norms, "probe_loss": record.probe_losses}
+        values = {
+            "loss": record.losses,
+            "gradient_norm": record.gradient_norms,
+            "probe_loss": record.probe_losses,
+        }
         return {name: values[name] for name in dims}
 
     return PathMeasurement(measure, dims)
 
 
 def gradient_samples(coordinates: GradientCoordinates) -> PathMeasurement:
-    """`gradient_sample(update, coordinate)`, every mini-batch gradient at the coordinates that the plan asks for, with
-    `coordinate_layer` and `coordinate_weight` (see `gradient_coordinates`).
+    """`gradient_sample(update, coordinate)`, every mini-batch gradient at the coordinates that the
+    plan asks for, with `coordinate_layer` and `coordinate_weight` (see `gradient_coordinates`).
     """
-    return PathMeasurement(lambda record: {"gradient_sample": record.gradient_samples},
-                           {"gradient_sample": ("update", "coordinate")}, coordinates.labels())
+    return PathMeasurement(
+        lambda record: {"gradient_sample": record.gradient_samples},
+        {"gradient_sample": ("update", "coordinate")},
+        coordinates.labels(),
+    )
 
 
 def layer_displacements(problem: Problem) -> PathMeasurement:
-    """`layer_msd(layer, lag)`, which adds up to `msd` over layers; needs a plan with `by_layer=True`."""
+    """`layer_msd(layer, lag)`, which adds up to `msd` over layers; needs a plan with
+    `by_layer=True`.
+    """
     params, _ = initial_shapes(problem)
     layers = sorted({layer_name(path) for path, _ in jax.tree.leaves_with_path(params)})
 
     def measure(record):
         with jax.enable_x64(True):
-            return {"layer_msd": jnp.stack([time_averaged_msd(record.layer_grams[layer]) for layer in layers])}
+            return {
+                "layer_msd": jnp.stack(
+                    [time_averaged_msd(record.layer_grams[layer]) for layer in layers]
+                )
+            }
 
     return PathMeasurement(measure, {"layer_msd": ("layer", "lag")}, {"layer": layers})
 
 
 def twin_displacements() -> PathMeasurement:
-    """`twin_msd(lag)`, the `msd` of the full-batch twin of every window; needs a plan with `full_batch_twin=True`.
+    """`twin_msd(lag)`, the `msd` of the full-batch twin of every window; needs a plan with
+    `full_batch_twin=True`.
 
     NaN for a member that has diverged, and for a window whose twin does.
     """
-    return PathMeasurement(lambda record: {"twin_msd": time_averaged_msd(record.twin_gram)}, {"twin_msd": ("lag",)})
+    return PathMeasurement(
+        lambda record: {"twin_msd": time_averaged_msd(record.twin_gram)}, {"twin_msd": ("lag",)}
+    )
 
 
 def step_grams() -> PathMeasurement:
     """`step_gram(update, other_update)` itself: 8 T^2 bytes a member and window."""
-    return PathMeasurement(lambda record: {"step_gram": record.step_gram}, {"step_gram": ("update", "other_update")})
+    return PathMeasurement(
+        lambda record: {"step_gram": record.step_gram}, {"step_gram": ("update", "other_update")}
+    )
 
 
 def test_accuracy() -> StateMeasurement:
     """`test_accuracy()` of a classification problem, as a fraction."""
-    return StateMeasurement(lambda problem, params, state, key: {"test_accuracy": accuracy(problem, params, state)},
-                            {"test_accuracy": ()})
+    return StateMeasurement(
+        lambda problem, params, state, key: {"test_accuracy": accuracy(problem, params, state)},
+        {"test_accuracy": ()},
+    )
 
 
 def endpoints() -> StateMeasurement:
-    """`params(parameter)` and `state(state_entry)`, the point where the window ends, each as one vector, leaf by leaf: 4 P
-    bytes a member and window. Random keys in the state are left out.
+    """`params(parameter)` and `state(state_entry)`, the point where the window ends, each as one
+    vector, leaf by leaf: 4 P bytes a member and window. Random keys in the state are left out.
     """
+
     def measure(problem, params, state, key):
         del problem, key
-        numbers = [leaf for leaf in jax.tree.leaves(state) if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+        numbers = [
+            leaf
+            for leaf in jax.tree.leaves(state)
+            if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        ]
         return {"params": flatten(params), "state": flatten(numbers) if numbers else jnp.zeros(0)}
 
     return StateMeasurement(measure, {"params": ("parameter",), "state": ("state_entry",)})
 
 
 def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:
-    """Displacements with their controls (in windows of 10 updates and more), series, and what the plan and the problem
-    ask for beyond them.
+    """Displacements with their controls (in windows of 10 updates and more), series, and what the
+    plan and the problem ask for beyond them.
     """
     chosen = [displacements(), series(probe=problem.probe is not None)]
     if plan.window >= MIN_WINDOW:
@@ -107,5 +137,9 @@ def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement |
         coordinates = draw_coordinates(problem, plan.gradient_samples, layers=plan.gradient_layers)
         chosen.append(gradient_samples(coordinates))
         if plan.frozen_passes:
-            chosen.append(frozen_gradients(coordinates, num_passes=plan.frozen_passes, batch_size=plan.batch_size))
+            chosen.append(
+                frozen_gradients(
+                    coordinates, num_passes=plan.frozen_passes, batch_size=plan.batch_size
+                )
+            )
     return chosen

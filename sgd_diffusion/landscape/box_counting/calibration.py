@@ -1,4 +1,6 @@
-"""What an estimator says of surfaces whose dimension is known, and what an estimate therefore means."""
+"""What an estimator says of surfaces whose dimension is known, and what an estimate therefore
+means.
+"""
 
 from typing import NamedTuple
 
@@ -16,7 +18,13 @@ from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces import fractional_brownian_surface
 
-__all__ = ["CalibratedDimension", "Calibration", "calibrate", "graph_dimension", "level_set_dimension"]
+__all__ = [
+    "CalibratedDimension",
+    "Calibration",
+    "calibrate",
+    "graph_dimension",
+    "level_set_dimension",
+]
 
 HURSTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MOST_POINTS = 2**15  # along a side, 8 GiB
@@ -36,7 +44,9 @@ def level_set_dimension(hurst):
 
 @shown_briefly
 class CalibratedDimension(NamedTuple):
-    """The dimension of the fractional Brownian surfaces that give such an estimate; every field is ()."""
+    """The dimension of the fractional Brownian surfaces that give such an estimate; every field is
+    ().
+    """
 
     value: np.ndarray
     low: np.ndarray  # its confidence interval, within the range of the calibration
@@ -57,11 +67,12 @@ class Calibration(NamedTuple):
     def dimension(self, estimate, *, confidence=0.95):
         """The dimension that an estimate stands for, with a confidence interval.
 
-        Means are interpolated monotonically (Fritsch & Carlson's cubics); of the scatter of the two nodes around a truth the
-        larger counts, since it drops to nothing only at H = 1 itself. The value is where the mean
-        raw estimate is the given one; the interval holds every truth in whose scatter it lies: no further from the mean
-        than Student's t times the standard deviation of a new surface. It always holds the value. The error that
-        the estimate states of itself does not enter: one image knows it far worse than the surfaces of the calibration do.
+        Means are interpolated monotonically (Fritsch & Carlson's cubics); of the scatter of the two
+        nodes around a truth the larger counts, since it drops to nothing only at H = 1 itself. The
+        value is where the mean raw estimate is the given one; the interval holds every truth in
+        whose scatter it lies: no further from the mean than Student's t times the standard
+        deviation of a new surface. It always holds the value. The error that the estimate states of
+        itself does not enter: one image knows it far worse than the surfaces of the calibration do.
 
         Args:
             estimate: what the calibrated estimator said, with ``value`` and ``status``.
@@ -78,7 +89,9 @@ class Calibration(NamedTuple):
         if np.isnan(raw):
             return CalibratedDimension(*[np.array(np.nan)] * 3, estimate.status)
         hursts = np.linspace(self.hursts[0], self.hursts[-1], CANDIDATES)
-        truths, mean = (PchipInterpolator(self.hursts, values)(hursts) for values in (self.truths, self.means))
+        truths, mean = (
+            PchipInterpolator(self.hursts, values)(hursts) for values in (self.truths, self.means)
+        )
         spread = self.scatter * np.sqrt(1 + 1 / self.repeats)
         between = np.searchsorted(self.hursts[1:-1], hursts)
         spread = np.maximum(spread[between], spread[between + 1])
@@ -94,36 +107,57 @@ class Calibration(NamedTuple):
 def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
     """Runs an estimator on exact fractional Brownian surfaces.
 
-    Sizes and tolerance have to be those of the estimate that is to be calibrated: bind them in ``estimator``.
+    Sizes and tolerance have to be those of the estimate that is to be calibrated: bind them in
+    ``estimator``.
 
     Args:
         key: PRNG key.
-        estimator: heights (size, size), float64 -> estimate with ``value``, such as :func:`oscillation_dimension` or
-            ``lambda heights: box_counting_dimension(level_set(heights, np.median(heights)))``.
+        estimator: heights (size, size), float64 -> estimate with ``value``, such as
+            :func:`oscillation_dimension` or ``lambda heights:
+            box_counting_dimension(level_set(heights, np.median(heights)))``.
         size: points along a side, those of the surface that is to be calibrated.
-        truth: what its estimate is to become: :func:`graph_dimension` or :func:`level_set_dimension` of a Hurst exponent.
+        truth: what its estimate is to become: :func:`graph_dimension` or
+            :func:`level_set_dimension` of a Hurst exponent.
         hursts: (K,) increasing, in (0, 1], at least 2; 1 is a plane.
         repeats: surfaces of each, at least 10.
 
     Returns:
-        :class:`Calibration`. With its defaults and all sizes fitted, 95-percent intervals held the truth of 38 to 40 of 40
-        held-out surfaces of 256 x 256 points, H from 0.25 to 0.95, for each of the estimators. Their mean widths at
-        H = 0.25, 0.65 and 0.95 were 0.05, 0.13 and 0.16 for the oscillation, 0.08, 0.16 and 0.16 for differential box
-        counting, 0.19, 0.31 and 0.19 for median level sets. On 51 x 51 points (94 of 99 to 99 of 100 held) they were, at
-        H = 0.35, 0.55 and 0.95, 0.15, 0.25 and 0.21; 0.17, 0.24 and 0.25; 0.35, 0.43 and 0.32: a quadratic bowl there has
-        2.0 within its interval, and 2.24 as well.
+        :class:`Calibration`. With its defaults and all sizes fitted, 95-percent intervals held the
+        truth of 38 to 40 of 40 held-out surfaces of 256 x 256 points, H from 0.25 to 0.95, for each
+        of the estimators. Their mean widths at H = 0.25, 0.65 and 0.95 were 0.05, 0.13 and 0.16 for
+        the oscillation, 0.08, 0.16 and 0.16 for differential box counting, 0.19, 0.31 and 0.19 for
+        median level sets. On 51 x 51 points (94 of 99 to 99 of 100 held) they were, at H = 0.35,
+        0.55 and 0.95, 0.15, 0.25 and 0.21; 0.17, 0.24 and 0.25; 0.35, 0.43 and 0.32: a quadratic
+        bowl there has 2.0 within its interval, and 2.24 as well.
 
     Raises:
-        InputError: not at least 2 increasing Hurst exponents in (0, 1], a size below 2, fewer than 10 repeats, or an
-            estimator that has no value for so many of them that fewer than 10 are left.
+        InputError: not at least 2 increasing Hurst exponents in (0, 1], a size below 2, fewer than
+            10 repeats, or an estimator that has no value for so many of them that fewer than 10 are
+            left.
     """
     hursts, size = host_array("hursts", hursts), integer("size", size, 2, MOST_POINTS)
-    rising = hursts.ndim == 1 and len(hursts) >= 2 and np.all(np.diff(hursts) > 0) and 0 < hursts[0] and hursts[-1] <= 1
+    rising = (
+        hursts.ndim == 1
+        and len(hursts) >= 2
+        and np.all(np.diff(hursts) > 0)
+        and 0 < hursts[0]
+        and hursts[-1] <= 1
+    )
     if not rising:
-        raise InputError(f"hursts is {hursts.tolist()}; expected at least 2 increasing numbers in (0, 1]")
-    repeats = integer("repeats", repeats, MIN_REPLICATES, MOST_REPEATS, what="as the scatter of ten is known to 24 percent")
+        raise InputError(
+            f"hursts is {hursts.tolist()}; expected at least 2 increasing numbers in (0, 1]"
+        )
+    repeats = integer(
+        "repeats",
+        repeats,
+        MIN_REPLICATES,
+        MOST_REPEATS,
+        what="as the scatter of ten is known to 24 percent",
+    )
     estimates = np.empty((len(hursts), repeats))
-    for row, hurst, surfaces in zip(estimates, hursts, jax.random.split(key, (len(hursts), repeats)), strict=True):
+    for row, hurst, surfaces in zip(
+        estimates, hursts, jax.random.split(key, (len(hursts), repeats)), strict=True
+    ):
         for repeat, surface in enumerate(surfaces):
             heights = fractional_brownian_surface(surface, size, hurst=hurst).heights
             row[repeat] = estimator(np.asarray(heights, dtype=np.float64)).value
@@ -131,7 +165,8 @@ def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
     if raw.count.min() < MIN_REPLICATES:
         raise InputError(
             f"the estimator had a value for {raw.count.min()} of {repeats} surfaces with hurst = "
-            f"{hursts[raw.count.argmin()]:g}; expected at least {MIN_REPLICATES}: fit a fixed range of sizes (tolerance = inf)"
+            f"{hursts[raw.count.argmin()]:g}; expected at least {MIN_REPLICATES}: fit a fixed "
+            "range of sizes (tolerance = inf)"
         )
     truths = truth(hursts)
     rising = np.sum((raw.mean - raw.mean.mean()) * (hursts - hursts.mean())) > 0

@@ -1,6 +1,12 @@
-"""Curvature of a loss: exact products, eigenvalues at the ends of the spectrum, its density and trace."""
+"""Curvature of a loss: exact products, eigenvalues at the ends of the spectrum, its density and
+trace.
+"""
 
-from sgd_diffusion.landscape.curvature.alignment import NoiseAlignment, gradient_alignment, noise_alignment
+from sgd_diffusion.landscape.curvature.alignment import (
+    NoiseAlignment,
+    gradient_alignment,
+    noise_alignment,
+)
 from sgd_diffusion.landscape.curvature.eigenpairs import Eigenpairs, top_eigenpairs
 from sgd_diffusion.landscape.curvature.products import (
     gauss_newton_product,
@@ -16,6 +22,19 @@ from sgd_diffusion.landscape.curvature.stochastic import (
     spectral_density,
 )
 
-__all__ = ["Eigenpairs", "NoiseAlignment", "SpectralDensity", "TraceEstimate", "gauss_newton_product", "gradient_alignment",
-           "hessian_vector_product", "layer_block", "mean_over_chunks", "noise_alignment", "smoothed_density",
-           "spectral_density", "top_eigenpairs", "hutchpp_trace"]
+__all__ = [
+    "Eigenpairs",
+    "NoiseAlignment",
+    "SpectralDensity",
+    "TraceEstimate",
+    "gauss_newton_product",
+    "gradient_alignment",
+    "hessian_vector_product",
+    "layer_block",
+    "mean_over_chunks",
+    "noise_alignment",
+    "smoothed_density",
+    "spectral_density",
+    "top_eigenpairs",
+    "hutchpp_trace",
+]

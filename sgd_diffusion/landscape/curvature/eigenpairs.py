@@ -1,4 +1,6 @@
-"""Eigenvalues and eigenvectors at the ends of the spectrum of a symmetric matrix that is known by its products."""
+"""Eigenvalues and eigenvectors at the ends of the spectrum of a symmetric matrix that is known by
+its products.
+"""
 
 from typing import Any, NamedTuple
 
@@ -35,7 +37,9 @@ class Eigenpairs(NamedTuple):
 
     values: jax.Array  # (k,)
     vectors: Any  # pytree like the vectors of the matrix, with a leading axis of k; orthonormal
-    residuals: jax.Array  # (k,) |A v - value v| itself, not an estimate; an eigenvalue lies within this distance
+    residuals: (
+        jax.Array
+    )  # (k,) |A v - value v| itself, not an estimate; an eigenvalue lies within this distance
     converged: jax.Array  # (k,) bool
     num_products: jax.Array  # () products with the matrix
 
@@ -49,47 +53,55 @@ class _Search(NamedTuple):
     sweeps: jax.Array
 
 
-def top_eigenpairs(matvec, like, k, *, which="largest", tol=None, max_restarts=100, key=None, start=None):
+def top_eigenpairs(
+    matvec, like, k, *, which="largest", tol=None, max_restarts=100, key=None, start=None
+):
     """Eigenvalues at the ends of the spectrum, and their vectors.
 
-    Thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full reorthogonalisation: a basis of
-    min(n, 2k + 20) vectors grows by one product each, and is then replaced by its best approximations to the wanted
-    eigenvectors and k/2 + 10 more, until their residuals are small. From a single vector, only one vector of a degenerate
-    eigenvalue can be reached. So when all have converged the basis goes on once more from a random vector, until that
+    Thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full
+    reorthogonalisation: a basis of min(n, 2k + 20) vectors grows by one product each, and is then
+    replaced by its best approximations to the wanted eigenvectors and k/2 + 10 more, until their
+    residuals are small. From a single vector, only one vector of a degenerate eigenvalue can be
+    reached. So when all have converged the basis goes on once more from a random vector, until that
     changes none of the wanted eigenvalues.
 
-    The basis and its products take 8 (2k + 20) n bytes in single precision. Under :func:`jax.vmap` all members go on until
-    the last has finished. With ``like`` and products in float64, eigenvalues are those of a dense eigenvalue solver to 1e-10
-    of the largest. That residuals are small says that there are these eigenvalues, and not that there is no other between
-    them: at the edge of a dense bulk one may be missed.
+    The basis and its products take 8 (2k + 20) n bytes in single precision. Under :func:`jax.vmap`
+    all members go on until the last has finished. With ``like`` and products in float64,
+    eigenvalues are those of a dense eigenvalue solver to 1e-10 of the largest. That residuals are
+    small says that there are these eigenvalues, and not that there is no other between them: at the
+    edge of a dense bulk one may be missed.
 
-    Products of matrices and convolutions that the product is made of have full precision on every device. A matrix may have
-    any size that its type holds: it is scaled.
+    Products of matrices and convolutions that the product is made of have full precision on every
+    device. A matrix may have any size that its type holds: it is scaled.
 
     Args:
         matvec: ``vector -> A vector``, pytrees like ``like``, with A symmetric; as from
-            :func:`~sgd_diffusion.landscape.curvature.products.hessian_vector_product`. For 16-bit weights its vectors are
-            in float32, unless it takes none of these; then its rounding, 1/256 of bfloat16, shows in the residuals.
-        like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in all. All is computed in
-            float64 where one of them has 8 bytes and the product gives back such numbers, in float32 otherwise.
+            :func:`~sgd_diffusion.landscape.curvature.products.hessian_vector_product`. For 16-bit
+            weights its vectors are in float32, unless it takes none of these; then its rounding,
+            1/256 of bfloat16, shows in the residuals.
+        like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in
+            all. All is computed in float64 where one of them has 8 bytes and the product gives back
+            such numbers, in float32 otherwise.
         k: number of pairs, 1..n.
-        which: "largest" eigenvalues, in descending order; "smallest" (the most negative), in ascending order; or "both",
-            half of them from each end and the odd one among the largest, in descending order.
-        tol: residual at which a pair has converged, relative to its eigenvalue; 1e-4 if None, and 1e-10 in float64. An
-            eigenvalue is right to within its residual; that of one which is far from others, to tol^2 of its distance from
-            these. Residuals that are rounding, below 32 eps times the norm of A, have converged whatever the eigenvalue.
+        which: "largest" eigenvalues, in descending order; "smallest" (the most negative), in
+            ascending order; or "both", half of them from each end and the odd one among the
+            largest, in descending order.
+        tol: residual at which a pair has converged, relative to its eigenvalue; 1e-4 if None, and
+            1e-10 in float64. An eigenvalue is right to within its residual; that of one which is
+            far from others, to tol^2 of its distance from these. Residuals that are rounding, below
+            32 eps times the norm of A, have converged whatever the eigenvalue.
         max_restarts: how often the basis is replaced at most.
         key: PRNG key of random vectors; ``jax.random.key(0)`` when None.
-        start: eigenvectors found earlier, at near-by parameters, as in :class:`Eigenpairs`. The first vector is then their
-            sum.
+        start: eigenvectors found earlier, at near-by parameters, as in :class:`Eigenpairs`. The
+            first vector is then their sum.
 
     Returns:
-        :class:`Eigenpairs`: vectors in the types of ``like``, values and residuals in the precision of the computation. NaN
-        where products are not finite.
+        :class:`Eigenpairs`: vectors in the types of ``like``, values and residuals in the precision
+        of the computation. NaN where products are not finite.
 
     Raises:
-        InputError: k not in 1..n, an unknown end, a negative tolerance, a pytree of other than floating arrays, or products
-            that do not match it.
+        InputError: k not in 1..n, an unknown end, a negative tolerance, a pytree of other than
+            floating arrays, or products that do not match it.
 
     >>> pairs = top_eigenpairs(lambda v: jnp.array([3.0, 1.0, -4.0]) * v, jnp.zeros(3), 2, which="both")
     >>> jnp.round(pairs.values, 4).tolist()
@@ -103,14 +115,23 @@ def top_eigenpairs(matvec, like, k, *, which="largest", tol=None, max_restarts=1
         k = integer("k", k, 1, zero.size, what="(the size of the matrix)")
         tol = TOLERANCES[zero.dtype.itemsize] if tol is None else number("tol", tol, at_least=0)
         first = zero if start is None else matrix.flat("start", start).sum(axis=0)
-        krylov = started(jax.random.key(0) if key is None else key, first, min(zero.size, 2 * k + EXTRA))
-        krylov, residuals, num_products = _searched(matrix.matvec, krylov, k, which, tol, max_restarts)
+        krylov = started(
+            jax.random.key(0) if key is None else key, first, min(zero.size, 2 * k + EXTRA)
+        )
+        krylov, residuals, num_products = _searched(
+            matrix.matvec, krylov, k, which, tol, max_restarts
+        )
         values = jnp.diagonal(krylov.projected)[:k]
         order = jnp.argsort(-values) if which == "both" else jnp.arange(k)
         values, residuals = values[order], residuals[order]
         unit = jnp.where(krylov.unit == 0, 1, krylov.unit)
-        return Eigenpairs(values * unit, jax.vmap(matrix.tree)(krylov.basis[:k][order]), residuals * unit,
-                          residuals <= _tolerated(values, krylov.norm, tol), num_products)
+        return Eigenpairs(
+            values * unit,
+            jax.vmap(matrix.tree)(krylov.basis[:k][order]),
+            residuals * unit,
+            residuals <= _tolerated(values, krylov.norm, tol),
+            num_products,
+        )
 
 
 def _searched(matvec, krylov, k, which, tol, max_restarts):
@@ -122,7 +143,9 @@ def _searched(matvec, krylov, k, which, tol, max_restarts):
     def sweep(search):
         krylov = extended(matvec, search.krylov, search.kept)
         values, vectors = _wanted_first(*ritz(krylov), which)
-        kept, images = (dot(vectors[:, :keep].T, rows) for rows in (krylov.basis[:-1], krylov.images))
+        kept, images = (
+            dot(vectors[:, :keep].T, rows) for rows in (krylov.basis[:-1], krylov.images)
+        )
         missing = images[:k] - values[:k, None] * kept[:k]
         residuals, tolerated = length(missing), _tolerated(values[:k], krylov.norm, tol)
         converged = (residuals <= tolerated).all()
@@ -131,14 +154,26 @@ def _searched(matvec, krylov, k, which, tol, max_restarts):
         key, own = jax.random.split(krylov.key)
         basis = krylov.basis.at[:keep].set(kept)
         worst = (residuals / jnp.where(tolerated == 0, 1, tolerated)).argmax()
-        # All residuals are along the next vector of the Krylov space, but for those that a random vector left behind: hence
-        # along the worst of them.
-        following = jax.lax.cond(converged, lambda: outside(own, basis, keep),
-                                 lambda: direction_outside(basis, missing[worst], keep))
+        # All residuals are along the next vector of the Krylov space, but for those that a random
+        # vector left behind: hence along the worst of them.
+        following = jax.lax.cond(
+            converged,
+            lambda: outside(own, basis, keep),
+            lambda: direction_outside(basis, missing[worst], keep),
+        )
         return _Search(
-            krylov._replace(basis=basis.at[keep].set(following), images=krylov.images.at[:keep].set(images),
-                            projected=jnp.diag(jnp.where(jnp.arange(size) < keep, values, 0)), key=key),
-            jnp.int32(keep), residuals, converged, whole | lost | (converged & search.fresh & same), search.sweeps + 1)
+            krylov._replace(
+                basis=basis.at[keep].set(following),
+                images=krylov.images.at[:keep].set(images),
+                projected=jnp.diag(jnp.where(jnp.arange(size) < keep, values, 0)),
+                key=key,
+            ),
+            jnp.int32(keep),
+            residuals,
+            converged,
+            whole | lost | (converged & search.fresh & same),
+            search.sweeps + 1,
+        )
 
     def unfinished(search):
         return ~search.finished & (search.sweeps <= max_restarts)

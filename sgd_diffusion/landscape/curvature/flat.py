@@ -1,7 +1,8 @@
 """A matrix that is known by its products with pytrees, as one that multiplies vectors (n,).
 
-Numbers are computed in float64 where one of the weights has 8 bytes and in float32 otherwise, 16-bit weights included.
-Products of matrices and convolutions have full precision on every device, in whatever the product calls too.
+Numbers are computed in float64 where one of the weights has 8 bytes and in float32 otherwise,
+16-bit weights included. Products of matrices and convolutions have full precision on every device,
+in whatever the product calls too.
 """
 
 import contextlib
@@ -29,10 +30,12 @@ class FlatMatrix(NamedTuple):
 
 @contextlib.contextmanager
 def flat_matrix(matvec, like):
-    """The matrix of a product of pytrees like ``like``; all that is done with it has to be done inside.
+    """The matrix of a product of pytrees like ``like``; all that is done with it has to be done
+    inside.
 
-    The product is called with vectors in the precision of the computation; where it takes no other than those in the types
-    of 16-bit weights, with these. A product that gives back less than float64 is not computed with in float64.
+    The product is called with vectors in the precision of the computation; where it takes no other
+    than those in the types of 16-bit weights, with these. A product that gives back less than
+    float64 is not computed with in float64.
     """
     types = jax.tree.map(lambda dtype: _of_bytes(dtype, 1, 8), checked_floating("like", like))
     if precision(types) == np.float64 and not _gives(matvec, like, types, at_least=8):
@@ -44,23 +47,34 @@ def flat_matrix(matvec, like):
     ends = np.cumsum([leaf.size for leaf in leaves])
 
     def tree(vector, types):
-        parts = [vector[end - leaf.size : end].reshape(leaf.shape) for leaf, end in zip(leaves, ends, strict=True)]
-        return jax.tree.map(lambda part, own: part.astype(own), jax.tree.unflatten(structure, parts), types)
+        parts = [
+            vector[end - leaf.size : end].reshape(leaf.shape)
+            for leaf, end in zip(leaves, ends, strict=True)
+        ]
+        return jax.tree.map(
+            lambda part, own: part.astype(own), jax.tree.unflatten(structure, parts), types
+        )
 
     def flat(name, trees):
         trees, batch = matched(name, trees, own, batched=True)
         if len(batch) != 1:
-            raise InputError(f"{name} has leaves with leading axes {batch}; expected one, of the vectors")
+            raise InputError(
+                f"{name} has leaves with leading axes {batch}; expected one, of the vectors"
+            )
         count = batch[0]
         rows = zip(jax.tree.leaves(trees), leaves, strict=True)
-        return jnp.concatenate([found.reshape(count, leaf.size).astype(dtype) for found, leaf in rows], axis=1)
+        return jnp.concatenate(
+            [found.reshape(count, leaf.size).astype(dtype) for found, leaf in rows], axis=1
+        )
 
     def of_vector(vector):
         found = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], matvec(tree(vector, taken)))
         return flat("matvec(vector)", found)[0]
 
     with full_precision(), _mode_of(computed):
-        yield FlatMatrix(of_vector, jnp.zeros(ends[-1], dtype), lambda vector: tree(vector, types), flat)
+        yield FlatMatrix(
+            of_vector, jnp.zeros(ends[-1], dtype), lambda vector: tree(vector, types), flat
+        )
 
 
 def _of_bytes(dtype, low, high):
@@ -74,7 +88,9 @@ def _gives(matvec, like, types, at_least=0):
     try:
         with _mode_of(types):
             found = jax.eval_shape(matvec, _zeros(like, types))
-    except TypeError:  # of jax.jvp, loops and convolutions, for numbers of another type than the weights'
+    except (
+        TypeError
+    ):  # of jax.jvp, loops and convolutions, for numbers of another type than the weights'
         return False
     return max((leaf.dtype.itemsize for leaf in jax.tree.leaves(found)), default=0) >= at_least
 

@@ -1,11 +1,12 @@
 """Orthonormal bases of Krylov spaces, and a symmetric matrix seen in them.
 
-The Lanczos process with full reorthogonalisation, for any matrix that is known by its products with vectors (n,). The
-projection is made of all inner products, not of the two that exact arithmetic would leave: so a basis can go on from any
-orthonormal vectors, and an invariant subspace, in which there is no next vector, is left along a random one.
+The Lanczos process with full reorthogonalisation, for any matrix that is known by its products with
+vectors (n,). The projection is made of all inner products, not of the two that exact arithmetic
+would leave: so a basis can go on from any orthonormal vectors, and an invariant subspace, in which
+there is no next vector, is left along a random one.
 
-Matrices of any size: they are divided by a power of two, so that their first product that is not zero has entries of about 1,
-and squares neither overflow nor underflow.
+Matrices of any size: they are divided by a power of two, so that their first product that is not
+zero has entries of about 1, and squares neither overflow nor underflow.
 """
 
 from typing import NamedTuple
@@ -15,13 +16,25 @@ import jax.numpy as jnp
 
 from sgd_diffusion._pytrees import norms
 
-__all__ = ["Krylov", "direction_outside", "dot", "extended", "length", "outside", "power_of_two", "ritz", "started"]
+__all__ = [
+    "Krylov",
+    "direction_outside",
+    "dot",
+    "extended",
+    "length",
+    "outside",
+    "power_of_two",
+    "ritz",
+    "started",
+]
 
 BREAKDOWN = 64  # next vectors shorter than this many units of rounding of the norm of the matrix are rounding
 
 
 class Krylov(NamedTuple):
-    """An orthonormal basis of m vectors and the next, and a symmetric matrix A, in units of ``unit``, in it."""
+    """An orthonormal basis of m vectors and the next, and a symmetric matrix A, in units of
+    ``unit``, in it.
+    """
 
     basis: jax.Array  # (m + 1, n), rows
     images: jax.Array  # (m, n), A times the first m
@@ -32,17 +45,28 @@ class Krylov(NamedTuple):
 
 
 def started(key, start, size):
-    """A basis of which only the first vector is there, along ``start`` (n,), or a random one if that is zero."""
+    """A basis of which only the first vector is there, along ``start`` (n,), or a random one if
+    that is zero.
+    """
     key, own = jax.random.split(key)
     basis = jnp.zeros((size + 1, start.size), start.dtype)
     first = jnp.where((start != 0).any(), _unit_vector(start), outside(own, basis, 0))
     zero = jnp.zeros((), start.dtype)
-    return Krylov(basis.at[0].set(first), jnp.zeros((size, start.size), start.dtype),
-                  jnp.zeros((size, size), start.dtype), zero, zero, key)
+    return Krylov(
+        basis.at[0].set(first),
+        jnp.zeros((size, start.size), start.dtype),
+        jnp.zeros((size, size), start.dtype),
+        zero,
+        zero,
+        key,
+    )
 
 
 def extended(matvec, krylov, count):
-    """All of the basis from its first ``count`` + 1 vectors, by m - count products; count may be traced."""
+    """All of the basis from its first ``count`` + 1 vectors, by m - count products; count may be
+    traced.
+    """
+
     def extend(j, krylov):
         image = matvec(krylov.basis[j])
         unit = jnp.where(krylov.unit == 0, power_of_two(abs(image).max()), krylov.unit)
@@ -51,15 +75,25 @@ def extended(matvec, krylov, count):
         norm = jnp.maximum(krylov.norm, length(image))
         key, own = jax.random.split(krylov.key)
         broken = length(rest) <= BREAKDOWN * jnp.finfo(rest.dtype).eps * norm
-        following = jax.lax.cond(broken, lambda: outside(own, krylov.basis, j + 1), lambda: _unit_vector(rest))
-        return Krylov(krylov.basis.at[j + 1].set(following), krylov.images.at[j].set(image),
-                      krylov.projected.at[:, j].set(inner[:-1]), norm, unit, key)
+        following = jax.lax.cond(
+            broken, lambda: outside(own, krylov.basis, j + 1), lambda: _unit_vector(rest)
+        )
+        return Krylov(
+            krylov.basis.at[j + 1].set(following),
+            krylov.images.at[j].set(image),
+            krylov.projected.at[:, j].set(inner[:-1]),
+            norm,
+            unit,
+            key,
+        )
 
     return jax.lax.fori_loop(count, len(krylov.projected), extend, krylov)
 
 
 def outside(key, basis, count):
-    """A random unit vector at right angles to the first ``count`` of a basis; zero if they span the space."""
+    """A random unit vector at right angles to the first ``count`` of a basis; zero if they span the
+    space.
+    """
     n = basis.shape[1]
     random = jax.random.normal(key, (n,), jnp.float32).astype(basis.dtype)
     return jnp.where(count < n, direction_outside(basis, random, count), 0)
@@ -87,7 +121,9 @@ def length(vectors):
 
 
 def power_of_two(number):
-    """The largest power of two that is no larger than a number > 0; zero for zero, NaN for what is not finite."""
+    """The largest power of two that is no larger than a number > 0; zero for zero, NaN for what is
+    not finite.
+    """
     mantissa, _ = jnp.frexp(jnp.where(number > 0, number, 1))  # 0.5 <= mantissa < 1
     return jnp.where(number > 0, number / (2 * mantissa), number)
 
@@ -99,7 +135,9 @@ def _unit_vector(vector):
 
 
 def _without(basis, vector, count):
-    """A vector less its projection on the first ``count`` of a basis, and the inner products, zero beyond them."""
+    """A vector less its projection on the first ``count`` of a basis, and the inner products, zero
+    beyond them.
+    """
     present = jnp.arange(len(basis), dtype=jnp.int32) < count
     inner = jnp.zeros(len(basis), basis.dtype)
     for _ in range(2):  # the second time takes out what rounding has left

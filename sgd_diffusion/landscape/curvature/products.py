@@ -1,15 +1,17 @@
 """Products of curvature matrices with vectors, exact over a set of examples and in bounded memory.
 
-A product is a function of a vector, a pytree like the parameters, and costs about four evaluations of the loss; the P x P
-matrix is never there. The functions of :mod:`~sgd_diffusion.landscape.curvature` take it from here.
+A product is a function of a vector, a pytree like the parameters, and costs about four evaluations
+of the loss; the P x P matrix is never there. The functions of
+:mod:`~sgd_diffusion.landscape.curvature` take it from here.
 
-Batch normalisation has two curvatures: with running averages (a loss that is called with ``train=False``) examples do not see
-each other, and the Hessian of a set of examples is the mean over its chunks; with batch statistics every chunk has
-statistics of its own, as mini-batches have in training, and the mean over chunks depends on how they are cut.
+Batch normalisation has two curvatures: with running averages (a loss that is called with
+``train=False``) examples do not see each other, and the Hessian of a set of examples is the mean
+over its chunks; with batch statistics every chunk has statistics of its own, as mini-batches have
+in training, and the mean over chunks depends on how they are cut.
 
-Products are computed in the precision of the parameters, leaf by leaf: float64 where its numbers have 8 bytes, float32
-otherwise. Products of matrices and convolutions within the loss have full precision on every device, but for those to which
-the loss itself gives a precision.
+Products are computed in the precision of the parameters, leaf by leaf: float64 where its numbers
+have 8 bytes, float32 otherwise. Products of matrices and convolutions within the loss have full
+precision on every device, but for those to which the loss itself gives a precision.
 """
 
 from collections.abc import Hashable, Mapping
@@ -26,29 +28,34 @@ __all__ = ["gauss_newton_product", "hessian_vector_product", "layer_block", "mea
 
 
 def hessian_vector_product(loss, params, examples=None, *, chunk_size=None):
-    """Product with the Hessian of a loss, exact to rounding: the derivative of the gradient along the vector.
+    """Product with the Hessian of a loss, exact to rounding: the derivative of the gradient along
+    the vector.
 
-    H v = d/dr grad L(w + r v) at r = 0, forward over reverse (Pearlmutter, Neural Comput. 6, 147, 1994).
+    H v = d/dr grad L(w + r v) at r = 0, forward over reverse (Pearlmutter, Neural Comput. 6, 147,
+    1994).
 
     Args:
         loss: ``params -> ()``, or ``(params, examples) -> ()``, a mean over the examples.
         params: w, a pytree of floating arrays.
-        examples: pytree of arrays with examples along the leading axis, or None for a loss without any.
-        chunk_size: examples whose activations are held at a time; all of them if None. The last chunk has fewer where they
-            do not divide the examples, and counts for as many as it has.
+        examples: pytree of arrays with examples along the leading axis, or None for a loss without
+            any.
+        chunk_size: examples whose activations are held at a time; all of them if None. The last
+            chunk has fewer where they do not divide the examples, and counts for as many as it has.
 
     Returns:
-        A function ``vector -> H vector`` of pytrees like params. A product with float32 numbers stays in float32 where
-        parameters have 16 bits; with 16-bit numbers it comes back in 16 bits.
+        A function ``vector -> H vector`` of pytrees like params. A product with float32 numbers
+        stays in float32 where parameters have 16 bits; with 16-bit numbers it comes back in 16
+        bits.
 
     Raises:
-        InputError: parameters that are not floating, a chunk size below 1, or examples without a common leading axis; from
-            the function, a vector that does not match.
+        InputError: parameters that are not floating, a chunk size below 1, or examples without a
+            common leading axis; from the function, a vector that does not match.
 
     >>> product = hessian_vector_product(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 2.0]))
     >>> product(jnp.array([1.0, 0.0])).tolist()
     [4.0, 2.0]
     """
+
     def product(params, vector, *chunk):
         return jax.jvp(jax.grad(lambda point: loss(point, *chunk)), (params,), (vector,))[1]
 
@@ -56,11 +63,13 @@ def hessian_vector_product(loss, params, examples=None, *, chunk_size=None):
 
 
 def gauss_newton_product(predict, loss, params, examples, *, chunk_size=None):
-    """Product with the generalised Gauss-Newton matrix J^T H_L J, with the Jacobian J of the outputs.
+    """Product with the generalised Gauss-Newton matrix J^T H_L J, with the Jacobian J of the
+    outputs.
 
-    H_L is the Hessian of the loss about the outputs. The matrix is the Hessian without the curvature of the network itself
-    (Schraudolph, Neural Comput. 14, 1723, 2002): positive semi-definite where the loss is convex in the outputs, and equal
-    to the Hessian where outputs are linear in the parameters. For cross-entropy it is the Fisher information.
+    H_L is the Hessian of the loss about the outputs. The matrix is the Hessian without the
+    curvature of the network itself (Schraudolph, Neural Comput. 14, 1723, 2002): positive
+    semi-definite where the loss is convex in the outputs, and equal to the Hessian where outputs
+    are linear in the parameters. For cross-entropy it is the Fisher information.
 
     Args:
         predict: ``(params, examples) -> outputs``, any pytree.
@@ -75,6 +84,7 @@ def gauss_newton_product(predict, loss, params, examples, *, chunk_size=None):
     Raises:
         InputError: those of :func:`hessian_vector_product`.
     """
+
     def product(params, vector, chunk):
         outputs, along = jax.jvp(lambda point: predict(point, chunk), (params,), (vector,))
         curved = jax.jvp(jax.grad(lambda point: loss(point, chunk)), (outputs,), (along,))[1]
@@ -100,9 +110,14 @@ def layer_block(loss, params, layer):
         InputError: there is no such layer.
     """
     if not isinstance(params, Mapping):
-        raise InputError(f"params is a {type(params).__name__}; expected a mapping whose values are the layers")
+        raise InputError(
+            f"params is a {type(params).__name__}; expected a mapping whose values are the layers"
+        )
     if not isinstance(layer, Hashable) or layer not in params:
-        raise InputError(f"layer is {layer!r}; expected one of {', '.join(map(str, params))}, the layers of params")
+        raise InputError(
+            f"layer is {layer!r}; expected one of {', '.join(map(str, params))}, the layers of "
+            "params"
+        )
     return lambda own, *examples: loss({**params, layer: own}, *examples), params[layer]
 
 
@@ -123,7 +138,10 @@ def mean_over_chunks(function, examples, chunk_size=None):
     examples = jax.tree.map(_example_array, examples)
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(examples)}
     if len(lengths) != 1 or not min(lengths) or not min(lengths)[0]:
-        raise InputError(f"examples has leaves with leading axes {sorted(lengths)}; expected one, of at least one example")
+        raise InputError(
+            f"examples has leaves with leading axes {sorted(lengths)}; expected one, of at least "
+            "one example"
+        )
     total = min(lengths)[0]
     size = total if chunk_size is None else min(_checked_chunk_size(chunk_size), total)
     others = (total - 1) // size  # full chunks before the last one, which has 1 to size examples
@@ -132,11 +150,15 @@ def mean_over_chunks(function, examples, chunk_size=None):
         count = jax.tree.leaves(chunk)[0].shape[0]
         return jax.tree.map(lambda leaf: _at_least_single(leaf) * (count / total), function(chunk))
 
-    last = share(jax.tree.map(lambda leaf: leaf[others * size:], examples))
+    last = share(jax.tree.map(lambda leaf: leaf[others * size :], examples))
     if not others:
         return last
-    before = jax.tree.map(lambda leaf: leaf[:others * size].reshape(others, size, *leaf.shape[1:]), examples)
-    return jax.lax.scan(lambda sums, chunk: (jax.tree.map(jnp.add, sums, share(chunk)), None), last, before)[0]
+    before = jax.tree.map(
+        lambda leaf: leaf[: others * size].reshape(others, size, *leaf.shape[1:]), examples
+    )
+    return jax.lax.scan(
+        lambda sums, chunk: (jax.tree.map(jnp.add, sums, share(chunk)), None), last, before
+    )[0]
 
 
 def _example_array(leaf):
@@ -148,7 +170,13 @@ def _example_array(leaf):
 
 
 def _checked_chunk_size(chunk_size):
-    return integer("chunk_size", chunk_size, 1, 2**63 - 1, what="(the examples of a chunk), or None for all at once")
+    return integer(
+        "chunk_size",
+        chunk_size,
+        1,
+        2**63 - 1,
+        what="(the examples of a chunk), or None for all at once",
+    )
 
 
 def _at_least_single(leaf):
@@ -159,7 +187,9 @@ def _at_least_single(leaf):
 
 
 def _over(product, params, examples, chunk_size):
-    """The product as a function of vectors, in full precision and summed over the chunks of the examples."""
+    """The product as a function of vectors, in full precision and summed over the chunks of the
+    examples.
+    """
     types = checked_floating("params", params)
     if chunk_size is not None:
         _checked_chunk_size(chunk_size)
@@ -173,7 +203,14 @@ def _over(product, params, examples, chunk_size):
             if examples is None:
                 found = product(point, along)
             else:
-                found = mean_over_chunks(lambda chunk: product(point, along, chunk), examples, chunk_size)
-            return jax.tree.map(cast, found, types, jax.tree.map(lambda leaf: real_array("vector", leaf).dtype, vector))
+                found = mean_over_chunks(
+                    lambda chunk: product(point, along, chunk), examples, chunk_size
+                )
+            return jax.tree.map(
+                cast,
+                found,
+                types,
+                jax.tree.map(lambda leaf: real_array("vector", leaf).dtype, vector),
+            )
 
     return of_vector

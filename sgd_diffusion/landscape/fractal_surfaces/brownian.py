@@ -20,19 +20,20 @@ ROUNDING = 1e-14  # of the number of points, for covariances of order 1: what is
 def fractional_brownian_surface(key, size, *, hurst):
     """Fractional Brownian surface on size x size points of the unit square, its sides included.
 
-    Gaussian heights with h = 0 at the first corner and E (h(x) - h(y))^2 = |x - y|^(2 hurst) for any two points, those
-    across the diagonal included. The graph has box dimension 3 - hurst and its level sets 2 - hurst; hurst = 1 is a plane of
-    random slope.
+    Gaussian heights with h = 0 at the first corner and E (h(x) - h(y))^2 = |x - y|^(2 hurst) for
+    any two points, those across the diagonal included. The graph has box dimension 3 - hurst and
+    its level sets 2 - hurst; hurst = 1 is a plane of random slope.
 
-    Exact by intrinsic embedding (Stein, J. Comput. Graph. Stat. 11, 587, 2002). In units of the diagonal, a stationary
-    field with the compactly supported covariance
+    Exact by intrinsic embedding (Stein, J. Comput. Graph. Stat. 11, 587, 2002). In units of the
+    diagonal, a stationary field with the compactly supported covariance
 
         rho(r) = c_0 - r^(2H) + c_2 r^2  for r <= 1,    b (R - r)^3 / r  for 1 < r <= R,    0 beyond,
 
-    and the random plane sqrt(2 c_2) (x_1 n_1 + x_2 n_2) add up to increments of variance 2 r^(2H). H <= 3/4 takes R = 1 and
-    b = 0, H above R = 2; the other constants make rho smooth at r = 1. The field is periodic, with a period of R plus
-    the side: copies overlap only at lags that do not occur in the square. The eigenvalues of its covariance are computed
-    in float64 whatever the precision of the heights; measured, none is negative but by rounding for H from 0.01 to 1.
+    and the random plane sqrt(2 c_2) (x_1 n_1 + x_2 n_2) add up to increments of variance 2 r^(2H).
+    H <= 3/4 takes R = 1 and b = 0, H above R = 2; the other constants make rho smooth at r = 1. The
+    field is periodic, with a period of R plus the side: copies overlap only at lags that do not
+    occur in the square. The eigenvalues of its covariance are computed in float64 whatever the
+    precision of the heights; measured, none is negative but by rounding for H from 0.01 to 1.
 
     Args:
         key: PRNG key.
@@ -40,10 +41,12 @@ def fractional_brownian_surface(key, size, *, hurst):
         hurst: Hurst exponent, in (0, 1], known before tracing.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size) and extent 1.
+        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size) and
+        extent 1.
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, ``hurst`` outside (0, 1], or an embedding with a negative eigenvalue.
+        InputError: ``size`` below 2 or above 32769, ``hurst`` outside (0, 1], or an embedding with
+            a negative eigenvalue.
     """
     size = integer("size", size, 2, MOST_POINTS, what="points along a side")
     hurst = number("hurst", hurst, above=0, at_most=1, what="where 1 is a plane")
@@ -60,7 +63,9 @@ def fractional_brownian_surface(key, size, *, hurst):
 
 @functools.lru_cache(maxsize=2)
 def _embedding(size, hurst):
-    """Eigenvalues (L, L//2 + 1) of the periodic covariance, and the variance of the plane's slopes, on the unit square."""
+    """Eigenvalues (L, L//2 + 1) of the periodic covariance, and the variance of the plane's slopes,
+    on the unit square.
+    """
     power, reach = 2 * hurst, 1 if hurst <= 0.75 else 2
     tail = power * (2 - power) / (3 * reach * (reach**2 - 1)) if reach > 1 else 0.0
     curvature = (power - tail * (reach - 1) ** 2 * (reach + 2)) / 2
@@ -74,13 +79,17 @@ def _embedding(size, hurst):
     period = next_fast_len(size - 1 + math.ceil(reach / spacing), real=True)
     lags = spacing * np.arange(period)
     images = np.stack([lags, lags - period * spacing])
-    periodic = sum(covariance(np.hypot(rows[:, None], columns)) for rows in images for columns in images)
+    periodic = sum(
+        covariance(np.hypot(rows[:, None], columns)) for rows in images for columns in images
+    )
     eigenvalues = np.fft.rfft2(periodic).real
     if eigenvalues.min() < -ROUNDING * periodic.size:
         raise InputError(
-            f"hurst is {hurst} with size {size}: the embedding has the eigenvalue {eigenvalues.min():g} beside a largest of "
-            f"{eigenvalues.max():g}, and is no covariance; expected a hurst for which there is one, such as 0.01 to 0.99"
+            f"hurst is {hurst} with size {size}: the embedding has the eigenvalue "
+            f"{eigenvalues.min():g} beside a largest of {eigenvalues.max():g}, and is no "
+            "covariance; expected a hurst for which there is one, such as 0.01 to 0.99"
         )
-    # Increments of variance 2 r^(2H) on a square of diagonal 1 become |x - y|^(2H) on one of side 1.
+    # Increments of variance 2 r^(2H) on a square of diagonal 1 become |x - y|^(2H) on one of side
+    # 1.
     scale = 2**hurst / 2
     return scale * eigenvalues, scale * curvature

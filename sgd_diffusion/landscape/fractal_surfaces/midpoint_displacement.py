@@ -1,4 +1,6 @@
-"""Midpoint displacement: the generator of the toy landscapes of the literature, and how its picture is cut."""
+"""Midpoint displacement: the generator of the toy landscapes of the literature, and how its picture
+is cut.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +17,24 @@ MOST_LEVELS = 15  # 4 GiB in float32
 def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
     """Midpoint displacement on a square whose four corners are at height 0.
 
-    Fournier, Fussell & Carpenter (Commun. ACM 25, 371, 1982) in its diamond-square variant. Level c = 1, ..., levels halves
-    the distance between points: first the centre of every square, then the middle of every edge gets
+    Fournier, Fussell & Carpenter (Commun. ACM 25, 371, 1982) in its diamond-square variant. Level c
+    = 1, ..., levels halves the distance between points: first the centre of every square, then the
+    middle of every edge gets
 
         h = mean of the nearest points + r_c u,    r_c = roughness 2^(-hurst (c - 1)),
 
-    u uniform in [-1/2, 1/2) and independent. The nearest points of a centre are its 4 corners, those of a middle 2
-    corners and the 2 centres beside it, on the border 1. Chen, Qu & Gong's toy landscape is levels = 10, roughness = 3,
-    hurst = 1 on [-1, 1]^2.
+    u uniform in [-1/2, 1/2) and independent. The nearest points of a centre are its 4 corners,
+    those of a middle 2 corners and the 2 centres beside it, on the border 1. Chen, Qu & Gong's toy
+    landscape is levels = 10, roughness = 3, hurst = 1 on [-1, 1]^2.
 
-    Not exactly self-affine: increments depend on the levels of their points. Surfaces of 1025^2 points gave, by
-    :func:`~sgd_diffusion.landscape.box_counting.variogram_exponent` with lags 1, 2, 4, ..., 64, the exponents 0.300, 0.454,
-    0.629 and 0.860 for hurst = 0.3, 0.5, 0.7 and 1, means of ten with standard errors of 0.001, 0.0015, 0.002 and 0.002.
-    With lags up to 8 they were 0.306, 0.429, 0.592 and 0.855, all known to 0.0015 or better.
+    Not exactly self-affine: increments depend on the levels of their points. Surfaces of 1025^2
+    points gave, by :func:`~sgd_diffusion.landscape.box_counting.variogram_exponent` with lags 1, 2,
+    4, ..., 64, the exponents 0.300, 0.454, 0.629 and 0.860 for hurst = 0.3, 0.5, 0.7 and 1, means
+    of ten with standard errors of 0.001, 0.0015, 0.002 and 0.002. With lags up to 8 they were
+    0.306, 0.429, 0.592 and 0.855, all known to 0.0015 or better.
 
-    Of large surfaces, ``jax.lax.map`` over keys makes many three times as fast on CPU as ``jax.vmap``, which leaves the cache.
+    Of large surfaces, ``jax.lax.map`` over keys makes many three times as fast on CPU as
+    ``jax.vmap``, which leaves the cache.
 
     Args:
         key: PRNG key.
@@ -39,27 +44,38 @@ def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
         extent: () length of a side.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (2^levels + 1, 2^levels + 1).
+        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (2^levels + 1,
+        2^levels + 1).
 
     Raises:
-        InputError: ``levels`` not in 1..15, ``roughness`` or ``hurst`` negative or not finite, ``extent`` not positive.
+        InputError: ``levels`` not in 1..15, ``roughness`` or ``hurst`` negative or not finite,
+            ``extent`` not positive.
     """
     levels = integer("levels", levels, 1, MOST_LEVELS, what="halvings of the square")
-    roughness, hurst = parameter("roughness", roughness, at_least=0), parameter("hurst", hurst, at_least=0)
+    roughness, hurst = (
+        parameter("roughness", roughness, at_least=0),
+        parameter("hurst", hurst, at_least=0),
+    )
     extent = parameter("extent", extent, above=0)
     size = 2**levels + 1
-    noise = jax.random.uniform(key, (size, size), minval=-0.5, maxval=0.5)  # every point is set once: it has its own number
+    noise = jax.random.uniform(
+        key, (size, size), minval=-0.5, maxval=0.5
+    )  # every point is set once: it has its own number
     heights = jnp.zeros((2, 2))
     for level in range(levels):
         width = roughness * 2.0 ** (-hurst * level)
-        heights = _halved(heights, width * noise[:: 2 ** (levels - level - 1), :: 2 ** (levels - level - 1)])
+        heights = _halved(
+            heights, width * noise[:: 2 ** (levels - level - 1), :: 2 ** (levels - level - 1)]
+        )
     return Surface(heights, jnp.asarray(extent, float))
 
 
 def clipped(surface, *, base=0.0, water=-0.1):
-    """A surface as the published picture of the toy landscape shows it: lower at the border, filled with water.
+    """A surface as the published picture of the toy landscape shows it: lower at the border, filled
+    with water.
 
-    Points on the border that are higher than ``base`` are set to it, and then everything lower than ``water`` is raised to it.
+    Points on the border that are higher than ``base`` are set to it, and then everything lower than
+    ``water`` is raised to it.
 
     Args:
         surface: :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface`, heights (N, M).
@@ -76,21 +92,41 @@ def clipped(surface, *, base=0.0, water=-0.1):
     heights = surface.heights
     border = np.ones(heights.shape, dtype=bool)
     border[1:-1, 1:-1] = False
-    return surface._replace(heights=jnp.maximum(jnp.where(border, jnp.minimum(heights, base), heights), water))
+    return surface._replace(
+        heights=jnp.maximum(jnp.where(border, jnp.minimum(heights, base), heights), water)
+    )
 
 
 def _halved(corners, displacements):
-    """Heights (2m + 1, 2m + 1) from (m + 1, m + 1) and the displacements of all points, those of the corners not used."""
-    centres = (corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]) / 4 + displacements[1::2, 1::2]
+    """Heights (2m + 1, 2m + 1) from (m + 1, m + 1) and the displacements of all points, those of
+    the corners not used.
+    """
+    centres = (
+        corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]
+    ) / 4 + displacements[1::2, 1::2]
     neighbours = jnp.asarray(np.r_[3, np.full(len(corners) - 2, 4), 3][:, None], corners.dtype)
     above, left = jnp.pad(centres, ((1, 1), (0, 0))), jnp.pad(centres, ((0, 0), (1, 1)))
-    along_rows = (corners[:, :-1] + corners[:, 1:] + above[:-1] + above[1:]) / neighbours + displacements[::2, 1::2]
-    along_columns = (corners[:-1] + corners[1:] + left[:, :-1] + left[:, 1:]) / neighbours.T + displacements[1::2, ::2]
-    return _interleaved(_interleaved(corners, along_rows, 1), _interleaved(along_columns, centres, 1), 0)
+    along_rows = (
+        corners[:, :-1] + corners[:, 1:] + above[:-1] + above[1:]
+    ) / neighbours + displacements[::2, 1::2]
+    along_columns = (
+        corners[:-1] + corners[1:] + left[:, :-1] + left[:, 1:]
+    ) / neighbours.T + displacements[1::2, ::2]
+    return _interleaved(
+        _interleaved(corners, along_rows, 1), _interleaved(along_columns, centres, 1), 0
+    )
 
 
 def _interleaved(even, odd, axis):
-    """Entries of two arrays in turn; the first has one more. Copies at twice the speed of a strided scatter on a CPU."""
+    """Entries of two arrays in turn; the first has one more. Copies at twice the speed of a strided
+    scatter on a CPU.
+    """
     count = odd.shape[axis]
     pairs = jnp.stack([jax.lax.slice_in_dim(even, 0, count, axis=axis), odd], axis=axis + 1)
-    return jnp.concatenate([jax.lax.collapse(pairs, axis, axis + 2), jax.lax.slice_in_dim(even, count, None, axis=axis)], axis)
+    return jnp.concatenate(
+        [
+            jax.lax.collapse(pairs, axis, axis + 2),
+            jax.lax.slice_in_dim(even, count, None, axis=axis),
+        ],
+        axis,
+    )

@@ -9,7 +9,8 @@ __all__ = ["cone", "gaussian_well", "paraboloid"]
 
 
 def cone(size, *, slope=0.5, extent=2.0):
-    """Cone, h = slope r. With its defaults the convex landscape that Chen, Qu & Gong hold their rough one against.
+    """Cone, h = slope r. With its defaults the convex landscape that Chen, Qu & Gong hold their
+    rough one against.
 
     Args:
         size: points along a side, at least 2, known before tracing.
@@ -20,7 +21,8 @@ def cone(size, *, slope=0.5, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length that is not positive.
+        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length
+            that is not positive.
     """
     slope, extent = parameter("slope", slope), parameter("extent", extent, above=0)
     return Surface(slope * extent * _distance(size), jnp.asarray(extent, float))
@@ -38,7 +40,8 @@ def paraboloid(size, *, curvature=1.0, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length that is not positive.
+        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length
+            that is not positive.
     """
     curvature, extent = parameter("curvature", curvature), parameter("extent", extent, above=0)
     return Surface(curvature / 2 * (extent * _distance(size)) ** 2, jnp.asarray(extent, float))
@@ -57,10 +60,17 @@ def gaussian_well(size, *, depth=1.0, width=0.5, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length that is not positive.
+        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length
+            that is not positive.
     """
-    depth, width, extent = parameter("depth", depth), parameter("width", width, above=0), parameter("extent", extent, above=0)
-    return Surface(-depth * jnp.exp(-((extent * _distance(size) / width) ** 2) / 2), jnp.asarray(extent, float))
+    depth, width, extent = (
+        parameter("depth", depth),
+        parameter("width", width, above=0),
+        parameter("extent", extent, above=0),
+    )
+    return Surface(
+        -depth * jnp.exp(-((extent * _distance(size) / width) ** 2) / 2), jnp.asarray(extent, float)
+    )
 
 
 def _distance(size):

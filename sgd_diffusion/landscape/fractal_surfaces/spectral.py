@@ -12,14 +12,17 @@ __all__ = ["spectral_surface"]
 def spectral_surface(key, size, *, hurst, extent=2.0):
     """Periodic Gaussian surface with the power spectrum |k|^-(2 hurst + 2).
 
-    White noise on a torus of size - 1 points, filtered by |k|^-(hurst + 1), k = 0 left out; the first row and column are
-    repeated at the far side. Over the torus heights have mean 0 and expected mean square 1, whatever its size.
+    White noise on a torus of size - 1 points, filtered by |k|^-(hurst + 1), k = 0 left out; the
+    first row and column are repeated at the far side. Over the torus heights have mean 0 and
+    expected mean square 1, whatever its size.
 
-    Cheap, and not self-affine: the shortest wave smooths rough surfaces at short lags, the longest bends smooth ones. Surfaces
-    of 1025^2 points gave, by :func:`~sgd_diffusion.landscape.box_counting.variogram_exponent` with lags 1, 2, 4 and 8, the
-    exponents 0.431, 0.573, 0.726 and 0.800 for hurst = 0.3, 0.5, 0.7 and 0.8, means of ten with standard errors of 0.0004,
-    0.001, 0.002 and 0.0025; with lags up to 64 they were 0.371, 0.530, 0.694 and 0.769, known to 0.001 to 0.005. Where the
-    exponent has to be right, take :func:`~sgd_diffusion.landscape.fractal_surfaces.fractional_brownian_surface`.
+    Cheap, and not self-affine: the shortest wave smooths rough surfaces at short lags, the longest
+    bends smooth ones. Surfaces of 1025^2 points gave, by
+    :func:`~sgd_diffusion.landscape.box_counting.variogram_exponent` with lags 1, 2, 4 and 8, the
+    exponents 0.431, 0.573, 0.726 and 0.800 for hurst = 0.3, 0.5, 0.7 and 0.8, means of ten with
+    standard errors of 0.0004, 0.001, 0.002 and 0.0025; with lags up to 64 they were 0.371, 0.530,
+    0.694 and 0.769, known to 0.001 to 0.005. Where the exponent has to be right, take
+    :func:`~sgd_diffusion.landscape.fractal_surfaces.fractional_brownian_surface`.
 
     Args:
         key: PRNG key.
@@ -31,10 +34,23 @@ def spectral_surface(key, size, *, hurst, extent=2.0):
         :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 3 or above 32769, ``hurst`` not in -1..100, ``extent`` not positive.
+        InputError: ``size`` below 3 or above 32769, ``hurst`` not in -1..100, ``extent`` not
+            positive.
     """
-    period = integer("size", size, 3, MOST_POINTS, what="points along a side, the last of which repeats the first") - 1
-    hurst, extent = parameter("hurst", hurst, at_least=-1, at_most=100), parameter("extent", extent, above=0)
+    period = (
+        integer(
+            "size",
+            size,
+            3,
+            MOST_POINTS,
+            what="points along a side, the last of which repeats the first",
+        )
+        - 1
+    )
+    hurst, extent = (
+        parameter("hurst", hurst, at_least=-1, at_most=100),
+        parameter("extent", extent, above=0),
+    )
     waves = period * jnp.fft.fftfreq(period)
     square = waves[:, None] ** 2 + waves[None] ** 2
     gain = jnp.where(square > 0, jnp.maximum(square, 1) ** (-(hurst + 1) / 2), 0)

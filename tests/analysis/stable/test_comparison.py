@@ -1,4 +1,6 @@
-"""Comparison of laws: Vuong's test on planted differences, its level, the nested normal law, Kolmogorov and Smirnov."""
+"""Comparison of laws: Vuong's test on planted differences, its level, the nested normal law,
+Kolmogorov and Smirnov.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +83,9 @@ def test_blocks_against_student_test_of_their_means():
     test = vuong(d, num_blocks=10)
     np.testing.assert_allclose(test.z, d.mean() / stats.sem(means))
     np.testing.assert_allclose(test.p_value, 2 * stats.t.sf(abs(test.z), 9))
-    np.testing.assert_allclose(test.effective_sample_size, 307 * (stats.sem(d) / stats.sem(means)) ** 2)
+    np.testing.assert_allclose(
+        test.effective_sample_size, 307 * (stats.sem(d) / stats.sem(means)) ** 2
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 50, 1000])
@@ -108,17 +112,24 @@ def test_level_of_two_laws_equally_wrong():
     differences = stats.norm.logpdf(samples, 0.5) - stats.norm.logpdf(samples, -0.5)
     p_values = mapped(comparison.vuong, differences).p_value
     for level in (0.05, 0.3):
-        assert abs((p_values < level).mean() - level) < level_bound(level, 4000) + 0.003  # z has Student's t law
+        assert (
+            abs((p_values < level).mean() - level) < level_bound(level, 4000) + 0.003
+        )  # z has Student's t law
 
 
 def test_level_of_samples_that_depend_on_each_other():
     noise = np.random.default_rng(4).normal(size=(2000, 2200))
     differences = signal.lfilter([1], [1, -0.8], noise)[:, 200:]
-    naive, blocks = (mapped(lambda d, count=count: comparison.vuong(d, num_blocks=count), differences) for count in (None, 20))
-    # The mean has a variance (1 + 0.8)/(1 - 0.8) = 9 times that of independent samples: z/3 is normal.
+    naive, blocks = (
+        mapped(lambda d, count=count: comparison.vuong(d, num_blocks=count), differences)
+        for count in (None, 20)
+    )
+    # The mean has a variance (1 + 0.8)/(1 - 0.8) = 9 times that of independent samples: z/3 is
+    # normal.
     expected = 2 * stats.norm.sf(1.96 / 3)
     assert abs((naive.p_value < 0.05).mean() - expected) < level_bound(expected, 2000)
-    # Blocks of 100 underestimate it by 2 r/((1 - r^2) 100) = 4 percent, which adds 0.5 percent to the level.
+    # Blocks of 100 underestimate it by 2 r/((1 - r^2) 100) = 4 percent, which adds 0.5 percent to
+    # the level.
     assert abs((blocks.p_value < 0.05).mean() - 0.05) < level_bound(0.05, 2000) + 0.005
     # The median of chi squared with 19 degrees of freedom is 3 percent below its mean.
     np.testing.assert_allclose(np.median(blocks.effective_sample_size), 2000 / 9, rtol=0.15)
@@ -146,11 +157,16 @@ def test_jit_vmap_and_nan():
     differences[1, 3] = np.nan
     for count in (None, 10):
         singles = np.array([on_host(comparison.vuong)(d, num_blocks=count) for d in differences])
-        together = transformed(lambda d, count=count: comparison.vuong(d, num_blocks=count), differences)
+        together = transformed(
+            lambda d, count=count: comparison.vuong(d, num_blocks=count), differences
+        )
         np.testing.assert_allclose(np.stack(together, axis=1), singles, rtol=1e-12)
         assert np.isnan(singles[:, :4]).all(axis=1).tolist() == [False, True, False]
         assert singles[:, 4].tolist() == [Status.OK, Status.NOT_FINITE, Status.OK]
-        assert on_host(comparison.vuong)(differences[0].astype(np.float32), num_blocks=count).z.dtype == np.float64
+        assert (
+            on_host(comparison.vuong)(differences[0].astype(np.float32), num_blocks=count).z.dtype
+            == np.float64
+        )
 
 
 def test_vuong_refuses():
@@ -158,7 +174,9 @@ def test_vuong_refuses():
         with pytest.raises(InputError, match=r"expected \(n,\) with n >= 2"):
             vuong(np.zeros(shape))
     for count in (1, 11, 2.5):
-        with pytest.raises(InputError, match=r"expected an integer in 2..10, at most the 10 differences"):
+        with pytest.raises(
+            InputError, match=r"expected an integer in 2..10, at most the 10 differences"
+        ):
             vuong(np.zeros(10), num_blocks=count)
 
 
@@ -174,9 +192,14 @@ def test_log_likelihood_ratio_is_that_of_the_fits():
 
 
 def test_level_and_power_against_the_normal_law():
-    samples = np.concatenate([np.random.default_rng(6).normal(size=(400, 500)), stable_sample(1.7, size=(20, 500))])
+    samples = np.concatenate(
+        [np.random.default_rng(6).normal(size=(400, 500)), stable_sample(1.7, size=(20, 500))]
+    )
     tests = mapped(against_normal, samples)
-    normal, stable = (jax.tree.map(lambda field, part=part: field[part], tests) for part in (slice(400), slice(400, None)))
+    normal, stable = (
+        jax.tree.map(lambda field, part=part: field[part], tests)
+        for part in (slice(400), slice(400, None))
+    )
     rate = (normal.p_value < 0.05).mean()
     assert abs(rate - 0.05) < level_bound(0.05, 400)
     assert np.all(normal.log_likelihood_ratio > -1e-6)
@@ -188,7 +211,9 @@ def test_level_and_power_against_the_normal_law():
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_level_and_power_at_the_usual_size(symmetric):
     def tested(x):
-        return comparison.compare_with_normal(x, fits.fit(x, symmetric=symmetric), symmetric=symmetric)
+        return comparison.compare_with_normal(
+            x, fits.fit(x, symmetric=symmetric), symmetric=symmetric
+        )
 
     normal = mapped(tested, np.random.default_rng(7).normal(size=(1000, 5000)))
     for level in (0.02, 0.05, 0.1):
@@ -202,7 +227,9 @@ def test_dependent_samples_count_for_fewer():
     x = stable_sample(1.9, 2)
     copies = np.repeat(x, 4)
     once, four_times = (compare_with_normal(y, fits.fit(y), num_blocks=25) for y in (x, copies))
-    np.testing.assert_allclose(four_times.effective_sample_size, once.effective_sample_size, rtol=1e-2)
+    np.testing.assert_allclose(
+        four_times.effective_sample_size, once.effective_sample_size, rtol=1e-2
+    )
     np.testing.assert_allclose(four_times.p_value, once.p_value, rtol=0.1)
     assert compare_with_normal(copies, fits.fit(copies)).p_value < 0.1 * once.p_value
 
@@ -210,9 +237,14 @@ def test_dependent_samples_count_for_fewer():
 def test_jit_and_vmap_of_comparisons():
     x = [stable_sample(1.8, seed) for seed in range(2)]
     found = [fits.fit(row) for row in x]
-    for function in (comparison.compare_with_normal, lambda *given: comparison.compare(*given, "exponential_power")):
+    for function in (
+        comparison.compare_with_normal,
+        lambda *given: comparison.compare(*given, "exponential_power"),
+    ):
         singles = np.array([on_host(function)(*given) for given in zip(x, found, strict=True)])
-        together = transformed(function, np.stack(x), jax.tree.map(lambda *fields: np.stack(fields), *found))
+        together = transformed(
+            function, np.stack(x), jax.tree.map(lambda *fields: np.stack(fields), *found)
+        )
         np.testing.assert_allclose(np.stack(together, axis=1), singles, rtol=1e-6)
 
 
@@ -222,14 +254,25 @@ def test_unusable_samples_have_no_comparison():
         assert np.isnan(np.array(test)[:4]).all() and test.status == Status.CONSTANT
 
 
-@pytest.mark.parametrize(("of_stable", "of_rival", "expected"), [
-    ("OK", "OK", "OK"), ("AT_BOUND", "OK", "AT_BOUND"), ("OK", "AT_BOUND", "AT_BOUND"),
-    ("OK", "NOT_CONVERGED", "NOT_CONVERGED"),
-    ("NOT_CONVERGED", "OK", "NOT_CONVERGED"), ("AT_BOUND", "NOT_CONVERGED", "NOT_CONVERGED")])
+@pytest.mark.parametrize(
+    ("of_stable", "of_rival", "expected"),
+    [
+        ("OK", "OK", "OK"),
+        ("AT_BOUND", "OK", "AT_BOUND"),
+        ("OK", "AT_BOUND", "AT_BOUND"),
+        ("OK", "NOT_CONVERGED", "NOT_CONVERGED"),
+        ("NOT_CONVERGED", "OK", "NOT_CONVERGED"),
+        ("AT_BOUND", "NOT_CONVERGED", "NOT_CONVERGED"),
+    ],
+)
 def test_a_comparison_has_the_status_of_both_fits(monkeypatch, of_stable, of_rival, expected):
     x = stable_sample(1.5)
     fit, log_density = comparison._RIVALS["student_t"]
-    monkeypatch.setitem(comparison._RIVALS, "student_t", (lambda x: fit(x)._replace(status=int(Status[of_rival])), log_density))
+    monkeypatch.setitem(
+        comparison._RIVALS,
+        "student_t",
+        (lambda x: fit(x)._replace(status=int(Status[of_rival])), log_density),
+    )
     test = comparison.compare(x, fits.fit(x)._replace(status=int(Status[of_stable])), "student_t")
     assert test.status == Status[expected]
     assert np.isfinite(test.p_value) == (expected != "NOT_CONVERGED")
@@ -248,15 +291,21 @@ def test_each_law_wins_on_its_own_samples():
     stable = stable_sample(1.5, size=20_000)
     laplace = np.random.default_rng(8).laplace(size=20_000)
     student = np.random.default_rng(9).standard_t(3, size=20_000)
-    for x, rival, sign in ((stable, "student_t", 1), (stable, "exponential_power", 1),
-                           (student, "student_t", -1), (laplace, "exponential_power", -1)):
+    for x, rival, sign in (
+        (stable, "student_t", 1),
+        (stable, "exponential_power", 1),
+        (student, "student_t", -1),
+        (laplace, "exponential_power", -1),
+    ):
         test = compare(x, fits.fit(x), rival)
         assert sign * test.z > 3, (rival, sign)
         assert test.p_value < 0.01
 
 
 def test_unknown_rival():
-    with pytest.raises(InputError, match="rival is 'normal'; expected one of student_t, exponential_power"):
+    with pytest.raises(
+        InputError, match="rival is 'normal'; expected one of student_t, exponential_power"
+    ):
         compare(np.arange(30.0), None, "normal")
 
 
@@ -273,14 +322,18 @@ def test_distance_against_scipy(seed, n):
 
 def test_distance_from_a_function():
     x = np.random.default_rng(4).standard_cauchy(500)
-    assert ks_distance(x, lambda points: law.cdf(points, 1.0)) < stats.kstwo.isf(0.001, 500)  # the law is known here
+    assert ks_distance(x, lambda points: law.cdf(points, 1.0)) < stats.kstwo.isf(
+        0.001, 500
+    )  # the law is known here
     assert ks_distance(x, lambda points: law.cdf(points, 2.0)) > stats.kstwo.isf(0.001, 500)
 
 
 def test_jit_and_vmap_of_the_distance():
     x = np.random.default_rng(0).normal(size=(3, 50))
     together = transformed(comparison.ks_distance, x, stats.norm.cdf(x))
-    np.testing.assert_allclose(together, [ks_distance(row, stats.norm.cdf(row)) for row in x], rtol=1e-12)
+    np.testing.assert_allclose(
+        together, [ks_distance(row, stats.norm.cdf(row)) for row in x], rtol=1e-12
+    )
 
 
 def test_distance_at_the_edges():

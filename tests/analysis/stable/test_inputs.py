@@ -9,7 +9,34 @@ from sgd_diffusion.analysis.stable import fits, quick_fits, rivals
 
 KEY = jax.random.key(0)
 POINTS = np.array([0.0, 1.0, 3.0, 7.0, 2.0])
-SAMPLES = np.array([50, 48, 53, 55, 41, 60, 49, 52, 51, 47, 46, 57, 30, 51, 54, 99, 44, 52, 49, 50, 53, 48, 56, 45.0])
+SAMPLES = np.array(
+    [
+        50,
+        48,
+        53,
+        55,
+        41,
+        60,
+        49,
+        52,
+        51,
+        47,
+        46,
+        57,
+        30,
+        51,
+        54,
+        99,
+        44,
+        52,
+        49,
+        50,
+        53,
+        48,
+        56,
+        45.0,
+    ]
+)
 SIZES = np.array([1.0, 2.0, 3.0, 1.0, 2.0])
 FOUND, NORMAL = fits.fit(SAMPLES), rivals.fit_normal(SAMPLES)
 STUDENT, POWER = rivals.fit_student_t(SAMPLES), rivals.fit_exponential_power(SAMPLES)
@@ -24,45 +51,121 @@ ARGUMENTS = [
     Argument("logpdf(x)", lambda x: stable.logpdf(x, 1.5, 0.5), POINTS, eager=False),
     Argument("pdf(x)", lambda x: stable.pdf(x, 1.5, 0.5), POINTS, eager=False),
     Argument("cdf(x)", lambda x: stable.cdf(x, 1.5, 0.5), POINTS, eager=False),
-    Argument("logpdf(alpha)", lambda alpha: stable.logpdf(0.5, alpha), np.array([1.0, 2.0, 1.0]), eager=False),
-    Argument("logpdf(beta)", lambda beta: stable.logpdf(0.5, 1.5, beta), np.array([1.0, 0.0, 1.0]), eager=False),
-    Argument("logpdf(location)", lambda location: stable.logpdf(0.5, 1.5, location=location), POINTS, eager=False),
-    Argument("logpdf(scale)", lambda scale: stable.logpdf(0.5, 1.5, scale=scale), SIZES, eager=False),
-    Argument("sample(alpha)", lambda alpha: stable.sample(KEY, alpha, shape=(3,)), np.array([1.0, 2.0, 1.0]), eager=False),
-    Argument("sample(location)", lambda location: stable.sample(KEY, 1.5, location=location, shape=(5,)), POINTS, eager=False),
+    Argument(
+        "logpdf(alpha)",
+        lambda alpha: stable.logpdf(0.5, alpha),
+        np.array([1.0, 2.0, 1.0]),
+        eager=False,
+    ),
+    Argument(
+        "logpdf(beta)",
+        lambda beta: stable.logpdf(0.5, 1.5, beta),
+        np.array([1.0, 0.0, 1.0]),
+        eager=False,
+    ),
+    Argument(
+        "logpdf(location)",
+        lambda location: stable.logpdf(0.5, 1.5, location=location),
+        POINTS,
+        eager=False,
+    ),
+    Argument(
+        "logpdf(scale)", lambda scale: stable.logpdf(0.5, 1.5, scale=scale), SIZES, eager=False
+    ),
+    Argument(
+        "sample(alpha)",
+        lambda alpha: stable.sample(KEY, alpha, shape=(3,)),
+        np.array([1.0, 2.0, 1.0]),
+        eager=False,
+    ),
+    Argument(
+        "sample(location)",
+        lambda location: stable.sample(KEY, 1.5, location=location, shape=(5,)),
+        POINTS,
+        eager=False,
+    ),
     Option("sample(shape)", lambda size: stable.sample(KEY, 1.5, shape=(size,)), 3, eager=False),
     Argument("fit(x)", stable.fit, SAMPLES, eager=False),
     Number("fit(alpha)", lambda alpha: stable.fit(SAMPLES, alpha=alpha), 1.5, eager=False),
-    Number("fit(beta)", lambda beta: stable.fit(SAMPLES, beta=beta, symmetric=False), 0.5, eager=False),
-    Number("fit(location)", lambda location: stable.fit(SAMPLES, location=location), 50.0, eager=False),
+    Number(
+        "fit(beta)", lambda beta: stable.fit(SAMPLES, beta=beta, symmetric=False), 0.5, eager=False
+    ),
+    Number(
+        "fit(location)", lambda location: stable.fit(SAMPLES, location=location), 50.0, eager=False
+    ),
     Number("fit(scale)", lambda scale: stable.fit(SAMPLES, scale=scale), 4.0, eager=False),
     Argument("log_density(x)", lambda x: fits.log_density(x, FOUND), SAMPLES, eager=False),
     Argument("bootstrap_fit(x)", bootstrap, SAMPLES, eager=False),
-    Integers("bootstrap_fit(times)", lambda times: bootstrap(times=times, num_times=24), TIMES, takes_none=True,
-             eager=False),
-    Option("bootstrap_fit(num_resamples)", lambda count: bootstrap(num_resamples=count), 2, eager=False),
+    Integers(
+        "bootstrap_fit(times)",
+        lambda times: bootstrap(times=times, num_times=24),
+        TIMES,
+        takes_none=True,
+        eager=False,
+    ),
+    Option(
+        "bootstrap_fit(num_resamples)", lambda count: bootstrap(num_resamples=count), 2, eager=False
+    ),
     Option("bootstrap_fit(num_blocks)", lambda count: bootstrap(num_blocks=count), 4, eager=False),
-    Option("bootstrap_fit(num_times)", lambda count: bootstrap(times=np.arange(24), num_times=count), 24, eager=False),
+    Option(
+        "bootstrap_fit(num_times)",
+        lambda count: bootstrap(times=np.arange(24), num_times=count),
+        24,
+        eager=False,
+    ),
     Argument("vuong(differences)", stable.vuong, SAMPLES),
     Option("vuong(num_blocks)", lambda count: stable.vuong(SAMPLES, num_blocks=count), 4),
     Argument("compare(x)", lambda x: stable.compare(x, FOUND, "student_t"), SAMPLES, eager=False),
-    Option("compare(num_blocks)", lambda count: stable.compare(SAMPLES, FOUND, "exponential_power", num_blocks=count), 4,
-           eager=False),
-    Argument("compare_with_normal(x)", lambda x: stable.compare_with_normal(x, FOUND), SAMPLES, eager=False),
-    Option("compare_with_normal(num_blocks)", lambda count: stable.compare_with_normal(SAMPLES, FOUND, num_blocks=count), 4,
-           eager=False),
+    Option(
+        "compare(num_blocks)",
+        lambda count: stable.compare(SAMPLES, FOUND, "exponential_power", num_blocks=count),
+        4,
+        eager=False,
+    ),
+    Argument(
+        "compare_with_normal(x)",
+        lambda x: stable.compare_with_normal(x, FOUND),
+        SAMPLES,
+        eager=False,
+    ),
+    Option(
+        "compare_with_normal(num_blocks)",
+        lambda count: stable.compare_with_normal(SAMPLES, FOUND, num_blocks=count),
+        4,
+        eager=False,
+    ),
     Argument("ks_distance(x)", lambda x: stable.ks_distance(x, np.linspace(0, 1, 24)), SAMPLES),
-    Argument("ks_distance(cdf)", lambda values: stable.ks_distance(np.arange(3.0), values), np.array([0.0, 1.0, 1.0])),
+    Argument(
+        "ks_distance(cdf)",
+        lambda values: stable.ks_distance(np.arange(3.0), values),
+        np.array([0.0, 1.0, 1.0]),
+    ),
     Argument("quick_fits.quantiles(x)", quick_fits.quantiles, SAMPLES, eager=False),
-    Argument("quick_fits.characteristic_function(x)", quick_fits.characteristic_function, SAMPLES, single=1e-3, eager=False),
-    Argument("quick_fits.from_quantiles(values)", quick_fits.from_quantiles, np.array([1.0, 8.0, 10.0, 12.0, 20.0]),
-             eager=False),
+    Argument(
+        "quick_fits.characteristic_function(x)",
+        quick_fits.characteristic_function,
+        SAMPLES,
+        single=1e-3,
+        eager=False,
+    ),
+    Argument(
+        "quick_fits.from_quantiles(values)",
+        quick_fits.from_quantiles,
+        np.array([1.0, 8.0, 10.0, 12.0, 20.0]),
+        eager=False,
+    ),
     Argument("fit_normal(x)", rivals.fit_normal, SAMPLES),
     Argument("fit_student_t(x)", rivals.fit_student_t, SAMPLES, eager=False),
     Argument("fit_exponential_power(x)", rivals.fit_exponential_power, SAMPLES, eager=False),
     Argument("normal_log_density(x)", lambda x: rivals.normal_log_density(x, NORMAL), POINTS),
-    Argument("student_t_log_density(x)", lambda x: rivals.student_t_log_density(x, STUDENT), POINTS),
-    Argument("exponential_power_log_density(x)", lambda x: rivals.exponential_power_log_density(x, POWER), POINTS),
+    Argument(
+        "student_t_log_density(x)", lambda x: rivals.student_t_log_density(x, STUDENT), POINTS
+    ),
+    Argument(
+        "exponential_power_log_density(x)",
+        lambda x: rivals.exponential_power_log_density(x, POWER),
+        POINTS,
+    ),
 ]
 test_inputs = input_tests(ARGUMENTS)
 test_modes = mode_tests(ARGUMENTS)

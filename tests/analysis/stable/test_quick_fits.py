@@ -1,4 +1,6 @@
-"""Quick stable fits: planted laws, errors against scatter, exact quantiles and Fourier components, equivariance, edges."""
+"""Quick stable fits: planted laws, errors against scatter, exact quantiles and Fourier components,
+equivariance, edges.
+"""
 
 import functools
 
@@ -38,29 +40,40 @@ def single(fit, x, **options):
 
 
 def sample(alpha=1.5, beta=0.0, *, size=500, seed=0):
-    return np.asarray(law.sample(jax.random.key(seed), alpha, beta, shape=(size,), location=1.0, scale=2.0))
+    return np.asarray(
+        law.sample(jax.random.key(seed), alpha, beta, shape=(size,), location=1.0, scale=2.0)
+    )
 
 
 # Planted laws
 
 
 LAWS = [(0.7, 0.0), (1.0, 0.5), (1.3, -0.9), (1.7, 0.5), (1.95, 0.0), (2.0, 0.0)]
-OTHER_LAWS = [(alpha, beta) for alpha in (0.5, 0.7, 1.0, 1.3, 1.7, 1.95) for beta in (0.0, 0.5, -0.9)
-              if (alpha, beta) not in LAWS]
+OTHER_LAWS = [
+    (alpha, beta)
+    for alpha in (0.5, 0.7, 1.0, 1.3, 1.7, 1.95)
+    for beta in (0.0, 0.5, -0.9)
+    if (alpha, beta) not in LAWS
+]
 
 
 @pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize(("alpha", "beta"), LAWS + [pytest.param(*law, marks=pytest.mark.slow) for law in OTHER_LAWS])
+@pytest.mark.parametrize(
+    ("alpha", "beta"), LAWS + [pytest.param(*law, marks=pytest.mark.slow) for law in OTHER_LAWS]
+)
 def test_planted_parameters(fit, alpha, beta):
     truth = np.array([alpha, beta, 1.0, 2.0])
     samples = law.sample(jax.random.key(1), alpha, beta, shape=(100, 2000), location=1.0, scale=2.0)
     symmetric = beta == 0
     estimates, errors, status = fitted(fit, np.asarray(samples), symmetric)
-    known = [0, 2, 3] if symmetric or alpha > 1.9 else [0, 1, 2, 3]  # near alpha = 2 most estimates of beta lie on its bounds
+    known = (
+        [0, 2, 3] if symmetric or alpha > 1.9 else [0, 1, 2, 3]
+    )  # near alpha = 2 most estimates of beta lie on its bounds
     bias = (estimates.mean(axis=1) - truth)[known] / estimates.std(axis=1)[known]
     inside = status == Status.OK
     assert np.all(np.isin(status, (Status.OK, Status.AT_BOUND)))
-    # The mean of 100 has an error of a tenth of their scatter. Bounds cut off one side of the scatter.
+    # The mean of 100 has an error of a tenth of their scatter. Bounds cut off one side of the
+    # scatter.
     assert np.all(abs(bias) < (0.5 if inside.mean() > 0.99 else 1.0))
     if inside.mean() > 0.99:
         # Median errors; the standard deviation of 100 is itself known to 7 percent.
@@ -77,7 +90,9 @@ def test_standard_errors_of_characteristic_function(alpha, symmetric):
     assert np.all(status == Status.OK)
     ratio = np.sqrt((errors**2).mean(axis=1)) / estimates.std(axis=1)
     free = np.array([True, not symmetric, True, True])
-    np.testing.assert_allclose(ratio[free], 1, atol=0.1)  # four times the error of a standard deviation of 1000
+    np.testing.assert_allclose(
+        ratio[free], 1, atol=0.1
+    )  # four times the error of a standard deviation of 1000
     by_quantiles = fitted(quantiles, np.asarray(samples), symmetric)[0]
     assert np.all(estimates[:2].std(axis=1)[free[:2]] < by_quantiles[:2].std(axis=1)[free[:2]])
 
@@ -96,12 +111,18 @@ def test_exact_quantiles_give_the_law(alpha, beta):
         low, high = np.where(left, middle, low), np.where(left, high, middle)
     with jax.enable_x64(True):
         found = np.asarray(from_quantiles(jnp.asarray(3 + 2 * low), symmetric=False))
-        np.testing.assert_allclose(found[[0, 3]], [alpha, 2], rtol=2e-3)  # linear between the nodes of the table
+        np.testing.assert_allclose(
+            found[[0, 3]], [alpha, 2], rtol=2e-3
+        )  # linear between the nodes of the table
         np.testing.assert_allclose(found[2], 3, atol=2e-3)
         if alpha < 2:
             np.testing.assert_allclose(found[1], beta, atol=2e-3)
         if beta == 0:
-            np.testing.assert_allclose(from_quantiles(jnp.asarray(3 + 2 * low), symmetric=True), [alpha, 0, 3, 2], rtol=1e-3)
+            np.testing.assert_allclose(
+                from_quantiles(jnp.asarray(3 + 2 * low), symmetric=True),
+                [alpha, 0, 3, 2],
+                rtol=1e-3,
+            )
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -126,7 +147,8 @@ def test_characteristic_function_of_the_law():
 
 
 def test_covariance_of_the_responses():
-    # Against the scatter of the responses of many samples: relative errors of a variance of 2000 are 3 percent.
+    # Against the scatter of the responses of many samples: relative errors of a variance of 2000
+    # are 3 percent.
     parameters, k = np.array([1.4, 0.6, 0.0, 0.0]), np.array([0.3, 1.0])
     samples = np.asarray(law.sample(jax.random.key(0), *parameters[:2], shape=(2000, 1000)))
     with jax.enable_x64(True):
@@ -135,7 +157,9 @@ def test_covariance_of_the_responses():
         expected = np.asarray(jax.jit(quick_fits._response_covariance)(k, parameters))
     covariance = 1000 * np.cov(responses.T)
     spread = np.sqrt(np.diag(expected))
-    np.testing.assert_allclose(covariance / spread / spread[:, None], expected / spread / spread[:, None], atol=0.13)
+    np.testing.assert_allclose(
+        covariance / spread / spread[:, None], expected / spread / spread[:, None], atol=0.13
+    )
 
 
 # Invariances
@@ -146,10 +170,15 @@ def test_covariance_of_the_responses():
 @settings(deadline=None, max_examples=20)
 def test_location_and_scale(fit, seed, shift, factor):
     x = sample(1.4, 0.3, seed=seed)
-    before, after = single(fit, x, symmetric=False), single(fit, shift + factor * x, symmetric=False)
+    before, after = (
+        single(fit, x, symmetric=False),
+        single(fit, shift + factor * x, symmetric=False),
+    )
     assert before.status == after.status
     np.testing.assert_allclose(after[:4], before[:4], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(after.location - shift, factor * before.location, rtol=1e-5, atol=1e-5 * factor)
+    np.testing.assert_allclose(
+        after.location - shift, factor * before.location, rtol=1e-5, atol=1e-5 * factor
+    )
     np.testing.assert_allclose(np.array(after[5:8]), factor * np.array(before[5:8]), rtol=1e-5)
 
 
@@ -160,7 +189,9 @@ def test_mirror_image(fit, seed):
     x = sample(1.2, 0.3, seed=seed)
     left, right = single(fit, x, symmetric=False), single(fit, -x, symmetric=False)
     np.testing.assert_allclose(right[:4], np.array(left[:4]) * [1, 1, -1, 1], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(right[4:8], np.array(left[4:8]) * [-1, 1, 1, 1], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        right[4:8], np.array(left[4:8]) * [-1, 1, 1, 1], rtol=1e-6, atol=1e-9
+    )
 
 
 # Transforms
@@ -185,7 +216,9 @@ def test_jit_and_vmap(fit):
 def test_single_precision(fit):
     x = sample().astype(np.float32)
     np.testing.assert_allclose(fit(x)[:8], single(fit, x.astype(float))[:8], rtol=1e-12)
-    np.testing.assert_allclose(fit(jnp.asarray(x))[:8], single(fit, x.astype(float))[:8], rtol=1e-12)
+    np.testing.assert_allclose(
+        fit(jnp.asarray(x))[:8], single(fit, x.astype(float))[:8], rtol=1e-12
+    )
 
 
 # Edges
@@ -205,7 +238,9 @@ def test_unusable_data(fit):
 @pytest.mark.parametrize("fit", FITS)
 def test_shapes(fit):
     for shape in ((19,), (2, 50), ()):
-        with pytest.raises(InputError, match=r"expected \(n,\) with n >= 20 samples; use jax.vmap for several"):
+        with pytest.raises(
+            InputError, match=r"expected \(n,\) with n >= 20 samples; use jax.vmap for several"
+        ):
             single(fit, np.zeros(shape))
     found = single(fit, np.random.default_rng(0).normal(size=20), symmetric=False)
     assert np.all(np.isfinite(found[:8:2]))
@@ -214,7 +249,13 @@ def test_shapes(fit):
 @pytest.mark.parametrize("fit", FITS)
 def test_pinned_and_bounded_parameters_have_no_error(fit):
     found = single(fit, sample(1.3))
-    assert (found.beta, np.isnan(found.beta_error), np.isfinite(found.alpha_error)) == (0, True, True)
-    truncated = single(fit, special.ndtri(np.linspace(0.01, 0.99, 500)), symmetric=False)  # tails lighter than normal
+    assert (found.beta, np.isnan(found.beta_error), np.isfinite(found.alpha_error)) == (
+        0,
+        True,
+        True,
+    )
+    truncated = single(
+        fit, special.ndtri(np.linspace(0.01, 0.99, 500)), symmetric=False
+    )  # tails lighter than normal
     assert (truncated.alpha, truncated.beta, truncated.status) == (2, 0, Status.AT_BOUND)
     assert np.isnan(truncated[1:8:2]).tolist() == [True, True, False, False]

@@ -1,4 +1,6 @@
-"""Rivals of the stable law: closed forms and SciPy's fits, errors against scatter, equivariance, transforms, edges."""
+"""Rivals of the stable law: closed forms and SciPy's fits, errors against scatter, equivariance,
+transforms, edges.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +36,12 @@ def test_normal_in_closed_form():
     x = sample(stats.norm)
     found = fit_normal(x)
     np.testing.assert_allclose((found.location, found.scale), stats.norm.fit(x))
-    np.testing.assert_allclose((found.location_error, found.scale_error), x.std() / np.sqrt([1000, 2000]))
-    np.testing.assert_allclose(normal_log_density(x, found), stats.norm.logpdf(x, *stats.norm.fit(x)))
+    np.testing.assert_allclose(
+        (found.location_error, found.scale_error), x.std() / np.sqrt([1000, 2000])
+    )
+    np.testing.assert_allclose(
+        normal_log_density(x, found), stats.norm.logpdf(x, *stats.norm.fit(x))
+    )
     np.testing.assert_allclose(found.log_likelihood, stats.norm.logpdf(x, *stats.norm.fit(x)).sum())
 
 
@@ -44,7 +50,9 @@ def test_student_t_against_scipy(nu):
     x = sample(stats.t(nu))
     found = fit_student_t(x)
     parameters = [float(found.shape), float(found.location), float(found.scale)]
-    np.testing.assert_allclose(student_t_log_density(x, found), stats.t.logpdf(x, *parameters), rtol=1e-10)
+    np.testing.assert_allclose(
+        student_t_log_density(x, found), stats.t.logpdf(x, *parameters), rtol=1e-10
+    )
     likelihood = stats.t.logpdf(x, *stats.t.fit(x, nu, loc=3, scale=2)).sum()
     assert abs(found.log_likelihood - likelihood) < 1e-4  # Nelder and Mead's precision
     assert abs(found.shape - nu) < 4 * found.shape_error
@@ -56,8 +64,12 @@ def test_exponential_power_against_scipy(power):
     x = sample(stats.gennorm(power))
     found = fit_exponential_power(x)
     parameters = [float(found.shape), float(found.location), float(found.scale)]
-    np.testing.assert_allclose(exponential_power_log_density(x, found), stats.gennorm.logpdf(x, *parameters), rtol=1e-10)
-    reached = stats.gennorm.logpdf(x, *stats.gennorm.fit(x, *parameters[:1], loc=parameters[1], scale=parameters[2])).sum()
+    np.testing.assert_allclose(
+        exponential_power_log_density(x, found), stats.gennorm.logpdf(x, *parameters), rtol=1e-10
+    )
+    reached = stats.gennorm.logpdf(
+        x, *stats.gennorm.fit(x, *parameters[:1], loc=parameters[1], scale=parameters[2])
+    ).sum()
     # Where |x| is not smooth SciPy may end on one of the spikes that are rounded off here.
     assert -1e-6 < reached - found.log_likelihood < (1e-3 if power > 0.9 else 0.3)
     assert abs(found.shape - power) < 4 * found.shape_error
@@ -69,33 +81,50 @@ def test_exponential_power_finds_its_maximum_in_heavy_tails(alpha, size):
         x = np.asarray(stable_law.sample(jax.random.key(seed), alpha, shape=(size,)))
         found, distances = fit_exponential_power(x), abs(x - np.median(x))
         # For each power the best scale is known: a bound from all powers about the median.
-        best = max(stats.gennorm.logpdf(distances, power, scale=(power * np.mean(distances**power)) ** (1 / power)).sum()
-                   for power in np.geomspace(0.02, 20, 60))
+        best = max(
+            stats.gennorm.logpdf(
+                distances, power, scale=(power * np.mean(distances**power)) ** (1 / power)
+            ).sum()
+            for power in np.geomspace(0.02, 20, 60)
+        )
         assert found.status == Status.OK and found.log_likelihood > best
         parameters = [float(value) for value in found[:6:2]]
         for factor in (0.99, 1.01):
-            assert stats.gennorm.logpdf(x, factor * parameters[0], *parameters[1:]).sum() < found.log_likelihood
-            assert stats.gennorm.logpdf(x, *parameters[:2], factor * parameters[2]).sum() < found.log_likelihood
+            assert (
+                stats.gennorm.logpdf(x, factor * parameters[0], *parameters[1:]).sum()
+                < found.log_likelihood
+            )
+            assert (
+                stats.gennorm.logpdf(x, *parameters[:2], factor * parameters[2]).sum()
+                < found.log_likelihood
+            )
 
 
 def test_lower_bound_of_the_power():
     x = np.random.default_rng(0).choice([-1, 1], 500) * np.exp(np.linspace(-150, 150, 500))
     found = fit_exponential_power(x)
-    assert (found.shape, found.status) == (rivals.POWERS[0], Status.AT_BOUND) and np.isnan(found.shape_error)
+    assert (found.shape, found.status) == (rivals.POWERS[0], Status.AT_BOUND) and np.isnan(
+        found.shape_error
+    )
 
 
-@pytest.mark.parametrize(("fit", "law"), [
-    (rivals.fit_student_t, stats.t(3)),
-    (rivals.fit_exponential_power, stats.gennorm(0.8)),
-    (rivals.fit_exponential_power, stats.gennorm(3)),
-])
+@pytest.mark.parametrize(
+    ("fit", "law"),
+    [
+        (rivals.fit_student_t, stats.t(3)),
+        (rivals.fit_exponential_power, stats.gennorm(0.8)),
+        (rivals.fit_exponential_power, stats.gennorm(3)),
+    ],
+)
 def test_errors_against_scatter(fit, law):
     samples = sample(law, size=(200, 1000))
     with jax.enable_x64(True):
         found = jax.tree.map(np.asarray, jax.jit(lambda x: jax.lax.map(fit, x))(samples))
     estimates, errors = np.array(found[:6:2]), np.array(found[1:6:2])
     ratio = np.median(errors, axis=1) / estimates.std(axis=1)
-    np.testing.assert_allclose(ratio, 1, atol=0.2)  # the standard deviation of 200 is known to 5 percent
+    np.testing.assert_allclose(
+        ratio, 1, atol=0.2
+    )  # the standard deviation of 200 is known to 5 percent
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -104,7 +133,9 @@ def test_errors_against_scatter(fit, law):
 def test_location_and_scale(fit, seed, shift, factor):
     x = sample(stats.t(4), seed)
     before, after = (on_host(fit)(y) for y in (x, shift + factor * x))
-    np.testing.assert_allclose(after[:2], before[:2], rtol=1e-3)  # both end 1e-4 standard errors from the maximum
+    np.testing.assert_allclose(
+        after[:2], before[:2], rtol=1e-3
+    )  # both end 1e-4 standard errors from the maximum
     np.testing.assert_allclose(after[2] - shift, factor * before[2], rtol=1e-3)
     np.testing.assert_allclose(np.array(after[3:6]), factor * np.array(before[3:6]), rtol=1e-3)
     np.testing.assert_allclose(after[6], before[6] - 1000 * np.log(factor), rtol=1e-6)
@@ -122,7 +153,9 @@ def test_jit_vmap_and_unusable_members(fit):
         np.testing.assert_allclose(field, values, rtol=1e-6)
     assert found.status.tolist() == [Status.OK, Status.NOT_FINITE, Status.CONSTANT, Status.OK]
     assert np.isnan(found.location).tolist() == [False, True, True, False]
-    np.testing.assert_allclose(fit(samples[0].astype(np.float32)).location, found.location[0], rtol=1e-5)
+    np.testing.assert_allclose(
+        fit(samples[0].astype(np.float32)).location, found.location[0], rtol=1e-5
+    )
 
 
 def test_at_bounds():
@@ -137,5 +170,7 @@ def test_at_bounds():
 @pytest.mark.parametrize("fit", FITS)
 def test_shapes(fit):
     for shape in ((19,), (2, 50)):
-        with pytest.raises(InputError, match=r"expected \(n,\) with n >= 20 samples; use jax.vmap for several"):
+        with pytest.raises(
+            InputError, match=r"expected \(n,\) with n >= 20 samples; use jax.vmap for several"
+        ):
             fit(np.zeros(shape))

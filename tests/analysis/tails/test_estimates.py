@@ -1,4 +1,6 @@
-"""What all estimates of one number have in common: transforms, precision, and samples of which nothing can be said."""
+"""What all estimates of one number have in common: transforms, precision, and samples of which
+nothing can be said.
+"""
 
 from functools import partial
 
@@ -41,10 +43,18 @@ def test_many_samples_jit_vmap_and_precision(estimator):
     np.testing.assert_allclose(single.value, together.value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("samples", "status"), [
-    (np.arange(40.0), Status.OK), ([0.0] * 20 + [1.0] * 20, Status.OK), ([0.0] * 21 + [1.0] * 20, Status.CONSTANT),
-    ([1.0] * 20 + [2.0] * 21, Status.CONSTANT), ([-1.0] * 10 + [0.0] * 21 + [1.0] * 10, Status.CONSTANT),
-    ([-1.0] * 10 + [0.0] * 20 + [1.0] * 10, Status.OK), ([0.0] * 40 + [np.inf], Status.NOT_FINITE),
-    ([*np.arange(40.0), np.nan], Status.NOT_FINITE)])
+@pytest.mark.parametrize(
+    ("samples", "status"),
+    [
+        (np.arange(40.0), Status.OK),
+        ([0.0] * 20 + [1.0] * 20, Status.OK),
+        ([0.0] * 21 + [1.0] * 20, Status.CONSTANT),
+        ([1.0] * 20 + [2.0] * 21, Status.CONSTANT),
+        ([-1.0] * 10 + [0.0] * 21 + [1.0] * 10, Status.CONSTANT),
+        ([-1.0] * 10 + [0.0] * 20 + [1.0] * 10, Status.OK),
+        ([0.0] * 40 + [np.inf], Status.NOT_FINITE),
+        ([*np.arange(40.0), np.nan], Status.NOT_FINITE),
+    ],
+)
 def test_samples_have_a_spread_unless_more_than_half_are_one_value(samples, status):
     assert spread_status(np.asarray(samples)) == status

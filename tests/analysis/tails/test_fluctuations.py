@@ -1,4 +1,6 @@
-"""Fluctuations of series: NumPy's and SciPy's moments, digits on an offset, definitions written out, AR(1), transforms."""
+"""Fluctuations of series: NumPy's and SciPy's moments, digits on an offset, definitions written
+out, AR(1), transforms.
+"""
 
 import functools
 
@@ -74,16 +76,24 @@ def test_moving_variance_against_numpy(seed, sizes):
 def test_default_window_has_a_hundred_values():
     losses = series(size=300)
     np.testing.assert_allclose(moving_variance(losses), variances(losses, 100), rtol=1e-11)
-    with pytest.raises(InputError, match=r"window is 100; expected an integer in 2..60 for a series of 60 points"):
+    with pytest.raises(
+        InputError, match=r"window is 100; expected an integer in 2..60 for a series of 60 points"
+    ):
         moving_variance(series())
 
 
 def test_an_offset_costs_no_digits():
     steps = 301  # the last block has a single value
     fluctuations = np.round(2**20 * series(size=steps)) / 2**20  # exact on the offset, too
-    np.testing.assert_allclose(moving_variance(fluctuations + 2.0**30), variances(fluctuations, 100), rtol=1e-11)
-    single = (np.round(2**8 * np.random.default_rng(0).normal(size=steps)) / 2**8 + 2.0**12).astype(np.float32)
-    np.testing.assert_allclose(moving_variance(single), variances(single.astype(float), 100), rtol=1e-5)
+    np.testing.assert_allclose(
+        moving_variance(fluctuations + 2.0**30), variances(fluctuations, 100), rtol=1e-11
+    )
+    single = (np.round(2**8 * np.random.default_rng(0).normal(size=steps)) / 2**8 + 2.0**12).astype(
+        np.float32
+    )
+    np.testing.assert_allclose(
+        moving_variance(single), variances(single.astype(float), 100), rtol=1e-5
+    )
 
 
 def test_an_outlier_or_nan_matters_only_in_its_windows():
@@ -97,7 +107,9 @@ def test_an_outlier_or_nan_matters_only_in_its_windows():
             touched = sliding_window_view(np.arange(300) == place, 100).any(axis=1)
             np.testing.assert_allclose(variance[~touched], expected[~touched], rtol=1e-11)
             if wrong == 1e12:
-                np.testing.assert_allclose(variance[touched], variances(spoilt, 100)[touched], rtol=1e-11)
+                np.testing.assert_allclose(
+                    variance[touched], variances(spoilt, 100)[touched], rtol=1e-11
+                )
             else:
                 assert np.all(np.isnan(variance[touched]))
 
@@ -126,7 +138,9 @@ def test_kurtosis_written_out(seed, num_blocks):
     kurtosis = excess_kurtosis(x, num_blocks=num_blocks)
     np.testing.assert_allclose(kurtosis.value, stats.kurtosis(x), rtol=1e-9, atol=1e-9)
     without = kurtosis_without_each_block(x, num_blocks)
-    np.testing.assert_allclose(kurtosis.error, np.sqrt((num_blocks - 1) * np.var(without)), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(
+        kurtosis.error, np.sqrt((num_blocks - 1) * np.var(without)), rtol=1e-7, atol=1e-9
+    )
     np.testing.assert_allclose(kurtosis.gaussian_error, np.sqrt(24 / n), rtol=1e-12)
     assert kurtosis.num_points == n
 
@@ -157,7 +171,10 @@ def test_kurtosis_along_an_axis():
     assert along.value.shape == along.error.shape == along.gaussian_error.shape == (2, 3)
     np.testing.assert_allclose(along.value, stats.kurtosis(x, axis=1), rtol=1e-9)
     for axis in (0, 3, -4):
-        with pytest.raises(InputError, match=rf"samples has shape \(2, 60, 3\); expected at least 20 values along axis {axis}"):
+        with pytest.raises(
+            InputError,
+            match=rf"samples has shape \(2, 60, 3\); expected at least 20 values along axis {axis}",
+        ):
             excess_kurtosis(x, axis=axis)
 
 
@@ -171,12 +188,17 @@ def test_effective_size_of_an_autoregression(r):
     estimate = effective_sample_size(signal.lfilter([1], [1, -r], noise)[:, 200:], block_size=size)
     value = np.asarray(estimate.value)
     np.testing.assert_allclose(estimate.error, value * np.sqrt(2 / 99), rtol=1e-9)  # 100 blocks
-    # m Var(block mean) / Var(x) is (1+r)/(1-r) less a share for the finite block; its inverse has a bias of 2/99
+    # m Var(block mean) / Var(x) is (1+r)/(1-r) less a share for the finite block; its inverse has a
+    # bias of 2/99
     of_block = (1 + r) / (1 - r) - 2 * r * (1 - r**size) / (size * (1 - r) ** 2)
     expected = steps / of_block * (1 + 2 / 99)
-    assert abs(value.mean() - expected) < 4 * value.std() / np.sqrt(repeats) + 0.003 * expected  # and its next order
+    assert (
+        abs(value.mean() - expected) < 4 * value.std() / np.sqrt(repeats) + 0.003 * expected
+    )  # and its next order
     share = 2 * r / (1 - r**2) / size  # by which the docstring says it is too large
-    np.testing.assert_allclose(steps / of_block, steps * (1 - r) / (1 + r) * (1 + share), rtol=1.2 * share**2)
+    np.testing.assert_allclose(
+        steps / of_block, steps * (1 - r) / (1 + r) * (1 + share), rtol=1.2 * share**2
+    )
 
 
 @given(seeds, st.sampled_from([None, 30]))
@@ -196,7 +218,9 @@ def test_effective_size_stays_within_its_bounds():
     alternating, step = np.tile([1.0, -1.0], 30), np.repeat([0.0, 1.0], 30)
     known_better = effective_sample_size(alternating, block_size=30)
     assert (float(known_better.value), known_better.status) == (60, Status.AT_BOUND)
-    np.testing.assert_allclose(effective_sample_size(step, block_size=30).value, 60 / 59)  # T (K-1) / (T-1) is the least
+    np.testing.assert_allclose(
+        effective_sample_size(step, block_size=30).value, 60 / 59
+    )  # T (K-1) / (T-1) is the least
     with pytest.raises(InputError, match=r"block_size is 31; expected an integer in 2..30"):
         effective_sample_size(step, block_size=31)
 
@@ -209,7 +233,11 @@ def test_bad_series_have_no_estimate_and_leave_the_others_alone(estimator):
     values = series(size=(2, 3, 60))
     values[0, 1, 50], values[0, 2, 50], values[1, 0] = np.nan, np.inf, 0.1
     estimate = estimator(values)
-    assert estimate.status.ravel().tolist()[1:4] == [Status.NOT_FINITE, Status.NOT_FINITE, Status.CONSTANT]
+    assert estimate.status.ravel().tolist()[1:4] == [
+        Status.NOT_FINITE,
+        Status.NOT_FINITE,
+        Status.CONSTANT,
+    ]
     for field in (estimate.value, estimate.error):
         assert np.isfinite(field).tolist() == [[True, False, False], [False, True, True]]
     np.testing.assert_allclose(estimate.value[0, 0], estimator(values[0, 0]).value, rtol=1e-12)
@@ -218,13 +246,17 @@ def test_bad_series_have_no_estimate_and_leave_the_others_alone(estimator):
 def test_series_that_are_too_short_are_refused():
     for function, name in ((loss_changes, "losses"), (moving_variance, "losses")):
         for short in (np.ones(1), 1.0):
-            with pytest.raises(InputError, match=rf"{name} has shape \(.*\); expected \(..., T\) with T >= 2"):
+            with pytest.raises(
+                InputError, match=rf"{name} has shape \(.*\); expected \(..., T\) with T >= 2"
+            ):
                 function(short)
     for function in (excess_kurtosis, effective_sample_size):
         with pytest.raises(InputError, match="expected at least 20 values along axis -1"):
             function(np.ones(19))
     for number in (1, 61, 2.0):
-        with pytest.raises(InputError, match=rf"num_blocks is {number}; expected an integer in 2..60"):
+        with pytest.raises(
+            InputError, match=rf"num_blocks is {number}; expected an integer in 2..60"
+        ):
             excess_kurtosis(series(), num_blocks=number)
         with pytest.raises(InputError, match=rf"window is {number}; expected an integer in 2..60"):
             moving_variance(series(), number)
@@ -239,7 +271,9 @@ def test_many_series_jit_vmap_and_precision(function):
     for leaf, one in zip(together, jax.tree.leaves(function(values[1, 2])), strict=True):
         np.testing.assert_allclose(np.asarray(leaf)[1, 2], one, rtol=1e-12)
     with jax.enable_x64(True):
-        for leaf, expected in zip(jax.tree.leaves(jax.jit(jax.vmap(function))(values)), together, strict=True):
+        for leaf, expected in zip(
+            jax.tree.leaves(jax.jit(jax.vmap(function))(values)), together, strict=True
+        ):
             assert leaf.dtype == expected.dtype
             np.testing.assert_allclose(leaf, expected, rtol=1e-9)
         single = jax.tree.leaves(jax.jit(function)(values.astype(np.float32)))

@@ -20,9 +20,13 @@ def test_variance_along_directions():
     random = np.random.default_rng(0)
     deviations = np.array([2.0, 0.5, 1.0, 3.0])
     noise = 5 + deviations * random.normal(size=(400, 4))
-    found = noise_alignment(VECTORS, {"a": jnp.asarray(noise[:, :3]), "b": jnp.asarray(noise[:, 3:, None])})
+    found = noise_alignment(
+        VECTORS, {"a": jnp.asarray(noise[:, :3]), "b": jnp.asarray(noise[:, 3:, None])}
+    )
     np.testing.assert_allclose(found.variance, noise.var(axis=0, ddof=1)[:2], rtol=1e-4)
-    np.testing.assert_allclose(found.share, (noise.var(axis=0, ddof=1) / noise.var(axis=0, ddof=1).sum())[:2], rtol=1e-4)
+    np.testing.assert_allclose(
+        found.share, (noise.var(axis=0, ddof=1) / noise.var(axis=0, ddof=1).sum())[:2], rtol=1e-4
+    )
     # Of normal numbers, the error of a variance is sqrt(2/B) of it, here known to 8 percent.
     np.testing.assert_allclose(found.error, np.sqrt(2 / 400) * deviations[:2] ** 2, rtol=0.3)
 
@@ -37,13 +41,19 @@ def test_gradients_of_any_size(scale):
     """Their squares are out of range at 1e-30."""
     gradient = {"a": jnp.array([3.0, 0.0, 0.0]) * scale, "b": jnp.array([[4.0]]) * scale}
     np.testing.assert_allclose(gradient_alignment(VECTORS, gradient), [9 / 25, 0], rtol=1e-6)
-    noise = {"a": scale * jnp.asarray(np.random.default_rng(0).normal(size=(50, 3)), jnp.float32), "b": jnp.zeros((50, 1, 1))}
+    noise = {
+        "a": scale * jnp.asarray(np.random.default_rng(0).normal(size=(50, 3)), jnp.float32),
+        "b": jnp.zeros((50, 1, 1)),
+    }
     usual = noise_alignment(VECTORS, {"a": noise["a"] / scale, "b": noise["b"]})
     np.testing.assert_allclose(noise_alignment(VECTORS, noise).share, usual.share, rtol=1e-4)
 
 
 def test_pytrees_that_do_not_match():
-    for gradients in (jnp.ones((4, 4)), {"a": jnp.ones((4, 3)), "b": jnp.ones((5, 1, 1))},
-                      {"a": jnp.ones((4, 2)), "b": jnp.ones((4, 1, 1))}):
+    for gradients in (
+        jnp.ones((4, 4)),
+        {"a": jnp.ones((4, 3)), "b": jnp.ones((5, 1, 1))},
+        {"a": jnp.ones((4, 2)), "b": jnp.ones((4, 1, 1))},
+    ):
         with pytest.raises(InputError, match="gradients does not match vectors"):
             noise_alignment(VECTORS, gradients)

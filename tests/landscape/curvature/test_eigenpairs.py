@@ -1,4 +1,6 @@
-"""Eigenpairs: prescribed spectra, dense solvers, pytrees, members, warm starts, and what is refused."""
+"""Eigenpairs: prescribed spectra, dense solvers, pytrees, members, warm starts, and what is
+refused.
+"""
 
 import functools
 
@@ -29,7 +31,9 @@ SPECTRA = {
 
 
 def matrix(eigenvalues, seed=0):
-    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(eigenvalues), len(eigenvalues))))[0]
+    basis = np.linalg.qr(
+        np.random.default_rng(seed).normal(size=(len(eigenvalues), len(eigenvalues)))
+    )[0]
     return (basis * eigenvalues) @ basis.T
 
 
@@ -41,8 +45,11 @@ def pairs_of(a, k, **options):
 def wanted(eigenvalues, k, which):
     ascending = np.sort(eigenvalues)
     descending = ascending[::-1]
-    return {"largest": descending[:k], "smallest": ascending[:k],
-            "both": np.r_[descending[:(k + 1) // 2], descending[len(ascending) - k // 2:]]}[which]
+    return {
+        "largest": descending[:k],
+        "smallest": ascending[:k],
+        "both": np.r_[descending[: (k + 1) // 2], descending[len(ascending) - k // 2 :]],
+    }[which]
 
 
 # Prescribed spectra
@@ -53,30 +60,44 @@ def wanted(eigenvalues, k, which):
 def test_prescribed_spectra(name, which):
     a = matrix(SPECTRA[name]).astype(np.float32)
     found = pairs_of(a, K, which=which)
-    if name == "decaying" and which != "largest":  # the small end is 1e-7 from its neighbours: said, and not pretended
+    if (
+        name == "decaying" and which != "largest"
+    ):  # the small end is 1e-7 from its neighbours: said, and not pretended
         assert not found.converged.all()
         return
     norm = max(abs(SPECTRA[name]).max(), 1e-30)
     assert found.converged.all()
-    np.testing.assert_allclose(found.values, wanted(SPECTRA[name], K, which), rtol=0, atol=1e-5 * norm)
+    np.testing.assert_allclose(
+        found.values, wanted(SPECTRA[name], K, which), rtol=0, atol=1e-5 * norm
+    )
     vectors = np.asarray(found.vectors, float)
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(K), atol=2e-5)
-    true = np.linalg.norm(vectors @ a.astype(float) - np.asarray(found.values)[:, None] * vectors, axis=1)
+    true = np.linalg.norm(
+        vectors @ a.astype(float) - np.asarray(found.values)[:, None] * vectors, axis=1
+    )
     floor = 4e-6 * norm  # rounding of products in single precision
-    assert np.all(true <= 2 * found.residuals + floor) and np.all(found.residuals <= 2 * true + floor)
+    assert np.all(true <= 2 * found.residuals + floor) and np.all(
+        found.residuals <= 2 * true + floor
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPECTRA)
 def test_prescribed_spectra_of_large_matrices(name):
     n = 2000
-    eigenvalues = np.interp(np.linspace(0, 1, n), np.linspace(0, 1, N), SPECTRA[name])  # between the same ends
+    eigenvalues = np.interp(
+        np.linspace(0, 1, n), np.linspace(0, 1, N), SPECTRA[name]
+    )  # between the same ends
     if name in ("degenerate", "clustered", "outliers of a bulk", "rank 3"):
         eigenvalues = np.r_[SPECTRA[name], np.zeros(n - N)]
     found = pairs_of(matrix(eigenvalues).astype(np.float32), 20, which="largest")
     assert found.converged.all()
-    np.testing.assert_allclose(found.values, wanted(eigenvalues, 20, "largest"), rtol=0,
-                               atol=1e-5 * max(abs(eigenvalues).max(), 1e-30))
+    np.testing.assert_allclose(
+        found.values,
+        wanted(eigenvalues, 20, "largest"),
+        rtol=0,
+        atol=1e-5 * max(abs(eigenvalues).max(), 1e-30),
+    )
 
 
 @pytest.mark.parametrize("which", ["largest", "smallest", "both"])
@@ -85,7 +106,9 @@ def test_double_precision_against_a_dense_solver(which):
     with jax.enable_x64(True):
         found = pairs_of(jnp.asarray(a), 7, which=which, tol=1e-8)
     assert found.converged.all() and found.values.dtype == np.float64
-    np.testing.assert_allclose(found.values, wanted(np.linalg.eigvalsh(a), 7, which), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        found.values, wanted(np.linalg.eigvalsh(a), 7, which), rtol=0, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", ["decaying", "equally spaced", "clustered"])
@@ -123,7 +146,9 @@ def test_all_eigenvalues_of_a_small_matrix():
 def test_no_ghosts_and_no_missing_copies(seed, scale, copies):
     eigenvalues = np.r_[[2.0] * copies, np.linspace(-1, 1, N - copies)]
     found = pairs_of((scale * matrix(eigenvalues, seed)).astype(np.float32), K)
-    np.testing.assert_allclose(found.values, scale * wanted(eigenvalues, K, "largest"), rtol=0, atol=1e-5 * 2 * scale)
+    np.testing.assert_allclose(
+        found.values, scale * wanted(eigenvalues, K, "largest"), rtol=0, atol=1e-5 * 2 * scale
+    )
     assert found.converged.all() and found.num_products <= 3 * N
 
 
@@ -169,8 +194,12 @@ def test_pytrees():
 
 
 def test_members_under_vmap_are_those_alone_and_nan_stays_with_its_own():
-    matrices = np.stack([matrix(SPECTRA[name], seed).astype(np.float32) for seed, name in enumerate(
-        ("equally spaced", "degenerate", "rank 3"))])
+    matrices = np.stack(
+        [
+            matrix(SPECTRA[name], seed).astype(np.float32)
+            for seed, name in enumerate(("equally spaced", "degenerate", "rank 3"))
+        ]
+    )
     matrices = np.concatenate([matrices, np.full((1, N, N), np.nan, np.float32)])
     together = jax.vmap(lambda a: pairs_of(a, 4))(matrices)
     for member in range(3):
@@ -191,14 +220,23 @@ def test_a_warm_start_saves_products():
 
 
 def test_unfinished_searches_say_so():
-    found = pairs_of(matrix(SPECTRA["equally spaced"]).astype(np.float32), K, tol=1e-6, max_restarts=1)
-    assert found.num_products == 55 and not found.converged.all() and np.isfinite(found.values).all()
-    assert np.all(found.residuals[~np.asarray(found.converged)] > 1e-6 * abs(found.values[~np.asarray(found.converged)]))
+    found = pairs_of(
+        matrix(SPECTRA["equally spaced"]).astype(np.float32), K, tol=1e-6, max_restarts=1
+    )
+    assert (
+        found.num_products == 55 and not found.converged.all() and np.isfinite(found.values).all()
+    )
+    assert np.all(
+        found.residuals[~np.asarray(found.converged)]
+        > 1e-6 * abs(found.values[~np.asarray(found.converged)])
+    )
 
 
 def test_wrong_arguments():
     for k in (0, 201, 2.0):
-        with pytest.raises(InputError, match=rf"k is {k}; expected an integer in 1..200 .the size of the matrix"):
+        with pytest.raises(
+            InputError, match=rf"k is {k}; expected an integer in 1..200 .the size of the matrix"
+        ):
             top_eigenpairs(lambda v: v, jnp.zeros(200), k)
     with pytest.raises(InputError, match="which is 'top'; expected one of largest, smallest, both"):
         top_eigenpairs(lambda v: v, jnp.zeros(3), 1, which="top")

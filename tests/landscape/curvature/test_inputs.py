@@ -26,8 +26,20 @@ VECTORS = np.eye(3)[:2]
 GRADIENTS = np.array([[1.0, 5, 2], [3, 4, 1], [9, 2, 6], [2, 2, 7]])
 X = np.array([[3.0, 0], [1, 4], [2, 8]])
 NODES, SHARES, GRID = np.array([[1.0, 4], [2, 3]]), np.array([[1.0, 0], [0, 1]]), np.arange(6.0)
-FLOATS = ("float16", "bfloat16", "float32", "longdouble", "big-endian float", "read-only", "strided", "Fortran order",
-          "reversed twice", "JAX array", "nothing masked", "torch tensor")
+FLOATS = (
+    "float16",
+    "bfloat16",
+    "float32",
+    "longdouble",
+    "big-endian float",
+    "read-only",
+    "strided",
+    "Fortran order",
+    "reversed twice",
+    "JAX array",
+    "nothing masked",
+    "torch tensor",
+)
 SMALL = jnp.asarray([3.0, 2.0, 1.0])
 
 
@@ -40,43 +52,115 @@ def scaled(vector):
 
 
 ARGUMENTS = [
-    Argument("hessian_vector_product()(vector)", hessian_vector_product(cubes, WEIGHTS), VECTOR, takes_list=False),
-    Argument("gauss_newton_product()(vector)", gauss_newton_product(
-        lambda w, x: w * x[0], lambda out, x: (out**2).mean(), WEIGHTS, np.ones((1, 3), np.float32)), VECTOR, takes_list=False),
-    Argument("mean_over_chunks(examples)", lambda x: mean_over_chunks(
-        lambda chunk: jax.tree.map(lambda leaf: leaf.astype(jnp.complex64).mean(axis=0), chunk), x, 2), X,
-        takes_complex=True, takes_list=False),
-    Argument("gradient_alignment(vectors)", lambda v: gradient_alignment(v, VECTOR), VECTORS, takes_list=False),
-    Argument("gradient_alignment(gradient)", lambda g: gradient_alignment(VECTORS, g), VECTOR, takes_list=False),
-    Argument("noise_alignment(vectors)", lambda v: noise_alignment(v, GRADIENTS), VECTORS, takes_list=False),
-    Argument("noise_alignment(gradients)", lambda g: noise_alignment(VECTORS, g), GRADIENTS, takes_list=False),
+    Argument(
+        "hessian_vector_product()(vector)",
+        hessian_vector_product(cubes, WEIGHTS),
+        VECTOR,
+        takes_list=False,
+    ),
+    Argument(
+        "gauss_newton_product()(vector)",
+        gauss_newton_product(
+            lambda w, x: w * x[0],
+            lambda out, x: (out**2).mean(),
+            WEIGHTS,
+            np.ones((1, 3), np.float32),
+        ),
+        VECTOR,
+        takes_list=False,
+    ),
+    Argument(
+        "mean_over_chunks(examples)",
+        lambda x: mean_over_chunks(
+            lambda chunk: jax.tree.map(lambda leaf: leaf.astype(jnp.complex64).mean(axis=0), chunk),
+            x,
+            2,
+        ),
+        X,
+        takes_complex=True,
+        takes_list=False,
+    ),
+    Argument(
+        "gradient_alignment(vectors)",
+        lambda v: gradient_alignment(v, VECTOR),
+        VECTORS,
+        takes_list=False,
+    ),
+    Argument(
+        "gradient_alignment(gradient)",
+        lambda g: gradient_alignment(VECTORS, g),
+        VECTOR,
+        takes_list=False,
+    ),
+    Argument(
+        "noise_alignment(vectors)",
+        lambda v: noise_alignment(v, GRADIENTS),
+        VECTORS,
+        takes_list=False,
+    ),
+    Argument(
+        "noise_alignment(gradients)",
+        lambda g: noise_alignment(VECTORS, g),
+        GRADIENTS,
+        takes_list=False,
+    ),
     Argument("smoothed_density(nodes)", lambda n: smoothed_density(n, SHARES, GRID, 1.0), NODES),
     Argument("smoothed_density(weights)", lambda w: smoothed_density(NODES, w, GRID, 1.0), SHARES),
     Argument("smoothed_density(grid)", lambda g: smoothed_density(NODES, SHARES, g, 1.0), GRID),
-    Number("smoothed_density(width)", lambda width: smoothed_density(NODES, SHARES, GRID, width), 2.0),
-    Option("mean_over_chunks(chunk_size)", lambda size: mean_over_chunks(
-        lambda chunk: chunk.mean(axis=0), X.astype(np.float32), size), 2),
+    Number(
+        "smoothed_density(width)", lambda width: smoothed_density(NODES, SHARES, GRID, width), 2.0
+    ),
+    Option(
+        "mean_over_chunks(chunk_size)",
+        lambda size: mean_over_chunks(lambda chunk: chunk.mean(axis=0), X.astype(np.float32), size),
+        2,
+    ),
 ]
 test_inputs = input_tests(ARGUMENTS)
 test_modes = mode_tests(ARGUMENTS)
 
 SEARCHES = [  # each call is compiled anew
     Option("top_eigenpairs(k)", lambda k: top_eigenpairs(scaled, SMALL, k).values, 2),
-    Option("top_eigenpairs(max_restarts)", lambda n: top_eigenpairs(scaled, SMALL, 1, max_restarts=n).values, 2),
-    Option("spectral_density(num_products)", lambda n: spectral_density(
-        KEY, scaled, SMALL, num_products=n, num_probes=2, num_points=5).nodes, 2),
-    Option("spectral_density(num_probes)", lambda n: spectral_density(
-        KEY, scaled, SMALL, num_products=2, num_probes=n, num_points=5).nodes, 2),
-    Option("spectral_density(num_points)", lambda n: spectral_density(
-        KEY, scaled, SMALL, num_products=2, num_probes=2, num_points=n).nodes, 5),
-    Option("hutchpp_trace(num_products)", lambda n: hutchpp_trace(KEY, scaled, SMALL, num_products=n), 6),
+    Option(
+        "top_eigenpairs(max_restarts)",
+        lambda n: top_eigenpairs(scaled, SMALL, 1, max_restarts=n).values,
+        2,
+    ),
+    Option(
+        "spectral_density(num_products)",
+        lambda n: (
+            spectral_density(KEY, scaled, SMALL, num_products=n, num_probes=2, num_points=5).nodes
+        ),
+        2,
+    ),
+    Option(
+        "spectral_density(num_probes)",
+        lambda n: (
+            spectral_density(KEY, scaled, SMALL, num_products=2, num_probes=n, num_points=5).nodes
+        ),
+        2,
+    ),
+    Option(
+        "spectral_density(num_points)",
+        lambda n: (
+            spectral_density(KEY, scaled, SMALL, num_products=2, num_probes=2, num_points=n).nodes
+        ),
+        5,
+    ),
+    Option(
+        "hutchpp_trace(num_products)",
+        lambda n: hutchpp_trace(KEY, scaled, SMALL, num_products=n),
+        6,
+    ),
 ]
 test_integers_of_searches = input_tests(SEARCHES)
 
 OF_WEIGHTS = {
     "hessian_vector_product": lambda w: hessian_vector_product(cubes, w)(VECTOR),
     "top_eigenpairs": lambda w: top_eigenpairs(scaled, w, 2)._replace(vectors=None),
-    "spectral_density": lambda w: spectral_density(KEY, scaled, w, num_products=2, num_probes=2, num_points=5).nodes,
+    "spectral_density": lambda w: (
+        spectral_density(KEY, scaled, w, num_products=2, num_probes=2, num_points=5).nodes
+    ),
     "hutchpp_trace": lambda w: hutchpp_trace(KEY, scaled, w),
 }
 
@@ -87,16 +171,38 @@ def test_weights_of_all_kinds_are_those_of_float64_or_refused(name):
     call = OF_WEIGHTS[name]
     value = np.array([1.0, 2.0, 3.0])
     expected = call(value)
-    few = FLOATS if name == "hessian_vector_product" else ("float16", "bfloat16", "longdouble", "JAX array")
+    few = (
+        FLOATS
+        if name == "hessian_vector_product"
+        else ("float16", "bfloat16", "longdouble", "JAX array")
+    )
     for kind in [kind for kind in ARRAYS if kind in few]:
-        jax.tree.map(lambda a, b, kind=kind: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4, err_msg=kind),
-                     call(ARRAYS[kind].make(value)), expected)
-    for kind in ("bool", "uint8", "int64", "JAX integers", "complex64", "objects", "strings", "None", "one masked",
-                 "torch integers", "torch with gradient"):
+        jax.tree.map(
+            lambda a, b, kind=kind: np.testing.assert_allclose(
+                a, b, rtol=1e-5, atol=1e-4, err_msg=kind
+            ),
+            call(ARRAYS[kind].make(value)),
+            expected,
+        )
+    for kind in (
+        "bool",
+        "uint8",
+        "int64",
+        "JAX integers",
+        "complex64",
+        "objects",
+        "strings",
+        "None",
+        "one masked",
+        "torch integers",
+        "torch with gradient",
+    ):
         if kind in ARRAYS:
             with pytest.raises(InputError):
                 call(ARRAYS[kind].make(value))
-    assert getattr(call(value.astype(jnp.bfloat16)), "dtype", np.float32) == np.float32  # no sum is rounded to 16 bits
+    assert (
+        getattr(call(value.astype(jnp.bfloat16)), "dtype", np.float32) == np.float32
+    )  # no sum is rounded to 16 bits
 
 
 @pytest.mark.slow
@@ -106,18 +212,30 @@ def test_modes_of_searches(name, mode):
     mixed = {"a": np.zeros(1, np.float32), "b": np.zeros(2, jnp.bfloat16)}
 
     def product(tree):
-        return jax.tree.map(lambda leaf: jnp.arange(1, 1 + leaf.size).astype(leaf.dtype) * leaf, tree)
+        return jax.tree.map(
+            lambda leaf: jnp.arange(1, 1 + leaf.size).astype(leaf.dtype) * leaf, tree
+        )
 
     calls = OF_WEIGHTS | {
         "hessian_vector_product": lambda w: hessian_vector_product(
-            lambda w: sum((leaf.astype(jnp.float32) ** 3).sum() for leaf in jax.tree.leaves(w)), w)(w),
-        "top_eigenpairs": lambda w: top_eigenpairs(product, w, 2), "hutchpp_trace": lambda w: hutchpp_trace(KEY, product, w),
-        "spectral_density": lambda w: spectral_density(KEY, product, w, num_products=2, num_probes=2, num_points=5)}
+            lambda w: sum((leaf.astype(jnp.float32) ** 3).sum() for leaf in jax.tree.leaves(w)), w
+        )(w),
+        "top_eigenpairs": lambda w: top_eigenpairs(product, w, 2),
+        "hutchpp_trace": lambda w: hutchpp_trace(KEY, product, w),
+        "spectral_density": lambda w: spectral_density(
+            KEY, product, w, num_products=2, num_probes=2, num_points=5
+        ),
+    }
     expected = calls[name](mixed)
     with MODES[mode]():
         found = calls[name](mixed)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=1e-4, atol=1e-4),
-                 found, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            np.asarray(a, float), np.asarray(b, float), rtol=1e-4, atol=1e-4
+        ),
+        found,
+        expected,
+    )
 
 
 def test_products_that_do_not_match_are_refused():

@@ -1,4 +1,6 @@
-"""Products of the Hessian and losses on planes have full precision on every device; training keeps its own."""
+"""Products of the Hessian and losses on planes have full precision on every device; training keeps
+its own.
+"""
 
 import functools
 import re
@@ -52,7 +54,9 @@ def gauss_newton(params):
         return problem().loss(params, start()[1], batch, True)[1][1]
 
     def cross_entropy(logits, batch):
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), batch.labels[:, None], axis=1).mean()
+        return -jnp.take_along_axis(
+            jax.nn.log_softmax(logits), batch.labels[:, None], axis=1
+        ).mean()
 
     return gauss_newton_product(predict, cross_entropy, params, problem().examples, chunk_size=4)
 
@@ -66,25 +70,42 @@ PROMISED = {
     "jitted": lambda params: jax.jit(hessian(params))(params),
     "gauss_newton_product": lambda params: gauss_newton(params)(params),
     "top_eigenpairs": lambda params: top_eigenpairs(hessian(params), params, 2),
-    "spectral_density": lambda params: spectral_density(KEY, hessian(params), params, num_products=5, num_probes=2),
+    "spectral_density": lambda params: spectral_density(
+        KEY, hessian(params), params, num_products=5, num_probes=2
+    ),
     "hutchpp_trace": lambda params: hutchpp_trace(KEY, hessian(params), params),
     "top_eigenpairs of a product of one's own": lambda params: top_eigenpairs(
-        lambda v: jax.jvp(jax.grad(lambda w: loss(w, problem().examples)), (params,), (v,))[1], params, 2),
+        lambda v: jax.jvp(jax.grad(lambda w: loss(w, problem().examples)), (params,), (v,))[1],
+        params,
+        2,
+    ),
     "evaluate_plane": lambda params: planes.evaluate_plane(
-        lambda point: loss(point, problem().examples), planes.random_plane(KEY, params), [0.0, 1.0], [0.0, 0.5], at_once=2),
+        lambda point: loss(point, problem().examples),
+        planes.random_plane(KEY, params),
+        [0.0, 1.0],
+        [0.0, 0.5],
+        at_once=2,
+    ),
     "evaluate_line": lambda params: planes.evaluate_line(
-        jax.jit(lambda point: loss(point, problem().examples)), params, params, [0.0, 1.0]),
-    "hessian_eigenvalues": lambda params: measured(hessian_eigenvalues(
-        problem(), num_eigenvalues=2, num_examples=12, batch_size=4))(params),
-    "hessian_density": lambda params: measured(hessian_density(
-        problem(), num_examples=12, batch_size=4, num_probes=2, num_products=5))(params),
+        jax.jit(lambda point: loss(point, problem().examples)), params, params, [0.0, 1.0]
+    ),
+    "hessian_eigenvalues": lambda params: measured(
+        hessian_eigenvalues(problem(), num_eigenvalues=2, num_examples=12, batch_size=4)
+    )(params),
+    "hessian_density": lambda params: measured(
+        hessian_density(problem(), num_examples=12, batch_size=4, num_probes=2, num_products=5)
+    )(params),
 }
 
 
 def products(function):
     """All products of matrices and convolutions in a program for devices that are not there."""
     text = jax.jit(function).trace(start()[0]).lower(lowering_platforms=("cuda", "tpu")).as_text()
-    return [line for line in text.splitlines() if re.search(r"stablehlo\.(dot_general|convolution)\b", line)]
+    return [
+        line
+        for line in text.splitlines()
+        if re.search(r"stablehlo\.(dot_general|convolution)\b", line)
+    ]
 
 
 def highest(line):
@@ -92,9 +113,13 @@ def highest(line):
     return len(re.findall("HIGHEST", line))
 
 
-@pytest.mark.parametrize(("name", "backend"), [(name, "cpu") for name in PROMISED] + [("hessian_vector_product", "tpu")])
+@pytest.mark.parametrize(
+    ("name", "backend"), [(name, "cpu") for name in PROMISED] + [("hessian_vector_product", "tpu")]
+)
 def test_all_products_have_full_precision(name, backend, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # decides about the form of convolutions
+    monkeypatch.setattr(
+        jax, "default_backend", lambda: backend
+    )  # decides about the form of convolutions
     lines = products(PROMISED[name])
     assert len(lines) >= 10 and all(highest(line) == 2 for line in lines)
 
@@ -105,13 +130,22 @@ def test_training_keeps_the_default():
 
 
 def test_a_precision_that_a_model_names_is_its_own():
-    """The convolution follows the context where it is called, and a named precision before that, as lax does."""
+    """The convolution follows the context where it is called, and a named precision before that, as
+    lax does.
+    """
     images, kernel = jnp.ones((1, 8, 8, 1)), jnp.ones((3, 3, 1, 2))
 
     def bound(**options):
         def convolved(images, kernel):
-            return convolution(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                               formulation="canonical", **options)
+            return convolution(
+                images,
+                kernel,
+                (1, 1),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                formulation="canonical",
+                **options,
+            )
 
         return jax.jit(convolved).trace(images, kernel).lower(lowering_platforms=("tpu",)).as_text()
 

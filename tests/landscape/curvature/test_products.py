@@ -1,4 +1,6 @@
-"""Products with curvature matrices: closed forms, dense Hessians, chunks, blocks, and what is refused."""
+"""Products with curvature matrices: closed forms, dense Hessians, chunks, blocks, and what is
+refused.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,12 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.curvature import gauss_newton_product, hessian_vector_product, layer_block, mean_over_chunks
+from sgd_diffusion.landscape.curvature import (
+    gauss_newton_product,
+    hessian_vector_product,
+    layer_block,
+    mean_over_chunks,
+)
 
 N, INPUTS, CLASSES = 30, 4, 3
 RANDOM = np.random.default_rng(0)
@@ -19,7 +26,9 @@ LABELS = RANDOM.integers(CLASSES, size=N)
 def dense(product, like):
     """The matrix of a product, column by column."""
     flat, unravel = ravel_pytree(like)
-    return jax.jit(jax.vmap(lambda vector: ravel_pytree(product(unravel(vector)))[0]))(jnp.eye(flat.size, dtype=flat.dtype))
+    return jax.jit(jax.vmap(lambda vector: ravel_pytree(product(unravel(vector)))[0]))(
+        jnp.eye(flat.size, dtype=flat.dtype)
+    )
 
 
 def relu_network(params, examples):
@@ -37,8 +46,13 @@ def network_loss(params, examples):
 
 def network(dtype=np.float64):
     random = np.random.default_rng(1)
-    return {"hidden": {"kernel": random.normal(size=(INPUTS, 5)).astype(dtype), "bias": random.normal(size=5).astype(dtype)},
-            "output": {"kernel": random.normal(size=(5, CLASSES)).astype(dtype)}}
+    return {
+        "hidden": {
+            "kernel": random.normal(size=(INPUTS, 5)).astype(dtype),
+            "bias": random.normal(size=5).astype(dtype),
+        },
+        "output": {"kernel": random.normal(size=(5, CLASSES)).astype(dtype)},
+    }
 
 
 EXAMPLES = {"x": X, "label": LABELS}
@@ -50,7 +64,9 @@ EXAMPLES = {"x": X, "label": LABELS}
 def test_linear_regression():
     with jax.enable_x64(True):
         y = jnp.asarray(X.sum(axis=1))
-        product = hessian_vector_product(lambda w, x: jnp.mean((x @ w - y) ** 2), jnp.zeros(INPUTS), jnp.asarray(X))
+        product = hessian_vector_product(
+            lambda w, x: jnp.mean((x @ w - y) ** 2), jnp.zeros(INPUTS), jnp.asarray(X)
+        )
         np.testing.assert_allclose(dense(product, jnp.zeros(INPUTS)), 2 * X.T @ X / N, rtol=1e-12)
 
 
@@ -60,7 +76,10 @@ def test_logistic_regression():
         signs = np.where(LABELS == 0, -1.0, 1.0)
         examples = {"x": jnp.asarray(X), "sign": jnp.asarray(signs)}
         product = hessian_vector_product(
-            lambda w, batch: jnp.mean(jnp.logaddexp(0, -batch["sign"] * (batch["x"] @ w))), w, examples)
+            lambda w, batch: jnp.mean(jnp.logaddexp(0, -batch["sign"] * (batch["x"] @ w))),
+            w,
+            examples,
+        )
         p = 1 / (1 + np.exp(-X @ np.asarray(w)))
         np.testing.assert_allclose(dense(product, w), (X.T * (p * (1 - p))) @ X / N, rtol=1e-10)
 
@@ -81,7 +100,9 @@ def test_softmax_regression_and_its_gauss_newton_matrix():
         def predict(w, batch):
             return batch["x"] @ w
 
-        hessian = hessian_vector_product(lambda w, batch: cross_entropy(predict(w, batch), batch), w, examples)
+        hessian = hessian_vector_product(
+            lambda w, batch: cross_entropy(predict(w, batch), batch), w, examples
+        )
         gauss_newton = gauss_newton_product(predict, cross_entropy, w, examples)
         for product in (hessian, gauss_newton):  # equal, since outputs are linear in the weights
             np.testing.assert_allclose(dense(product, w), expected, rtol=1e-10, atol=1e-14)
@@ -107,18 +128,25 @@ def test_the_gauss_newton_matrix_of_a_network():
         outputs = jax.jit(relu_network)(params, examples)
         of_outputs = jax.jit(jax.hessian(lambda outputs: cross_entropy(outputs, examples)))(outputs)
         expected = np.einsum("ncp,ncmd,mdq->pq", jacobian, of_outputs, jacobian, optimize=True)
-        found = dense(gauss_newton_product(relu_network, cross_entropy, params, examples, chunk_size=7), params)
+        found = dense(
+            gauss_newton_product(relu_network, cross_entropy, params, examples, chunk_size=7),
+            params,
+        )
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
         assert np.linalg.eigvalsh(found).min() > -1e-14
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 15, 29, 30, 100])
 def test_ragged_chunks_add_up_to_the_whole(chunk_size):
-    params, examples = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32 if leaf.dtype == float else None),
-                                    (network(), EXAMPLES))
+    params, examples = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, jnp.float32 if leaf.dtype == float else None),
+        (network(), EXAMPLES),
+    )
     vector = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
     whole = jax.jit(hessian_vector_product(network_loss, params, examples))(vector)
-    in_chunks = jax.jit(hessian_vector_product(network_loss, params, examples, chunk_size=chunk_size))(vector)
+    in_chunks = jax.jit(
+        hessian_vector_product(network_loss, params, examples, chunk_size=chunk_size)
+    )(vector)
     scale = max(abs(leaf).max() for leaf in jax.tree.leaves(whole))
     for found, expected in zip(jax.tree.leaves(in_chunks), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
@@ -135,12 +163,16 @@ def test_blocks_of_layers(layer):
         whole = dense(hessian_vector_product(network_loss, params, examples), params)
         block_loss, block = layer_block(network_loss, params, layer)
         found = dense(hessian_vector_product(block_loss, block, examples, chunk_size=8), block)
-        np.testing.assert_allclose(found, whole[places[layer], places[layer]], rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(
+            found, whole[places[layer], places[layer]], rtol=1e-10, atol=1e-14
+        )
 
 
 def test_members_under_vmap():
     params = jnp.stack([jnp.array([1.0, 2.0]), jnp.array([-1.0, 0.5])])
-    found = jax.vmap(lambda w, v: hessian_vector_product(lambda w: w[0] ** 2 * w[1], w)(v))(params, jnp.eye(2))
+    found = jax.vmap(lambda w, v: hessian_vector_product(lambda w: w[0] ** 2 * w[1], w)(v))(
+        params, jnp.eye(2)
+    )
     np.testing.assert_allclose(found, [[4.0, 2.0], [-2.0, 0.0]])
 
 
@@ -150,7 +182,9 @@ def test_members_under_vmap():
 def test_wrong_arguments():
     with pytest.raises(InputError, match=r"layer is 'last'; expected one of hidden, output"):
         layer_block(network_loss, network(), "last")
-    with pytest.raises(InputError, match=r"chunk_size is 0; expected an integer in 1.*the examples of a chunk"):
+    with pytest.raises(
+        InputError, match=r"chunk_size is 0; expected an integer in 1.*the examples of a chunk"
+    ):
         mean_over_chunks(lambda chunk: chunk.mean(), jnp.ones(3), 0)
     for examples in ({"x": jnp.ones(3), "y": jnp.ones(4)}, jnp.ones(0), jnp.ones(())):
         with pytest.raises(InputError, match="examples has leaves with leading axes"):

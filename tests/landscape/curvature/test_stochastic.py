@@ -11,12 +11,16 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import hutchpp_trace, spectral_density
 
 N = 300
-SPECTRUM = np.r_[np.linspace(3, 8, 6), np.random.default_rng(0).normal(size=N - 6) * 0.3].astype(np.float32)
+SPECTRUM = np.r_[np.linspace(3, 8, 6), np.random.default_rng(0).normal(size=N - 6) * 0.3].astype(
+    np.float32
+)
 
 
 @functools.partial(jax.jit, static_argnames=("num_products", "num_probes", "width"))
 def density_of(key, diagonal, **options):
-    return spectral_density(key, lambda vector: diagonal * vector, jnp.zeros_like(diagonal), **options)
+    return spectral_density(
+        key, lambda vector: diagonal * vector, jnp.zeros_like(diagonal), **options
+    )
 
 
 @functools.partial(jax.jit, static_argnames="num_products")
@@ -31,27 +35,36 @@ def test_a_density_is_one_and_its_moments_are_those_of_the_spectrum():
     for power in (1, 2, 3):
         moments = (found.weights * found.nodes**power).sum(axis=1)
         error = moments.std(ddof=1) / np.sqrt(20)
-        assert abs(moments.mean() - np.mean(SPECTRUM**power)) < 4 * error  # Student's t of 19, 0.1 %
+        assert (
+            abs(moments.mean() - np.mean(SPECTRUM**power)) < 4 * error
+        )  # Student's t of 19, 0.1 %
 
 
 def test_the_density_is_the_smoothed_spectrum_within_its_error():
     found = density_of(jax.random.key(1), SPECTRUM, num_products=60, num_probes=20, width=0.2)
     grid = np.asarray(found.grid)
-    expected = np.exp(-((grid[:, None] - SPECTRUM) ** 2) / 0.08).mean(axis=1) / np.sqrt(0.08 * np.pi)
+    expected = np.exp(-((grid[:, None] - SPECTRUM) ** 2) / 0.08).mean(axis=1) / np.sqrt(
+        0.08 * np.pi
+    )
     away = abs(found.density - expected) / (found.error + 1e-3 * expected.max())
-    # Of 1000 neighbouring points few are independent; a thousandth of normal numbers lies beyond 3.3.
+    # Of 1000 neighbouring points few are independent; a thousandth of normal numbers lies beyond
+    # 3.3.
     assert away.max() < 4.5 and np.mean(away < 2) > 0.85
 
 
 def test_all_products_give_the_exact_quadrature():
     diagonal = jnp.array([1.0, 2.0, 4.0])
-    found = spectral_density(jax.random.key(0), lambda vector: diagonal * vector, diagonal, num_products=3, num_probes=2)
+    found = spectral_density(
+        jax.random.key(0), lambda vector: diagonal * vector, diagonal, num_products=3, num_probes=2
+    )
     np.testing.assert_allclose(found.nodes, [[1, 2, 4]] * 2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("diagonal", [np.ones(N), np.zeros(N), np.r_[np.ones(3), np.zeros(N - 3)]])
 def test_spectra_of_few_values_break_down_and_stay_right(diagonal):
-    found = density_of(jax.random.key(0), diagonal.astype(np.float32), num_products=20, num_probes=5, width=0.1)
+    found = density_of(
+        jax.random.key(0), diagonal.astype(np.float32), num_products=20, num_probes=5, width=0.1
+    )
     assert np.isfinite(found.density).all()
     moments = (found.weights * found.nodes).sum(axis=1)
     error = 1e-5 + np.std(moments, ddof=1) / np.sqrt(5)
@@ -60,20 +73,33 @@ def test_spectra_of_few_values_break_down_and_stay_right(diagonal):
 
 @pytest.mark.parametrize("scale", [0, 1, 3e-3, 1e-30, 2e20])
 def test_one_value_has_a_density_by_default(scale):
-    found = density_of(jax.random.key(0), np.full(N, scale, np.float32), num_products=20, num_probes=3)
+    found = density_of(
+        jax.random.key(0), np.full(N, scale, np.float32), num_products=20, num_probes=3
+    )
     grid, density = np.asarray(found.grid, float), np.asarray(found.density, float)
     np.testing.assert_allclose(np.trapezoid(density, grid), 1, rtol=1e-4)
-    np.testing.assert_allclose(np.trapezoid(density * grid, grid), scale, rtol=1e-4, atol=1e-6 * (scale == 0))
+    np.testing.assert_allclose(
+        np.trapezoid(density * grid, grid), scale, rtol=1e-4, atol=1e-6 * (scale == 0)
+    )
     assert np.isfinite(found.error).all()
 
 
 @pytest.mark.parametrize("scale", [1e-30, 2e20])
 def test_matrices_of_any_size_that_the_type_holds(scale):
-    found, usual = (trace_of(jax.random.key(0), (factor * SPECTRUM).astype(np.float32)) for factor in (scale, 1.0))
+    found, usual = (
+        trace_of(jax.random.key(0), (factor * SPECTRUM).astype(np.float32))
+        for factor in (scale, 1.0)
+    )
     np.testing.assert_allclose(np.array(found, float) / scale, usual, rtol=1e-4)
-    found, usual = (density_of(jax.random.key(0), (factor * SPECTRUM).astype(np.float32), num_products=20, num_probes=3)
-                    for factor in (scale, 1.0))
-    np.testing.assert_allclose(np.asarray(found.nodes, float) / scale, usual.nodes, rtol=1e-3, atol=1e-3)
+    found, usual = (
+        density_of(
+            jax.random.key(0), (factor * SPECTRUM).astype(np.float32), num_products=20, num_probes=3
+        )
+        for factor in (scale, 1.0)
+    )
+    np.testing.assert_allclose(
+        np.asarray(found.nodes, float) / scale, usual.nodes, rtol=1e-3, atol=1e-3
+    )
     assert np.isfinite(found.error).all()
 
 
@@ -87,7 +113,9 @@ def test_the_trace_of_low_rank_and_of_small_matrices_is_exact():
     found = trace_of(jax.random.key(0), low, num_products=30)
     np.testing.assert_allclose(found.value, 28, rtol=1e-4)
     assert found.error < 1e-3
-    few = hutchpp_trace(jax.random.key(0), lambda vector: jnp.arange(4.0) * vector, jnp.zeros(4), num_products=12)
+    few = hutchpp_trace(
+        jax.random.key(0), lambda vector: jnp.arange(4.0) * vector, jnp.zeros(4), num_products=12
+    )
     np.testing.assert_allclose(few.value, 6, rtol=1e-5)
 
 
@@ -101,9 +129,18 @@ def test_the_stated_error_of_a_trace_is_its_scatter():
 
 
 def test_wrong_arguments():
-    for name, value, words in (("num_products", 0, "1..3"), ("num_products", 4, "1..3"), ("num_probes", 1, "in 2"),
-                               ("num_points", 1, "in 2")):
+    for name, value, words in (
+        ("num_products", 0, "1..3"),
+        ("num_products", 4, "1..3"),
+        ("num_probes", 1, "in 2"),
+        ("num_points", 1, "in 2"),
+    ):
         with pytest.raises(InputError, match=f"{name} is {value}; expected an integer.*{words}"):
-            spectral_density(jax.random.key(0), lambda v: v, jnp.zeros(3), **({"num_products": 2} | {name: value}))
+            spectral_density(
+                jax.random.key(0),
+                lambda v: v,
+                jnp.zeros(3),
+                **({"num_products": 2} | {name: value}),
+            )
     with pytest.raises(InputError, match="num_products is 5; expected an integer in 6"):
         hutchpp_trace(jax.random.key(0), lambda v: v, jnp.zeros(3), num_products=5)

@@ -1,4 +1,6 @@
-"""Fractional Brownian surfaces: the covariance of their embedding, increments over independent surfaces, exponents."""
+"""Fractional Brownian surfaces: the covariance of their embedding, increments over independent
+surfaces, exponents.
+"""
 
 import functools
 
@@ -22,7 +24,9 @@ def variogram(hurst, size):
 
 @functools.cache
 def surfaces(hurst, count=4000):
-    draw = jax.jit(jax.vmap(lambda key: fractional_brownian_surface(key, SIZE, hurst=hurst).heights))
+    draw = jax.jit(
+        jax.vmap(lambda key: fractional_brownian_surface(key, SIZE, hurst=hurst).heights)
+    )
     return np.asarray(draw(jax.random.split(KEY, count)), dtype=np.float64)
 
 
@@ -32,12 +36,16 @@ def surfaces(hurst, count=4000):
 @pytest.mark.parametrize("size", [2, 9, 64])
 @pytest.mark.parametrize("hurst", [0.1, 0.3, 0.5, 0.7, 0.75, 0.8, 0.9, 0.99])
 def test_the_embedding_is_a_covariance_with_the_increments_of_the_surface(size, hurst):
-    """Without sampling: c(0) - c(lag), twice, plus the plane's variance is |lag|^(2H) at every lag of the square."""
+    """Without sampling: c(0) - c(lag), twice, plus the plane's variance is |lag|^(2H) at every lag
+    of the square.
+    """
     eigenvalues, slope_variance = brownian._embedding(size, hurst)
     assert eigenvalues.min() > 0  # the rounding of an FFT is far below the smallest at these sizes
     covariance = np.fft.irfft2(eigenvalues, (len(eigenvalues),) * 2)[:size, :size]
     plane = slope_variance * variogram(1, size)
-    np.testing.assert_allclose(2 * (covariance[0, 0] - covariance) + plane, variogram(hurst, size), atol=1e-12)
+    np.testing.assert_allclose(
+        2 * (covariance[0, 0] - covariance) + plane, variogram(hurst, size), atol=1e-12
+    )
 
 
 @pytest.mark.slow
@@ -51,14 +59,17 @@ def test_the_smallest_eigenvalue_at_full_size(hurst):
 def test_an_embedding_that_is_no_covariance_is_refused(monkeypatch):
     brownian._embedding.cache_clear()
     monkeypatch.setattr(brownian, "ROUNDING", -1.0)  # no eigenvalue is as large
-    with pytest.raises(ValueError, match=r"hurst is 0.5 with size 8: the embedding has the eigenvalue"):
+    with pytest.raises(
+        ValueError, match=r"hurst is 0.5 with size 8: the embedding has the eigenvalue"
+    ):
         fractional_brownian_surface(KEY, 8, hurst=0.5)
     brownian._embedding.cache_clear()
 
 
 @pytest.mark.parametrize("hurst", [0.2, 0.5, 0.9])
 def test_variance_of_increments(hurst):
-    """Between the first corner, where h = 0, or an inner point and all others: within 4.5 standard errors each.
+    """Between the first corner, where h = 0, or an inner point and all others: within 4.5 standard
+    errors each.
 
     The mean of n squares of normal numbers of variance v has the standard error v sqrt(2/n).
     """
@@ -68,7 +79,9 @@ def test_variance_of_increments(hurst):
     for i, j in ((0, 0), (2, 6)):
         expected = np.hypot(place[:, None] - place[i], place - place[j]) ** (2 * hurst)
         measured = ((heights - heights[:, i, j, None, None]) ** 2).mean(axis=0)
-        assert np.all(np.abs(measured - expected) <= 4.5 * np.sqrt(2 / len(heights)) * expected + 1e-9)
+        assert np.all(
+            np.abs(measured - expected) <= 4.5 * np.sqrt(2 / len(heights)) * expected + 1e-9
+        )
 
 
 def test_heights_are_normal():
@@ -86,9 +99,14 @@ def test_hurst_one_is_a_plane():
 
 @pytest.mark.parametrize("hurst", [0.2, 0.5, 0.8])
 def test_variogram_exponent(hurst):
-    """Six surfaces of 256 x 256 points; their mean within 4 standard errors, which are small enough to tell."""
+    """Six surfaces of 256 x 256 points; their mean within 4 standard errors, which are small enough
+    to tell.
+    """
     draw = jax.jit(lambda key: fractional_brownian_surface(key, 256, hurst=hurst).heights)
-    found = [variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tolerance=np.inf).value for key in jax.random.split(KEY, 6)]
+    found = [
+        variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tolerance=np.inf).value
+        for key in jax.random.split(KEY, 6)
+    ]
     error = np.std(found, ddof=1) / np.sqrt(6)
     assert error < 0.02
     assert abs(np.mean(found) - hurst) < 4 * error + 1e-3
@@ -98,8 +116,14 @@ def test_variogram_exponent(hurst):
 @pytest.mark.parametrize("hurst", [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
 def test_variogram_exponent_of_large_surfaces(hurst):
     """Mean of four; one scatters by 0.002 at H = 0.3, but by 0.02 at H = 0.8."""
-    heights = [fractional_brownian_surface(key, 1024, hurst=hurst).heights for key in jax.random.split(KEY, 4)]
-    found = [variogram_exponent(surface, sizes=[1, 2, 4, 8], tolerance=np.inf).value for surface in heights]
+    heights = [
+        fractional_brownian_surface(key, 1024, hurst=hurst).heights
+        for key in jax.random.split(KEY, 4)
+    ]
+    found = [
+        variogram_exponent(surface, sizes=[1, 2, 4, 8], tolerance=np.inf).value
+        for surface in heights
+    ]
     assert abs(np.mean(found) - hurst) < 0.03
 
 

@@ -1,4 +1,6 @@
-"""Midpoint displacement: the same as loops with the same random numbers, its displacements, exponents and gradients."""
+"""Midpoint displacement: the same as loops with the same random numbers, its displacements,
+exponents and gradients.
+"""
 
 import functools
 import itertools
@@ -18,7 +20,9 @@ ROUGHNESS = 3.0
 @functools.cache
 def drawn(levels):
     """Heights by key and Hurst exponent."""
-    return jax.jit(lambda key, hurst: diamond_square(key, levels, roughness=ROUGHNESS, hurst=hurst).heights)
+    return jax.jit(
+        lambda key, hurst: diamond_square(key, levels, roughness=ROUGHNESS, hurst=hurst).heights
+    )
 
 
 def by_loops(key, levels, hurst):
@@ -30,16 +34,26 @@ def by_loops(key, levels, hurst):
         half, width = step // 2, ROUGHNESS * 2.0 ** (-hurst * level)
         diagonal = [(-half, -half), (-half, half), (half, -half), (half, half)]
         straight = [(-half, 0), (half, 0), (0, -half), (0, half)]
-        for (down, right), around in zip([(half, half), (0, half), (half, 0)], (diagonal, straight, straight), strict=True):
+        for (down, right), around in zip(
+            [(half, half), (0, half), (half, 0)], (diagonal, straight, straight), strict=True
+        ):
             for x in range(down, len(heights), step):
                 for y in range(right, len(heights), step):
-                    inside = [(x + a, y + b) for a, b in around if 0 <= x + a < len(heights) and 0 <= y + b < len(heights)]
-                    heights[x, y] = np.mean([heights[place] for place in inside]) + width * noise[x, y]
+                    inside = [
+                        (x + a, y + b)
+                        for a, b in around
+                        if 0 <= x + a < len(heights) and 0 <= y + b < len(heights)
+                    ]
+                    heights[x, y] = (
+                        np.mean([heights[place] for place in inside]) + width * noise[x, y]
+                    )
     return heights
 
 
 def displacements(heights):
-    """Of the points that were made last, centres and middles of edges along either axis, from the mean of their neighbours."""
+    """Of the points that were made last, centres and middles of edges along either axis, from the
+    mean of their neighbours.
+    """
     corners, centres = heights[::2, ::2], heights[1::2, 1::2]
     around = (corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]) / 4
 
@@ -72,14 +86,18 @@ def test_corners_are_at_zero_and_nothing_else_is(levels):
 
 
 def test_the_last_points_are_displaced_by_at_most_half_a_width():
-    """The bound roughness / 2^(levels - 1) / 2 for hurst = 1, reached to within 1 percent by centres and by middles."""
+    """The bound roughness / 2^(levels - 1) / 2 for hurst = 1, reached to within 1 percent by
+    centres and by middles.
+    """
     bound = ROUGHNESS / 2**8 / 2
     for found in displacements(np.asarray(drawn(9)(KEY, 1.0), dtype=float)):
         assert 0.99 * bound < np.abs(found).max() < bound + 1e-6
 
 
 def test_displacements_are_uniform_and_independent_of_one_another():
-    """Those of all levels and kinds, each with moments and correlations within 4.5 standard errors of uniform noise."""
+    """Those of all levels and kinds, each with moments and correlations within 4.5 standard errors
+    of uniform noise.
+    """
     heights, found = np.asarray(drawn(9)(KEY, 0.5), dtype=float), []
     for level in range(8, 2, -1):
         width = ROUGHNESS * 2 ** (-0.5 * level)
@@ -96,7 +114,11 @@ def test_displacements_are_uniform_and_independent_of_one_another():
 @pytest.mark.parametrize("kind", ["seeds", "split"])
 def test_surfaces_of_neighbouring_keys_are_uncorrelated(kind):
     """At every point, over a thousand pairs, within 4.5 standard errors."""
-    keys = jax.vmap(jax.random.key)(np.arange(1001)) if kind == "seeds" else jax.random.split(KEY, 1001)
+    keys = (
+        jax.vmap(jax.random.key)(np.arange(1001))
+        if kind == "seeds"
+        else jax.random.split(KEY, 1001)
+    )
     heights = np.asarray(jax.vmap(drawn(3), (0, None))(keys, 1.0))
     apart = np.delete(heights.reshape(1001, -1), [0, 8, 72, 80], axis=1)
     assert np.abs(correlation(apart[1:], apart[:-1])).max() < 4.5 / np.sqrt(1000)
@@ -107,7 +129,10 @@ def test_surfaces_of_neighbouring_keys_are_uncorrelated(kind):
 
 def exponents(levels, hurst, count):
     surfaces = (drawn(levels)(key, hurst) for key in jax.random.split(KEY, count))
-    found = [variogram_exponent(heights, sizes=2 ** np.arange(7), tolerance=np.inf).value for heights in surfaces]
+    found = [
+        variogram_exponent(heights, sizes=2 ** np.arange(7), tolerance=np.inf).value
+        for heights in surfaces
+    ]
     return np.mean(found), np.std(found, ddof=1) / np.sqrt(count)
 
 
@@ -119,9 +144,13 @@ def test_variogram_exponent_is_near_hurst(hurst):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("hurst", "expected"), [(0.3, 0.300), (0.5, 0.454), (0.7, 0.629), (1.0, 0.860)])
+@pytest.mark.parametrize(
+    ("hurst", "expected"), [(0.3, 0.300), (0.5, 0.454), (0.7, 0.629), (1.0, 0.860)]
+)
 def test_variogram_exponents_of_the_docstring(hurst, expected):
-    """Lags 1 to 64; both means are of ten. Independent NumPy ports found 0.30, 0.44, 0.61 and 0.81 to 0.87."""
+    """Lags 1 to 64; both means are of ten. Independent NumPy ports found 0.30, 0.44, 0.61 and 0.81
+    to 0.87.
+    """
     mean, error = exponents(10, hurst, 10)
     assert abs(mean - expected) < 4 * np.sqrt(2) * error
 
@@ -132,12 +161,16 @@ def test_gradients_of_the_published_generator():
     deviations, kurtoses = [], []
     for key in jax.random.split(KEY, 10):
         heights = np.asarray(drawn(10)(key, 1.0), dtype=float)
-        slopes = np.concatenate([np.diff(heights, axis=axis).ravel() for axis in (0, 1)]) / (2 / 1024)
+        slopes = np.concatenate([np.diff(heights, axis=axis).ravel() for axis in (0, 1)]) / (
+            2 / 1024
+        )
         deviations.append(slopes.std())
         kurtoses.append(np.mean((slopes - slopes.mean()) ** 4) / slopes.var() ** 2 - 3)
     assert np.std(deviations, ddof=1) / np.sqrt(10) < 0.02
     assert abs(np.mean(deviations) - 2.3) < 0.1
-    assert abs(np.mean(kurtoses) - 0.03) < 3 * np.hypot(0.03, np.std(kurtoses, ddof=1) / np.sqrt(10))
+    assert abs(np.mean(kurtoses) - 0.03) < 3 * np.hypot(
+        0.03, np.std(kurtoses, ddof=1) / np.sqrt(10)
+    )
 
 
 # Clipping
@@ -151,7 +184,9 @@ def test_clipping_lowers_the_border_and_fills_with_water():
     assert found.extent == 2
     np.testing.assert_array_equal(clipped(found).heights, found.heights)
     other = clipped(Surface(heights, jnp.float32(2)), base=0.25, water=0.05).heights
-    expected = np.float32([[0.25, 0.05, 0.05], [0.2, 0.7, 0.05], [0.1, 0.05, 0.25], [0.25, 0.2, 0.05]])
+    expected = np.float32(
+        [[0.25, 0.05, 0.05], [0.2, 0.7, 0.05], [0.1, 0.05, 0.25], [0.25, 0.2, 0.05]]
+    )
     np.testing.assert_array_equal(other, expected)
 
 
@@ -172,12 +207,17 @@ def test_keys_exponents_precision_and_transformations():
     cut = jax.jit(jax.vmap(clipped))(Surface(batch, jnp.ones(3))).heights
     np.testing.assert_array_equal(cut[1], clipped(Surface(batch[1], jnp.ones(()))).heights)
     with jax.enable_x64(True):
-        assert jax.jit(lambda key: diamond_square(key, 1, roughness=ROUGHNESS))(KEY).heights.dtype == np.float64
+        assert (
+            jax.jit(lambda key: diamond_square(key, 1, roughness=ROUGHNESS))(KEY).heights.dtype
+            == np.float64
+        )
 
 
 def test_errors_say_what_was_expected():
     for levels in (0, 2.5, 16):
-        with pytest.raises(ValueError, match=f"levels is {levels}; expected an integer in 1..15 halvings"):
+        with pytest.raises(
+            ValueError, match=f"levels is {levels}; expected an integer in 1..15 halvings"
+        ):
             diamond_square(KEY, levels, roughness=ROUGHNESS)
     with pytest.raises(ValueError, match="roughness is nan; expected a finite number"):
         diamond_square(KEY, 2, roughness=np.nan)

@@ -18,7 +18,9 @@ FORMULAS = [
 def test_formula(shape, parameters, formula, size):
     surface = shape(size, extent=3.0, **parameters)
     place = np.linspace(-1.5, 1.5, size)
-    np.testing.assert_allclose(surface.heights, formula(np.hypot(place[:, None], place)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        surface.heights, formula(np.hypot(place[:, None], place)), rtol=1e-5, atol=1e-7
+    )
     assert surface.extent.shape == ()
     assert surface.extent == 3
     assert surface.heights.dtype == np.float32
@@ -26,7 +28,11 @@ def test_formula(shape, parameters, formula, size):
 
 def test_defaults():
     """On [-1, 1]^2; the middle of an odd number of points is the centre, exactly."""
-    for shape, centre, side in ((cone, 0, 0.5), (paraboloid, 0, 0.5), (gaussian_well, -1, -np.exp(-2))):
+    for shape, centre, side in (
+        (cone, 0, 0.5),
+        (paraboloid, 0, 0.5),
+        (gaussian_well, -1, -np.exp(-2)),
+    ):
         surface = shape(5)
         assert surface.extent == 2
         assert surface.heights[2, 2] == centre
@@ -36,7 +42,10 @@ def test_defaults():
 
 @pytest.mark.parametrize(("shape", "parameters", "formula"), FORMULAS)
 def test_parameters_and_extents_may_be_traced(shape, parameters, formula):
-    values = {name: np.float32([value, 2 * value]) for name, value in (parameters | {"extent": 3.0}).items()}
+    values = {
+        name: np.float32([value, 2 * value])
+        for name, value in (parameters | {"extent": 3.0}).items()
+    }
     batch = jax.jit(jax.vmap(lambda values: shape(6, **values)))(values)
     for index in range(2):
         single = shape(6, **{name: value[index] for name, value in values.items()})

@@ -1,4 +1,6 @@
-"""Periodic surfaces: exact spectrum and expected variance, equal opposite sides, exponents at short lags."""
+"""Periodic surfaces: exact spectrum and expected variance, equal opposite sides, exponents at short
+lags.
+"""
 
 import functools
 
@@ -17,7 +19,9 @@ def test_the_filter_is_the_power_law_with_expected_variance_one(size):
     """Without sampling: the spectrum of the surface over that of its noise."""
     period = size - 1
     with jax.enable_x64(True):
-        heights = np.asarray(jax.jit(lambda key: spectral_surface(key, size, hurst=0.3).heights)(KEY))[:-1, :-1]
+        heights = np.asarray(
+            jax.jit(lambda key: spectral_surface(key, size, hurst=0.3).heights)(KEY)
+        )[:-1, :-1]
         noise = np.asarray(jax.random.normal(KEY, heights.shape))
     gain = np.fft.fft2(heights) / np.fft.fft2(noise)
     waves = np.fft.fftfreq(period, 1 / period)
@@ -46,12 +50,19 @@ def test_mean_and_variance(hurst):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("hurst", "expected"), [(0.3, 0.431), (0.5, 0.573), (0.7, 0.726), (0.8, 0.800)])
+@pytest.mark.parametrize(
+    ("hurst", "expected"), [(0.3, 0.431), (0.5, 0.573), (0.7, 0.726), (0.8, 0.800)]
+)
 def test_variogram_exponents_of_the_docstring(hurst, expected):
     """Both means are of ten."""
     draw = jax.jit(lambda key: spectral_surface(key, 1025, hurst=hurst).heights)
-    found = [variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tolerance=np.inf).value for key in jax.random.split(KEY, 10)]
-    assert abs(np.mean(found) - expected) < 4 * np.sqrt(2) * np.std(found, ddof=1) / np.sqrt(10) + 1e-3
+    found = [
+        variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tolerance=np.inf).value
+        for key in jax.random.split(KEY, 10)
+    ]
+    assert (
+        abs(np.mean(found) - expected) < 4 * np.sqrt(2) * np.std(found, ddof=1) / np.sqrt(10) + 1e-3
+    )
 
 
 def test_keys_exponents_precision_and_transformations():
