@@ -34,10 +34,10 @@ def main(
     input.
 
     Args:
-      experiment: does the work.
-      presets: named options to start from, "default" among them; all are dataclasses with the
-          fields of `RunOptions`.
-      description: shown by --help.
+        experiment: does the work.
+        presets: named options to start from, "default" among them; all are dataclasses with the
+              fields of `RunOptions`.
+        description: shown by --help.
     """
     with program():
         options = parse(presets, description, sys.argv[1:])
@@ -52,9 +52,9 @@ def run(work: Callable[[Options], None], kind: type[Options], description: str) 
     """Run a program that has neither presets nor run directories, as `main` does.
 
     Args:
-      work: does it.
-      kind: dataclass of its options.
-      description: shown by --help.
+        work: does it.
+        kind: dataclass of its options.
+        description: shown by --help.
     """
     with program():
         options = read(kind, description)
@@ -91,10 +91,10 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
     it.
 
     Raises:
-      InputError: for values out of range, an option given twice or beside one that makes it
-        meaningless, an unknown preset, --resume without a directory, or a run whose options cannot
-        be read.
-      SystemExit: with code 2 for options that do not exist or do not parse, 0 after --help.
+        InputError: for values out of range, an option given twice or beside one that makes it
+            meaningless, an unknown preset, --resume without a directory, or a run whose options
+            cannot be read.
+        SystemExit: with code 2 for options that do not exist or do not parse, 0 after --help.
     """
     known, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
     known, given = known.expanded(), _given(arguments)
@@ -131,13 +131,13 @@ def read(
     """Checked options from the command line alone.
 
     Args:
-      kind: their dataclass.
-      description: shown by --help.
-      arguments: those of the program by default.
-      default: what they are if not given; by default what the dataclass says.
+        kind: their dataclass.
+        description: shown by --help.
+        arguments: those of the program by default.
+        default: what they are if not given; by default what the dataclass says.
 
     Raises:
-      InputError, SystemExit: as `parse`.
+        InputError, SystemExit: as `parse`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     given, others = _given(arguments), {} if default is None else {"default": default}
@@ -159,7 +159,7 @@ def _given(arguments: list[str]) -> set[str]:
     """Names of the options on a command line.
 
     Raises:
-      InputError: if one is there twice.
+        InputError: if one is there twice.
     """
     names = [
         argument[2:].partition("=")[0].replace("-", "_").removeprefix("no_")

@@ -128,8 +128,8 @@ class Options(RunOptions):
         """Refuse what cannot be walked on before anything is written.
 
         Raises:
-          InputError: for a number out of range, numbers that are the same in float32, or more walks
-              than the memory holds.
+            InputError: for a number out of range, numbers that are the same in float32, or more
+                  walks than the memory holds.
         """
         super().check()
         for name in ("hursts", "learning_rates", "noise_stds"):
@@ -224,9 +224,9 @@ def walk(options: Options, directory: pathlib.Path):
     """All walks, each part of which is kept as soon as it is finished.
 
     Returns:
-      Statistics of the walks along `surface` (`tables.walk_statistics`, with `selected`,
-      `basin_area` and `basin_margin` of the landscapes), walks of the phase diagram or None, and
-      the landscapes.
+        Statistics of the walks along `surface` (`tables.walk_statistics`, with `selected`,
+        `basin_area` and `basin_margin` of the landscapes), walks of the phase diagram or None, and
+        the landscapes.
     """
     run, stored = RunDirectory(directory), command_line.options_as_json(options)
     elsewhere = ("preset", "quick", "animation", "phase_diagram")  # decide nothing about the walks

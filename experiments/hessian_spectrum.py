@@ -67,7 +67,7 @@ class Options(RunOptions, TrainingOptions):
         """Numbers of the windows with a density.
 
         Raises:
-          InputError: for windows that the run does not have.
+            InputError: for windows that the run does not have.
         """
         present = range(self.plan().num_windows)
         for window in self.density_windows:

@@ -158,10 +158,10 @@ def evaluate(options: Options, problem, run: xr.Dataset, directory) -> xr.Datase
     """The loss on all planes of all members, and their paths there.
 
     Returns:
-      Dataset with dimensions (plane, seed, learning_rate): `loss` on (row, column) at the
-      coordinates `y` (row) and `x` (column), the path's `path_x`, `path_y` and distance `off_plane`
-      (update), and the `path_length` (update), its distance from the last point. NaN for members
-      that diverged.
+        Dataset with dimensions (plane, seed, learning_rate): `loss` on (row, column) at the
+        coordinates `y` (row) and `x` (column), the path's `path_x`, `path_y` and distance
+        `off_plane` (update), and the `path_length` (update), its distance from the last point. NaN
+        for members that diverged.
     """
     members = [(seed, rate) for seed in run.seed.values for rate in run.learning_rate.values]
     with contextlib.closing(

@@ -51,8 +51,8 @@ class Checked:
         """Refuse what cannot be run, before anything is loaded or written.
 
         Raises:
-          InputError: for the first value that is not of the type and in the range that its field
-              declares.
+            InputError: for the first value that is not of the type and in the range that its field
+                  declares.
         """
         annotations = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
@@ -62,7 +62,7 @@ class Checked:
         """The same with ~ in paths expanded.
 
         Raises:
-          InputError: for the home of an unknown user.
+            InputError: for the home of an unknown user.
         """
         return dataclasses.replace(
             self,
@@ -83,7 +83,7 @@ def expanded(option: str, path: pathlib.Path) -> pathlib.Path:
     """A path without ~.
 
     Raises:
-      InputError: for the home of an unknown user.
+        InputError: for the home of an unknown user.
     """
     try:
         return path.expanduser()

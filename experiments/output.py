@@ -17,7 +17,7 @@ class Output(io.TextIOBase):
     full disk.
 
     Args:
-      stream: standard output or error, or None where there is none.
+        stream: standard output or error, or None where there is none.
     """
 
     def __init__(self, stream):

@@ -44,9 +44,9 @@ class Progress:
     member.
 
     Args:
-      ends: updates of a member after which each window ends.
-      num_members: members of the ensemble.
-      at_ends: what is done at the end of a window when its updates are made.
+        ends: updates of a member after which each window ends.
+        num_members: members of the ensemble.
+        at_ends: what is done at the end of a window when its updates are made.
     """
 
     REPORT_EVERY = 50
@@ -97,7 +97,7 @@ class PointProgress:
     """A progress bar over the points of several planes.
 
     Args:
-      total: points of all planes.
+        total: points of all planes.
     """
 
     def __init__(self, total: int):

@@ -119,7 +119,7 @@ class TrainingOptions(Checked):
         """The devices that share the members, no more than there are members.
 
         Raises:
-          InputError: if there are fewer than asked for.
+            InputError: if there are fewer than asked for.
         """
         present = jax.devices()
         wanted = len(present) if self.num_devices is None else self.num_devices
@@ -160,15 +160,15 @@ def train(
     """Train what the options say under a progress bar.
 
     Args:
-      options: `TrainingOptions` and `RunOptions` in one.
-      experiment: its name, stored with the results.
-      measure: gives the measurements for a problem and a plan; those of the options come in
-          addition.
-      problem: that of the options, where it has been loaded already.
-      at_ends: what of the measurements takes long where a window ends.
+        options: `TrainingOptions` and `RunOptions` in one.
+        experiment: its name, stored with the results.
+        measure: gives the measurements for a problem and a plan; those of the options come in
+              addition.
+        problem: that of the options, where it has been loaded already.
+        at_ends: what of the measurements takes long where a window ends.
 
     Returns:
-      The results and the run directory.
+        The results and the run directory.
     """
     plan, devices = options.plan(), options.devices()
     at_ends = ", ".join(
@@ -249,7 +249,7 @@ def new_directory(name: str) -> pathlib.Path:
     """Make a directory below runs/, named after what is run and when, that nobody else has made.
 
     Raises:
-      StorageError: if that is not possible.
+        StorageError: if that is not possible.
     """
     try:
         return files.new_directory(

@@ -1,9 +1,9 @@
 """SGD as a walker on the loss landscape: ensembles of training runs and exact statistics of how
 they diffuse.
 
-Everything public is in the rooms ``problems``, ``dynamics``, ``analysis``, ``landscape``,
-``walkers``, ``tables``, ``plots`` and ``storage``. They are loaded when they are first used.
-``__init__.pyi`` lists what this page offers besides them.
+Everything public is in the rooms `problems`, `dynamics`, `analysis`, `landscape`,
+`walkers`, `tables`, `plots` and `storage`. They are loaded when they are first used.
+`__init__.pyi` lists what this page offers besides them.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -62,7 +62,7 @@ def host_array(name, value):
     """Real numbers as a float64 NumPy array, for functions that compute on the host.
 
     Raises:
-        InputError: as for :func:`real_array`; or the value is traced.
+        InputError: as for `real_array`; or the value is traced.
     """
     if is_traced(value):
         raise InputError(

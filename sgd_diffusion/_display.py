@@ -17,8 +17,8 @@ def shown_briefly(cls):
     """Class decorator for named tuples and dataclasses: fields are shown as numbers, long arrays by
     their range.
 
-    An error stands behind the number that it belongs to: ``x_error`` behind ``x``, ``x_errors``
-    behind ``xs``, and ``error`` or ``standard_error`` behind ``value``, or else behind the field
+    An error stands behind the number that it belongs to: `x_error` behind `x`, `x_errors`
+    behind `xs`, and `error` or `standard_error` behind `value`, or else behind the field
     before it.
 
     >>> from typing import NamedTuple

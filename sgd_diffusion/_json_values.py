@@ -23,11 +23,11 @@ def json_values(name: str, value: Any) -> Any:
     writes and reads them.
 
     Args:
-      name: of the argument, for messages.
-      value: mappings, sequences, numbers, texts, None, in one another.
+        name: of the argument, for messages.
+        value: mappings, sequences, numbers, texts, None, in one another.
 
     Raises:
-      InputError: for anything else, two keys that become the same text, or nesting without end.
+        InputError: for anything else, two keys that become the same text, or nesting without end.
     """
     return _plain(name, value, 0)
 

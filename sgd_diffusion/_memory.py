@@ -15,7 +15,7 @@ def available_bytes(device=None):
     """Bytes that a device can still give, the host's for a CPU; None where nobody says.
 
     Args:
-        device: a ``jax.Device``; None for the host.
+        device: a `jax.Device`; None for the host.
     """
     if device is None or device.platform == "cpu":
         known = [found for found in (_free_on_host(), _free_in_group()) if found is not None]
@@ -31,10 +31,10 @@ def check_memory(needed, what, way_out, device=None):
         needed: bytes.
         what: what needs them, the subject of the message.
         way_out: what to do instead, the end of the message.
-        device: as for :func:`available_bytes`; None for the default one.
+        device: as for `available_bytes`; None for the default one.
 
     Raises:
-        InputError: ``needed`` is more than is available.
+        InputError: `needed` is more than is available.
     """
     if needed < SMALL:
         return

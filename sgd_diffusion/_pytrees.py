@@ -74,7 +74,7 @@ def in_precision_of(name, tree, **others):
 
 def matched(name, tree, like, *, batched=False):
     """A pytree in the shapes and the precision of another one, and the leading axes (...) that all
-    its leaves have before these shapes; none but if ``batched``.
+    its leaves have before these shapes; none but if `batched`.
     """
     _check_structure(name, tree, like)
     batches = set()

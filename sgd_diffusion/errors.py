@@ -6,7 +6,7 @@ __all__ = ["InputError", "StorageError", "invalid"]
 class InputError(ValueError):
     """An argument or an input file is unusable.
 
-    The message names it, its value, what was expected and the way out (see :func:`invalid`).
+    The message names it, its value, what was expected and the way out (see `invalid`).
     """
 
 
@@ -22,9 +22,9 @@ def invalid(argument: str, found: str, expected: str, way_out: str = "") -> Inpu
 
     Args:
         argument: the name that the user knows it by.
-        found: a verb and what was given, such as ``"has shape (3,)"`` or ``"is -1"``.
+        found: a verb and what was given, such as `"has shape (3,)"` or `"is -1"`.
         expected: what would have been usable.
-        way_out: what the user can do, where ``expected`` does not say it.
+        way_out: what the user can do, where `expected` does not say it.
 
     Returns:
         The error, to be raised where the argument is checked.
@@ -32,4 +32,6 @@ def invalid(argument: str, found: str, expected: str, way_out: str = "") -> Inpu
     >>> invalid("start", "has shape (3,)", "(2,)", "map many with jax.vmap")
     InputError('start has shape (3,); expected (2,): map many with jax.vmap')
     """
-    return InputError(f"{argument} {found}; expected {expected}" + (f": {way_out}" if way_out else ""))
+    return InputError(
+        f"{argument} {found}; expected {expected}" + (f": {way_out}" if way_out else "")
+    )

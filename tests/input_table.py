@@ -43,14 +43,14 @@ class Argument(NamedTuple):
     """An argument of a public function that takes an array.
 
     Attributes:
-      name: as "function(argument)".
-      call: the function of this argument alone.
-      value: float64 array; whole numbers in 0..100, which every type holds.
-      single: relative tolerance of results from numbers of 16 and 32 bits.
-      takes_complex: whether complex numbers have a meaning there; refused otherwise.
-      takes_list: whether a list of arrays is this array; False where a list has another meaning.
-      takes_none: whether None has a meaning there.
-      eager: whether it finishes soon under jax_disable_jit.
+        name: as "function(argument)".
+        call: the function of this argument alone.
+        value: float64 array; whole numbers in 0..100, which every type holds.
+        single: relative tolerance of results from numbers of 16 and 32 bits.
+        takes_complex: whether complex numbers have a meaning there; refused otherwise.
+        takes_list: whether a list of arrays is this array; False where a list has another meaning.
+        takes_none: whether None has a meaning there.
+        eager: whether it finishes soon under jax_disable_jit.
     """
 
     name: str
@@ -255,7 +255,7 @@ def mode_tests(entries):
     """A slow test, since every mode compiles anew, that tries all kinds of inputs on every entry in
     every mode.
 
-    ``test_debug_modes`` is its short form.
+    `test_debug_modes` is its short form.
     """
     cases = [
         (entry, mode) for entry in entries for mode in MODES if mode != "no jit" or entry.eager

@@ -38,12 +38,12 @@ def seconds(
     times, so that a slow minute of the machine is shared by all.
 
     Args:
-      candidates: functions without arguments that return JAX arrays, or anything else when they are
-          finished.
-      repeats: rounds.
+        candidates: functions without arguments that return JAX arrays, or anything else when they
+              are finished.
+        repeats: rounds.
 
     Returns:
-      {name: {"first": ..., "median": ..., "min": ..., "max": ...}} in seconds.
+        {name: {"first": ..., "median": ..., "min": ..., "max": ...}} in seconds.
     """
     with tqdm(total=(1 + repeats) * len(candidates), unit=" runs") as bar:
 

@@ -40,9 +40,9 @@ class Laboratory:
     """Makes paths of the reference processes, and analyses of the same shape for all of them.
 
     Args:
-      num_paths: independent paths of each process, at least 2.
-      dim: coordinates of a path.
-      seed: chooses all random numbers.
+        num_paths: independent paths of each process, at least 2.
+        dim: coordinates of a path.
+        seed: chooses all random numbers.
     """
 
     def __init__(self, num_paths: int, dim: int, *, seed: int = 0):

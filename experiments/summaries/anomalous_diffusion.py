@@ -24,8 +24,8 @@ def anomalous_diffusion(dataset: xr.Dataset, table: xr.Dataset) -> str:
     """What a run of experiments.anomalous_diffusion measured.
 
     Args:
-      dataset: of the run (`results.load_run`).
-      table: its exponents (`tables.exponents`).
+        dataset: of the run (`results.load_run`).
+        table: its exponents (`tables.exponents`).
     """
     lines = [what(dataset), LEGEND, ""]
     for rate in dataset.learning_rate.values:

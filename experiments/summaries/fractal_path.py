@@ -31,8 +31,8 @@ def fractal_path(dataset: xr.Dataset, table: xr.Dataset) -> str:
     """What a run of experiments.fractal_path measured.
 
     Args:
-      dataset: of the run (`results.load_run`).
-      table: its scaling (`tables.fractal_path`).
+        dataset: of the run (`results.load_run`).
+        table: its scaling (`tables.fractal_path`).
     """
     columns = [column for column in COLUMNS if column[0] in table]
     lines = [what(dataset), LEGEND, ""]

@@ -28,8 +28,8 @@ def fractal_toy(options: Mapping, results: Mapping[str, xr.Dataset]) -> str:
     """What a run of experiments.fractal_toy measured.
 
     Args:
-      options: of the experiment.
-      results: its datasets: "statistics", "table" and, with a phase diagram, "phases".
+        options: of the experiment.
+        results: its datasets: "statistics", "table" and, with a phase diagram, "phases".
     """
     table, statistics = results["table"], results["statistics"]
     number, total = int(statistics["selected"].sum()), statistics.sizes["landscape"]

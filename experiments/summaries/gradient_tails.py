@@ -37,8 +37,8 @@ def gradient_tails(dataset: xr.Dataset, table: xr.Dataset) -> str:
     """What a run of experiments.gradient_tails measured.
 
     Args:
-      dataset: of the run (`results.load_run`).
-      table: its tails (`tables.gradient_tails`).
+        dataset: of the run (`results.load_run`).
+        table: its tails (`tables.gradient_tails`).
     """
     lines = [what(dataset), LEGEND.format(num_entries=table.attrs["num_entries"]), ""]
     for rate in dataset.learning_rate.values:

@@ -26,7 +26,7 @@ def hessian_spectrum(dataset: xr.Dataset) -> str:
     """What a run of experiments.hessian_spectrum measured.
 
     Args:
-      dataset: of the run (`results.load_run`).
+        dataset: of the run (`results.load_run`).
     """
     measured = json.loads(dataset.attrs["configuration"])["measurements"]
     batch = measured["hessian_batch_size"]

@@ -32,9 +32,9 @@ def loss_surface(run: xr.Dataset, surfaces: xr.Dataset, table: xr.Dataset) -> st
     """What a run of experiments.loss_surface measured.
 
     Args:
-      run: of the training (`results.load_run`).
-      surfaces: its planes, as the experiment leaves them.
-      table: their dimensions (`tables.loss_surface`).
+        run: of the training (`results.load_run`).
+        surfaces: its planes, as the experiment leaves them.
+        table: their dimensions (`tables.loss_surface`).
     """
     options = json.loads(run.attrs["metadata"])["options"]
     lines = [

@@ -1,12 +1,12 @@
 """What a path says about itself: statistics of positions, steps and losses, for anybody's
 trajectories.
 
-Most functions take the Gram matrix of the steps (:func:`step_gram`). The modules
-:mod:`~sgd_diffusion.analysis.positions` (tracks of few coordinates),
-:mod:`~sgd_diffusion.analysis.pairs` (averages over pairs and their bootstrap),
-:mod:`~sgd_diffusion.analysis.processes` (paths of known truth),
-:mod:`~sgd_diffusion.analysis.stable` and :mod:`~sgd_diffusion.analysis.tails` (heavy tails) and
-:mod:`~sgd_diffusion.analysis.pooling` keep names of their own.
+Most functions take the Gram matrix of the steps (`step_gram`). The modules
+`analysis.positions` (tracks of few coordinates),
+`analysis.pairs` (averages over pairs and their bootstrap),
+`analysis.processes` (paths of known truth),
+`analysis.stable` and `analysis.tails` (heavy tails) and
+`analysis.pooling` keep names of their own.
 """
 
 from sgd_diffusion.analysis import pairs, pooling, positions, processes, stable, tails

@@ -2,7 +2,7 @@
 master curve.
 
 The two-time displacements of one path come from its step Gram matrix, in its precision, under
-``jax.jit`` and ``jax.vmap``. The collapse is float64 NumPy on the host and takes displacements from
+`jax.jit` and `jax.vmap`. The collapse is float64 NumPy on the host and takes displacements from
 anywhere: of one window, of windows along a training run, averaged over members.
 """
 
@@ -51,7 +51,7 @@ def two_time_displacements(step_gram, waiting_times, lags):
 
     Delta(t_w, t_w + lag) = |w_{t_w + lag} - w_{t_w}|^2 (Baity-Jesi et al., ICML 2018, who divide by
     the number of parameters), entries of
-    :func:`~sgd_diffusion.analysis.displacement.squared_displacements`.
+    `displacement.squared_displacements`.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -63,7 +63,7 @@ def two_time_displacements(step_gram, waiting_times, lags):
         (W, L) squared weight units, never negative; NaN where t_w + lag lies beyond the window.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a waiting
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a waiting
             time is not an integer in 0..T-1; a lag is not an integer in 1..T.
 
     >>> two_time_displacements([[1.0, 1.0], [1.0, 1.0]], [0, 1], [1, 2]).tolist()      # constant velocity
@@ -98,7 +98,7 @@ def fit_aging(waiting_times, lags, displacements):
     is determined. Both errors are infinite, and the exponents no measurement, where the mean
     squared residual at one end of the search is not above 1 + 4/W times the least one (two standard
     errors if each of W waiting times were one independent residual).
-    ``searched_amplitude_exponent`` gives the a that belongs to each mu.
+    `searched_amplitude_exponent` gives the a that belongs to each mu.
 
     The errors are the jackknife's over waiting times. The curves of one path share their steps,
     which the jackknife cannot see: for scaled Brownian motion, 8 waiting times and 300 or 3000
@@ -112,7 +112,7 @@ def fit_aging(waiting_times, lags, displacements):
             and are left out.
 
     Returns:
-        :class:`AgingFit`; all NaN but ``num_points`` and ``searched`` where fewer than 3 waiting
+        `AgingFit`; all NaN but `num_points` and `searched` where fewer than 3 waiting
         times or 9 lags are left, or successive curves overlap for fewer than 3 of the searched mu.
 
     Raises:
@@ -139,7 +139,7 @@ def fit_aging(waiting_times, lags, displacements):
 
 
 def _fit_one(log_times, log_lags, curves):
-    """The :class:`AgingFit` of one set of curves (W, L), NaN where a displacement is missing."""
+    """The `AgingFit` of one set of curves (W, L), NaN where a displacement is missing."""
     left = np.isfinite(curves).any(axis=1)
     log_times, curves = log_times[left], curves[left]
     times, points = len(log_times), np.count_nonzero(np.isfinite(curves))

@@ -1,5 +1,5 @@
 """Broken power laws as broken lines in u = ln x, v = ln y: what
-:func:`~sgd_diffusion.analysis.scaling.fit_crossover` does.
+`scaling.fit_crossover` does.
 
 The model is v = c + a u + (b - a) s(u - u_c), where the bend s goes from 0 far below to z far
 above,

@@ -1,15 +1,15 @@
 """Displacements of a path from the Gram matrix of its steps, and from nothing else.
 
-A path w_0, ..., w_T in R^P enters as ``step_gram``, the (T, T) matrix G[u, v] = <dw_u, dw_v> of its
+A path w_0, ..., w_T in R^P enters as `step_gram`, the (T, T) matrix G[u, v] = <dw_u, dw_v> of its
 steps dw_u = w_{u+1} - w_u. Lags and times count steps; squared displacements carry the squared unit
 of the weights and sum over all P parameters.
 
 Precision. Every function works in the precision of its input: a float64 matrix, NumPy's or JAX's,
 is worked on in float64 and gives float64 back whether or not 64-bit mode is on, and a float32
 matrix gives float32. Float64 results are JAX arrays; a program without 64-bit mode should go on
-with them in NumPy (``np.asarray``). One thing is out of reach: outside 64-bit mode ``jax.jit`` and
-``jax.vmap`` themselves turn a *NumPy* float64 argument into float32 before the function sees it.
-Call them under ``with jax.enable_x64(True):`` there.
+with them in NumPy (`np.asarray`). One thing is out of reach: outside 64-bit mode `jax.jit` and
+`jax.vmap` themselves turn a *NumPy* float64 argument into float32 before the function sees it.
+Call them under `with jax.enable_x64(True):` there.
 
 Measured against the weights themselves at T = 1000, P = 20,000, worst relative error of the TAMSD:
 below 1e-8 from float64 for Brownian, ballistic, Ornstein-Uhlenbeck, white and period-2 motion.
@@ -18,7 +18,7 @@ Where only float32 exists (TPU), from float32 products: 1e-7 (Brownian, ballisti
 float32 a squared displacement is known to a few 1e-4 |dw|^2, so that one percent of |dw|^2 is known
 to a few percent; the rounding is in the products, and no summation recovers it.
 
-All functions of a Gram matrix take one path; map ensembles with ``jax.vmap``. All can be jitted and
+All functions of a Gram matrix take one path; map ensembles with `jax.vmap`. All can be jitted and
 differentiated. A matrix with NaN (a member that diverged) gives NaN.
 """
 
@@ -66,7 +66,7 @@ def squared_displacements(step_gram):
         to zero.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
 
     >>> squared_displacements([[1.0, 1.0], [1.0, 1.0]]).tolist()      # two equal steps
     [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]
@@ -81,7 +81,7 @@ def time_averaged_msd(step_gram, lags=None):
 
     msd(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^2: all pairs of a lag weigh
     the same (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). At lag T a single pair is left, so the last
-    lags scatter most; :func:`effective_pairs` says how many independent pairs the overlapping ones
+    lags scatter most; `effective_pairs` says how many independent pairs the overlapping ones
     are worth.
 
     Args:
@@ -92,7 +92,7 @@ def time_averaged_msd(step_gram, lags=None):
         (L,) squared weight units, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a lag is not
             an integer in 1..T.
 
     >>> time_averaged_msd([[1.0, 1.0], [1.0, 1.0]]).tolist()          # constant velocity: lag squared
@@ -124,7 +124,7 @@ def effective_pairs(steps, lags=None):
         (L,) float64 NumPy array, dimensionless, between 1 and T+1-lag.
 
     Raises:
-        InputError: ``steps`` is not a positive integer; a lag is not an integer in 1..T.
+        InputError: `steps` is not a positive integer; a lag is not an integer in 1..T.
 
     >>> effective_pairs(1000, [1, 10, 100, 1000]).round(2).tolist()
     [1000.0, 148.28, 13.9, 1.0]
@@ -143,9 +143,9 @@ def displacement_from_start(step_gram, *, waiting_time=0):
     """Squared displacement from one point of the window on, the MSD that is not averaged over time.
 
     |w_{t_w + lag} - w_{t_w}|^2 for lag = 1..T-t_w (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4, after Baity-Jesi et al.
-    2018): row t_w of :func:`squared_displacements`, without the rest of it. The two-time
+    2018): row t_w of `squared_displacements`, without the rest of it. The two-time
     displacement; for many waiting times at once see
-    :func:`sgd_diffusion.analysis.aging.two_time_displacements`.
+    `aging.two_time_displacements`.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -156,8 +156,8 @@ def displacement_from_start(step_gram, *, waiting_time=0):
         (T - t_w,) squared weight units, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1;
-            ``waiting_time`` is not an integer in 0..T-1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1;
+            `waiting_time` is not an integer in 0..T-1.
     """
     with one_path(step_gram) as gram:
         start = checked_integer("waiting_time", waiting_time, 0, len(gram) - 1, len(gram))
@@ -178,7 +178,7 @@ def step_autocorrelation(step_gram):
         (T,) dimensionless; NaN for a path that never moves.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
         covariance = diagonal_means(jnp.triu(gram))
@@ -188,7 +188,7 @@ def step_autocorrelation(step_gram):
 def step_angles(step_gram, separation=1):
     """Angles between the steps of a path as vectors.
 
-    arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = ``separation``; 0 goes
+    arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = `separation`; 0 goes
     straight on, pi/2 is what independent steps make in many dimensions, and pi turns back, as a
     walker does that bounces between the walls of a valley (Xing et al., arXiv:1802.08770, with s =
     1). An angle within e of 0 or pi needs e^2/2 of the cosine: it is known to about 1e-8 from
@@ -202,8 +202,8 @@ def step_angles(step_gram, separation=1):
         (T - s,) radians in [0, pi]; NaN where one of the two steps is zero.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1;
-            ``separation`` is not an integer in 1..T-1, as none is for T = 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1;
+            `separation` is not an integer in 1..T-1, as none is for T = 1.
 
     >>> step_angles([[1.0, 0.0], [0.0, 4.0]]).round(4).tolist()       # two steps at a right angle
     [1.5708]
@@ -226,12 +226,12 @@ def ergodicity_breaking(msds, *, axis=0):
     itself.
 
     Args:
-        msds: (..., N, ..., L), TAMSDs of N paths along ``axis``; NaN where a path has none, and
+        msds: (..., N, ..., L), TAMSDs of N paths along `axis`; NaN where a path has none, and
             left out there.
         axis: the axis of the paths.
 
     Returns:
-        ``msds``'s shape without ``axis``; NaN where fewer than two paths are left or none has
+        `msds`'s shape without `axis`; NaN where fewer than two paths are left or none has
         moved.
 
     Raises:

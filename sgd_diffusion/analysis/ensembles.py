@@ -28,14 +28,14 @@ def ensemble_average(values, *, axis=0):
     value.
 
     Works in float64 on the host and point by point: a member that is NaN or infinite somewhere (it
-    diverged) is left out there, silently, and ``count`` says how many were left.
+    diverged) is left out there, silently, and `count` says how many were left.
 
     Args:
-        values: (..., N, ...), N members along ``axis``.
+        values: (..., N, ...), N members along `axis`.
         axis: the axis of the members.
 
     Returns:
-        :class:`EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer
+        `EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer
         than two are.
 
     Raises:

@@ -1,8 +1,8 @@
 """What an estimator says of a sample: the estimate, its standard error, and why there is none where
 there is none.
 
-Shared by the modules that estimate a number or fit a law; users meet :class:`Estimate` and
-:class:`Status` there.
+Shared by the modules that estimate a number or fit a law; users meet `Estimate` and
+`Status` there.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class Estimate(NamedTuple):
 
 @contextlib.contextmanager
 def sample_of(name, values, axis=-1):
-    """Samples (..., n) with n >= 20 as a JAX array in their own precision, with ``axis`` moved to
+    """Samples (..., n) with n >= 20 as a JAX array in their own precision, with `axis` moved to
     the end.
 
     NaN is an answer of estimators, and no reason to stop where JAX is told to debug them.
@@ -127,7 +127,7 @@ def numbered(values):
 
 
 def flagged(value, error, num_points, *reasons):
-    """An :class:`Estimate` whose status is that of the first of the ``reasons``, pairs (where,
+    """An `Estimate` whose status is that of the first of the `reasons`, pairs (where,
     Status), that holds.
     """
     status = jnp.full(value.shape, int(Status.OK), jnp.int32)

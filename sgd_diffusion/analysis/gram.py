@@ -1,7 +1,7 @@
 """The step Gram matrix of a path, as it is made, as the analysis takes it in, and the squared
 displacements from it.
 
-Users need :func:`step_gram`; the modules that derive something from a path share the rest.
+Users need `step_gram`; the modules that derive something from a path share the rest.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def step_gram(weights):
 
     The steps are taken first, so that nothing is lost to the size of the weights: in float64 for
     float64 numbers and integers, in float32 for shorter floating numbers. Products and sums are
-    float64 (see :func:`increment_gram`). Complex weights count as pairs of real ones, so that G is
+    float64 (see `increment_gram`). Complex weights count as pairs of real ones, so that G is
     the real part of the inner product.
 
     Args:
@@ -78,7 +78,7 @@ def increment_gram(increments):
     """Gram matrix G[u, v] = <dw_u, dw_v> of increments that are there already.
 
     Products and sums are float64 where the backend has it, over blocks of parameters unrolled in
-    Python. Otherwise (TPU) they are float32 at ``Precision.HIGHEST``, and path statistics of
+    Python. Otherwise (TPU) they are float32 at `Precision.HIGHEST`, and path statistics of
     confined motion carry a relative error of up to 1e-3.
 
     Args:
@@ -228,7 +228,7 @@ def checked_lags(lags, steps):
 
 
 def checked_integer(name, value, low, high, steps):
-    """A time, lag or separation on a path of ``steps`` steps, if it is an integer in low..high."""
+    """A time, lag or separation on a path of `steps` steps, if it is an integer in low..high."""
     return integer(name, value, low, high, what=f"for a path of {steps} steps")
 
 

@@ -2,7 +2,7 @@
 
 A division by zero that is masked afterwards has a derivative of NaN, and so has the root of a
 square that is zero. NaN that stands for "no value" is made here alone, also under
-``jax_debug_nans``, which looks for NaN that nobody meant.
+`jax_debug_nans`, which looks for NaN that nobody meant.
 """
 
 import jax

@@ -14,7 +14,7 @@ STANDARD_STRIDE = 8  # between standard_lags for local exponents: a third of a d
 def standard_ranges(window_length):
     """Ranges of lags on which short-lag and long-lag exponents of a window are fitted.
 
-    ``{"short": (10, 100), "long": (100, T/2)}`` for windows of T >= 1000 steps: the bouncing
+    `{"short": (10, 100), "long": (100, T/2)}` for windows of T >= 1000 steps: the bouncing
     between the first few lags is left out below, and the last lags, for which few independent pairs
     are left, above. Shorter windows use the same shares of T as T = 1000 does, (T/100, T/10) and
     (T/10, T/2), with at least three lags in each.

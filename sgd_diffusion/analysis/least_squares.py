@@ -110,8 +110,8 @@ def log_replicates(replicates, curves, at_least=1):
 
 
 def points_in_range(x, x_min, x_max, num_points, at_least):
-    """Indices of ``num_points`` log-spaced ones of the points in [x_min, x_max]; None is the end of
-    ``x``.
+    """Indices of `num_points` log-spaced ones of the points in [x_min, x_max]; None is the end of
+    `x`.
     """
     low, high = (
         x[0] if x_min is None else number("x_min", x_min),
@@ -130,7 +130,7 @@ def points_in_range(x, x_min, x_max, num_points, at_least):
 
 
 def thinned(log_x, num_points):
-    """Indices of the points nearest to ``num_points`` equally spaced targets, each once."""
+    """Indices of the points nearest to `num_points` equally spaced targets, each once."""
     targets = np.linspace(log_x[0], log_x[-1], num_points)
     right = np.searchsorted(log_x, targets).clip(max=len(log_x) - 1)
     left = np.maximum(right - 1, 0)

@@ -95,13 +95,14 @@ def maximize(
     alone, and is halved until the likelihood grows.
 
     Args:
-      log_density: ``(parameters (K,), x (n,)) -> (n,)``, smooth, for parameters of order 1.
-      x: (n,) data.
-      start: (K,) within the bounds; K >= 1.
-      lower: (K,) bounds, or -inf.
-      upper: (K,) bounds, or inf.
-      weights: (n,) of the data, with mean 1; all 1 if None.
-      tolerance: squared distance left to the maximum, in standard errors, at which the search ends.
+        log_density: `(parameters (K,), x (n,)) -> (n,)`, smooth, for parameters of order 1.
+        x: (n,) data.
+        start: (K,) within the bounds; K >= 1.
+        lower: (K,) bounds, or -inf.
+        upper: (K,) bounds, or inf.
+        weights: (n,) of the data, with mean 1; all 1 if None.
+        tolerance: squared distance left to the maximum, in standard errors, at which the search
+            ends.
     """
     weights = jnp.ones_like(x) if weights is None else weights
     lower, upper = jnp.asarray(lower), jnp.asarray(upper)

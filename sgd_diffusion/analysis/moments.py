@@ -2,11 +2,11 @@
 displacements are.
 
 The moments of all orders come from the step Gram matrix of a path, as its MSD does. Distributions
-need coordinates: ``positions``, (T+1, K), are the K coordinates of the points w_0, ..., w_T along
+need coordinates: `positions`, (T+1, K), are the K coordinates of the points w_0, ..., w_T along
 given directions, such as weights @ directions or principal component scores. Lags count steps.
 
 The functions of one path work in the precision of their input and can be jitted and mapped with
-``jax.vmap``, as those of :mod:`sgd_diffusion.analysis.displacement` do; the fit is float64 NumPy on
+`jax.vmap`, as those of `analysis.displacement` do; the fit is float64 NumPy on
 the host.
 """
 
@@ -78,7 +78,7 @@ def displacement_moments(step_gram, orders, lags=None):
         (Q, L), weight units to the power q, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; an order is
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; an order is
             not positive and finite; a lag is not an integer in 1..T.
 
     >>> displacement_moments([[1.0, 1.0], [1.0, 1.0]], [1, 3]).tolist()      # constant velocity: lag^q
@@ -96,7 +96,7 @@ def displacement_moments(step_gram, orders, lags=None):
 def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
     """Spectrum q nu(q) of the exponents with which the moments of displacements grow.
 
-    <|Delta|^q> ~ lag^(q nu(q)) by :func:`~sgd_diffusion.analysis.scaling.fit_power_law` on lags in
+    <|Delta|^q> ~ lag^(q nu(q)) by `scaling.fit_power_law` on lags in
     [x_min, x_max]. One scale for all displacements (weak or ordinary scaling) makes the spectrum a
     straight line q nu, with nu = 1/2 for diffusion and 1 for ballistic motion; a bent one is strong
     anomalous diffusion (Castiglione et al., Physica D 134, 75, 1999), where long displacements
@@ -105,13 +105,13 @@ def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
     Args:
         orders: (Q,) positive numbers q.
         lags: (L,) positive and increasing.
-        moments: (..., Q, L), from :func:`displacement_moments`, of one member or averaged over
+        moments: (..., Q, L), from `displacement_moments`, of one member or averaged over
             members.
         x_min: lower end of the range of lags, inclusive; the first lag when None.
         x_max: upper end, inclusive; the last lag when None.
 
     Returns:
-        :class:`MomentScalingSpectrum`; NaN for an order with a moment in the range that is NaN,
+        `MomentScalingSpectrum`; NaN for an order with a moment in the range that is NaN,
         infinite or zero, and nu and deviation with it. With a single order the deviation is 0.
 
     Raises:
@@ -145,7 +145,7 @@ def non_gaussian_parameter(positions, lags):
 
     Over n independent Gaussian pairs its mean is -2/(n + 2) and its standard deviation about sqrt(8
     / (3n)). Pairs that overlap are fewer than they look
-    (:func:`~sgd_diffusion.analysis.displacement.effective_pairs`).
+    (`displacement.effective_pairs`).
 
     Args:
         positions: (T+1, K), coordinates of the points of one path along K directions.
@@ -155,7 +155,7 @@ def non_gaussian_parameter(positions, lags):
         (L, K), dimensionless, never below -2/3; NaN where a direction does not move at a lag.
 
     Raises:
-        InputError: ``positions`` is not one (T+1, K) array of real numbers with T >= 1; a lag is
+        InputError: `positions` is not one (T+1, K) array of real numbers with T >= 1; a lag is
             not an integer in 1..T.
 
     >>> non_gaussian_parameter([[0.0], [0.0], [0.0], [1.0]], lags=[1]).round(6).tolist()   # one step in three
@@ -182,7 +182,7 @@ def displacement_distribution(positions, lag, *, bins):
     Density of x / sqrt(<x^2>) for the displacements x = z_{i+lag} - z_i, i = 0..T-lag: the self
     part of the van Hove function (Phys. Rev. 95, 249, 1954), scaled. For self-similar motion the
     curves of all lags fall on one, for Gaussian displacements on the standard normal density. The
-    standard deviation is taken about zero, as in :func:`non_gaussian_parameter`: the fourth moment
+    standard deviation is taken about zero, as in `non_gaussian_parameter`: the fourth moment
     of the density is 3 (1 + alpha_2), and a drift shows.
 
     Args:
@@ -191,12 +191,12 @@ def displacement_distribution(positions, lag, *, bins):
         bins: (B+1,) increasing edges of the bins, known before tracing, in standard deviations.
 
     Returns:
-        :class:`DisplacementDistribution`, its density over *all* displacements: over the bins it
+        `DisplacementDistribution`, its density over *all* displacements: over the bins it
         integrates to the share of them inside. NaN for a direction that does not move at this lag.
 
     Raises:
-        InputError: ``positions`` is not one (T+1, K) array of real numbers with T >= 1; ``lag`` is
-            not an integer in 1..T; ``bins`` is not increasing and finite.
+        InputError: `positions` is not one (T+1, K) array of real numbers with T >= 1; `lag` is
+            not an integer in 1..T; `bins` is not increasing and finite.
 
     >>> displacement_distribution([[0.0], [1.0], [0.0]], 1, bins=[-2, 0, 2]).density.tolist()   # one step each way
     [[0.25, 0.25]]

@@ -50,11 +50,11 @@ def by_lag(step_gram, lags):
         lags: (L,) integers in 1..T, known before tracing.
 
     Returns:
-        :class:`PairAverages` with n = T+1 and K = L; its :func:`average` is the TAMSD at these
+        `PairAverages` with n = T+1 and K = L; its `average` is the TAMSD at these
         lags.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a lag is not
             an integer in 1..T.
     """
     with one_path(step_gram) as gram:
@@ -77,13 +77,13 @@ def in_bins(keys, values, bins):
             from the smallest positive to the largest key.
 
     Returns:
-        :class:`PairAverages` in the precision of the keys; NaN throughout if a key is NaN. Pairs
+        `PairAverages` in the precision of the keys; NaN throughout if a key is NaN. Pairs
         outside all bins do not count, and neither do those with key 0, two identical points. If all
         keys are alike, the last bin has all pairs.
 
     Raises:
-        InputError: ``keys`` is not a square matrix of real numbers; ``values`` has another shape;
-            ``bins`` is neither.
+        InputError: `keys` is not a square matrix of real numbers; `values` has another shape;
+            `bins` is neither.
     """
     with own_precision("keys", keys) as keys:
         values = jnp.asarray(real_array("values", values), keys.dtype)
@@ -176,7 +176,7 @@ def _sums_and_counts(pairs):
 
 def block_weights(key, points, *, num_resamples, num_blocks=NUM_BLOCKS):
     """Random weights (B, points) of consecutive points that stand for a resampling in blocks, see
-    :func:`block_bootstrap`.
+    `block_bootstrap`.
 
     Single precision throughout: the same blocks and weights for every curve, in and out of 64-bit
     mode.
@@ -197,7 +197,7 @@ def block_weights(key, points, *, num_resamples, num_blocks=NUM_BLOCKS):
 
 
 def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
-    """Replicates of :func:`average` under resampling of the window in blocks.
+    """Replicates of `average` under resampling of the window in blocks.
 
     The points at which pairs start are cut into blocks of equal length on a circle, at a random
     place for each replicate, and every block gets a random Gamma weight: the Bayesian bootstrap
@@ -207,7 +207,7 @@ def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
 
     What is seen is the scatter between stretches of the window; scatter on longer times than a
     block is missed, so that errors come out too small, the more the longer the memory and the lags;
-    :func:`~sgd_diffusion.analysis.scaling.fit_power_law` says by how much for exponents. The spread
+    `scaling.fit_power_law` says by how much for exponents. The spread
     over seeds has no such limit.
 
     A motion of rare events, or of steps without a variance, has a scatter that a single path does
@@ -218,7 +218,7 @@ def block_bootstrap(key, pairs, *, num_resamples=200, num_blocks=NUM_BLOCKS):
 
     Args:
         key: PRNG key.
-        pairs: :class:`PairAverages`.
+        pairs: `PairAverages`.
         num_resamples: replicates B, at least 1.
         num_blocks: blocks of a window, at least 3.
 

@@ -1,11 +1,11 @@
 """Geometry of a path from the Gram matrix of its steps: how long, how crooked, how wide and in how
 many directions.
 
-A path w_0, ..., w_T enters as ``step_gram``, as in :mod:`sgd_diffusion.analysis.displacement`;
-precision, transformations and NaN are handled as there. Fits (:func:`path_dimension`,
-:func:`self_affinity`) are float64 NumPy on the host.
+A path w_0, ..., w_T enters as `step_gram`, as in `analysis.displacement`;
+precision, transformations and NaN are handled as there. Fits (`path_dimension`,
+`self_affinity`) are float64 NumPy on the host.
 
-Errors come from resampling the window (:mod:`sgd_diffusion.analysis.pairs`): they are about this
+Errors come from resampling the window (`analysis.pairs`): they are about this
 stretch of this path, and the spread over seeds is another matter.
 """
 
@@ -140,7 +140,7 @@ def contour_length(step_gram):
         (T+1,) weight units, starting at 0, never decreasing.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
 
     >>> contour_length([[9.0, 0.0], [0.0, 16.0]]).tolist()            # steps of length 3 and 4
     [0.0, 3.0, 7.0]
@@ -152,8 +152,8 @@ def contour_length(step_gram):
 def end_to_end(step_gram, *, bins, published_contour=False):
     """Squared end-to-end distance of all fragments of the path, by contour length.
 
-    |w_j - w_i|^2 for all i < j against s_j - s_i (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b); :func:`average` of it is
-    the curve whose exponent :func:`path_dimension` reads.
+    |w_j - w_i|^2 for all i < j against s_j - s_i (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b); `average` of it is
+    the curve whose exponent `path_dimension` reads.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -165,10 +165,10 @@ def end_to_end(step_gram, *, bins, published_contour=False):
             with published figures only.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.pairs.PairAverages`, n = T+1.
+        `pairs.PairAverages`, n = T+1.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``bins`` is
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `bins` is
             neither.
 
     >>> average(end_to_end([[1.0, 1.0], [1.0, 1.0]], bins=[0.5, 1.5, 2.5])).tolist()      # straight on
@@ -184,8 +184,8 @@ def path_dimension(contour, squared_end_to_end, *, x_min=None, x_max=None, repli
     """Dimension of one path from its squared end-to-end distances by contour length.
 
     R^2 ~ s^(2/D_f) on [x_min, x_max] (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b), so that D_f = 2
-    / exponent, of a single power law (:func:`~sgd_diffusion.analysis.scaling.fit_power_law`) and of
-    two that meet at a crossover (:func:`~sgd_diffusion.analysis.scaling.fit_crossover`). Where
+    / exponent, of a single power law (`scaling.fit_power_law`) and of
+    two that meet at a crossover (`scaling.fit_crossover`). Where
     there is a crossover the single value describes neither side. Confined motion has exponent 0:
     its D_f is large, not known, and not a dimension. A single step is straight, so that contour
     lengths below a few of the longest steps show D_f = 1.
@@ -197,14 +197,14 @@ def path_dimension(contour, squared_end_to_end, *, x_min=None, x_max=None, repli
 
     Args:
         contour: (K,) increasing, NaN where a bin is empty, and
-        squared_end_to_end: (K,), from :func:`end_to_end`: every path has bins of its own.
+        squared_end_to_end: (K,), from `end_to_end`: every path has bins of its own.
         x_min: smallest contour length, inclusive; the smallest there is when None.
         x_max: largest, inclusive; the largest there is when None.
-        replicates: (B, K) of ``squared_end_to_end`` from ``block_bootstrap``. Without them errors
+        replicates: (B, K) of `squared_end_to_end` from `block_bootstrap`. Without them errors
             are lower bounds, and nearly every path is found to have a crossover.
 
     Returns:
-        :class:`PathDimension`; NaN for a path that never moves or has diverged.
+        `PathDimension`; NaN for a path that never moves or has diverged.
 
     Raises:
         InputError: shapes that do not fit, or fewer than 10 bins with fragments in the range.
@@ -266,12 +266,12 @@ def transverse_excursions(step_gram, fragment_length):
             step.
 
     Returns:
-        :class:`Excursions`, squared weight units, nowhere negative. The squared excursion is a
+        `Excursions`, squared weight units, nowhere negative. The squared excursion is a
         difference, and known to about 1e-14 (from float32 1e-6) of the squared end-to-end distance.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1;
-            ``fragment_length`` is not an integer in 1..T.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1;
+            `fragment_length` is not an integer in 1..T.
 
     >>> transverse_excursions([[9.0, 0.0], [0.0, 16.0]], 2).squared_excursion.tolist()    # 2.4, height of a 3-4-5 triangle
     [5.76]
@@ -317,12 +317,12 @@ def excursions_by_length(step_gram, lengths):
         lengths: (L,) integers in 1..T, known before tracing; from 2 on fragments have an excursion.
 
     Returns:
-        :class:`ExcursionsByLength` of :class:`~sgd_diffusion.analysis.pairs.PairAverages` with n =
-        T+1 and K = L. Replicates of the two by ``block_bootstrap`` with the same key have the same
+        `ExcursionsByLength` of `pairs.PairAverages` with n =
+        T+1 and K = L. Replicates of the two by `block_bootstrap` with the same key have the same
         weights.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a length is
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a length is
             not an integer in 1..T.
     """
     with one_path(step_gram) as gram:
@@ -343,17 +343,17 @@ def excursion_slope(key, excursions, *, num_resamples=200):
     fragments: the scatter plot of Chen, Qu & Gong, arXiv:2009.10588, who find no relation at 100
     steps and call the path self-affine. The slope does not support that: it is 0 for Brownian
     motion, whose excursions are independent of where it ends although it is self-similar, and 1
-    where all that differs between fragments is the length of their steps. :func:`self_affinity`
+    where all that differs between fragments is the length of their steps. `self_affinity`
     compares fragments of different lengths instead.
 
     Args:
         key: PRNG key.
-        excursions: :class:`Excursions` of at least 10 fragments, from
-            :func:`transverse_excursions`.
+        excursions: `Excursions` of at least 10 fragments, from
+            `transverse_excursions`.
         num_resamples: replicates for the error, at least 2.
 
     Returns:
-        :class:`ExcursionSlope`; NaN if a fragment is closed or straight, and without meaning, as
+        `ExcursionSlope`; NaN if a fragment is closed or straight, and without meaning, as
         its error tells, where all are equally long.
 
     Raises:
@@ -411,12 +411,12 @@ def self_affinity(lengths, squared_end_to_end, squared_excursion, *, replicates)
         lengths: (L,) increasing, L >= 3; fragments of few steps are not yet what they look like
             from afar.
         squared_end_to_end: (..., L), and
-        squared_excursion: (..., L), averages over fragments (:func:`excursions_by_length`).
-        replicates: two arrays (..., B, L), of the one and of the other, from ``block_bootstrap``
+        squared_excursion: (..., L), averages over fragments (`excursions_by_length`).
+        replicates: two arrays (..., B, L), of the one and of the other, from `block_bootstrap`
             with one key.
 
     Returns:
-        :class:`SelfAffinity`.
+        `SelfAffinity`.
 
     Raises:
         InputError: lengths too few or not increasing, shapes that do not fit.
@@ -469,12 +469,12 @@ def principal_components(step_gram, k=None):
         k: K in 1..T, an integer known before tracing; all T components when None.
 
     Returns:
-        :class:`PrincipalComponents`. Variances are known to about 1e-14 (from float32 1e-5) of the
+        `PrincipalComponents`. Variances are known to about 1e-14 (from float32 1e-5) of the
         largest one; rounding below zero is set to zero. The largest score of each component, by
         magnitude, is positive. A path that never moves has variances 0 and ratios NaN.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``k`` is not
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `k` is not
             an integer in 1..T.
 
     >>> points = principal_components([[4.0, 4.0], [4.0, 4.0]])       # -2, 0, 2 on a line

@@ -1,15 +1,15 @@
 """Many series as one sample, and what pooling alone makes of them.
 
 The entries of a gradient are S series of T steps, (T, S), that differ in size from layer to layer
-and from coordinate to coordinate. Pooled into one sample (:func:`draw_entries`), they are a mixture
+and from coordinate to coordinate. Pooled into one sample (`draw_entries`), they are a mixture
 of scales: even of Gaussian series it has heavy flanks, and the index of stability that fits it best
 lies well below 2. So an index of the pool says nothing about jumps before it is held against those
 of two others: of the same entries in units of the scale of their own coordinate
-(:func:`standardised`), which are no such mixture, and of Gaussian numbers with the scales that were
-measured (:func:`gaussian_surrogate`), which are nothing else.
+(`standardised`), which are no such mixture, and of Gaussian numbers with the scales that were
+measured (`gaussian_surrogate`), which are nothing else.
 
 The functions are pure JAX in the precision of the samples, as those of
-:mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped. A series with NaN (a
+`analysis.displacement`, and can be jitted and mapped. A series with NaN (a
 member that diverged) gives NaN for that series.
 """
 
@@ -70,7 +70,7 @@ def draw_entries(key, samples, weights, count):
         count: number of entries, a positive integer known before tracing.
 
     Returns:
-        :class:`Entries`; NaN values where no weight is positive, or one is NaN.
+        `Entries`; NaN values where no weight is positive, or one is NaN.
 
     Raises:
         InputError: samples are not (T, S) real numbers with T >= 1 and S >= 1, weights not (S,), or
@@ -122,7 +122,7 @@ def standardised(samples):
         samples: (T, S).
 
     Returns:
-        :class:`Standardised`. A series of which half of the values or more are alike (zeros, say)
+        `Standardised`. A series of which half of the values or more are alike (zeros, say)
         has no scale.
 
     Raises:

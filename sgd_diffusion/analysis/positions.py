@@ -25,7 +25,7 @@ def time_averaged_msd(positions, lags=None):
     """Time-averaged mean squared displacement (TAMSD) of a path, from its positions.
 
     The mean of |w_{i+lag} - w_i|^2 over all pairs of a lag whose two points are there; with no gaps
-    the same as :func:`sgd_diffusion.analysis.displacement.time_averaged_msd` of the path's Gram
+    the same as `displacement.time_averaged_msd` of the path's Gram
     matrix. Sums over pairs are correlations of series, taken by fast Fourier transforms (Calandrini
     et al., Collection SFN 12, 201, 2011, Sec. 4.2), of what is left of the positions without their
     linear trend; the trend is put back in exactly.
@@ -44,7 +44,7 @@ def time_averaged_msd(positions, lags=None):
     Notes:
         The absolute error is a few 1e-16 of the largest squared distance from the linear trend.
         Relative errors on 100,000 points in two dimensions were below 1e-10 for Brownian, ballistic
-        and confined motion. Where the path leaps by 10^6 of its usual steps, take :func:`by_lag`,
+        and confined motion. Where the path leaps by 10^6 of its usual steps, take `by_lag`,
         which subtracts positions directly.
 
     >>> time_averaged_msd([0.0, 1.0, 2.0, np.nan, 4.0])               # constant velocity with one point missing
@@ -72,11 +72,11 @@ def by_lag(positions, lags):
         lags: (L,) integers in 1..T.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.pairs.PairAverages` with n = T+1 and K = L, as from
-        :func:`sgd_diffusion.analysis.pairs.by_lag`.
+        `pairs.PairAverages` with n = T+1 and K = L, as from
+        `pairs.by_lag`.
 
     Raises:
-        InputError: as for :func:`time_averaged_msd`.
+        InputError: as for `time_averaged_msd`.
 
     >>> by_lag([0.0, 1.0, np.nan, 3.0], [1, 3]).sums.tolist()
     [[1.0, 9.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]

@@ -1,7 +1,7 @@
 """Reference processes with known statistics: paths to test an analysis on, and to hold a measured
 path against.
 
-A process is ``process(key, steps, dim, *, ...) -> positions``: a PRNG key, the number of steps and
+A process is `process(key, steps, dim, *, ...) -> positions`: a PRNG key, the number of steps and
 of coordinates (both at least 1, or an InputError) and its parameters; the positions at times
 0..steps, (steps + 1, dim), begin at the origin unless it says otherwise. The docstrings give the
 truth, E|w_{i+lag} - w_i|^2, summed over the dim coordinates like every MSD of this package. Where
@@ -11,7 +11,7 @@ All are exact at integer times: no equation is integrated in small steps. Positi
 default precision, float32 or, in 64-bit mode, float64; in float32 a step far from the origin is
 known to 6e-8 of that distance.
 
-All can be jitted with everything but key, lengths and speeds bound before; ``jax.vmap`` over keys
+All can be jitted with everything but key, lengths and speeds bound before; `jax.vmap` over keys
 gives an ensemble:
 
 >>> keys = jax.random.split(jax.random.key(0), 8)
@@ -89,7 +89,7 @@ def ornstein_uhlenbeck(key, steps, dim, *, relaxation_time, std=1.0):
         std: standard deviation of the position, per coordinate.
 
     Raises:
-        InputError: ``relaxation_time`` not positive.
+        InputError: `relaxation_time` not positive.
     """
     steps, dim = _checked_size(steps, dim)
     relaxation_time, std = (
@@ -116,7 +116,7 @@ def persistent_walk(key, steps, dim, *, persistence_time, step_std=1.0):
         step_std: standard deviation of a step, per coordinate.
 
     Raises:
-        InputError: ``persistence_time`` not positive.
+        InputError: `persistence_time` not positive.
     """
     steps, dim = _checked_size(steps, dim)
     persistence_time = number("persistence_time", persistence_time, above=0)
@@ -140,7 +140,7 @@ def fractional_brownian(key, steps, dim, *, hurst):
         hurst: Hurst exponent, in (0, 1); 1/2 is Brownian motion.
 
     Raises:
-        InputError: ``hurst`` outside (0, 1).
+        InputError: `hurst` outside (0, 1).
     """
     steps, dim = _checked_size(steps, dim)
     hurst = number("hurst", hurst, above=0, below=1, what="as ballistic is the limit 1")
@@ -169,7 +169,7 @@ def scaled_brownian(key, steps, dim, *, alpha):
         alpha: exponent of the displacement from the start, positive; 1 is Brownian motion.
 
     Raises:
-        InputError: ``alpha`` not positive.
+        InputError: `alpha` not positive.
     """
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0)
@@ -196,7 +196,7 @@ def period_two_with_drift(key, steps, dim, *, amplitude, drift, step_std=0.0):
         step_std: standard deviation of the walk's step, per coordinate.
 
     Raises:
-        InputError: ``dim`` below 2.
+        InputError: `dim` below 2.
     """
     steps, dim = _checked_size(steps, dim, least_dim=2)
     amplitude, drift, step_std = (
@@ -226,20 +226,20 @@ def levy_flight(key, steps, dim, *, alpha):
     and that scatters from path to path however long they are: a long tail of steps alone makes no
     superdiffusive TAMSD.
 
-    The error of :func:`~sgd_diffusion.analysis.pairs.block_bootstrap` is too large here: for the
+    The error of `pairs.block_bootstrap` is too large here: for the
     TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20, 200 paths) it was, as a median, 1.8,
     1.4 and 1.1 of the scatter from path to path for alpha = 1.2, 1.5 and 1.8, and 2.1 to 2.2 as a
     root mean square: the block of the largest step decides.
 
     A step is sqrt(2 A) times a Gaussian vector, with the root of A from
-    :func:`~sgd_diffusion.analysis.stable.isotropic.stable_root`.
+    `isotropic.stable_root`.
 
     Args:
         alpha: stability index, in (0, 2]. Use 64-bit mode below 1: the largest of T steps is
             T^(1/alpha) long, and beside it float32 forgets the others.
 
     Raises:
-        InputError: ``alpha`` outside (0, 2].
+        InputError: `alpha` outside (0, 2].
     """
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0, at_most=2, what="which is Brownian motion")
@@ -272,7 +272,7 @@ def levy_walk(key, steps, dim, *, alpha, speed=1.0):
         speed: distance covered per step between turns.
 
     Raises:
-        InputError: ``alpha`` not above 1.
+        InputError: `alpha` not above 1.
     """
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=1, what="where durations have a mean; use ballistic below")
@@ -305,7 +305,7 @@ def continuous_time_random_walk(key, steps, dim, *, alpha, step_std=1.0):
     alpha)^2/Gamma(1 + 2 alpha) - 1 for lag/T -> 0 (Metzler et al., Phys. Chem. Chem. Phys. 16,
     24128, 2014).
 
-    The error of :func:`~sgd_diffusion.analysis.pairs.block_bootstrap` is too small here: for the
+    The error of `pairs.block_bootstrap` is too small here: for the
     TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20, 200 paths, without the up to 23 in
     which nothing jumps) it was, as a median, 0.5, 0.5, 0.6 and 0.8 of the scatter from path to path
     for alpha = 0.3, 0.5, 0.7 and 0.9, and 0.6, 0.6, 0.7 and 0.9 as a root mean square: waiting
@@ -316,7 +316,7 @@ def continuous_time_random_walk(key, steps, dim, *, alpha, step_std=1.0):
         step_std: standard deviation of a jump, per coordinate.
 
     Raises:
-        InputError: ``alpha`` outside (0, 1).
+        InputError: `alpha` outside (0, 1).
     """
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0, below=1, what="or brownian above")
@@ -354,8 +354,8 @@ def fractional_brownian_field(key, squared_displacements, *, hurst):
         (n,) in the unit of distance to the power hurst; NaN for a path with NaN.
 
     Raises:
-        InputError: ``squared_displacements`` is not one square matrix of real numbers with n >= 2,
-            or ``hurst`` outside (0, 1].
+        InputError: `squared_displacements` is not one square matrix of real numbers with n >= 2,
+            or `hurst` outside (0, 1].
     """
     hurst = number("hurst", hurst, above=0, at_most=1, what="which is a plane")
     with own_precision("squared_displacements", squared_displacements) as squares:

@@ -3,10 +3,10 @@
 On a fractal landscape the mean squared loss difference grows as distance^(2H) with a Hurst exponent
 0 < H < 1; on a smooth one as distance^2 along a slope, and as distance^4 on the way down to a
 quadratic minimum. A path samples the landscape where it goes, and mini-batch losses add a floor of
-their own: :func:`batch_noise_floor`.
+their own: `batch_noise_floor`.
 
-A path w_0, ..., w_T enters as ``step_gram``, as in :mod:`sgd_diffusion.analysis.displacement`;
-precision, transformations and NaN are handled as there. ``losses``, (T+1,), belong to the same
+A path w_0, ..., w_T enters as `step_gram`, as in `analysis.displacement`;
+precision, transformations and NaN are handled as there. `losses`, (T+1,), belong to the same
 points: L at w_t, before the update that starts there. The functions of losses alone and the fit are
 float64 NumPy on the host.
 """
@@ -81,17 +81,17 @@ def loss_by_distance(step_gram, losses, *, bins):
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
-        losses: (T+1,) at the points of the path, taken in the precision of ``step_gram``.
+        losses: (T+1,) at the points of the path, taken in the precision of `step_gram`.
         bins: (K+1,) increasing, positive distances, known before tracing: the edges of the bins. Or
             K, for so many bins of equal ratio from the smallest positive distance to the largest.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.pairs.PairAverages`, n = T+1. A loss that is NaN makes the
+        `pairs.PairAverages`, n = T+1. A loss that is NaN makes the
         bins NaN that hold a pair with it.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; ``losses``
-            is not (T+1,); ``bins`` is neither.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `losses`
+            is not (T+1,); `bins` is neither.
     """
     with one_path(step_gram) as gram:
         squared_distances = upper_squared_displacements(gram)
@@ -102,8 +102,8 @@ def loss_by_contour(step_gram, losses, *, bins):
     """Squared loss differences of all pairs of points, by the contour length of the path between
     them.
 
-    As :func:`loss_by_distance`, with s_j - s_i of
-    :func:`~sgd_diffusion.analysis.paths.contour_length` for the distance.
+    As `loss_by_distance`, with s_j - s_i of
+    `paths.contour_length` for the distance.
     """
     with one_path(step_gram) as gram:
         length = contour_length(gram)
@@ -125,18 +125,18 @@ def mean_squared_loss(step_gram, losses, *, bins):
 
     MSL(d) = mean of (L(w_j) - L(w_i))^2 over the pairs of one window with |w_j - w_i| in the bin
     (Chen, Qu & Gong, arXiv:2009.10588, Eq. 9; their code squares the mean instead of averaging the
-    squares). For errors take :func:`loss_by_distance`, of which this is the average.
+    squares). For errors take `loss_by_distance`, of which this is the average.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
         losses: (T+1,) at the points of the path.
-        bins: edges (K+1,), or their number K, as in :func:`loss_by_distance`.
+        bins: edges (K+1,), or their number K, as in `loss_by_distance`.
 
     Returns:
-        :class:`MeanSquaredLoss`.
+        `MeanSquaredLoss`.
 
     Raises:
-        InputError: as :func:`loss_by_distance`.
+        InputError: as `loss_by_distance`.
 
     >>> mean_squared_loss([[1.0, 1.0], [1.0, 1.0]], [3.0, 2.0, 0.0], bins=[0.5, 1.5, 2.5]).msl.tolist()
     [2.5, 9.0]
@@ -165,7 +165,7 @@ def batch_noise_floor(losses, probe_losses=None):
         probe_losses: (..., T+1) losses at the same points on a fixed set of examples.
 
     Returns:
-        :class:`NoiseFloor`; NaN for a member with a loss that is NaN, and an error of NaN for T =
+        `NoiseFloor`; NaN for a member with a loss that is NaN, and an error of NaN for T =
         1.
 
     Raises:
@@ -200,7 +200,7 @@ def hurst_exponent(
     """Hurst exponent of the loss along one path, from its mean squared loss differences.
 
     Power law msl - noise_floor ~ distance^(2H) by
-    :func:`~sgd_diffusion.analysis.scaling.fit_power_law`, on the bins in [x_min, x_max] that hold
+    `scaling.fit_power_law`, on the bins in [x_min, x_max] that hold
     at least 30 pairs and show at least twice the noise floor. Near the floor the exponent is that
     of the noise, and a floor that is too low makes it too small. 2H = 1.8 over a range is what
     Chen, Qu & Gong, arXiv:2009.10588, call a fractal landscape; a slope gives 2 and a quadratic
@@ -214,16 +214,16 @@ def hurst_exponent(
     Args:
         distances: (K,) increasing, NaN where a bin is empty,
         msl: (K,), and
-        counts: (K,), from :func:`mean_squared_loss`, of one path: every path has bins of its own.
-        noise_floor: what to take off first, as :func:`batch_noise_floor` finds it; 0 for losses
+        counts: (K,), from `mean_squared_loss`, of one path: every path has bins of its own.
+        noise_floor: what to take off first, as `batch_noise_floor` finds it; 0 for losses
             without batch noise.
-        replicates: (B, K) of ``msl`` from ``block_bootstrap``. Without them the error is that of
-            ``fit_power_law``, a lower bound. That of the floor itself is not in it.
+        replicates: (B, K) of `msl` from `block_bootstrap`. Without them the error is that of
+            `fit_power_law`, a lower bound. That of the floor itself is not in it.
         x_min: smallest distance, inclusive; the smallest there is when None.
         x_max: largest distance, inclusive; the largest there is when None.
 
     Returns:
-        :class:`HurstFit`; NaN, with ``num_points`` telling, where fewer than 5 bins are left.
+        `HurstFit`; NaN, with `num_points` telling, where fewer than 5 bins are left.
 
     Raises:
         InputError: shapes that do not fit, or a range that is no number.

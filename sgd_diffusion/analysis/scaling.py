@@ -1,13 +1,13 @@
 """Power laws in curves: local exponents, fits on a stated range, and where a power law begins or
 gives way to another.
 
-Everything here is float64 NumPy on the host and works on many curves at once: ``x`` is one axis of
-shape (L,) and ``y`` is (..., L). A curve that is NaN (a member that diverged), zero or negative
+Everything here is float64 NumPy on the host and works on many curves at once: `x` is one axis of
+shape (L,) and `y` is (..., L). A curve that is NaN (a member that diverged), zero or negative
 inside the range has no power law there: its numbers are NaN, and the other curves are not affected.
 
 Errors. Lags of one window share their steps, so the residuals of a fit to an MSD are alike from lag
 to lag, and the textbook error of a slope is far too small. Functions that give errors therefore
-take ``replicates`` (..., B, L): B curves for each curve, such as those of a bootstrap over blocks
+take `replicates` (..., B, L): B curves for each curve, such as those of a bootstrap over blocks
 of the window or over the members of an ensemble. The error of an estimate is the standard deviation
 of the same estimate over the replicates, without those that are NaN there, and NaN if fewer than 10
 are left.
@@ -52,7 +52,7 @@ ONSET_DECADES = 0.5
 @shown_briefly
 @dataclass(frozen=True, eq=False, repr=False)
 class LocalExponent:
-    """Exponent along a curve; it unpacks into ``lags, exponent``."""
+    """Exponent along a curve; it unpacks into `lags, exponent`."""
 
     lags: np.ndarray  # (L - stride,) where each exponent belongs
     exponent: np.ndarray  # (..., L - stride)
@@ -112,7 +112,7 @@ class Onset(NamedTuple):
 
 
 def local_exponent(lags, msd, stride=20, replicates=None):
-    """Logarithmic derivative beta = d ln msd / d ln lag, over ``stride`` entries of the curve.
+    """Logarithmic derivative beta = d ln msd / d ln lag, over `stride` entries of the curve.
 
     beta = ln(msd[k + stride] / msd[k]) / ln(lags[k + stride] / lags[k]) (Chen, Qu & Gong,
     arXiv:2009.10588, Fig. 2c, with their stride of 20). It belongs to the geometric mean of its two
@@ -123,10 +123,10 @@ def local_exponent(lags, msd, stride=20, replicates=None):
         lags: (L,) positive and increasing.
         msd: (..., L).
         stride: entries between the two lags of a derivative, 1 <= stride < L.
-        replicates: (..., B, L) of ``msd``, for the error.
+        replicates: (..., B, L) of `msd`, for the error.
 
     Returns:
-        :class:`LocalExponent`; NaN where one of the two values is not positive and finite.
+        `LocalExponent`; NaN where one of the two values is not positive and finite.
 
     Raises:
         InputError: lags not increasing and positive, shapes that do not fit, or a stride outside
@@ -158,7 +158,7 @@ def normal_diffusion_crossing(lags, exponent):
 
     Args:
         lags: (L,) positive and increasing.
-        exponent: (..., L), as :func:`local_exponent` gives it; NaN is neither below nor above.
+        exponent: (..., L), as `local_exponent` gives it; NaN is neither below nor above.
 
     Returns:
         (...) lags; NaN where the exponent never rises through 1.
@@ -185,14 +185,14 @@ def normal_diffusion_crossing(lags, exponent):
 def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50, replicates=None):
     """Least-squares line through (ln x, ln y) at log-spaced points of [x_min, x_max].
 
-    The points are taken from the given ones, so nothing is interpolated: ``num_points`` targets at
+    The points are taken from the given ones, so nothing is interpolated: `num_points` targets at
     equal ratios from the first to the last x in the range, for each of them the x nearest in ln x,
     and every x once. Where the given points are sparse on the log axis (small lags) all of them
-    enter, and fewer than ``num_points`` are left.
+    enter, and fewer than `num_points` are left.
 
-    ``exponent_error`` is the standard deviation of the replicates' exponents. Without replicates it
+    `exponent_error` is the standard deviation of the replicates' exponents. Without replicates it
     is the textbook standard error of a slope, sqrt(SSR / (n - 2) / Sxx), as if the residuals were
-    independent: for an MSD a lower bound. ``error_source`` says which of the two it is.
+    independent: for an MSD a lower bound. `error_source` says which of the two it is.
 
     How good it is, measured on T = 1000 steps: on lags 1..100 of fractional Brownian motion (dim
     2000, 200 paths) the error of a block bootstrap over the window was 0.84, 0.82, 0.83 and 0.80 of
@@ -206,10 +206,10 @@ def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
         x_min: lower end of the range, inclusive; the first x when None.
         x_max: upper end, inclusive; the last x when None.
         num_points: points wanted.
-        replicates: (..., B, L) of ``y``, for the error.
+        replicates: (..., B, L) of `y`, for the error.
 
     Returns:
-        :class:`PowerLawFit`; all of it but x_min, x_max and num_points is NaN for a curve that is
+        `PowerLawFit`; all of it but x_min, x_max and num_points is NaN for a curve that is
         NaN, infinite, zero or negative at one of the points.
 
     Raises:
@@ -240,18 +240,18 @@ def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
 def fit_crossover(x, y, *, x_min=None, x_max=None, num_points=50, replicates=None, confidence=0.95):
     """Where one power law gives way to another, the exponents of both, and how well they are known.
 
-    Least squares in ln y, at the points of :func:`fit_power_law`, for the smoothly broken power law
+    Least squares in ln y, at the points of `fit_power_law`, for the smoothly broken power law
 
         y = A x^b (1 - (1 + (x / x_c)^k / m)^-m)^((a - b) / k),
 
     exponent a below and b above the crossover x_c, where the asymptotes meet. For m = 1 this is the
     symmetric y = A x^a (1 + (x / x_c)^k)^((b - a) / k), for k = inf two straight lines. Sharpness k
-    and asymmetry m come from a small set; :mod:`~sgd_diffusion.analysis.crossover` gives reasons,
+    and asymmetry m come from a small set; `analysis.crossover` gives reasons,
     and how far results can be trusted. A third of a decade and three points of the range are kept
     on either side.
 
     There is a crossover where the best place is not at an end of those allowed and the exponents
-    differ: the central ``confidence`` interval of b - a over the replicates leaves out 0.
+    differ: the central `confidence` interval of b - a over the replicates leaves out 0.
     Elsewhere, as for a single power law, crossover, exponents and shape are NaN. The interval of
     the crossover is that of the replicates' percentiles.
 
@@ -266,12 +266,12 @@ def fit_crossover(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
         x_min: lower end of the range, inclusive; the first x when None.
         x_max: upper end, inclusive; the last x when None. An MSD scatters above half the window.
         num_points: points wanted.
-        replicates: (..., B, L) of ``y``; at least 2 / (1 - confidence) that are not NaN, 40 for
+        replicates: (..., B, L) of `y`; at least 2 / (1 - confidence) that are not NaN, 40 for
             0.95.
         confidence: of the interval and of the decision that there is a crossover.
 
     Returns:
-        :class:`CrossoverFit`; all of it but x_min, x_max and num_points is NaN for a curve that is
+        `CrossoverFit`; all of it but x_min, x_max and num_points is NaN for a curve that is
         NaN, infinite, zero or negative at one of the points, and all but the two rmse as well where
         too few replicates are finite.
 
@@ -321,14 +321,14 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
     """Lag tau_0 from which on the MSD is one superdiffusive power law.
 
     The smallest lag tau for which the least-squares power law on [tau, largest lag] leaves a root
-    mean square residual of ln msd of at most ``max_rmse``, if its exponent is above 1 (the rule of
+    mean square residual of ln msd of at most `max_rmse`, if its exponent is above 1 (the rule of
     Chen, Qu & Gong, arXiv:2009.10588, for Fig. 2a; natural logarithms and the bound are choices:
-    tau_0 moves with both). Candidates are 200 log-spaced points of ``lags`` that leave at least 10
+    tau_0 moves with both). Candidates are 200 log-spaced points of `lags` that leave at least 10
     of these points and half a decade to fit, since any smooth curve is a power law over less: for
     lags 1..1000 the largest possible tau_0 is 316.
 
     Where this longest power law that ends at the largest lag has an exponent of at most 1 the lag
-    is NaN, and ``fit`` gives exponent and range of the law. Near exponent 1 chance decides between
+    is NaN, and `fit` gives exponent and range of the law. Near exponent 1 chance decides between
     the two: look at the fits of several seeds.
 
     Args:
@@ -337,7 +337,7 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
         max_rmse: largest root mean square residual of ln msd.
 
     Returns:
-        :class:`Onset`; all NaN (``num_points`` 0) where no candidate meets the bound, as for a
+        `Onset`; all NaN (`num_points` 0) where no candidate meets the bound, as for a
         curve that is NaN.
 
     Raises:
@@ -386,7 +386,7 @@ def regime_boundary(
     regime.
 
     The first window whose single power law on [x_min, x_max] leaves a root mean square residual of
-    ln msd of at most ``max_rmse`` and has an exponent below 1 (the rule of Chen, Qu & Gong,
+    ln msd of at most `max_rmse` and has an exponent below 1 (the rule of Chen, Qu & Gong,
     arXiv:2009.10588, for Fig. 2a; natural logarithms and the bound are choices). Later windows are
     not asked: one that is superdiffusive again changes nothing.
 
@@ -396,7 +396,7 @@ def regime_boundary(
         msd: (..., W, L).
         x_min: smallest lag of the fit, inclusive; the first when None.
         x_max: largest lag, inclusive; the last when None.
-        num_points: points wanted, as in :func:`fit_power_law`.
+        num_points: points wanted, as in `fit_power_law`.
         max_rmse: largest root mean square residual of ln msd.
 
     Returns:

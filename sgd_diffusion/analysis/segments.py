@@ -15,7 +15,7 @@ def segment_msd(positions, lags, *, first=0, last=None):
     """Time-averaged mean squared displacement of a part of each of many paths.
 
     The mean of |w_{i+lag} - w_i|^2 over all i with first <= i and i + lag <= last. For whole paths
-    it is :func:`~sgd_diffusion.analysis.displacement.time_averaged_msd`, from positions in few
+    it is `displacement.time_averaged_msd`, from positions in few
     dimensions rather than from a Gram matrix. Worked out in float64 on the host.
 
     Args:

@@ -9,21 +9,21 @@ before it is held against what is left once the drift, or the order, has been ta
 surrogate                keeps                                            destroys
 ======================== ================================================
 =================================
-``drift_subtracted``     the order and all correlations of the deviations the mean step, and with it w_T - w_0
+`drift_subtracted`     the order and all correlations of the deviations the mean step, and with it w_T - w_0
                          from the mean step
-``shuffled_steps``       the steps themselves: their lengths, the angles  their order: correlations in time,
+`shuffled_steps`       the steps themselves: their lengths, the angles  their order: correlations in time,
                          between them, their mean, hence w_T - w_0        ageing, relaxation
-``sign_flipped_steps``   step lengths, in their order                     mean drift and all correlations
+`sign_flipped_steps`   step lengths, in their order                     mean drift and all correlations
 ======================== ================================================
 =================================
 
-Superdiffusion that ``drift_subtracted`` removes was a straight motion at the scale of the window;
-what ``shuffled_steps`` keeps of it needs no correlations beyond that mean step;
-``sign_flipped_steps`` has exponent 1 at lags << T, however the step lengths change over the window.
+Superdiffusion that `drift_subtracted` removes was a straight motion at the scale of the window;
+what `shuffled_steps` keeps of it needs no correlations beyond that mean step;
+`sign_flipped_steps` has exponent 1 at lags << T, however the step lengths change over the window.
 
 A path enters as its step Gram matrix and a surrogate is one again, as a JAX array in the precision
-of the input (see :mod:`sgd_diffusion.analysis.displacement`), so that any statistic of a path can
-be taken of it. All functions take one path and can be jitted; ``jax.vmap`` maps them over paths, or
+of the input (see `analysis.displacement`), so that any statistic of a path can
+be taken of it. All functions take one path and can be jitted; `jax.vmap` maps them over paths, or
 over keys for many surrogates of one path. A matrix with NaN (a member that diverged) gives NaN.
 """
 
@@ -51,7 +51,7 @@ def drift_subtracted(step_gram):
     """Step Gram matrix of the path with its mean step taken off every step.
 
     J G J with J = I - 1/T, the matrix of the steps dw_u - (w_T - w_0)/T. The path returns to its
-    start, which bends its MSD down: see :func:`drift_subtracted_msd`.
+    start, which bends its MSD down: see `drift_subtracted_msd`.
 
     Args:
         step_gram: (T, T), symmetric.
@@ -60,7 +60,7 @@ def drift_subtracted(step_gram):
         (T, T), symmetric, its rows summing to zero up to rounding; zero for T = 1.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
 
     >>> drift_subtracted([[9.0, 3.0], [3.0, 1.0]]).tolist()           # steps 3 and 1 about their mean 2
     [[1.0, -1.0], [-1.0, 1.0]]
@@ -82,7 +82,7 @@ def shuffled_steps(key, step_gram):
     """Step Gram matrix of the path with its steps in random order.
 
     G[p_u, p_v] for a permutation p of the steps, all T! of them equally likely.
-    :func:`shuffled_msd` is the average of the TAMSD over all permutations.
+    `shuffled_msd` is the average of the TAMSD over all permutations.
 
     Args:
         key: PRNG key.
@@ -92,7 +92,7 @@ def shuffled_steps(key, step_gram):
         (T, T), symmetric, the entries of G.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
         order = jax.random.permutation(key, len(gram))
@@ -114,7 +114,7 @@ def sign_flipped_steps(key, step_gram):
         (T, T), symmetric, with the diagonal of G.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
         heads = jax.random.bernoulli(
@@ -141,7 +141,7 @@ def bridge_factor(steps, lags):
         (L,) float64 NumPy, 1 at lag 1 and 0 at lag T; 0 for T = 1, where both are the same lag.
 
     Raises:
-        InputError: ``steps`` is not a positive integer; a lag is not an integer in 1..T.
+        InputError: `steps` is not a positive integer; a lag is not an integer in 1..T.
 
     >>> bridge_factor(5, [1, 3, 5]).tolist()
     [1.0, 0.5, 0.0]
@@ -154,7 +154,7 @@ def drift_subtracted_msd(step_gram, lags=None):
     """TAMSD without the mean drift, corrected for the return to the start that subtracting it
     enforces.
 
-    The TAMSD of :func:`drift_subtracted` over :func:`bridge_factor`. For exchangeable steps, whose
+    The TAMSD of `drift_subtracted` over `bridge_factor`. For exchangeable steps, whose
     joint distribution does not depend on their order, the correction is exact in expectation:
     Brownian motion with any constant drift gets its s^2 lag and its exponent of 1 back, with s^2
     smaller by (1 - 1/T) than without subtraction.
@@ -174,7 +174,7 @@ def drift_subtracted_msd(step_gram, lags=None):
         (0/0).
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a lag is not
             an integer in 1..T.
     """
     with one_path(step_gram) as gram:
@@ -193,7 +193,7 @@ def shuffled_msd(step_gram, lags=None):
     keeps the mean step, so that b > 0 and the exponent goes to 2 at long lags where there is a mean
     drift; without one it is 1. Every motion that ends far from its start counts as drift here, also
     persistent noise over a single window. One that ends near its start (confined) has b = -a/(T -
-    1), so that the :func:`bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
+    1), so that the `bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -203,7 +203,7 @@ def shuffled_msd(step_gram, lags=None):
         (L,) squared weight units, never negative.
 
     Raises:
-        InputError: ``step_gram`` is not one square matrix of real numbers with T >= 1; a lag is not
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a lag is not
             an integer in 1..T.
 
     >>> shuffled_msd([[1.0, -1.0], [-1.0, 1.0]]).tolist()             # there and back, in either order

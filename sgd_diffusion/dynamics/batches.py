@@ -31,17 +31,17 @@ def batch_indices(
     that they share.
 
     Args:
-      key: the key of the data order.
-      start: first step, counted from 0; may be traced.
-      num_steps: number of steps, static.
-      num_examples: number of training examples.
-      batch_size: examples in a batch.
-      sampling: "epochs": every epoch is a fresh permutation cut into num_examples // batch_size
-        full batches (the rest of the permutation is left out of that epoch). "replacement":
-        examples are drawn independently.
+        key: the key of the data order.
+        start: first step, counted from 0; may be traced.
+        num_steps: number of steps, static.
+        num_examples: number of training examples.
+        batch_size: examples in a batch.
+        sampling: "epochs": every epoch is a fresh permutation cut into num_examples // batch_size
+            full batches (the rest of the permutation is left out of that epoch). "replacement":
+            examples are drawn independently.
 
     Raises:
-      InputError: for a batch larger than the data, or an unknown sampling.
+        InputError: for a batch larger than the data, or an unknown sampling.
     """
     num_steps, num_examples = (
         integer("num_steps", num_steps, 1),
@@ -100,16 +100,16 @@ def mean_over_batches(
     in one `lax.scan`.
 
     Args:
-      problem: has the examples.
-      function: `batch -> pytree of arrays`.
-      rows: (N,) rows of the examples; batch b takes those from b * batch_size on.
-      batch_size: examples in a batch; the last one has fewer where they do not divide N.
-      augmentation_key: key of the augmentation; the number of the batch is folded in.
-      keep: what is kept of the value of a batch, as arrays; nothing unless given.
+        problem: has the examples.
+        function: `batch -> pytree of arrays`.
+        rows: (N,) rows of the examples; batch b takes those from b * batch_size on.
+        batch_size: examples in a batch; the last one has fewer where they do not divide N.
+        augmentation_key: key of the augmentation; the number of the batch is folded in.
+        keep: what is kept of the value of a batch, as arrays; nothing unless given.
 
     Returns:
-      The sum over batches b of B_b / N times the value of batch b, and what is kept of the N //
-      batch_size full batches, stacked along a leading axis.
+        The sum over batches b of B_b / N times the value of batch b, and what is kept of the N //
+        batch_size full batches, stacked along a leading axis.
     """
     others = (
         rows.size - 1

@@ -61,14 +61,14 @@ def map_members(
     """`function(shared, member)` over the leading axis of `member`, as `mapped(shared, members)`.
 
     Args:
-      function: takes a pytree that all members share and one of the member's own; returns a pytree
-          of arrays.
-      members_at_once: members that run side by side on a device; 1 is `lax.map`, all of them is
-        `vmap`, in between groups of so many are vmapped one after the other.
-      devices: devices among which members are dealt out in equal parts; the default one if None.
+        function: takes a pytree that all members share and one of the member's own; returns a
+              pytree of arrays.
+        members_at_once: members that run side by side on a device; 1 is `lax.map`, all of them is
+            `vmap`, in between groups of so many are vmapped one after the other.
+        devices: devices among which members are dealt out in equal parts; the default one if None.
 
     Raises:
-      InputError: for fewer than one member at once.
+        InputError: for fewer than one member at once.
     """
     members_at_once = integer(
         "members_at_once", members_at_once, 1, what="(1 for one after the other)"
@@ -113,19 +113,19 @@ class Ensemble:
     where it ends.
 
     Args:
-      problem: what is optimised.
-      plan: which members there are.
-      measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every
-          member's window.
-      measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for
-          the end of a window.
-      members_at_once: see `map_members`; None for the default of the backend.
-      devices: see `map_members`.
-      report: host function `report(step, loss)` called from running windows, or None.
+        problem: what is optimised.
+        plan: which members there are.
+        measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every
+              member's window.
+        measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for
+              the end of a window.
+        members_at_once: see `map_members`; None for the default of the backend.
+        devices: see `map_members`.
+        report: host function `report(step, loss)` called from running windows, or None.
 
     Raises:
-      InputError: for a batch larger than the data, gradient samples that the layers cannot give
-        (see `draw_coordinates`), or a projection to more dimensions than there are parameters.
+        InputError: for a batch larger than the data, gradient samples that the layers cannot give
+            (see `draw_coordinates`), or a projection to more dimensions than there are parameters.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class Ensemble:
         a device.
 
         Raises:
-          InputError: if that is more than there is.
+            InputError: if that is more than there is.
         """
         self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
         needed = self._peak_bytes()

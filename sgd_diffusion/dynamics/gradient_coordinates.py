@@ -25,11 +25,11 @@ class GradientCoordinates(NamedTuple):
     """Some coordinates of the gradient.
 
     Attributes:
-      indices: (S,) increasing positions in the flattened gradient (see `parameters.flatten`), its
-        leaves in the order of `jax.tree.leaves`.
-      layers: (S,) names of the top-level layers that they belong to.
-      weights: (S,) parameters for which each of them stands: those of its layer by the coordinates
-        drawn from it. They add up to the parameters of the layers.
+        indices: (S,) increasing positions in the flattened gradient (see `parameters.flatten`), its
+            leaves in the order of `jax.tree.leaves`.
+        layers: (S,) names of the top-level layers that they belong to.
+        weights: (S,) parameters for which each of them stands: those of its layer by the
+            coordinates drawn from it. They add up to the parameters of the layers.
     """
 
     indices: np.ndarray
@@ -52,13 +52,13 @@ def draw_coordinates(
     ones.
 
     Args:
-      problem: what is optimised; only the shapes of its parameters are looked at.
-      num_coordinates: S, one or more for every layer, or 0 for none.
-      layers: top-level layers from which they are drawn; None for all of them.
+        problem: what is optimised; only the shapes of its parameters are looked at.
+        num_coordinates: S, one or more for every layer, or 0 for none.
+        layers: top-level layers from which they are drawn; None for all of them.
 
     Raises:
-      InputError: for a layer that there is not, fewer coordinates than layers, or more than
-          parameters in them.
+        InputError: for a layer that there is not, fewer coordinates than layers, or more than
+              parameters in them.
     """
     num_coordinates = integer("gradient_samples", num_coordinates, 0)
     params, _ = initial_shapes(problem)

@@ -43,15 +43,15 @@ def full_batch_gradient(
     """Loss and gradient of all training examples at a point.
 
     Args:
-      problem: what is optimised.
-      params: the point w.
-      state: the problem's state, which every batch finds as it is given here.
-      batch_size: examples in a batch of the partition; 1 to all of them.
-      augmentation_key: key of the augmentation; the number of the batch is folded in.
+        problem: what is optimised.
+        params: the point w.
+        state: the problem's state, which every batch finds as it is given here.
+        batch_size: examples in a batch of the partition; 1 to all of them.
+        augmentation_key: key of the augmentation; the number of the batch is folded in.
 
     Returns:
-      The loss () and its gradient, like params: sum over batches b of B_b / N times those of batch
-      b.
+        The loss () and its gradient, like params: sum over batches b of B_b / N times those of
+        batch b.
     """
 
     def evaluate(batch):
@@ -84,18 +84,18 @@ def descend(
     is in `carry`; training-mode losses do not read batch-norm averages.
 
     Args:
-      problem: what is optimised.
-      optimizer: as returned by `sgd`.
-      carry: where the member stands.
-      learning_rate: () step size, may be traced.
-      steps: (T,) int32 numbers of the updates.
-      batch_size: see `full_batch_gradient`.
-      augmentation_key: key of the member's augmentation; its steps are left alone.
-      keep: what is kept of an increment.
+        problem: what is optimised.
+        optimizer: as returned by `sgd`.
+        carry: where the member stands.
+        learning_rate: () step size, may be traced.
+        steps: (T,) int32 numbers of the updates.
+        batch_size: see `full_batch_gradient`.
+        augmentation_key: key of the member's augmentation; its steps are left alone.
+        keep: what is kept of an increment.
 
     Returns:
-      `keep(w_{t+1} - w_t)` of every update, stacked along a leading axis of T, and () int32, the
-      update that could not be made, or -1. From a divergence on, increments are zero.
+        `keep(w_{t+1} - w_t)` of every update, stacked along a leading axis of T, and () int32, the
+        update that could not be made, or -1. From a divergence on, increments are zero.
     """
     key = jax.random.fold_in(augmentation_key, TWIN)
 

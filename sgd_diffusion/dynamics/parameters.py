@@ -18,8 +18,8 @@ def initial_shapes(problem: Problem) -> tuple[Any, Any]:
     """Shapes and dtypes of the parameters and of the state with which a problem starts.
 
     Raises:
-      InputError: if `init` returns something else, or parameters that SGD cannot move (see
-          `check_parameters`).
+        InputError: if `init` returns something else, or parameters that SGD cannot move (see
+              `check_parameters`).
     """
     found = jax.eval_shape(problem.init, jax.random.key(0))
     if not (isinstance(found, tuple) and len(found) == 2):

@@ -31,32 +31,33 @@ class Plan:
     equal length.
 
     Attributes:
-      seeds: each seed fixes the initialisation, the data order and the augmentation of its members,
-        by keys of their own; members that share a seed differ in nothing but the learning rate.
-      learning_rates: step sizes eta > 0, constant in time.
-      num_windows: number of consecutive windows, or of `waiting_times` where these are given.
-      window: updates T >= 2 in a window; window k covers the points t_w = k T to t_w + T.
-      waiting_times: numbers of updates t_w at which the windows begin, at least T apart, if they
-        are not consecutive; what lies between them is trained and not recorded.
-      batch_size: examples in a mini-batch.
-      momentum: heavy-ball coefficient in [0, 1).
-      weight_decay: coefficient of the weights added to the gradient, >= 0.
-      sampling: "epochs" (reshuffled, without replacement, full batches only) or "replacement".
-      gradient_samples: number of fixed coordinates at which every mini-batch gradient is recorded,
-        shared out among the layers (see `gradient_coordinates`).
-      gradient_layers: top-level layers from which these coordinates are drawn, or None for all.
-      frozen_passes: passes over the training examples at the weights where every window ends, in
-        each of which all mini-batch gradients are recorded at these coordinates (see
-        `frozen_gradients`); each costs as much as an epoch.
-      by_layer: also keep the path statistics of every top-level layer.
-      sketch_dim: dimension of the random projection of the increments for models too large to hold
-          them, or None.
-      full_batch_twin: also descend from the start of every window by full-batch gradient descent,
-        the control for drift (see `gradient_descent`); costs about num_examples / batch_size times
-        as much as the training.
+        seeds: each seed fixes the initialisation, the data order and the augmentation of its
+            members, by keys of their own; members that share a seed differ in nothing but the
+            learning rate.
+        learning_rates: step sizes eta > 0, constant in time.
+        num_windows: number of consecutive windows, or of `waiting_times` where these are given.
+        window: updates T >= 2 in a window; window k covers the points t_w = k T to t_w + T.
+        waiting_times: numbers of updates t_w at which the windows begin, at least T apart, if they
+            are not consecutive; what lies between them is trained and not recorded.
+        batch_size: examples in a mini-batch.
+        momentum: heavy-ball coefficient in [0, 1).
+        weight_decay: coefficient of the weights added to the gradient, >= 0.
+        sampling: "epochs" (reshuffled, without replacement, full batches only) or "replacement".
+        gradient_samples: number of fixed coordinates at which every mini-batch gradient is
+            recorded, shared out among the layers (see `gradient_coordinates`).
+        gradient_layers: top-level layers from which these coordinates are drawn, or None for all.
+        frozen_passes: passes over the training examples at the weights where every window ends, in
+            each of which all mini-batch gradients are recorded at these coordinates (see
+            `frozen_gradients`); each costs as much as an epoch.
+        by_layer: also keep the path statistics of every top-level layer.
+        sketch_dim: dimension of the random projection of the increments for models too large to
+              hold them, or None.
+        full_batch_twin: also descend from the start of every window by full-batch gradient descent,
+            the control for drift (see `gradient_descent`); costs about num_examples / batch_size
+            times as much as the training.
 
     Raises:
-      InputError: for anything outside these ranges.
+        InputError: for anything outside these ranges.
 
     Integers and numbers of NumPy and JAX become Python's.
 

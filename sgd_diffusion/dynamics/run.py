@@ -51,36 +51,36 @@ def run_ensemble(
     """Train all members of an ensemble for all windows of a plan, and measure each window.
 
     Args:
-      problem: what is optimised.
-      plan: the members and how long they run.
-      directory: where windows and checkpoints go, made if it does not exist; None keeps everything
-          in memory.
-      measurements: what is kept of each window; by default displacements and series (see
-        `sgd_diffusion.dynamics.measurements`).
-      resume: continue the run that `directory` holds, if it holds one. The result is that of an
-        uninterrupted run, bit for bit on CPU.
-      members_at_once: members side by side on a device; None for the default of the backend (see
-          `map_members`).
-      devices: devices that share the members; the default one if None.
-      metadata: JSON-like values stored with the results; they are not compared on resuming.
-      report: called as `report(step, loss)` every 50 updates of every member, from running
-          programs.
-      on_window: called as `on_window(k, dataset)` when window k is finished and written, and for
-          those found on disk.
+        problem: what is optimised.
+        plan: the members and how long they run.
+        directory: where windows and checkpoints go, made if it does not exist; None keeps
+              everything in memory.
+        measurements: what is kept of each window; by default displacements and series (see
+            `sgd_diffusion.dynamics.measurements`).
+        resume: continue the run that `directory` holds, if it holds one. The result is that of an
+            uninterrupted run, bit for bit on CPU.
+        members_at_once: members side by side on a device; None for the default of the backend (see
+              `map_members`).
+        devices: devices that share the members; the default one if None.
+        metadata: JSON-like values stored with the results; they are not compared on resuming.
+        report: called as `report(step, loss)` every 50 updates of every member, from running
+              programs.
+        on_window: called as `on_window(k, dataset)` when window k is finished and written, and for
+              those found on disk.
 
     Returns:
-      One dataset with dimensions window, seed, learning_rate and those of the measurements; see
-      `results.load_run`.
+        One dataset with dimensions window, seed, learning_rate and those of the measurements; see
+        `results.load_run`.
 
     Raises:
-      InputError: for a plan that does not fit the problem or the memory, or measurements that
-          clash.
-      StorageError: for a directory that cannot be used, or a disk that is full. Finished windows
-          stay readable.
+        InputError: for a plan that does not fit the problem or the memory, or measurements that
+              clash.
+        StorageError: for a directory that cannot be used, or a disk that is full. Finished windows
+              stay readable.
 
     Warns:
-      DamagedResultsWarning: on resuming, if files are damaged; the run goes on from the last sound
-          window.
+        DamagedResultsWarning: on resuming, if files are damaged; the run goes on from the last
+              sound window.
     """
     chosen = default_measurements(problem, plan) if measurements is None else list(measurements)
     schema = Schema(plan, chosen)
@@ -148,7 +148,7 @@ def _check_window(
     """Refuse measurements that a file cannot hold, by writing one of each to memory.
 
     Raises:
-      InputError: if there are such.
+        InputError: if there are such.
     """
     zeros = {
         name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in shapes.items()

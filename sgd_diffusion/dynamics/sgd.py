@@ -64,8 +64,8 @@ def loss_and_gradient(problem: Problem, params, state, batch) -> tuple[jax.Array
     most; `jax.grad` gives its conjugate.
 
     Raises:
-      InputError: for parameters that are not floating or complex, or a loss of another form than
-          `Problem` says.
+        InputError: for parameters that are not floating or complex, or a loss of another form than
+              `Problem` says.
     """
     check_parameters(params)
 

@@ -26,19 +26,19 @@ class WindowRecord(NamedTuple):
     complex parameter counts as two real ones:
 
     Attributes:
-      step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the
-          backend has it.
-      losses: (T+1,) mini-batch loss at w_t on the batch of step t; the last entry is an extra
-        evaluation on the batch that the next window starts with.
-      probe_losses: (T+1,) loss at w_t on the problem's fixed probe, or None without a probe.
-      gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
-      gradient_samples: (T, S) the mini-batch gradient at S coordinates; S = 0 unless asked for.
-      layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it; empty
-          unless asked for.
-      twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without
-        gradient noise (see `gradient_descent`), or None unless asked for; NaN also where the twin
-        alone diverged.
-      diverged_at: () int32, the absolute step at which the member diverged, or -1.
+        step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the
+              backend has it.
+        losses: (T+1,) mini-batch loss at w_t on the batch of step t; the last entry is an extra
+            evaluation on the batch that the next window starts with.
+        probe_losses: (T+1,) loss at w_t on the problem's fixed probe, or None without a probe.
+        gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
+        gradient_samples: (T, S) the mini-batch gradient at S coordinates; S = 0 unless asked for.
+        layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it;
+              empty unless asked for.
+        twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without
+            gradient noise (see `gradient_descent`), or None unless asked for; NaN also where the
+            twin alone diverged.
+        diverged_at: () int32, the absolute step at which the member diverged, or -1.
     """
 
     step_gram: jax.Array
@@ -55,19 +55,19 @@ class Recording(NamedTuple):
     """What to keep of a window beyond the series that cost nothing.
 
     Attributes:
-      gradient_coordinates: (S,) positions in the flattened gradient (see `parameters.flatten`) at
-        which every mini-batch gradient is kept, for example those of
-        `gradient_coordinates.draw_coordinates`.
-      by_layer: also keep the Gram matrix of every top-level layer.
-      sketch_dim: if given, increments are replaced by a random projection to so many dimensions (a
-        count sketch), for models whose T x P increments do not fit; every squared displacement then
-        has a relative standard error of at most sqrt(2 / sketch_dim), the same for all lags and
-        windows in sign and size.
-      full_batch_twin: also descend by the full-batch gradient from where the window starts, and
-        keep the Gram matrix of that path; costs about num_examples / batch_size times as much as
-        the window itself.
-      key: chooses the projection; None for `jax.random.key(0)`, so that it is the same for all
-        members, windows and runs, which can then be compared.
+        gradient_coordinates: (S,) positions in the flattened gradient (see `parameters.flatten`) at
+            which every mini-batch gradient is kept, for example those of
+            `gradient_coordinates.draw_coordinates`.
+        by_layer: also keep the Gram matrix of every top-level layer.
+        sketch_dim: if given, increments are replaced by a random projection to so many dimensions
+            (a count sketch), for models whose T x P increments do not fit; every squared
+            displacement then has a relative standard error of at most sqrt(2 / sketch_dim), the
+            same for all lags and windows in sign and size.
+        full_batch_twin: also descend by the full-batch gradient from where the window starts, and
+            keep the Gram matrix of that path; costs about num_examples / batch_size times as much
+            as the window itself.
+        key: chooses the projection; None for `jax.random.key(0)`, so that it is the same for all
+            members, windows and runs, which can then be compared.
     """
 
     gradient_coordinates: Sequence[int] | np.ndarray = ()
@@ -97,8 +97,8 @@ def advance(
     `record_window`.
 
     Args:
-      rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
-      count: () number of steps, may be traced.
+        rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
+        count: () number of steps, may be traced.
 
     The other arguments are those of `record_window`.
     """
@@ -146,26 +146,26 @@ def record_window(
     """T steps from `carry`, in one `lax.scan`.
 
     Args:
-      problem: what is optimised.
-      optimizer: as returned by `sgd`.
-      carry: where the member stands.
-      learning_rate: () step size, may be traced.
-      rows: (T+1, B) rows of the examples for the batches of steps start, ..., start + T (see
-          `batch_indices`).
-      augmentation_key: key of the member's augmentation; the absolute step is folded in.
-      start: () waiting time t_w, the number of updates made before, may be traced.
-      recording: what to keep.
-      report: host function, called as `report(step, loss)` from inside the program every
-          `report_every` steps.
-      report_every: steps between reports.
+        problem: what is optimised.
+        optimizer: as returned by `sgd`.
+        carry: where the member stands.
+        learning_rate: () step size, may be traced.
+        rows: (T+1, B) rows of the examples for the batches of steps start, ..., start + T (see
+              `batch_indices`).
+        augmentation_key: key of the member's augmentation; the absolute step is folded in.
+        start: () waiting time t_w, the number of updates made before, may be traced.
+        recording: what to keep.
+        report: host function, called as `report(step, loss)` from inside the program every
+              `report_every` steps.
+        report_every: steps between reports.
 
     Returns:
-      The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient
-      norms and samples are NaN; the Gram matrices are NaN in its window and in all later ones,
-      since no statistic of them is one of SGD.
+        The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient
+        norms and samples are NaN; the Gram matrices are NaN in its window and in all later ones,
+        since no statistic of them is one of SGD.
 
     Raises:
-      InputError: for gradient coordinates that the gradient does not have.
+        InputError: for gradient coordinates that the gradient does not have.
     """
     size = count(carry.params)
     coordinates = _checked_coordinates(recording, size)

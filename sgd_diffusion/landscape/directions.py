@@ -1,7 +1,7 @@
 """Random directions in weight space, and what length to give them.
 
 As functions of pytrees; precision and transformations are as in
-:mod:`sgd_diffusion.landscape.planes`, where users find them.
+`landscape.planes`, where users find them.
 """
 
 import jax
@@ -15,11 +15,11 @@ __all__ = ["filter_normalize", "layer_normalize", "random_direction"]
 
 
 def random_direction(key, params):
-    """Independent standard normal numbers in the shapes of ``params``; the same ones in either
+    """Independent standard normal numbers in the shapes of `params`; the same ones in either
     precision.
 
     Raises:
-        InputError: ``params`` has no leaf, or one that does not hold real numbers.
+        InputError: `params` has no leaf, or one that does not hold real numbers.
     """
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, max(len(leaves), 1))
@@ -35,7 +35,7 @@ def random_direction(key, params):
 
 
 def filter_normalize(direction, params, *, ignore_vectors=True):
-    """The direction with each of its filters rescaled to the norm of the same filter of ``params``.
+    """The direction with each of its filters rescaled to the norm of the same filter of `params`.
 
     Rescaling the weights of a filter that batch norm follows, or of one layer against the next,
     leaves a network as it is; so rescaled, directions do not depend on it, and landscapes of
@@ -43,14 +43,14 @@ def filter_normalize(direction, params, *, ignore_vectors=True):
     last axis, as Flax lays kernels out: (..., in, out) and (in, out).
 
     Args:
-        direction: like ``params``.
+        direction: like `params`.
         params: pytree of arrays.
         ignore_vectors: what to do with leaves of fewer than two axes, biases and the scales and
             offsets of batch norm: their direction becomes zero, or else gets the norm of the leaf
             as a whole.
 
     Returns:
-        Like ``params``. A filter is zero where either of the two is, and NaN where either has NaN.
+        Like `params`. A filter is zero where either of the two is, and NaN where either has NaN.
 
     Raises:
         InputError: the two pytrees do not match, or nothing but vectors is there and they are
@@ -63,7 +63,7 @@ def filter_normalize(direction, params, *, ignore_vectors=True):
 
 
 def layer_normalize(direction, params, *, ignore_vectors=True):
-    """As :func:`filter_normalize`, with each leaf as a whole in place of its filters."""
+    """As `filter_normalize`, with each leaf as a whole in place of its filters."""
     return _normalize(direction, params, ignore_vectors, by_filter=False)
 
 

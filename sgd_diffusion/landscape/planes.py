@@ -1,6 +1,6 @@
 """Planes and lines through weight space, and the loss on them.
 
-Parameters are any pytree of arrays. A :class:`Plane` is an origin and two directions like it; its
+Parameters are any pytree of arrays. A `Plane` is an origin and two directions like it; its
 points are origin + x first + y second, and what x and y mean follows from the directions:
 
     random_plane      normalised directions: a filter moves by |x| times its own norm, so that x and y are in units of the
@@ -9,13 +9,13 @@ points are origin + x first + y second, and what x and y mean follows from the d
     orthonormal       makes any plane so, for instance one along given directions, Plane(origin, first, second)
 
 Two directions show little of what many are there: most of a path lies off any plane, and
-:func:`project` says how far off. Where a network keeps running averages of batch norm, they belong
+`project` says how far off. Where a network keeps running averages of batch norm, they belong
 to one point; what is done about them at the others is up to the loss.
 
-Pure JAX in the precision of the origin (or of ``params``), leaf by leaf: float64 where its numbers
+Pure JAX in the precision of the origin (or of `params`), leaf by leaf: float64 where its numbers
 have 8 bytes, float32 otherwise; everything else is cast to it, and a loss is called with such
-points. All can be jitted, and mapped with ``jax.vmap`` over planes and members; only
-:func:`evaluate_in_chunks` runs on the host.
+points. All can be jitted, and mapped with `jax.vmap` over planes and members; only
+`evaluate_in_chunks` runs on the host.
 """
 
 import contextlib
@@ -84,13 +84,13 @@ class Projection(NamedTuple):
 
 
 def random_plane(key, params, *, normalize=filter_normalize):
-    """The plane through ``params`` along two random directions.
+    """The plane through `params` along two random directions.
 
     Args:
         key: PRNG key.
         params: pytree of arrays, the origin.
-        normalize: function of a direction and ``params`` that returns the direction to take, as
-            :func:`filter_normalize`, :func:`layer_normalize` or one of them with its option bound.
+        normalize: function of a direction and `params` that returns the direction to take, as
+            `filter_normalize`, `layer_normalize` or one of them with its option bound.
 
     Raises:
         InputError: as these.
@@ -109,7 +109,7 @@ def principal_plane(path, *, origin=None):
     The components are those of the positions about their mean, from their Gram matrix in float64;
     the largest score of each, by magnitude, is positive. They say little of the landscape: a random
     walk too has most of its variance in two components, and shows there as a Lissajous figure
-    (:func:`~sgd_diffusion.analysis.paths.principal_components`).
+    (`paths.principal_components`).
 
     Args:
         path: pytree of positions w_0, ..., w_T, stacked along the leading axis of every leaf, T >=
@@ -117,7 +117,7 @@ def principal_plane(path, *, origin=None):
         origin: pytree without that axis; the last point when None.
 
     Returns:
-        :class:`Plane`. The second direction is NaN for a path along a straight line, both for one
+        `Plane`. The second direction is NaN for a path along a straight line, both for one
         that stands still or has NaN.
 
     Raises:
@@ -183,7 +183,7 @@ def plane_point(plane, x, y):
     """The point origin + x first + y second, a pytree; x and y are numbers.
 
     Raises:
-        InputError: the three pytrees of the plane do not match, or ``x`` or ``y`` has axes.
+        InputError: the three pytrees of the plane do not match, or `x` or `y` has axes.
     """
     with _own_precision(plane) as plane:
         dtype = precision(plane.origin)
@@ -195,7 +195,7 @@ def interpolate(start, end, fraction):
     [0, 1].
 
     Raises:
-        InputError: the two pytrees do not match, or ``fraction`` has axes.
+        InputError: the two pytrees do not match, or `fraction` has axes.
     """
     with in_precision_of("start", start, end=end) as (start, end):
         fraction = _number("fraction", fraction, precision(start))
@@ -208,7 +208,7 @@ def interpolate(start, end, fraction):
 
 
 def project(plane, params):
-    """Coordinates of the points of a plane that are nearest to ``params``, and the distances from
+    """Coordinates of the points of a plane that are nearest to `params`, and the distances from
     them.
 
     Least squares: params - origin = x first + y second + something orthogonal to both directions,
@@ -216,12 +216,12 @@ def project(plane, params):
     1e-8 (float64: 1e-16) of the norm of the weights.
 
     Args:
-        plane: :class:`Plane`; its directions need be neither orthogonal nor of length 1.
+        plane: `Plane`; its directions need be neither orthogonal nor of length 1.
         params: pytree of points, each leaf with the shape of the origin's behind leading axes (...)
             that all share.
 
     Returns:
-        :class:`Projection`; NaN for a plane whose directions are parallel up to rounding, and for a
+        `Projection`; NaN for a plane whose directions are parallel up to rounding, and for a
         point with NaN.
 
     Raises:
@@ -253,7 +253,7 @@ def evaluate_points(loss, point_of, coordinates, *, at_once=1):
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
-        point_of: function of an entry of ``coordinates`` that returns the point.
+        point_of: function of an entry of `coordinates` that returns the point.
         coordinates: (K, ...), in JAX's current precision.
         at_once: how many points make a group, which is vmapped; known before tracing.
 
@@ -262,7 +262,7 @@ def evaluate_points(loss, point_of, coordinates, *, at_once=1):
         what they are.
 
     Raises:
-        InputError: ``at_once`` is not a positive integer.
+        InputError: `at_once` is not a positive integer.
     """
     size = _positive("at_once", at_once)
     with own_precision("coordinates", coordinates) as coordinates:
@@ -282,18 +282,18 @@ def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
-        plane: :class:`Plane`.
+        plane: `Plane`.
         xs: (X,) coordinates along the first direction.
         ys: (Y,) coordinates along the second one.
-        at_once: as in :func:`evaluate_points`.
+        at_once: as in `evaluate_points`.
 
     Returns:
         (Y, X), or a pytree of arrays (Y, X, ...): entry [i, j] belongs to the point at xs[j],
         ys[i], as matplotlib's contour takes it. NaN and infinite losses stay what they are.
 
     Raises:
-        InputError: the three pytrees of the plane do not match; ``xs`` or ``ys`` is not
-            one-dimensional; ``at_once`` is not a positive integer.
+        InputError: the three pytrees of the plane do not match; `xs` or `ys` is not
+            one-dimensional; `at_once` is not a positive integer.
 
     >>> plane = Plane(np.zeros(2), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
     >>> evaluate_plane(lambda w: w[0] + 10 * w[1], plane, xs=[1, 2, 3], ys=[0, 1]).tolist()
@@ -315,13 +315,13 @@ def evaluate_line(loss, start, end, fractions, *, at_once=1):
         start: pytree of arrays, where the fraction is 0.
         end: pytree like it, where the fraction is 1.
         fractions: (K,).
-        at_once: as in :func:`evaluate_points`.
+        at_once: as in `evaluate_points`.
 
     Returns:
         (K,), or a pytree of arrays (K, ...).
 
     Raises:
-        InputError: the two pytrees do not match; ``fractions`` is not one-dimensional; ``at_once``
+        InputError: the two pytrees do not match; `fractions` is not one-dimensional; `at_once`
             is not a positive integer.
     """
     with in_precision_of("start", start, end=end) as (start, end):
@@ -332,19 +332,19 @@ def evaluate_line(loss, start, end, fractions, *, at_once=1):
 
 
 def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
-    """As :func:`evaluate_plane`, on the host and piece by piece, so that what is finished can be
+    """As `evaluate_plane`, on the host and piece by piece, so that what is finished can be
     kept and shown.
 
     One compiled program for all pieces. The numbers do not depend on where an evaluation was
-    interrupted, bit for bit, if ``chunk`` and ``at_once`` stay the same.
+    interrupted, bit for bit, if `chunk` and `at_once` stay the same.
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
-        plane: :class:`Plane`.
+        plane: `Plane`.
         xs: (X,) coordinates along the first direction.
         ys: (Y,) coordinates along the second one.
         chunk: points of a piece.
-        at_once: as in :func:`evaluate_points`.
+        at_once: as in `evaluate_points`.
         done: points that are finished already and not evaluated again, 0..XY: the first rows of the
             grid come first, each from its first x on.
 

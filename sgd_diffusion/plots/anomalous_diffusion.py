@@ -51,18 +51,18 @@ def anomalous_diffusion(dataset, *, curve="msd", learning_rates=None, ranges=Non
     Members that are NaN (they diverged) are left out, and the row's title counts them.
 
     Args:
-        dataset: with ``msd`` (window, seed, learning_rate, lag) in any order of dimensions, and the
-            coordinates ``waiting_time`` (window), ``learning_rate`` and ``lag`` (1..T); controls
+        dataset: with `msd` (window, seed, learning_rate, lag) in any order of dimensions, and the
+            coordinates `waiting_time` (window), `learning_rate` and `lag` (1..T); controls
             and replicates are those of
-            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.controls`.
+            `path_statistics.controls`.
         curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time, which
             has neither controls nor replicates.
         learning_rates: which of the dataset's, all of them when None.
         ranges: {name: (smallest lag, largest lag)};
-            :func:`~sgd_diffusion.analysis.lags.standard_ranges` when None.
+            `lags.standard_ranges` when None.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`; write it with ``figure.savefig(path)``.
+        A `figure.Figure`; write it with `figure.savefig(path)`.
 
     Raises:
         KeyError: a learning rate that the dataset does not have.

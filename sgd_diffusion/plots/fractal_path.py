@@ -49,11 +49,11 @@ def fractal_path(dataset, learning_rate=None):
     several, from block bootstraps over the window otherwise.
 
     Args:
-        dataset: of a run with the measurements ``path_shape`` and ``loss_roughness``.
+        dataset: of a run with the measurements `path_shape` and `loss_roughness`.
         learning_rate: which of the dataset's; the first when None.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`.
+        A `figure.Figure`.
 
     Raises:
         KeyError: a learning rate that the dataset does not have.

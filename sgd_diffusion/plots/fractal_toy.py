@@ -38,15 +38,15 @@ def fractal_toy(table, statistics, examples):
     convex surfaces from a corner, and of whole paths on shuffled and flat ones.
 
     Args:
-        table: :func:`~sgd_diffusion.tables.toy_walks`.
+        table: `tables.toy_walks`.
         statistics: what it was made of, with gradients.
-        examples: dataset of the landscape and path of panels a, d and e: ``height`` (surface, row,
-            column), ``path`` (surface, step, axis) and ``region`` (row, column) for the surfaces
-            "fractal" and "shuffled", with the attributes ``extent``, ``final_entry`` and whether
-            the landscape is ``selected``.
+        examples: dataset of the landscape and path of panels a, d and e: `height` (surface, row,
+            column), `path` (surface, step, axis) and `region` (row, column) for the surfaces
+            "fractal" and "shuffled", with the attributes `extent`, `final_entry` and whether
+            the landscape is `selected`.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`.
+        A `figure.Figure`.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -78,7 +78,7 @@ def walker_animation(examples, path, *, frames=100, tail=40):
     """A GIF of the walker of the figure on its landscape, written to a file.
 
     Args:
-        examples: as for :func:`fractal_toy`.
+        examples: as for `fractal_toy`.
         path: of the file.
         frames: pictures, equally spaced in time.
         tail: steps that stay visible.

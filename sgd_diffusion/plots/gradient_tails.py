@@ -49,7 +49,7 @@ def gradient_tails(dataset, table, learning_rate=None):
     uniform over parameters, with the stable law fitted to them (dashed) and the normal law of the
     same mean and variance (dotted); (b) the same for their absolute values on logarithmic axes,
     with the last window; bars are standard errors as if entries were independent; (c) alpha of all
-    sources of entries against waiting time (:func:`~sgd_diffusion.tables.gradient_tails`). Lower
+    sources of entries against waiting time (`tables.gradient_tails`). Lower
     row: (d) alpha of each layer in the first and the last window; (e) changes of the mini-batch
     loss from update to update in these windows; (f) variance of 100 consecutive losses along the
     run, mean over seeds over a band from the smallest to the largest.
@@ -60,11 +60,11 @@ def gradient_tails(dataset, table, learning_rate=None):
 
     Args:
         dataset: of a run with gradients.
-        table: its ``tables.gradient_tails``.
+        table: its `tables.gradient_tails`.
         learning_rate: which of the dataset's; the first when None.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`.
+        A `figure.Figure`.
 
     Raises:
         KeyError: a learning rate that the dataset does not have.

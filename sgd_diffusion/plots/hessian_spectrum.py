@@ -38,11 +38,11 @@ def hessian_spectrum(dataset, learning_rate=None):
 
     Args:
         dataset: with the measurements of
-            :mod:`~sgd_diffusion.dynamics.measurements.hessian_spectrum`, and ``update`` (0..T-1).
+            `dynamics.measurements.hessian_spectrum`, and `update` (0..T-1).
         learning_rate: which of the dataset's; the first when None.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`.
+        A `figure.Figure`.
 
     Raises:
         KeyError: a learning rate that the dataset does not have.

@@ -33,13 +33,13 @@ def loss_surface(surfaces, table, learning_rate=None):
     Panels a, c and e show the first seed that has not diverged.
 
     Args:
-        surfaces: dataset with ``loss``, ``x``, ``y``, ``path_x``, ``path_y``, ``off_plane`` and
-            ``path_length``, as the experiment leaves it.
-        table: its :func:`~sgd_diffusion.tables.loss_surface`.
+        surfaces: dataset with `loss`, `x`, `y`, `path_x`, `path_y`, `off_plane` and
+            `path_length`, as the experiment leaves it.
+        table: its `tables.loss_surface`.
         learning_rate: which of the dataset's; the first when None.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`.
+        A `figure.Figure`.
 
     Raises:
         KeyError: a learning rate that the dataset does not have.

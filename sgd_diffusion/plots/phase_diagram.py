@@ -18,10 +18,10 @@ def phase_diagram(phases):
     mean depth, 0 at the median height of a landscape and 100 % at its lowest point.
 
     Args:
-        phases: :func:`~sgd_diffusion.tables.phase_diagram`.
+        phases: `tables.phase_diagram`.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`.
+        A `figure.Figure`.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

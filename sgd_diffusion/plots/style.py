@@ -1,7 +1,7 @@
 """How all figures look.
 
 Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colours, 200 dots per inch
-unless ``savefig`` is told otherwise.
+unless `savefig` is told otherwise.
 """
 
 import string

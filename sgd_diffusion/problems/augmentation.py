@@ -29,14 +29,14 @@ def random_crop(padding: int) -> Augmentation:
     own.
 
     Args:
-      padding: number of zero pixels added on each of the four sides, at least 0.
+        padding: number of zero pixels added on each of the four sides, at least 0.
 
     Returns:
-      The augmentation, `(key, images (B, H, W, C)) -> (B, H, W, C)`.
+        The augmentation, `(key, images (B, H, W, C)) -> (B, H, W, C)`.
 
     Raises:
-      InputError: `padding` is no integer of at least 0, or later the images are not
-          four-dimensional.
+        InputError: `padding` is no integer of at least 0, or later the images are not
+              four-dimensional.
 
     >>> image = jnp.zeros((1, 3, 3, 1), jnp.uint8).at[0, 1, 1, 0].set(7)
     >>> moved = random_crop(1)(jax.random.key(0), image)
@@ -65,14 +65,14 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
     """Mirror every image left to right with probability 1/2.
 
     Args:
-      key: PRNG key.
-      images: (B, H, W, C), any dtype.
+        key: PRNG key.
+        images: (B, H, W, C), any dtype.
 
     Returns:
-      (B, H, W, C), the same dtype.
+        (B, H, W, C), the same dtype.
 
     Raises:
-      InputError: the images are not four-dimensional.
+        InputError: the images are not four-dimensional.
     """
     images = _batch(images)
     mirrored = jax.random.bernoulli(

@@ -55,24 +55,25 @@ def convolution(
     this backend.
 
     Args:
-      lhs: images (batch, height, width, channels).
-      rhs: kernel (kernel height, kernel width, channels, features). Other layouts, dilation and
-        groups are left to `lax.conv_general_dilated`.
-      window_strides: as in `lax.conv_general_dilated`, like all up to `precision`, and `options`. A
-        precision of None is that of `jax.default_matmul_precision` when the function is called, in
-        every formulation.
-      formulation: one of `FORMULATIONS`. None chooses: by shape on CPU, "xla" elsewhere. The
-        backend is `jax.default_backend()` when the function is traced; name the formulation to
-        compile for another one, or where vmap over members with kernels of their own would make
-        XLA's grouped convolution ("patches" becomes a batched matrix product, "canonical" a loop).
+        lhs: images (batch, height, width, channels).
+        rhs: kernel (kernel height, kernel width, channels, features). Other layouts, dilation and
+            groups are left to `lax.conv_general_dilated`.
+        window_strides: as in `lax.conv_general_dilated`, like all up to `precision`, and `options`.
+            A precision of None is that of `jax.default_matmul_precision` when the function is
+            called, in every formulation.
+        formulation: one of `FORMULATIONS`. None chooses: by shape on CPU, "xla" elsewhere. The
+            backend is `jax.default_backend()` when the function is traced; name the formulation to
+            compile for another one, or where vmap over members with kernels of their own would make
+            XLA's grouped convolution ("patches" becomes a batched matrix product, "canonical" a
+            loop).
 
     Returns:
-      (batch, output height, output width, features).
+        (batch, output height, output width, features).
 
     Raises:
-      InputError: for an unknown formulation, and for a named one that cannot do what is asked: all
-        but "xla" need two spatial dimensions, channels last, no dilation or groups; "canonical"
-        needs stride 1.
+        InputError: for an unknown formulation, and for a named one that cannot do what is asked:
+            all but "xla" need two spatial dimensions, channels last, no dilation or groups;
+            "canonical" needs stride 1.
     """
     if formulation not in (None, *FORMULATIONS):
         raise InputError(

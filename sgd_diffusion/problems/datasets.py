@@ -66,13 +66,13 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     host answers within seconds; that happens once, in a process of its own, and takes minutes.
 
     Args:
-      name_or_npz: one of `NAMES`, or the path of an `.npz` file.
-      data_dir: where tensorflow-datasets keeps its data; by default $TFDS_DATA_DIR, else
-        ~/tensorflow_datasets. The other sources do not use it.
+        name_or_npz: one of `NAMES`, or the path of an `.npz` file.
+        data_dir: where tensorflow-datasets keeps its data; by default $TFDS_DATA_DIR, else
+            ~/tensorflow_datasets. The other sources do not use it.
 
     Raises:
-      InputError: for an unknown name, a missing or ill-formed file, or a data set that is not
-        prepared and cannot be prepared now.
+        InputError: for an unknown name, a missing or ill-formed file, or a data set that is not
+            prepared and cannot be prepared now.
 
     >>> digits = load("digits")
     >>> digits.train.images.shape, digits.test.labels.shape, digits.num_classes
@@ -115,7 +115,7 @@ def gaussian(
     does not depend on `test_size`.
 
     Raises:
-      InputError: for sizes, classes or a seed that are no integers in their range.
+        InputError: for sizes, classes or a seed that are no integers in their range.
     """
     train_size, test_size = integer("train_size", train_size, 1), integer("test_size", test_size, 1)
     num_classes, seed = (

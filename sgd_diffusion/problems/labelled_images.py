@@ -18,8 +18,8 @@ class Examples(NamedTuple):
     """Images and their classes.
 
     Attributes:
-      images: (N, H, W, C), uint8 or float32, in the source's own pixel units and not normalised.
-      labels: (N,) int32, from 0 to the number of classes - 1.
+        images: (N, H, W, C), uint8 or float32, in the source's own pixel units and not normalised.
+        labels: (N,) int32, from 0 to the number of classes - 1.
     """
 
     images: np.ndarray
@@ -30,10 +30,10 @@ class Dataset(NamedTuple):
     """A training and a test set of images with the same H, W, C and dtype.
 
     Attributes:
-      train: the training examples.
-      test: the test examples.
-      num_classes: number of classes.
-      name: the name it was loaded by; for an `.npz` file the file's name, as "mine.npz".
+        train: the training examples.
+        test: the test examples.
+        num_classes: number of classes.
+        name: the name it was loaded by; for an `.npz` file the file's name, as "mine.npz".
     """
 
     train: Examples
@@ -49,17 +49,17 @@ def checked(
     or (N, 1).
 
     Args:
-      train: the training examples.
-      test: the test examples.
-      name: of the data set.
-      num_classes: number of classes; the largest training label + 1 if None.
-      source: where they come from, for messages, such as " in mine.npz".
+        train: the training examples.
+        test: the test examples.
+        name: of the data set.
+        num_classes: number of classes; the largest training label + 1 if None.
+        source: where they come from, for messages, such as " in mine.npz".
 
     Returns:
-      The same images, uint8 as they are and all others as float32, and labels as int32.
+        The same images, uint8 as they are and all others as float32, and labels as int32.
 
     Raises:
-      InputError: for images or labels that are something else, or do not fit together.
+        InputError: for images or labels that are something else, or do not fit together.
     """
     train, test = (
         Examples(

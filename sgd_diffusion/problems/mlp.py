@@ -21,16 +21,16 @@ class MLP(nn.Module):
     features[-1]).
 
     Attributes:
-      features: units of every layer, the output included: (100, 100, 10) has two hidden layers and
-        ten logits; (10,) is a linear classifier.
-      bias: whether the layers have biases.
-      initialization: "paper": hidden layers Kaiming normal, std sqrt(2 / fan_in), last layer N(0,
-        1e-3^2), biases 0, as in `ResNet`. (The code of Chen, Qu & Gong (2021) draws the hidden
-        linear layers too from N(0, 1e-3^2), and the signal is lost.) "pytorch": weights and biases
-        uniform within +-1 / sqrt(fan_in), the defaults of PyTorch.
+        features: units of every layer, the output included: (100, 100, 10) has two hidden layers
+            and ten logits; (10,) is a linear classifier.
+        bias: whether the layers have biases.
+        initialization: "paper": hidden layers Kaiming normal, std sqrt(2 / fan_in), last layer N(0,
+            1e-3^2), biases 0, as in `ResNet`. (The code of Chen, Qu & Gong (2021) draws the hidden
+            linear layers too from N(0, 1e-3^2), and the signal is lost.) "pytorch": weights and
+            biases uniform within +-1 / sqrt(fan_in), the defaults of PyTorch.
 
     Raises:
-      InputError: for empty or non-positive features, or an unknown initialization.
+        InputError: for empty or non-positive features, or an unknown initialization.
     """
 
     features: Sequence[int]

@@ -28,16 +28,16 @@ def model(name: str, *, num_classes: int = 10, initialization: str = "paper"):
     """The flax.linen module that a name stands for.
 
     Args:
-      name: `resnetD`, then optionally `-noshort` (no shortcuts), `-nobatchnorm` (no batch norm
-        inside the blocks) and `-widthW` (channels of the first stage, 16 unless given); or `fcL`,
-        fully connected with L layers, the output included, without biases, of `-widthW` hidden
-        units (100 unless given).
-      num_classes: number of logits.
-      initialization: "paper" or "pytorch", see `ResNet` and `MLP`.
+        name: `resnetD`, then optionally `-noshort` (no shortcuts), `-nobatchnorm` (no batch norm
+            inside the blocks) and `-widthW` (channels of the first stage, 16 unless given); or
+            `fcL`, fully connected with L layers, the output included, without biases, of `-widthW`
+            hidden units (100 unless given).
+        num_classes: number of logits.
+        initialization: "paper" or "pytorch", see `ResNet` and `MLP`.
 
     Raises:
-      InputError: for a name of another form, a ResNet of impossible depth, more layers than can be
-        compiled, or a width that does not fit into memory.
+        InputError: for a name of another form, a ResNet of impossible depth, more layers than can
+            be compiled, or a width that does not fit into memory.
 
     >>> model("resnet14-noshort").shortcut
     False

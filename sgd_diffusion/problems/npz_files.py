@@ -22,7 +22,7 @@ def load_npz(path: pathlib.Path) -> Dataset:
     """The data set in a file, see `datasets.load`.
 
     Raises:
-      InputError: for a missing or ill-formed file, or one that needs more memory than there is.
+        InputError: for a missing or ill-formed file, or one that needs more memory than there is.
     """
     arrays = _read(path)
     train, test = (

@@ -44,22 +44,22 @@ class Problem:
     """What the dynamics need to know of an optimisation problem, and nothing more.
 
     Attributes:
-      init: `init(key) -> (params, state)`, two pytrees of arrays. `params` are what SGD moves and
-        what displacements are measured on; `state` is carried along without being optimised
-        (batch-norm averages; `()` if there is none).
-      loss: `loss(params, state, batch, train) -> (loss, (state, outputs))` with a scalar mean loss
-        over the batch. `train` is a Python bool.
-      examples: a pytree of arrays with the training examples along the leading axis; a batch is the
-        same pytree with fewer rows.
-      test_examples: the same for held-out examples, or None.
-      probe: the same for a fixed batch on which the loss of every visited point is evaluated, or
-          None.
-      augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None. The key is
-        another one for every step and seed; a loss that needs random numbers of its own finds them
-        here too, if its batch gets an entry for them.
-      description: JSON-like facts that identify the problem; they are stored with the results, and
-        a run directory is continued only by a problem of the same description. Kept as JSON has
-        them (see `json_values`).
+        init: `init(key) -> (params, state)`, two pytrees of arrays. `params` are what SGD moves and
+            what displacements are measured on; `state` is carried along without being optimised
+            (batch-norm averages; `()` if there is none).
+        loss: `loss(params, state, batch, train) -> (loss, (state, outputs))` with a scalar mean
+            loss over the batch. `train` is a Python bool.
+        examples: a pytree of arrays with the training examples along the leading axis; a batch is
+            the same pytree with fewer rows.
+        test_examples: the same for held-out examples, or None.
+        probe: the same for a fixed batch on which the loss of every visited point is evaluated, or
+              None.
+        augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None. The key is
+            another one for every step and seed; a loss that needs random numbers of its own finds
+            them here too, if its batch gets an entry for them.
+        description: JSON-like facts that identify the problem; they are stored with the results,
+            and a run directory is continued only by a problem of the same description. Kept as JSON
+            has them (see `json_values`).
 
     A loss of one's own needs no network:
 
@@ -170,18 +170,18 @@ def classification(
     (`train=False`) has none.
 
     Args:
-      model: called as `model.apply(variables, images, train=bool)` -> logits (B, num_classes).
-      dataset: as returned by `datasets.load`.
-      loss: "cross_entropy", "kl" (against labels smoothed by 0.1) or "mse" (softmax against
-          one-hot).
-      augment: "standard" (crop-4 and flip for cifar10, one-pixel shifts for digits, otherwise
-        nothing), None, or a function `(key, images) -> images`.
-      probe_size: the first `probe_size` training examples, not augmented, become `Problem.probe`; 0
-          for none.
+        model: called as `model.apply(variables, images, train=bool)` -> logits (B, num_classes).
+        dataset: as returned by `datasets.load`.
+        loss: "cross_entropy", "kl" (against labels smoothed by 0.1) or "mse" (softmax against
+              one-hot).
+        augment: "standard" (crop-4 and flip for cifar10, one-pixel shifts for digits, otherwise
+            nothing), None, or a function `(key, images) -> images`.
+        probe_size: the first `probe_size` training examples, not augmented, become `Problem.probe`;
+              0 for none.
 
     Raises:
-      InputError: for an unknown loss, a probe larger than the data, images the model cannot take,
-        or logits for fewer classes than there are.
+        InputError: for an unknown loss, a probe larger than the data, images the model cannot take,
+            or logits for fewer classes than there are.
     """
     if not isinstance(loss, str) or loss not in LOSSES:
         raise InputError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")

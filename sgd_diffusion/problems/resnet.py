@@ -28,24 +28,24 @@ class ResNet(nn.Module):
     batch and updates the running ones in the collection "batch_stats", which must be mutable then.
 
     Attributes:
-      depth: 6n + 2 with n >= 1: 8, 14, 20, ..., 56, 110.
-      shortcut: False removes the additions and the 1x1 convolutions; the ReLU after the addition
-          stays.
-      norm: False removes the batch norms of the blocks; those of the stem and of the 1x1 shortcuts
-          stay.
-      width: channels of the first stage.
-      num_classes: number of logits.
-      initialization: "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer N(0,
-        1e-3^2), bias 0; so does the code of Chen, Qu & Gong (2021). "pytorch": the defaults of
-        PyTorch, which their text names: weights and linear bias uniform within +-1 / sqrt(fan_in).
-        Batch norms start at weight 1 and bias 0 in both.
-      convolution: called by every convolution in place of `lax.conv_general_dilated`, see
-          problems/convolution.py.
+        depth: 6n + 2 with n >= 1: 8, 14, 20, ..., 56, 110.
+        shortcut: False removes the additions and the 1x1 convolutions; the ReLU after the addition
+              stays.
+        norm: False removes the batch norms of the blocks; those of the stem and of the 1x1
+              shortcuts stay.
+        width: channels of the first stage.
+        num_classes: number of logits.
+        initialization: "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer
+            N(0, 1e-3^2), bias 0; so does the code of Chen, Qu & Gong (2021). "pytorch": the
+            defaults of PyTorch, which their text names: weights and linear bias uniform within +-1
+            / sqrt(fan_in). Batch norms start at weight 1 and bias 0 in both.
+        convolution: called by every convolution in place of `lax.conv_general_dilated`, see
+              problems/convolution.py.
 
     Raises:
-      InputError: for a depth other than 6n + 2, an unknown initialization, or images that are no
-        batch or too small: 4 x 4 is the smallest map that both strides halve (4, 2, 1); below it a
-        stage would stride over nothing but padding.
+        InputError: for a depth other than 6n + 2, an unknown initialization, or images that are no
+            batch or too small: 4 x 4 is the smallest map that both strides halve (4, 2, 1); below
+            it a stage would stride over nothing but padding.
     """
 
     depth: int

@@ -41,12 +41,12 @@ class Checkpoints:
     renames it last).
 
     Args:
-      directory: where they are.
-      run: what they belong to; a checkpoint of another run, or of another number of windows, is
-          known by it.
+        directory: where they are.
+        run: what they belong to; a checkpoint of another run, or of another number of windows, is
+              known by it.
 
     Raises:
-      StorageError: if the directory cannot be used.
+        StorageError: if the directory cannot be used.
     """
 
     def __init__(self, directory: pathlib.Path, run: str = ""):
@@ -66,7 +66,7 @@ class Checkpoints:
         """Keep the carry after so many windows.
 
         Raises:
-          StorageError: if it cannot be written.
+            StorageError: if it cannot be written.
         """
         facts = {"sha256": _digest(carry), "identity": self._identity(windows)}
         content = ocp.args.Composite(
@@ -94,8 +94,8 @@ class Checkpoints:
         All others that are newer are deleted, so that the run can go on from this one.
 
         Warns:
-          DamagedResultsWarning: for every newer checkpoint that cannot be read, fails its digest,
-              or is of another run.
+            DamagedResultsWarning: for every newer checkpoint that cannot be read, fails its digest,
+                  or is of another run.
         """
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, _named_leaves(like))
         content = ocp.args.Composite(

@@ -12,7 +12,7 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
     """Write a file so that it exists under its name complete, on disk, or as it was before.
 
     Raises:
-      StorageError: if it cannot be written.
+        StorageError: if it cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -36,7 +36,7 @@ def new_directory(path: str | os.PathLike) -> pathlib.Path:
     own.
 
     Raises:
-      StorageError: if none can be made.
+        StorageError: if none can be made.
     """
     path = pathlib.Path(path).expanduser()
     for number in itertools.count(1):

@@ -1,7 +1,7 @@
 """Planes in files: the loss on a plane, evaluated so that an interruption costs at most one chunk
 of points.
 
-Apart from :mod:`sgd_diffusion.landscape`, which knows arrays and callables only.
+Apart from `landscape`, which knows arrays and callables only.
 """
 
 import hashlib
@@ -50,29 +50,29 @@ def resumable_plane(
     reads them.
 
     Args:
-      path: file, written by one process at a time; its directory is made if need be.
-      loss: function of a point that returns a floating scalar, called `loss` in the file, or a dict
-          of such.
-      plane: see `landscape.planes`.
-      xs: (X,) coordinates along the first direction.
-      ys: (Y,) coordinates along the second one.
-      chunk: points after which the file is written.
-      description: JSON-like facts that identify loss and data, such as those of a `Problem`. The
-        file is continued only under the same ones, by the same plane, grid, chunk and at_once.
-      at_once: points that are evaluated side by side.
-      progress: called as `progress(finished, total)` with numbers of points, after every chunk and
-          at the start.
+        path: file, written by one process at a time; its directory is made if need be.
+        loss: function of a point that returns a floating scalar, called `loss` in the file, or a
+              dict of such.
+        plane: see `landscape.planes`.
+        xs: (X,) coordinates along the first direction.
+        ys: (Y,) coordinates along the second one.
+        chunk: points after which the file is written.
+        description: JSON-like facts that identify loss and data, such as those of a `Problem`. The
+            file is continued only under the same ones, by the same plane, grid, chunk and at_once.
+        at_once: points that are evaluated side by side.
+        progress: called as `progress(finished, total)` with numbers of points, after every chunk
+              and at the start.
 
     Returns:
-      A dataset with dimensions y and x; in the file, points that are not finished are NaN and the
-      attribute `finished` counts the others, row by row. Attributes `configuration` and
-      `environment` in JSON.
+        A dataset with dimensions y and x; in the file, points that are not finished are NaN and the
+        attribute `finished` counts the others, row by row. Attributes `configuration` and
+        `environment` in JSON.
 
     Raises:
-      InputError: as `evaluate_in_chunks`; the description cannot be written in JSON; or the loss
-          returns something else.
-      StorageError: if the file holds something else or is damaged, or cannot be written; it stays
-          as it was.
+        InputError: as `evaluate_in_chunks`; the description cannot be written in JSON; or the loss
+              returns something else.
+        StorageError: if the file holds something else or is damaged, or cannot be written; it stays
+              as it was.
     """
     path, xs, ys = (
         pathlib.Path(path),

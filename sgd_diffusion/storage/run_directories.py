@@ -44,16 +44,16 @@ def load_run(directory: str | os.PathLike) -> xr.Dataset:
     """All finished windows of a run as one dataset.
 
     Returns:
-      A dataset with dimensions window, seed and learning_rate beside those of the measurements (for
-      example `msd(window, seed, learning_rate, lag)`), coordinate `waiting_time(window)` in
-      updates, and attributes `configuration` and `environment` in JSON. Values of a member are NaN
-      from its divergence on; `diverged_at(seed, learning_rate)` is that step, or -1.
+        A dataset with dimensions window, seed and learning_rate beside those of the measurements
+        (for example `msd(window, seed, learning_rate, lag)`), coordinate `waiting_time(window)` in
+        updates, and attributes `configuration` and `environment` in JSON. Values of a member are
+        NaN from its divergence on; `diverged_at(seed, learning_rate)` is that step, or -1.
 
     Raises:
-      InputError: if the directory holds no run, or no readable window.
+        InputError: if the directory holds no run, or no readable window.
 
     Warns:
-      DamagedResultsWarning: if a window file is damaged; the windows before it are returned.
+        DamagedResultsWarning: if a window file is damaged; the windows before it are returned.
     """
     run = RunDirectory(directory)
     if run.configuration() is None:
@@ -122,8 +122,8 @@ class RunDirectory:
         """Refuse, without writing anything, a directory that this run must not write to.
 
         Raises:
-          StorageError: if it holds something else, a run that was not to be resumed, or one of
-              another configuration.
+            StorageError: if it holds something else, a run that was not to be resumed, or one of
+                  another configuration.
         """
         try:
             # a process that was killed while it claimed a new directory leaves these and nothing
@@ -170,8 +170,8 @@ class RunDirectory:
         however that ends.
 
         Raises:
-          StorageError: as `check` does, if another live process writes to it, or if it cannot be
-              written to.
+            StorageError: as `check` does, if another live process writes to it, or if it cannot be
+                  written to.
         """
         self.check(configuration, resume=resume)
         lock = FileLock(
@@ -209,7 +209,7 @@ class RunDirectory:
         """Write a finished window; its file appears complete or not at all.
 
         Raises:
-          StorageError: if the disk is full or read-only; earlier windows stay as they are.
+            StorageError: if the disk is full or read-only; earlier windows stay as they are.
         """
         path = self.window_path(index)
         content = bytes(
@@ -231,11 +231,11 @@ class RunDirectory:
         """The finished windows in order, in memory, up to the first that is missing or damaged.
 
         Raises:
-          StorageError: for a window of another run or with another number, or something in the
-              place of the windows.
+            StorageError: for a window of another run or with another number, or something in the
+                  place of the windows.
 
         Warns:
-          DamagedResultsWarning: if a window file is damaged or missing before later ones.
+            DamagedResultsWarning: if a window file is damaged or missing before later ones.
         """
         self._check_folders()
         windows = []
@@ -336,7 +336,7 @@ def save_figure(figure, path: pathlib.Path) -> None:
     """Write a matplotlib figure as PNG, atomically.
 
     Raises:
-      StorageError: if it cannot be written.
+        StorageError: if it cannot be written.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

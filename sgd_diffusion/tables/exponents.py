@@ -26,31 +26,31 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
     crossovers.
 
     Args:
-        dataset: with ``msd`` (..., lag), such as (window, seed, learning_rate, lag), and the
-            coordinate ``lag``. Where it has the measurements of
-            :func:`~sgd_diffusion.dynamics.measurements.controls`, fits are made on their lags
-            ``fit_lag``; where it has ``twin_msd`` of full-batch descent, this is one more control.
+        dataset: with `msd` (..., lag), such as (window, seed, learning_rate, lag), and the
+            coordinate `lag`. Where it has the measurements of
+            `measurements.controls`, fits are made on their lags
+            `fit_lag`; where it has `twin_msd` of full-batch descent, this is one more control.
         ranges: {name: (smallest lag, largest lag)};
-            :func:`~sgd_diffusion.analysis.lags.standard_ranges` of the largest lag when None.
-        max_rmse: bound of :func:`~sgd_diffusion.analysis.scaling.superdiffusion_onset` and of
-            :func:`~sgd_diffusion.analysis.scaling.regime_boundary`.
+            `lags.standard_ranges` of the largest lag when None.
+        max_rmse: bound of `scaling.superdiffusion_onset` and of
+            `scaling.regime_boundary`.
 
     Returns:
-        Dataset with the dimensions of ``msd`` less ``lag``, NaN for members without a curve, and
+        Dataset with the dimensions of `msd` less `lag`, NaN for members without a curve, and
 
-        - ``exponent``, ``exponent_error``, ``rmse`` with ``motion`` and ``range`` in front: least-squares power laws
-          (:func:`~sgd_diffusion.analysis.scaling.fit_power_law`), with the fitted lags in the
-          coordinates ``lag_min`` and ``lag_max`` (range). Motions are "SGD" and the controls that
-          the dataset has. The coordinate ``error_source`` (motion) says what an error is: "block
+        - `exponent`, `exponent_error`, `rmse` with `motion` and `range` in front: least-squares power laws
+          (`scaling.fit_power_law`), with the fitted lags in the
+          coordinates `lag_min` and `lag_max` (range). Motions are "SGD" and the controls that
+          the dataset has. The coordinate `error_source` (motion) says what an error is: "block
           bootstrap" over the window, the scatter of one of several random "draws" of a surrogate,
           whose mean the exponent is, or of the "residuals" (a lower bound);
-        - ``onset``: tau_0 in steps, NaN where the window does not end superdiffusive, and ``onset_exponent``: the
+        - `onset`: tau_0 in steps, NaN where the window does not end superdiffusive, and `onset_exponent`: the
           exponent of the longest power law that ends at the largest lag, superdiffusive or not;
-        - ``crossing``: the lag at which the local exponent first rises through 1;
-        - with controls ``crossover``, ``crossover_low``, ``crossover_high``, ``exponent_below``, ``exponent_above`` and
-          their errors (:func:`~sgd_diffusion.analysis.scaling.fit_crossover` on lags up to half the
+        - `crossing`: the lag at which the local exponent first rises through 1;
+        - with controls `crossover`, `crossover_low`, `crossover_high`, `exponent_below`, `exponent_above` and
+          their errors (`scaling.fit_crossover` on lags up to half the
           largest), NaN where the curve is a single power law;
-        - with windows ``regime_boundary``, without the dimension ``window``: the waiting time of the first window whose
+        - with windows `regime_boundary`, without the dimension `window`: the waiting time of the first window whose
           single power law from the first lag of the short range to half the largest lag is
           subdiffusive.
 

@@ -15,27 +15,27 @@ def fractal_path(dataset):
 
     Args:
         dataset: with the measurements
-            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.shape` and
-            :func:`~sgd_diffusion.dynamics.measurements.path_statistics.roughness`, and the series
-            ``loss`` and, with a probe, ``probe_loss``.
+            `path_statistics.shape` and
+            `path_statistics.roughness`, and the series
+            `loss` and, with a probe, `probe_loss`.
 
     Returns:
         Dataset with dimensions (window, seed, learning_rate), NaN for members without a path, and,
-        with ``motion`` in front, for SGD and its surrogates,
+        with `motion` in front, for SGD and its surrogates,
 
-        - ``dimension`` of a single power law, ``dimension_below`` and ``dimension_above`` of two that meet at the contour
-          length ``crossover`` (``crossover_low``, ``crossover_high``), with errors
-          (:func:`~sgd_diffusion.analysis.paths.path_dimension` on contour lengths from 10 mean
+        - `dimension` of a single power law, `dimension_below` and `dimension_above` of two that meet at the contour
+          length `crossover` (`crossover_low`, `crossover_high`), with errors
+          (`paths.path_dimension` on contour lengths from 10 mean
           steps, or T/20 if that is less, to half that of the window);
-        - ``self_affinity``, chi of squared excursion ~ squared end-to-end distance^chi, its error and ``verdict``
-          (:func:`~sgd_diffusion.analysis.paths.self_affinity` on lengths from 10 to T/2);
+        - `self_affinity`, chi of squared excursion ~ squared end-to-end distance^chi, its error and `verdict`
+          (`paths.self_affinity` on lengths from 10 to T/2);
 
         and of the losses
 
-        - ``noise_floor`` of mini-batch losses with its error (:func:`~sgd_diffusion.analysis.roughness.batch_noise_floor`);
-        - ``probe_exponent`` (with a probe) and ``batch_exponent``, the latter above the noise floor: 2H, with errors
-          and the fitted distances ``probe_exponent_min``, ``probe_exponent_max`` and so on
-          (:func:`~sgd_diffusion.analysis.roughness.hurst_exponent`).
+        - `noise_floor` of mini-batch losses with its error (`roughness.batch_noise_floor`);
+        - `probe_exponent` (with a probe) and `batch_exponent`, the latter above the noise floor: 2H, with errors
+          and the fitted distances `probe_exponent_min`, `probe_exponent_max` and so on
+          (`roughness.hurst_exponent`).
     """
     floor = roughness.batch_noise_floor(
         *(

@@ -27,57 +27,57 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
     """Symmetric alpha-stable laws of the gradients of every member and window, beside what pooling
     alone makes of them.
 
-    A sample is drawn from each ``source`` of entries, uniform over parameters and steps
-    (:func:`~sgd_diffusion.analysis.pooling.draw_entries`):
+    A sample is drawn from each `source` of entries, uniform over parameters and steps
+    (`pooling.draw_entries`):
 
     - "pooled": mini-batch gradients along the window, as Chen, Qu & Gong (arXiv:2009.10588, Fig. 5) take them;
     - "per coordinate": the same, every coordinate in units of its own scale
-      (:func:`~sgd_diffusion.analysis.pooling.standardised`), which is no mixture of the scales of
+      (`pooling.standardised`), which is no mixture of the scales of
       coordinates, but for the error of a scale, 1.2/sqrt(T) of it;
     - "frozen": mini-batch gradients at the weights where the window ends;
     - "noise": these less the gradient of all examples, and "noise per coordinate": in units of its own scale, the tail
       across mini-batches;
     - "Gaussian, layer scales" and "Gaussian, coordinate scales": Gaussian numbers with the root mean square that layers,
-      or coordinates, have in "pooled" (:func:`~sgd_diffusion.analysis.pooling.gaussian_surrogate`),
+      or coordinates, have in "pooled" (`pooling.gaussian_surrogate`),
       the null hypotheses.
 
     Args:
-        dataset: with ``gradient_sample`` and, for the sources that are called frozen and noise,
-            ``frozen_gradient`` and ``full_gradient``
-            (:func:`~sgd_diffusion.dynamics.measurements.standard.default_measurements` of a plan
-            with ``gradient_samples`` and ``frozen_passes``), and the series ``loss``.
-        key: PRNG key; ``jax.random.key(0)`` when None.
+        dataset: with `gradient_sample` and, for the sources that are called frozen and noise,
+            `frozen_gradient` and `full_gradient`
+            (`standard.default_measurements` of a plan
+            with `gradient_samples` and `frozen_passes`), and the series `loss`.
+        key: PRNG key; `jax.random.key(0)` when None.
         num_entries: entries in each sample, at least 20. A layer with fewer gives some of them
             twice.
         num_resamples: replicates of the block bootstrap, at least 2; layers get 20 at most.
 
     Returns:
         Dataset with dimensions (window, seed, learning_rate), NaN for members that diverged, and,
-        with ``source`` in front,
+        with `source` in front,
 
-        - ``alpha``, ``scale``, ``location`` of the fit and its ``status``, a
-          :class:`~sgd_diffusion.analysis.estimates.Status`
-          (:func:`~sgd_diffusion.analysis.stable.fits.fit`);
-        - ``alpha_error``, ``alpha_low`` and ``alpha_high``: standard deviation and 5 and 95 % quantiles of replicates that
+        - `alpha`, `scale`, `location` of the fit and its `status`, a
+          `estimates.Status`
+          (`fits.fit`);
+        - `alpha_error`, `alpha_low` and `alpha_high`: standard deviation and 5 and 95 % quantiles of replicates that
           are resampled in ten blocks of time, or of batches
-          (:func:`~sgd_diffusion.analysis.stable.fits.bootstrap_fit`). ``alpha_information_error``
+          (`fits.bootstrap_fit`). `alpha_information_error`
           would be right for independent entries, and is too small for those of steps that have
           anything in common;
-        - ``log_likelihood_ratio``, ``vuong_z``, ``vuong_p`` (source, rival, ..) of the stable law against the normal law,
+        - `log_likelihood_ratio`, `vuong_z`, `vuong_p` (source, rival, ..) of the stable law against the normal law,
           Student's t and the exponential power law, positive where the stable law is better
-          (:mod:`~sgd_diffusion.analysis.stable.comparison`), with errors from ten blocks of time or
-          batches and ``effective_entries``, how many independent entries they are worth for that;
-        - ``ks_stable`` and ``ks_normal``: Kolmogorov-Smirnov distances of the fitted laws;
-        - ``hill`` (both tails, number of tail points chosen), ``mohammadi`` (by the median, as some
-          entries are zero) and ``excess_kurtosis``, with errors;
-        - ``num_coordinates``: how many coordinates the entries come from. Of those that are standardised, the ones that
+          (`analysis.stable.comparison`), with errors from ten blocks of time or
+          batches and `effective_entries`, how many independent entries they are worth for that;
+        - `ks_stable` and `ks_normal`: Kolmogorov-Smirnov distances of the fitted laws;
+        - `hill` (both tails, number of tail points chosen), `mohammadi` (by the median, as some
+          entries are zero) and `excess_kurtosis`, with errors;
+        - `num_coordinates`: how many coordinates the entries come from. Of those that are standardised, the ones that
           have no scale are left out;
 
-        with ``layer`` in front ``layer_alpha``, ``layer_alpha_error`` and ``layer_status`` of the
+        with `layer` in front `layer_alpha`, `layer_alpha_error` and `layer_status` of the
         gradients of each layer along the window, and of the mini-batch loss
 
-        - ``loss_change`` (.., update): |L_{t+1} - L_t|, and ``mean_loss_change``;
-        - ``moving_variance`` (.., first_point): variance of 100 consecutive losses, and ``mean_moving_variance``.
+        - `loss_change` (.., update): |L_{t+1} - L_t|, and `mean_loss_change`;
+        - `moving_variance` (.., first_point): variance of 100 consecutive losses, and `mean_moving_variance`.
 
     Raises:
         InputError: a dataset without gradients or with windows of fewer than 100 updates; fewer

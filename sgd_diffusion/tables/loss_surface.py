@@ -59,21 +59,21 @@ def loss_surface(surfaces, *, calibration_repeats=20):
 
     Of a level set, at the median, which is that of the loss itself; and of the graph of the
     logarithm by three estimators, the last of which is 3 less the Hurst exponent. All box sizes are
-    fitted (:mod:`~sgd_diffusion.landscape.box_counting`); calibration is on exact fractional
-    Brownian surfaces of as many points, with 95 % intervals. The control, ``smooth``, is the same
+    fitted (`landscape.box_counting`); calibration is on exact fractional
+    Brownian surfaces of as many points, with 95 % intervals. The control, `smooth`, is the same
     of the least-squares polynomial of degree 4 in both coordinates: what a surface of this shape
     without any roughness gives.
 
     Args:
-        surfaces: with ``loss`` (plane, seed, learning_rate, row, column), N x N points, and
-            ``random`` among the planes.
+        surfaces: with `loss` (plane, seed, learning_rate, row, column), N x N points, and
+            `random` among the planes.
         calibration_repeats: surfaces of each known dimension, at least 10.
 
     Returns:
         Dataset with dimensions (estimator, surface, seed, learning_rate), surface "loss" or
-        "smooth": ``raw`` and its ``raw_error``, ``dimension`` with its interval ``low`` to
-        ``high``, and ``status``; with ``size`` behind, ``curve``, what is fitted by the estimator
-        against the size of boxes or lags; and ``smooth_residual`` (seed, learning_rate), the
+        "smooth": `raw` and its `raw_error`, `dimension` with its interval `low` to
+        `high`, and `status`; with `size` behind, `curve`, what is fitted by the estimator
+        against the size of boxes or lags; and `smooth_residual` (seed, learning_rate), the
         standard deviation of the loss's logarithm about the polynomial over that of the logarithm.
         NaN where a loss is not finite and positive.
     """

@@ -22,17 +22,17 @@ def phase_diagram(walks, free_exponents):
     superdiffusive and one in twenty trapped, by chance.
 
     Args:
-        walks: dataset with ``exponent``, ``first_wall_step`` (beyond the last step for never) and
-            ``depth``, each (hurst, landscape, learning_rate, noise_std, walker),
-            ``early_exponent``, that of the mean MSD of all walkers of a landscape in their first
-            steps, without the last dimension, and the attribute ``steps``.
+        walks: dataset with `exponent`, `first_wall_step` (beyond the last step for never) and
+            `depth`, each (hurst, landscape, learning_rate, noise_std, walker),
+            `early_exponent`, that of the mean MSD of all walkers of a landscape in their first
+            steps, without the last dimension, and the attribute `steps`.
         free_exponents: (W,) exponents of free walkers.
 
     Returns:
-        Dataset along (hurst, learning_rate, noise_std): ``share`` (fate, ...) of the walkers and
-        its ``share_error``, the standard error over landscapes; ``depth``, ``early_exponent`` and,
-        of the walkers that have not escaped, ``exponent``, all with errors likewise; and the bounds
-        ``free_low`` and ``free_high``.
+        Dataset along (hurst, learning_rate, noise_std): `share` (fate, ...) of the walkers and
+        its `share_error`, the standard error over landscapes; `depth`, `early_exponent` and,
+        of the walkers that have not escaped, `exponent`, all with errors likewise; and the bounds
+        `free_low` and `free_high`.
 
     Raises:
         InputError: free exponents that are not one or more finite numbers.

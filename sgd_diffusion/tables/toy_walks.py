@@ -29,25 +29,25 @@ def toy_walks(statistics, selected, *, tails=None, seed=0):
     errors.
 
     Args:
-        statistics: dataset of :func:`walk_statistics` of several kinds of surfaces, along
-            ``surface``.
+        statistics: dataset of `walk_statistics` of several kinds of surfaces, along
+            `surface`.
         selected: (landscape,) booleans.
         tails: surfaces whose pooled gradients are compared with a stable law, which takes a second
             each; all when None.
         seed: of the resampling.
 
     Returns:
-        Dataset along ``surface`` and ``selection`` ("all", "selected"), each number with its error
-        as NAME_error: ``exponent`` (..., part) and the mean ``msd`` (..., part, lag); the shares of
-        walkers ``started``, ``reached`` and ``ended`` in the basin and ``walls`` that met a wall;
-        ``passage``, the mean first passage of those that came, not from within; ``stay``, the mean
-        stay in the basin in steps; ``depth``; with ``visits``: ``excess`` kurtosis and ``alpha`` of
-        the stable law of pooled gradients, mean ``landscape_excess`` and ``landscape_alpha`` over
-        landscapes, and ``likelihood_ratio`` and ``p_value`` against the normal law of the pooled
-        ones; ``walker_excess``, the median over walkers. NaN where nothing is left.
+        Dataset along `surface` and `selection` ("all", "selected"), each number with its error
+        as NAME_error: `exponent` (..., part) and the mean `msd` (..., part, lag); the shares of
+        walkers `started`, `reached` and `ended` in the basin and `walls` that met a wall;
+        `passage`, the mean first passage of those that came, not from within; `stay`, the mean
+        stay in the basin in steps; `depth`; with `visits`: `excess` kurtosis and `alpha` of
+        the stable law of pooled gradients, mean `landscape_excess` and `landscape_alpha` over
+        landscapes, and `likelihood_ratio` and `p_value` against the normal law of the pooled
+        ones; `walker_excess`, the median over walkers. NaN where nothing is left.
 
     Raises:
-        InputError: ``selected`` that are not booleans, one for each landscape, or a negative seed.
+        InputError: `selected` that are not booleans, one for each landscape, or a negative seed.
     """
     seed, selected = integer("seed", seed, 0), np.asarray(booleans("selected", selected))
     if selected.shape != (statistics.sizes["landscape"],):

@@ -48,32 +48,32 @@ def walk_statistics(walks, *, seed=0):
     first 144 steps and *whole* is all of it. Walkers weigh the same.
 
     Args:
-        walks: dataset with ``position`` (landscape, walker, step, axis), ``gradient`` (the same),
-            ``inside`` (landscape, walker, step) whether in the basin, ``first_wall_step``
-            (landscape, walker), beyond the last step for never, and ``lowest_loss``; of the
-            surfaces ``median_height`` and ``lowest_height`` (landscape).
+        walks: dataset with `position` (landscape, walker, step, axis), `gradient` (the same),
+            `inside` (landscape, walker, step) whether in the basin, `first_wall_step`
+            (landscape, walker), beyond the last step for never, and `lowest_loss`; of the
+            surfaces `median_height` and `lowest_height` (landscape).
         seed: of the choice of gradient components that are kept.
 
     Returns:
         Dataset with
 
-        - ``msd`` (part, landscape, lag), mean over the walkers that have the part, and their number ``walkers`` (part,
+        - `msd` (part, landscape, lag), mean over the walkers that have the part, and their number `walkers` (part,
           landscape);
-        - (landscape, walker): ``first_passage``, ``final_entry``, ``first_wall_step``, times, beyond the last step for never;
-          ``depth``, (median - lowest visited)/(median - lowest) of the surface;
-          ``gradient_kurtosis``, excess, of both components;
-        - (landscape): ``steps_inside`` and ``exits`` of the basin, whose ratio is the mean stay; ``path`` (landscape, step,
+        - (landscape, walker): `first_passage`, `final_entry`, `first_wall_step`, times, beyond the last step for never;
+          `depth`, (median - lowest visited)/(median - lowest) of the surface;
+          `gradient_kurtosis`, excess, of both components;
+        - (landscape): `steps_inside` and `exits` of the basin, whose ratio is the mean stay; `path` (landscape, step,
           axis) of one walker, the first that came into the basin after 60 steps or more, is there
           in the end and had met no wall before its final entry, else the first without a wall, else
-          the first of all, with its number ``path_walker``, its final entry ``path_entry``, and
-          ``path_arrives``, whether it came so;
-        - with ``visits`` in front, for ``all`` points and for those ``inner`` ones before any contact with a wall:
-          ``gradient_std``, ``gradient_excess`` and ``gradient_alpha`` (of the stable law,
-          landscape), ``gradient_counts`` (landscape, bin) between the ``GRADIENT_EDGES``, and
-          ``gradient_sample`` (landscape, sample), 2000 at random.
+          the first of all, with its number `path_walker`, its final entry `path_entry`, and
+          `path_arrives`, whether it came so;
+        - with `visits` in front, for `all` points and for those `inner` ones before any contact with a wall:
+          `gradient_std`, `gradient_excess` and `gradient_alpha` (of the stable law,
+          landscape), `gradient_counts` (landscape, bin) between the `GRADIENT_EDGES`, and
+          `gradient_sample` (landscape, sample), 2000 at random.
 
     Raises:
-        InputError: numbers that are not real, ``inside`` that is not all true or false, or a
+        InputError: numbers that are not real, `inside` that is not all true or false, or a
             negative seed.
     """
     seed, steps = integer("seed", seed, 0), walks.sizes["step"] - 1

@@ -28,21 +28,21 @@ class Basin(NamedTuple):
 
 
 def wide_basin(surface, *, smoothing=1 / 32, filling=0.5):
-    """Basin of the lowest point of a surface, on scales above ``smoothing``.
+    """Basin of the lowest point of a surface, on scales above `smoothing`.
 
     The heights are smoothed by a Gaussian filter, so that no narrow hole counts. The basin is the
     connected part, around the lowest point that is left, of where the smoothed surface lies less
-    than ``filling`` of the way up from there to its median. Worked out in float64 on the host.
+    than `filling` of the way up from there to its median. Worked out in float64 on the host.
 
     Args:
-        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with finite heights
+        surface: one `fractal_surfaces.Surface` with finite heights
             (N, M).
         smoothing: standard deviation of the filter as a share of the side along the first axis,
             positive.
         filling: share of the depth to which the basin is filled, in (0, 1).
 
     Returns:
-        :class:`Basin`.
+        `Basin`.
 
     Raises:
         InputError: heights that are not one finite surface or all alike, or a parameter out of

@@ -1,7 +1,7 @@
 """Walls: where a normal step along one coordinate leads if there are walls at plus and minus
-``wall``.
+`wall`.
 
-Each boundary is ``boundary(mean, std, uniform, wall) -> place, crossed``: from where the step would
+Each boundary is `boundary(mean, std, uniform, wall) -> place, crossed`: from where the step would
 lead without noise, the standard deviation of the noise and a uniform number in (0, 1), the place
 between the walls, up to rounding, and whether the step without walls, at the quantile of the
 uniform number, would have led out. The four may be arrays that are broadcast. A standard deviation
@@ -85,10 +85,10 @@ def _share(rate, level):
 
 
 def _beyond(low, width, level, rest):
-    """Quantile of ``x - low`` for a standard normal number x between low, which is far above 0, and
+    """Quantile of `x - low` for a standard normal number x between low, which is far above 0, and
     low + width.
 
-    ``level`` is the chance below, ``rest`` that above. Inverts the tail probability exp(-x^2/2)
+    `level` is the chance below, `rest` that above. Inverts the tail probability exp(-x^2/2)
     R(x) for x^2/2, with one of Newton's steps from where a constant d ln R / d ln x = -1 would
     lead.
     """

@@ -13,30 +13,30 @@ __all__ = ["INTERPOLANTS", "half_sides", "interpolator", "nearest"]
 def interpolator(surface, *, interpolant="bilinear", periodic=False):
     """Height of a surface as a function of the position, and of nothing else.
 
-    ``bilinear`` is the product of straight lines within each cell of the grid: continuous, with a
-    gradient that jumps from cell to cell. ``bicubic`` is cubic convolution (Keys, IEEE Trans.
+    `bilinear` is the product of straight lines within each cell of the grid: continuous, with a
+    gradient that jumps from cell to cell. `bicubic` is cubic convolution (Keys, IEEE Trans.
     Acoust. Speech Signal Process. 29, 1153, 1981, with a = -1/2, along both axes): it goes through
     the heights as well and has a continuous gradient; one more row of points beyond each side is
     extrapolated, 2 h_0 - h_1, or periodic.
 
-    ``jax.grad`` of the function gives the exact gradient of the interpolant, not a difference of
+    `jax.grad` of the function gives the exact gradient of the interpolant, not a difference of
     heights. On an edge between two bilinear cells it is that of the cell towards larger
     coordinates; on a wall, that of the cell inside. Outside the square the outermost cell goes on.
 
     Args:
-        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M),
+        surface: one `fractal_surfaces.Surface` with heights (N, M),
             N and M at least 2.
-        interpolant: ``"bilinear"`` or ``"bicubic"``.
-        periodic: whether opposite sides are the same points, for ``bicubic`` at the sides.
+        interpolant: `"bilinear"` or `"bicubic"`.
+        periodic: whether opposite sides are the same points, for `bicubic` at the sides.
 
     Returns:
-        ``height(x, y) -> ()`` for two numbers ``()`` in the unit of ``surface.extent``, the
+        `height(x, y) -> ()` for two numbers `()` in the unit of `surface.extent`, the
         square's centre being the origin and x running along the first axis. Map it with
-        ``jax.vmap``; it can be jitted and differentiated. The precision is that of the heights,
+        `jax.vmap`; it can be jitted and differentiated. The precision is that of the heights,
         float32 at least; integers have JAX's default.
 
     Raises:
-        InputError: heights that are not one surface, an unknown ``interpolant``; of ``height``,
+        InputError: heights that are not one surface, an unknown `interpolant`; of `height`,
             positions that are not numbers.
 
     >>> from sgd_diffusion.landscape.fractal_surfaces import Surface
@@ -83,9 +83,9 @@ def nearest(surface, x, y):
     whether they are in a region.
 
     Args:
-        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M);
+        surface: one `fractal_surfaces.Surface` with heights (N, M);
             booleans stay booleans.
-        x: (...), unit of ``surface.extent``.
+        x: (...), unit of `surface.extent`.
         y: (...), the same shape.
 
     Returns:

@@ -1,7 +1,7 @@
 """Times at which walkers come into a region, stay and leave, from whether they are inside at every
 step.
 
-``inside`` is (..., T+1) booleans, or numbers that are all 0 or 1, one path along the last axis;
+`inside` is (..., T+1) booleans, or numbers that are all 0 or 1, one path along the last axis;
 times count steps from 0. What has not happened within the path has the time T + 1, so that times
 above T are censored.
 """
@@ -60,10 +60,10 @@ def final_entry(inside):
 
 
 def stays(inside):
-    """All uninterrupted stays; those outside are ``stays(~inside)``.
+    """All uninterrupted stays; those outside are `stays(~inside)`.
 
     Returns:
-        :class:`Stays`.
+        `Stays`.
 
     >>> found = stays([[True, False, True, True, False]])
     >>> found.first.tolist(), found.duration.tolist(), found.entered.tolist(), found.left.tolist()

@@ -5,7 +5,7 @@
 with xi a standard normal vector, drawn anew at every step (Chen, Qu & Gong, arXiv:2009.10588, Eq.
 10): the noise is not multiplied by the learning rate. Surfaces are losses, walkers go down.
 
-:func:`walk` is one walker, to be mapped as one likes; :func:`walk_ensemble` is all walkers on all
+`walk` is one walker, to be mapped as one likes; `walk_ensemble` is all walkers on all
 surfaces with all learning rates and noises, in the order of execution that is fast. What is
 measured on every step is kept in running sums, so that memory holds every k-th position only.
 
@@ -76,52 +76,52 @@ def walk(
     """One walker on one surface.
 
     The gradient is that of the interpolant, exactly
-    (:func:`~sgd_diffusion.walkers.interpolation.interpolator`).
+    (`interpolation.interpolator`).
 
-    At the walls of the square, ``reject`` redraws the noise until the walker stays inside, with the
+    At the walls of the square, `reject` redraws the noise until the walker stays inside, with the
     same drift, as the published model does. The conditional law of the two independent normal
     numbers is drawn from directly, by inversion, so that no step is skipped or given up however far
     outside the drift alone would end: there the walker comes to rest within about
-    noise_std^2/distance of the wall. Without noise it stays on the wall. ``reflect`` mirrors the
-    path at the walls as often as is needed, ``periodic`` goes on at the opposite side (and suits
-    surfaces whose opposite sides agree; ``numpy.unwrap`` with the side as period undoes it if every
+    noise_std^2/distance of the wall. Without noise it stays on the wall. `reflect` mirrors the
+    path at the walls as often as is needed, `periodic` goes on at the opposite side (and suits
+    surfaces whose opposite sides agree; `numpy.unwrap` with the side as period undoes it if every
     step is recorded and shorter than half the side).
 
-    Noise with an ``alpha`` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector
+    Noise with an `alpha` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector
     with A > 0 of Laplace transform exp(-s^(alpha/2)): each component has the stable law of scale
-    noise_std/sqrt(2), which at alpha = 2 is the normal law above. At a wall, ``reject`` redraws the
+    noise_std/sqrt(2), which at alpha = 2 is the normal law above. At a wall, `reject` redraws the
     normal vector and keeps A.
 
-    Step t uses the noise of ``key`` and t alone: longer walks begin like shorter ones, whatever is
+    Step t uses the noise of `key` and t alone: longer walks begin like shorter ones, whatever is
     recorded. The two words of 32 bits that a key folded with t consists of are the random numbers;
     drawing from that key would hash twice more.
 
     Args:
         key: PRNG key.
-        surface: one :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (N, M),
+        surface: one `fractal_surfaces.Surface` with heights (N, M),
             whose precision the walk has: float32 at least, JAX's default for integers.
         start: (2,), a position within the square.
         learning_rate: eta, unit of the extent squared over that of the heights; may be traced.
         noise_std: sigma, unit of the extent, standard deviation per coordinate and step; may be
             traced.
         steps: T, known before tracing.
-        boundary: ``"reject"``, ``"reflect"`` or ``"periodic"``.
-        interpolant: ``"bilinear"`` or ``"bicubic"``.
+        boundary: `"reject"`, `"reflect"` or `"periodic"`.
+        interpolant: `"bilinear"` or `"bicubic"`.
         alpha: stability index of the noise, in 0.3..2, known before tracing.
         sqrt_scaling: whether the noise of a step is sqrt(eta) sigma, as in the Euler-Maruyama
             scheme of dw = -grad L dt + sigma dB with time steps of eta; sigma then has the unit of
             extent/sqrt(eta).
-        every: k, which positions are recorded; divides ``steps``.
+        every: k, which positions are recorded; divides `steps`.
         region: (N, M) booleans or None; a walker is within it where the nearest point of the grid
             is.
 
     Returns:
-        :class:`Walk`.
+        `Walk`.
 
     Raises:
         InputError: no surface with heights (N, M); a start outside the square, or a negative or
             infinite learning rate or noise, that are known before tracing (traced ones give NaN);
-            steps that are not positive or no multiple of ``every``, an unknown boundary or
+            steps that are not positive or no multiple of `every`, an unknown boundary or
             interpolant, an alpha outside 0.3..2, a region of another shape than the heights.
     """
     options = _Options(steps, boundary, interpolant, alpha, sqrt_scaling, every)
@@ -161,13 +161,13 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
         learning_rates: (R,).
         noise_stds: (Q,).
         regions: (S, N, M) booleans or None.
-        options: the others of :func:`walk`.
+        options: the others of `walk`.
 
     Returns:
-        :class:`Walk` with leading axes (S, R, Q, W).
+        `Walk` with leading axes (S, R, Q, W).
 
     Raises:
-        InputError: as :func:`walk`, and for shapes that do not fit.
+        InputError: as `walk`, and for shapes that do not fit.
     """
     options = _Options(**options)
     surfaces, starts = checked(surfaces, dims=3, least=2), floats("starts", starts)
@@ -203,7 +203,7 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
 
 @dataclasses.dataclass(frozen=True)
 class _Options:
-    """What a walk's program is made for, checked; see :func:`walk`."""
+    """What a walk's program is made for, checked; see `walk`."""
 
     steps: int
     boundary: str = "reject"
@@ -238,7 +238,7 @@ class _Options:
 
 @functools.partial(jax.jit, static_argnums=6)
 def _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, options):
-    """:func:`walk_ensemble` for arguments that have been checked."""
+    """`walk_ensemble` for arguments that have been checked."""
 
     def on_one_surface(inputs):
         key, surface, starts, region = inputs
@@ -256,7 +256,7 @@ def _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, optio
 
 @functools.partial(jax.jit, static_argnums=6)
 def _walk(key, surface, start, learning_rate, noise_std, region, options):
-    """:func:`walk` for arguments that have been checked."""
+    """`walk` for arguments that have been checked."""
     surface_at = interpolator(
         surface, interpolant=options.interpolant, periodic=options.boundary == "periodic"
     )
@@ -316,7 +316,7 @@ class _Point(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """The fields of :class:`Walk` from ``lowest_loss`` on."""
+    """The fields of `Walk` from `lowest_loss` on."""
 
     lowest_loss: jax.Array
     lowest_step: jax.Array

@@ -81,7 +81,7 @@ def test_a_path_that_never_moves():
 
 
 # Known exponents. What a polynomial of degree 7 misses of a crossover over five decades is 0.3 %
-# (see ``rmse``).
+# (see `rmse`).
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.5])

@@ -41,7 +41,7 @@ def time_averaged_msd(positions):
 
 
 def simulated(process, time, *, seed, steps=1000, paths=20, dim=200):
-    """TAMSDs of paths of a process, whose crossover is at ``time`` or, of the persistent walk, at 2
+    """TAMSDs of paths of a process, whose crossover is at `time` or, of the persistent walk, at 2
     * time.
     """
     rng = np.random.default_rng(seed)

@@ -181,7 +181,7 @@ def test_a_step_of_zero_has_no_angle():
 
 
 def mean_squared_correlation(steps, lag):
-    """Over all pairs of displacements of ``lag`` independent steps: which share max(lag - |i - j|,
+    """Over all pairs of displacements of `lag` independent steps: which share max(lag - |i - j|,
     0) of them.
     """
     i = np.arange(steps + 1 - lag)

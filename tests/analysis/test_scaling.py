@@ -29,7 +29,7 @@ def noisy_power_law(exponent=1.3, noise=0.1, seed=0, curves=()):
 
 
 def crossover(lag, short=0.6, long=1.6):
-    """Slopes ``short`` and ``long`` that meet at ``lag``, without a bend in between."""
+    """Slopes `short` and `long` that meet at `lag`, without a bend in between."""
     return np.where(lag > LAGS, (LAGS / lag) ** short, (LAGS / lag) ** long)
 
 

@@ -6,11 +6,11 @@ LLR = sum of d_i, d_i = ln f(x_i) - ln g(x_i), positive where f is better.
 
 Vuong's test (Econometrica 57, 307, 1989) asks whether LLR is more than the scatter of the d_i
 explains. It holds for laws neither of which contains the other, as stable and Student's t, or
-stable and exponential power (:func:`compare`), and not where both have come to the same law: the
+stable and exponential power (`compare`), and not where both have come to the same law: the
 Cauchy law, or the normal law. The normal law is the stable one with alpha = 2, at the edge of the
-family (:func:`compare_with_normal`): there LLR is never negative and has a law of its own.
+family (`compare_with_normal`): there LLR is never negative and has a law of its own.
 
-Samples in the order of time that depend on each other count for fewer (``num_blocks``). Arithmetic
+Samples in the order of time that depend on each other count for fewer (`num_blocks`). Arithmetic
 is float64; everything can be jitted and mapped. NaN in a sample makes its numbers NaN.
 """
 
@@ -60,7 +60,7 @@ def vuong(differences, *, num_blocks=None):
     For samples that depend on each other, the standard error of the mean comes from the means of B
     consecutive blocks, which have to be longer than the memory; z then has Student's t law with B-1
     degrees of freedom. Gradients (T, S) of S coordinates at T times go in as
-    ``differences.ravel()``, so that blocks are blocks of time and hold all coordinates.
+    `differences.ravel()`, so that blocks are blocks of time and hold all coordinates.
 
     Args:
         differences: (n,) in the order of time, n >= 2. Status NOT_FINITE where one is not.
@@ -68,7 +68,7 @@ def vuong(differences, *, num_blocks=None):
             last n mod B do not enter the standard error.
 
     Returns:
-        :class:`VuongTest` with a two-sided p value; z = 0, p = 1 and n samples where all
+        `VuongTest` with a two-sided p value; z = 0, p = 1 and n samples where all
         differences are 0. The effective sample size is n times the variance that the mean of
         independent samples has, over that from the blocks: above n where neighbours differ more
         than others do.
@@ -123,18 +123,18 @@ def compare(x, fit, rival, *, symmetric=True, num_blocks=None):
 
     Args:
         x: (n,) samples, n >= 20.
-        fit: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit`.
+        fit: their `fits.StableFit`.
         rival: "student_t" or "exponential_power"; fitted here.
         symmetric: as in the fit.
-        num_blocks: of :func:`vuong`.
+        num_blocks: of `vuong`.
 
     Returns:
-        :class:`VuongTest`, positive where the stable law is better. Its status is that of the fits:
+        `VuongTest`, positive where the stable law is better. Its status is that of the fits:
         OK; AT_BOUND where one of them is, with numbers; or the other of the first that has one,
         with NaN for all numbers, as where one is NOT_CONVERGED.
 
     Raises:
-        InputError: an unknown rival, or those of :func:`vuong` and of the fits.
+        InputError: an unknown rival, or those of `vuong` and of the fits.
     """
     if rival not in _RIVALS:
         raise InputError(
@@ -177,18 +177,18 @@ def compare_with_normal(x, fit, *, symmetric=True, num_blocks=None):
 
     Args:
         x: (n,) samples, n >= 20.
-        fit: their :class:`~sgd_diffusion.analysis.stable.fits.StableFit` (of the largest
+        fit: their `fits.StableFit` (of the largest
             likelihood, without pins).
         symmetric: as in the fit.
-        num_blocks: of :func:`vuong`.
+        num_blocks: of `vuong`.
 
     Returns:
-        :class:`VuongTest` with Vuong's z and the p value of the above; its status is as in
-        :func:`compare`.
+        `VuongTest` with Vuong's z and the p value of the above; its status is as in
+        `compare`.
 
     Raises:
-        InputError: those of :func:`vuong` and of
-            :func:`~sgd_diffusion.analysis.stable.rivals.fit_normal`.
+        InputError: those of `vuong` and of
+            `rivals.fit_normal`.
     """
     with in_double():
         normal = rivals.fit_normal(x)
@@ -273,7 +273,7 @@ def _student_t_tails(t, nu):
 
 
 def _normal_exceedance(ratio, size, symmetric):
-    """Probability that ``size`` normal samples give a larger ratio of the likelihoods."""
+    """Probability that `size` normal samples give a larger ratio of the likelihoods."""
     positive = ratio > ROUNDING
     ratio = jnp.where(positive, ratio, 1)
 

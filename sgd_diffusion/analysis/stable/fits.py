@@ -1,9 +1,9 @@
 """Maximum likelihood fits of the alpha-stable law, in milliseconds, with their errors.
 
 Samples are standardised by median and quartiles, the search starts from their quantiles, and the
-density comes from a table (:mod:`~sgd_diffusion.analysis.stable.interpolated`, made at the first
+density comes from a table (`analysis.stable.interpolated`, made at the first
 fit of a process in 2 s, that of all beta in 4). Everything runs on the device in float64 and can be
-jitted and mapped over windows, layers and members with ``jax.vmap``, or given with leading axes,
+jitted and mapped over windows, layers and members with `jax.vmap`, or given with leading axes,
 which are fitted one after the other.
 """
 
@@ -37,7 +37,7 @@ class StableFit(NamedTuple):
     axes of the samples.
 
     Errors are standard errors from the observed information. They hold for independent samples; see
-    :func:`bootstrap_fit` for others. NaN for parameters that are pinned, or estimated on a bound.
+    `bootstrap_fit` for others. NaN for parameters that are pinned, or estimated on a bound.
     """
 
     alpha: jax.Array  # (...)
@@ -54,7 +54,7 @@ class StableFit(NamedTuple):
 
 @shown_briefly
 class StableReplicates(NamedTuple):
-    """The estimates of :class:`StableFit` for resampled data, (..., B)."""
+    """The estimates of `StableFit` for resampled data, (..., B)."""
 
     alpha: jax.Array
     beta: jax.Array
@@ -73,12 +73,12 @@ def fit(x, *, symmetric=True, alpha=None, beta=None, location=None, scale=None):
         x: (..., n) samples, n >= 20.
         symmetric: whether beta is pinned to 0.
         alpha: () value that the parameter is pinned to, if given; so for the others.
-        beta: likewise, with ``symmetric=False``.
+        beta: likewise, with `symmetric=False`.
         location: likewise, S0.
         scale: likewise.
 
     Returns:
-        :class:`StableFit`. Its status is OK; AT_BOUND where alpha is 2 (or its least value 0.3) or
+        `StableFit`. Its status is OK; AT_BOUND where alpha is 2 (or its least value 0.3) or
         beta +-1; NOT_CONVERGED; NOT_FINITE, or CONSTANT where more than half of x are one value,
         both with all else NaN.
 
@@ -118,25 +118,25 @@ def bootstrap_fit(
     dependence does not narrow.
 
     Every replicate gives the blocks random weights
-    (:func:`~sgd_diffusion.analysis.pairs.block_bootstrap`) and goes on from the estimate. The
+    (`pairs.block_bootstrap`) and goes on from the estimate. The
     standard deviation of the replicates is the standard error, their quantiles are an interval.
 
     Args:
         key: PRNG key.
-        x: (n,) samples; use ``jax.vmap`` for more.
-        fit: their :class:`StableFit`.
+        x: (n,) samples; use `jax.vmap` for more.
+        fit: their `StableFit`.
         times: (n,) integers in 0..num_times-1, the time of each sample; its place in x if None.
         num_times: number of times, known before tracing; n if None.
         num_resamples: B.
         num_blocks: blocks of consecutive times, at least 3.
 
-    The others are those of :func:`fit`, and have to be the same.
+    The others are those of `fit`, and have to be the same.
 
     Returns:
-        :class:`StableReplicates`, (B,); NaN where the fit is.
+        `StableReplicates`, (B,); NaN where the fit is.
 
     Raises:
-        InputError: as :func:`fit`; fewer than 3 blocks, or more than times.
+        InputError: as `fit`; fewer than 3 blocks, or more than times.
     """
     pinned = _pinned(symmetric, alpha, beta, location, scale)
     x = real_array("x", x)

@@ -16,7 +16,7 @@ that form: there p is steep about zeta alone, and a polynomial in beta does not 
 moves.
 
 There are two, the symmetric one and that of all beta, made from
-:mod:`~sgd_diffusion.analysis.stable.law` at first use in a process, in 2 and 4 seconds.
+`analysis.stable.law` at first use in a process, in 2 and 4 seconds.
 """
 
 import functools

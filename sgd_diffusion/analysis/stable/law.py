@@ -121,7 +121,7 @@ def logpdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"
 
 
 def pdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
-    """Density per unit of x; arguments and errors of :func:`logpdf`."""
+    """Density per unit of x; arguments and errors of `logpdf`."""
     return _of_location_scale(
         _log_density,
         lambda value, scale: jnp.exp(value) / scale,
@@ -135,7 +135,7 @@ def pdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
 
 
 def cdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
-    """Distribution function P(X <= x); arguments and errors of :func:`logpdf`.
+    """Distribution function P(X <= x); arguments and errors of `logpdf`.
 
     >>> [round(float(value), 6) for value in cdf([-1.0, 0.0, 1.0], 1.0)]     # Cauchy
     [0.25, 0.5, 0.75]
@@ -156,10 +156,10 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
         key: PRNG key.
         shape: of the result, to which the shapes of the parameters are broadcast.
 
-    The others are those of :func:`logpdf`, as are the errors.
+    The others are those of `logpdf`, as are the errors.
 
     Returns:
-        ``shape``, float64, in which the largest of many numbers keep their digits and do not
+        `shape`, float64, in which the largest of many numbers keep their digits and do not
         overflow.
     """
     if not isinstance(shape, tuple | list):
@@ -182,7 +182,7 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
 
 
 def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, parameterization):
-    """``rescaled(function((x - location)/scale, alpha, beta), scale)`` in float64, returned in the
+    """`rescaled(function((x - location)/scale, alpha, beta), scale)` in float64, returned in the
     precision of x.
     """
     with own_precision("x", x) as x, in_double():
@@ -282,10 +282,10 @@ def _open_uniform(key, shape):
 
 
 def _differentiable(relative):
-    """Decorator for ``function(point, for_derivatives)`` of (x, alpha, beta): its values, with
+    """Decorator for `function(point, for_derivatives)` of (x, alpha, beta): its values, with
     derivatives at the edges too.
 
-    ``relative(inside, here)`` is what a derivative where the value is ``inside`` has to be
+    `relative(inside, here)` is what a derivative where the value is `inside` has to be
     multiplied with at the edge.
     """
 

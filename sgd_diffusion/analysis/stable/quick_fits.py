@@ -71,7 +71,7 @@ def quantiles(x, *, symmetric=True):
     alpha and beta are those of the law that has the sample's (q95 - q05)/(q75 - q25) and (q95 + q05
     - 2 q50)/(q95 - q05); its quartiles and median then give scale and location (McCulloch, Commun.
     Statist. - Simul. Comput. 15, 1109, 1986, with a table made from
-    :func:`~sgd_diffusion.analysis.stable.law.cdf` at first use, in 2 s). Quantiles of the sample
+    `law.cdf` at first use, in 2 s). Quantiles of the sample
     are those of its ECDF with steps of 1/n joined at half height.
 
     Args:
@@ -79,7 +79,7 @@ def quantiles(x, *, symmetric=True):
         symmetric: whether beta is pinned to 0.
 
     Returns:
-        :class:`QuickFit`. Its status is OK; AT_BOUND where the tails are lighter than those of
+        `QuickFit`. Its status is OK; AT_BOUND where the tails are lighter than those of
         alpha = 2 or heavier than those of 0.3, or the skewness exceeds that of beta = +-1: the
         nearest law then; NOT_FINITE, or CONSTANT where more than half of x are one value, both with
         NaN for all else.
@@ -107,7 +107,7 @@ def characteristic_function(x, *, symmetric=True):
         symmetric: whether beta is pinned to 0.
 
     Returns:
-        :class:`QuickFit`, with the status of :func:`quantiles` or NOT_CONVERGED.
+        `QuickFit`, with the status of `quantiles` or NOT_CONVERGED.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -116,10 +116,10 @@ def characteristic_function(x, *, symmetric=True):
 
 
 def from_quantiles(values, *, symmetric=True):
-    """Parameters (alpha, beta, location, scale) of the law with quantiles ``values`` (5,) of
+    """Parameters (alpha, beta, location, scale) of the law with quantiles `values` (5,) of
     float64.
 
-    This is the fit of :func:`quantiles` for others to start from.
+    This is the fit of `quantiles` for others to start from.
 
     Raises:
         InputError: there are not five.
@@ -164,7 +164,7 @@ def _fit(function, x, symmetric):
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _usable_fit(function, x, symmetric):
-    """:class:`QuickFit` by a ``function(sorted samples, symmetric)`` that gives parameters,
+    """`QuickFit` by a `function(sorted samples, symmetric)` that gives parameters,
     covariance and status.
     """
     x = jnp.sort(x)
@@ -315,7 +315,7 @@ def _fit_characteristic_function(x, symmetric):
 
 def _regression(x, about, largest_alpha, symmetric):
     """Parameters, covariance and status from frequencies and weights of the law of parameters
-    ``about``.
+    `about`.
     """
     alpha, beta, location, scale = about
     law_about = jnp.stack(

@@ -1,7 +1,7 @@
 """Laws that compete with the alpha-stable one, fitted by maximum likelihood: normal, Student's t
 and exponential power.
 
-All take one sample (n,) and can be jitted and mapped with ``jax.vmap``; arithmetic is float64
+All take one sample (n,) and can be jitted and mapped with `jax.vmap`; arithmetic is float64
 whatever the precision of the samples. Shape and scale are searched for in samples standardised by
 their median and quartiles.
 """
@@ -66,7 +66,7 @@ def fit_normal(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status NOT_FINITE, or
+        `RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status NOT_FINITE, or
         CONSTANT where x is, with NaN for all else.
 
     Raises:
@@ -103,7 +103,7 @@ def fit_student_t(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED;
+        `RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED;
         NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
 
     Raises:
@@ -125,7 +125,7 @@ def fit_exponential_power(x):
         x: (n,) samples, n >= 20.
 
     Returns:
-        :class:`RivalFit`, errors from the Fisher information of the fitted law, NaN for the
+        `RivalFit`, errors from the Fisher information of the fitted law, NaN for the
         location where power <= 1/2; status AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED;
         NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
 
@@ -174,7 +174,7 @@ def _log_exponential_power(power, z):
 
 
 def _maximum(log_standard, start, x, lowest, highest):
-    """Largest likelihood over (shape, location, ln scale), from ``start(standardised x)``, the
+    """Largest likelihood over (shape, location, ln scale), from `start(standardised x)`, the
     first shape and ln scale.
 
     Returns the status of x and of the search, its errors, and shape, location and scale in the

@@ -4,20 +4,20 @@ A tail of index alpha falls as P(|X| > x) ~ x^-alpha up to slowly varying factor
 largest order below which moments exist, the density falls as x^-(alpha + 1), and the extreme value
 index is gamma = 1/alpha (gamma = 0 for exponential and Gaussian tails, negative for bounded ones).
 Stable laws have their alpha < 2 as tail index, but near 2 only so far out that no usual sample gets
-there (:func:`hill`); the estimators of :mod:`sgd_diffusion.analysis.tails.stability_index` are for
+there (`hill`); the estimators of `analysis.tails.stability_index` are for
 these.
 
 Samples have shape (..., n), a sample along the last axis, and every estimate shape (...). The
 functions are pure JAX in the precision of the samples, as those of
-:mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped. They do not depend on the
+`analysis.displacement`, and can be jitted and mapped. They do not depend on the
 order of the values. Errors are asymptotic ones of independent values on a tail that is exact from
 the chosen threshold on: they know nothing of its bias, and are too small for values that depend on
 each other. A sample with NaN or infinity, tied values where their spread is needed, or too few
 positive values has no estimate: its numbers are NaN, its status says why, and the other samples are
 not affected.
 
-``side`` is the tail that is meant: "right", "left", or "both", the tail of |X|. Location matters to
-all of them but :func:`pickands`.
+`side` is the tail that is meant: "right", "left", or "both", the tail of |X|. Location matters to
+all of them but `pickands`.
 """
 
 import math
@@ -52,7 +52,7 @@ def hill_curve(samples, *, side="both"):
         side: "both", "right" or "left".
 
     Returns:
-        :class:`HillCurve`; entry k-1 is what :func:`hill` gives for k.
+        `HillCurve`; entry k-1 is what `hill` gives for k.
 
     Raises:
         InputError: fewer than 20 values, values that are not real numbers, or an unknown side.
@@ -93,7 +93,7 @@ def hill(samples, k=None, *, side="both"):
         side: "both", "right" or "left".
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha, with k as its number of
+        `estimates.Estimate` of alpha, with k as its number of
         points; NOT_POSITIVE where fewer than k+1 values, or than 20 to choose k from, are positive.
 
     Raises:
@@ -139,7 +139,7 @@ def moment_estimator(samples, k, *, side="both"):
         side: "both", "right" or "left".
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of gamma; CONSTANT where the k largest
+        `estimates.Estimate` of gamma; CONSTANT where the k largest
         are all alike, NOT_POSITIVE where fewer than k+1 are positive.
 
     Raises:
@@ -182,7 +182,7 @@ def pickands(samples, k, *, side="both"):
     gamma = ln((x_(m) - x_(2m)) / (x_(2m) - x_(4m))) / ln 2, with m the integer part of k/4
     (Pickands, Ann. Stat. 3, 119, 1975). The asymptotic variance is gamma^2 (2^(2 gamma + 1) + 1) /
     ((2 (2^gamma - 1) ln 2)^2 m) (Dekkers & de Haan, Ann. Stat. 17, 1795, 1989), 3 / (4 m ln(2)^4)
-    at gamma = 0: at gamma = 1/2 12 times that of :func:`moment` from the same k values. Differences
+    at gamma = 0: at gamma = 1/2 12 times that of `moment` from the same k values. Differences
     make it independent of location and scale ("right" and "left"), or of scale alone ("both").
 
     Args:
@@ -192,7 +192,7 @@ def pickands(samples, k, *, side="both"):
         side: "both", "right" or "left".
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of gamma; CONSTANT where x_(m) = x_(2m)
+        `estimates.Estimate` of gamma; CONSTANT where x_(m) = x_(2m)
         or x_(2m) = x_(4m).
 
     Raises:

@@ -2,7 +2,7 @@
 and their memory.
 
 Series have shape (..., T), time along the last axis. The functions are pure JAX in the precision of
-the series, as those of :mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped.
+the series, as those of `analysis.displacement`, and can be jitted and mapped.
 Where a series has NaN (a member that diverged) its numbers are NaN, and the other series are not
 affected.
 
@@ -68,12 +68,12 @@ def loss_changes(losses):
 def moving_variance(losses, window=100):
     """Variance of the loss within a window that moves forward.
 
-    Entry t is the sample variance, with window - 1 in the denominator, of the ``window`` values at
+    Entry t is the sample variance, with window - 1 in the denominator, of the `window` values at
     t, ..., t + window - 1 (Chen, Qu & Gong, arXiv:2009.10588, Fig. 5f, with a window of 100; their
     code takes 101 values, and fewer at the end of the series). It contains the decrease of the loss
     over a window.
 
-    Every window is the end of one block of ``window`` values and the beginning of the next, whose
+    Every window is the end of one block of `window` values and the beginning of the next, whose
     moments are merged (Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983): the work grows as T. Sums
     are of deviations from a value that is in the window, so that neither an offset nor an outlier
     elsewhere costs digits.
@@ -122,8 +122,8 @@ def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
     the law has no fourth moment, as stable laws have none, it grows with n and says little more
     than how large the largest value is.
 
-    ``gaussian_error`` is sqrt(24 / n), the scatter about 0 of independent Gaussian values: it tests
-    for that and nothing else. ``error`` is that of the jackknife over consecutive blocks (Kunsch,
+    `gaussian_error` is sqrt(24 / n), the scatter about 0 of independent Gaussian values: it tests
+    for that and nothing else. `error` is that of the jackknife over consecutive blocks (Kunsch,
     Ann. Stat. 17, 1217, 1989, without overlap), for any law with eight moments and for memory
     shorter than a block: (B-1)/B times the sum of the squared deviations of the B estimates that
     leave out a block, square root.
@@ -134,7 +134,7 @@ def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
         num_blocks: B, an integer in 2..n known before tracing.
 
     Returns:
-        :class:`ExcessKurtosis`; ``error`` is NaN where the sample is constant but for one block.
+        `ExcessKurtosis`; `error` is NaN where the sample is constant but for one block.
 
     Raises:
         InputError: fewer than 20 values, values that are not real numbers, or a number of blocks
@@ -179,7 +179,7 @@ def effective_sample_size(series, *, block_size=None):
             None. The last T mod m values are left out of the variances.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate`, dimensionless.
+        `estimates.Estimate`, dimensionless.
 
     Raises:
         InputError: fewer than 20 points, values that are not real numbers, or a block size outside
@@ -225,7 +225,7 @@ def _running_moments(values):
 
 
 def _kurtosis(samples, kept):
-    """Excess kurtosis (...) of the samples (..., n) where ``kept`` (n,) is 1."""
+    """Excess kurtosis (...) of the samples (..., n) where `kept` (n,) is 1."""
     n, kept = kept.sum(), kept.reshape((1,) * (samples.ndim - 1) + kept.shape)
     deviation = kept * (samples - (kept * samples).sum(axis=-1, keepdims=True) / n)
     scaled = deviation / jnp.abs(deviation).max(

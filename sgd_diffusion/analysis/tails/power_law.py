@@ -4,12 +4,12 @@ P(X > x) = (x / x_min)^-alpha for x >= x_min: alpha is the exponent of the survi
 the density falls with exponent alpha + 1, which Clauset, Shalizi & Newman (SIAM Rev. 51, 661, 2009)
 call alpha. Everything here is float64 NumPy on the host; samples have shape (..., n), a sample
 along the last axis, and every result shape (...). Whole numbers, such as counts, have a law of
-their own (:mod:`~sgd_diffusion.analysis.tails.zeta_law`); to them the continuous one does not fit
+their own (`analysis.tails.zeta_law`); to them the continuous one does not fit
 but far out, wherever they came from. A sample with NaN or infinity, with fewer than 20 positive
 values, or with a single value throughout its tail has no fit: its numbers are NaN, its status says
 why, and the other samples are not affected.
 
-``side`` is the tail that is meant: "right", "left", or "both", the tail of |X|.
+`side` is the tail that is meant: "right", "left", or "both", the tail of |X|.
 """
 
 from typing import NamedTuple
@@ -84,11 +84,11 @@ def fit_power_law_tail(samples, *, side="both", num_candidates=200, discrete=Non
             nothing else.
 
     Returns:
-        :class:`PowerLawTail`; tied values at x_min are all in the tail.
+        `PowerLawTail`; tied values at x_min are all in the tail.
 
     Raises:
         InputError: fewer than 20 values, values that are not real numbers, an unknown side, fewer
-            than one candidate, or ``discrete`` for values that are not whole.
+            than one candidate, or `discrete` for values that are not whole.
 
     >>> counts = [1] * 1000 + [10] * 100 + [100] * 10 + [1000]
     >>> fit = fit_power_law_tail(counts)
@@ -114,7 +114,7 @@ def fit_power_law_tail(samples, *, side="both", num_candidates=200, discrete=Non
 
 
 def goodness_of_fit(key, samples, *, side="both", num_candidates=200, num_draws=100, discrete=None):
-    """Fit of :func:`fit_power_law_tail` with the probability that a power-law tail fits as badly.
+    """Fit of `fit_power_law_tail` with the probability that a power-law tail fits as badly.
 
     Semi-parametric bootstrap (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec. 4): a draw
     takes each of its n values from the fitted law with probability num_points / n, and from the
@@ -136,11 +136,11 @@ def goodness_of_fit(key, samples, *, side="both", num_candidates=200, num_draws=
             nothing else.
 
     Returns:
-        :class:`GoodnessOfFit`; NaN where there is no fit.
+        `GoodnessOfFit`; NaN where there is no fit.
 
     Raises:
         InputError: fewer than 20 values, values that are not real numbers, an unknown side, fewer
-            than one candidate or draw, or ``discrete`` for values that are not whole.
+            than one candidate or draw, or `discrete` for values that are not whole.
     """
     num_draws = integer("num_draws", num_draws, 1, MOST)
     fit = fit_power_law_tail(samples, side=side, num_candidates=num_candidates, discrete=discrete)
@@ -194,7 +194,7 @@ def _pareto_tails(ordered, num_candidates):
 
 
 def _pareto_above(logs, log_min, count):
-    """Exponents and distances of the tails of the first ``count`` (R,) values of each row, log_min
+    """Exponents and distances of the tails of the first `count` (R,) values of each row, log_min
     the last of them.
     """
     width = max(count.max(), 1)

@@ -5,12 +5,12 @@ For independent, strictly stable X_1, ..., X_m the sum has the law of m^(1/alpha
 logarithm lies higher by ln(m) / alpha; nothing else about the law is asked. All symmetric stable
 laws about 0 are strictly stable, and so are skewed ones of alpha other than 1 about their location
 (0 in the S1 parameterisation). Where location or skewness are not known, take
-:func:`paired_differences` first. alpha = 2 is the Gaussian law; samples that are not stable but
+`paired_differences` first. alpha = 2 is the Gaussian law; samples that are not stable but
 belong to the domain of attraction of a stable law have its alpha only for large blocks.
 
 Samples have shape (..., n), a sample along the last axis, and every estimate shape (...). The
 functions are pure JAX in the precision of the samples, as those of
-:mod:`sgd_diffusion.analysis.displacement`, and can be jitted and mapped. Errors are those of
+`analysis.displacement`, and can be jitted and mapped. Errors are those of
 independent values: for values that share steps or layers, such as gradient entries, they are too
 small. A sample with NaN or infinity, one value throughout, or a zero where a logarithm is taken has
 no estimate: its numbers are NaN, its status says why, and the other samples are not affected.
@@ -48,7 +48,7 @@ def mohammadi(samples, *, block_size=None):
             None.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha; OUT_OF_RANGE where the sums
+        `estimates.Estimate` of alpha; OUT_OF_RANGE where the sums
         are not larger than the values, as in an alternating sample.
 
     Raises:
@@ -65,7 +65,7 @@ def mohammadi_quantile(samples, *, block_size=None, quantile=0.5):
     """Index of stability from a quantile of sums over blocks, instead of their mean logarithm.
 
     1/alpha = ln(Q_p|Y| / Q_p|X|) / ln m, with Q_p|Y| the p-quantile of the |Y_j| of
-    :func:`mohammadi` and Q_p|X| that of all |X_i| (after Mohammadi, Mohammadpour & Ogata, Metrika
+    `mohammadi` and Q_p|X| that of all |X_i| (after Mohammadi, Mohammadpour & Ogata, Metrika
     78, 549, 2015, Corollary 2.2, which takes the k-th smallest of K sums and the (m k)-th of the
     values). The estimate is bounded against a few wrong values, and it tolerates zeros below the
     quantile.
@@ -81,7 +81,7 @@ def mohammadi_quantile(samples, *, block_size=None, quantile=0.5):
         quantile: p, between 0 and 1, known before tracing.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha; CONSTANT also where all values
+        `estimates.Estimate` of alpha; CONSTANT also where all values
         near the quantile are alike.
 
     Raises:
@@ -124,7 +124,7 @@ def log_variance(samples):
         samples: (..., n), n >= 20, symmetric about 0.
 
     Returns:
-        :class:`~sgd_diffusion.analysis.estimates.Estimate` of alpha, at most 2.
+        `estimates.Estimate` of alpha, at most 2.
 
     Raises:
         InputError: fewer than 20 values, or values that are not real numbers.

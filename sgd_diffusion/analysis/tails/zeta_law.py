@@ -106,7 +106,7 @@ def draw(random, alpha, x_min, shape):
 
 
 def _derivatives(alpha, x):
-    """First and second derivative of :func:`log_zeta` in s at s = alpha + 1."""
+    """First and second derivative of `log_zeta` in s at s = alpha + 1."""
     step = STEP * np.minimum(alpha, 1 + x)  # the smaller of the scales on which it changes
     below, at, above = log_zeta(alpha + 1 + np.multiply.outer([-1, 0, 1], step), x)
     return (above - below) / (2 * step), (above - 2 * at + below) / step**2

@@ -1,7 +1,7 @@
 """What a run keeps of every member and window: pure functions with named dimensions.
 
-A :class:`PathMeasurement` sees the record of a window, on the device and inside the compiled window
-program. A :class:`StateMeasurement` sees the point where the window ends. A run takes a list of
+A `PathMeasurement` sees the record of a window, on the device and inside the compiled window
+program. A `StateMeasurement` sees the point where the window ends. A run takes a list of
 them, and a user's own stands beside the ones here on equal terms.
 """
 

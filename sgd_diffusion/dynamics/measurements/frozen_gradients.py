@@ -33,9 +33,9 @@ def frozen_gradients(
     numbers of each.
 
     Args:
-      coordinates: S coordinates of the gradient, as from `draw_coordinates`.
-      num_passes: E.
-      batch_size: B, examples in a batch.
+        coordinates: S coordinates of the gradient, as from `draw_coordinates`.
+        num_passes: E.
+        batch_size: B, examples in a batch.
     """
     num_passes, batch_size = (
         integer("num_passes", num_passes, 1, 2**31 - 1),

@@ -58,17 +58,17 @@ def hessian_eigenvalues(
     the size of two gradients each (see there), and holds N / B gradients.
 
     Args:
-      problem: whose members are measured.
-      num_eigenvalues: k.
-      num_examples: N, of which N // B full batches are used.
-      batch_size: B.
-      statistics: of `STATISTICS`; the first alone where the problem has no state, and they do not
-          differ.
-      tol: relative residual at which an eigenvalue has converged.
+        problem: whose members are measured.
+        num_eigenvalues: k.
+        num_examples: N, of which N // B full batches are used.
+        batch_size: B.
+        statistics: of `STATISTICS`; the first alone where the problem has no state, and they do not
+              differ.
+        tol: relative residual at which an eigenvalue has converged.
 
     Raises:
-      InputError: for a k or N that the problem does not have, fewer than three batches, or unknown
-          statistics.
+        InputError: for a k or N that the problem does not have, fewer than three batches, or
+              unknown statistics.
     """
     num_examples, batch_size = (
         integer("num_examples", num_examples),
@@ -136,17 +136,17 @@ def hessian_density(
     `curvature.smoothed_density` for a curve.
 
     Args:
-      problem: whose members are measured.
-      num_examples: as for `hessian_eigenvalues`, like the next two.
-      batch_size: B.
-      statistics: of `STATISTICS`.
-      num_probes: random vectors, at least 2.
-      num_products: products with the Hessian for each of them.
-      windows: numbers of the windows after which it is measured; None for all.
+        problem: whose members are measured.
+        num_examples: as for `hessian_eigenvalues`, like the next two.
+        batch_size: B.
+        statistics: of `STATISTICS`.
+        num_probes: random vectors, at least 2.
+        num_products: products with the Hessian for each of them.
+        windows: numbers of the windows after which it is measured; None for all.
 
     Raises:
-      InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in 1..n
-          of n parameters.
+        InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in
+              1..n of n parameters.
     """
     num_examples, batch_size = (
         integer("num_examples", num_examples),

@@ -25,13 +25,13 @@ class PathMeasurement:
     """A function of a window.
 
     Attributes:
-      function: pure function `WindowRecord -> {name: array}`, without member axes.
-      dims: names of the dimensions of each array. Three of them get coordinates from the run: `lag`
-        (T values, 1..T), `point` (T+1 values, 0..T, for quantities at w_t) and `update` (T values,
-        0..T-1, for quantities of a step).
-      coords: coordinates of further dimensions, and further coordinates along any dimension as
-        pairs (dimension, values), such as {"layer": ["hidden", "output"], "parameters": ("layer",
-        [42, 7])}.
+        function: pure function `WindowRecord -> {name: array}`, without member axes.
+        dims: names of the dimensions of each array. Three of them get coordinates from the run:
+            `lag` (T values, 1..T), `point` (T+1 values, 0..T, for quantities at w_t) and `update`
+            (T values, 0..T-1, for quantities of a step).
+        coords: coordinates of further dimensions, and further coordinates along any dimension as
+            pairs (dimension, values), such as {"layer": ["hidden", "output"], "parameters":
+            ("layer", [42, 7])}.
     """
 
     function: Callable[[WindowRecord], dict[str, jax.Array]]
@@ -44,14 +44,14 @@ class StateMeasurement:
     """A function of the point at the end of a window.
 
     Attributes:
-      function: pure function `(problem, params, state, key) -> {name: array}` of one member; the
-        key is the member's own and differs between windows.
-      dims: names of the dimensions of each array.
-      coords: coordinates of these dimensions and along them, as in `PathMeasurement`.
-      windows: numbers of the windows after which it is made, from 0 on; None for all. Elsewhere its
-          values are NaN.
-      description: JSON-like facts that its values depend on; a run directory is continued only
-          under the same ones.
+        function: pure function `(problem, params, state, key) -> {name: array}` of one member; the
+            key is the member's own and differs between windows.
+        dims: names of the dimensions of each array.
+        coords: coordinates of these dimensions and along them, as in `PathMeasurement`.
+        windows: numbers of the windows after which it is made, from 0 on; None for all. Elsewhere
+              its values are NaN.
+        description: JSON-like facts that its values depend on; a run directory is continued only
+              under the same ones.
     """
 
     function: Callable[[Problem, Any, Any, jax.Array], dict[str, jax.Array]]
@@ -65,8 +65,8 @@ class Schema:
     """The measurements of a run as one, and how their values become a labelled dataset.
 
     Raises:
-      InputError: if two measurements use the same name, give different coordinates of one name, or
-        coordinates along no dimension of theirs.
+        InputError: if two measurements use the same name, give different coordinates of one name,
+            or coordinates along no dimension of theirs.
     """
 
     def __init__(self, plan: Plan, measurements: Sequence[PathMeasurement | StateMeasurement]):
@@ -149,7 +149,7 @@ class Schema:
         and stored.
 
         Raises:
-          InputError: for values of other dimensions than they say.
+            InputError: for values of other dimensions than they say.
         """
         sizes: dict[str, int] = {}
         for name, (dim, values) in self.coords.items():
@@ -207,11 +207,11 @@ def _numbers(value, *, floating: bool = False) -> jax.Array:
     """What a measurement returned as numbers that files hold: floating ones of at least float32.
 
     Args:
-      value: an array or a number.
-      floating: whether integers become floating numbers too.
+        value: an array or a number.
+        floating: whether integers become floating numbers too.
 
     Raises:
-      InputError: for what is no real number.
+        InputError: for what is no real number.
     """
     value = jnp.asarray(value)
     if not any(

@@ -2,14 +2,14 @@
 calibrated against the truth.
 
 Two dimensions of one surface, never to be mixed up. Its *graph* is a set in space, of dimension 2
-where the surface is smooth and up to 3 where it is rough: :func:`differential_box_counting` and
-:func:`oscillation_dimension`. Its *level sets* are sets in the plane, of dimension 1 (curves) up to
-2: :func:`box_counting_dimension` of :func:`level_set`. A dimension below 2 is no graph's. For a
-fractional Brownian surface of Hurst exponent H, which :func:`variogram_exponent` gives, the first
+where the surface is smooth and up to 3 where it is rough: `differential_box_counting` and
+`oscillation_dimension`. Its *level sets* are sets in the plane, of dimension 1 (curves) up to
+2: `box_counting_dimension` of `level_set`. A dimension below 2 is no graph's. For a
+fractional Brownian surface of Hurst exponent H, which `variogram_exponent` gives, the first
 is 3 - H and the second 2 - H.
 
 Estimates are biased at any size that can be stored, most of all those of rough surfaces: compare
-them with :func:`calibrate` on exact surfaces, or with a smooth surface, before calling anything
+them with `calibrate` on exact surfaces, or with a smooth surface, before calling anything
 fractal. Everything here is float64 NumPy on the host.
 """
 

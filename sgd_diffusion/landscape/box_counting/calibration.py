@@ -75,11 +75,11 @@ class Calibration(NamedTuple):
         itself does not enter: one image knows it far worse than the surfaces of the calibration do.
 
         Args:
-            estimate: what the calibrated estimator said, with ``value`` and ``status``.
+            estimate: what the calibrated estimator said, with `value` and `status`.
             confidence: of the interval.
 
         Returns:
-            :class:`CalibratedDimension`; NaN, with its status, for an estimate that is NaN.
+            `CalibratedDimension`; NaN, with its status, for an estimate that is NaN.
 
         Raises:
             InputError: a confidence outside (0, 1).
@@ -108,21 +108,21 @@ def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
     """Runs an estimator on exact fractional Brownian surfaces.
 
     Sizes and tolerance have to be those of the estimate that is to be calibrated: bind them in
-    ``estimator``.
+    `estimator`.
 
     Args:
         key: PRNG key.
-        estimator: heights (size, size), float64 -> estimate with ``value``, such as
-            :func:`oscillation_dimension` or ``lambda heights:
+        estimator: heights (size, size), float64 -> estimate with `value`, such as
+            `oscillation_dimension` or ``lambda heights:
             box_counting_dimension(level_set(heights, np.median(heights)))``.
         size: points along a side, those of the surface that is to be calibrated.
-        truth: what its estimate is to become: :func:`graph_dimension` or
-            :func:`level_set_dimension` of a Hurst exponent.
+        truth: what its estimate is to become: `graph_dimension` or
+            `level_set_dimension` of a Hurst exponent.
         hursts: (K,) increasing, in (0, 1], at least 2; 1 is a plane.
         repeats: surfaces of each, at least 10.
 
     Returns:
-        :class:`Calibration`. With its defaults and all sizes fitted, 95-percent intervals held the
+        `Calibration`. With its defaults and all sizes fitted, 95-percent intervals held the
         truth of 38 to 40 of 40 held-out surfaces of 256 x 256 points, H from 0.25 to 0.95, for each
         of the estimators. Their mean widths at H = 0.25, 0.65 and 0.95 were 0.05, 0.13 and 0.16 for
         the oscillation, 0.08, 0.16 and 0.16 for differential box counting, 0.19, 0.31 and 0.19 for

@@ -19,7 +19,7 @@ def differential_box_counting(heights, *, sizes=None, tolerance=0.1):
     s stands on s x s steps of the grid and holds (s+1)^2 points, those on its sides shared with its
     neighbours (without that, boxes between columns go missing); columns that stick out are left
     out. With boxes stacked from the lowest point of the surface it counts n = ceil(highest/s) -
-    floor(lowest/s), at least 1, and ``curve`` is N(s) = mean of n x area/s^2 ~ s^-dimension.
+    floor(lowest/s), at least 1, and `curve` is N(s) = mean of n x area/s^2 ~ s^-dimension.
 
     It depends on the range of the heights, and is low for rough surfaces, as a column counts at
     least one box whatever the surface does, most of all at large sizes. Exact fractional Brownian
@@ -31,15 +31,15 @@ def differential_box_counting(heights, *, sizes=None, tolerance=0.1):
     Args:
         heights: (N, M), one surface on a square grid.
         sizes: (K,) sides of the boxes in steps of the grid, or None; and
-        tolerance: what is fitted, see :mod:`~sgd_diffusion.landscape.box_counting.scales`.
+        tolerance: what is fitted, see `landscape.box_counting.scales`.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.box_counting.scales.ScalingEstimate` of a dimension from 2
+        `scales.ScalingEstimate` of a dimension from 2
         to 3; NOT_FINITE where a height is NaN or infinite, CONSTANT where all are alike,
         OUT_OF_RANGE where there is no plateau.
 
     Raises:
-        InputError: ``heights`` is not one surface or too small, sizes or tolerance that cannot be.
+        InputError: `heights` is not one surface or too small, sizes or tolerance that cannot be.
     """
     heights, sizes, status = _surface(heights, sizes)
     steps = np.array(heights.shape) - 1
@@ -66,7 +66,7 @@ def oscillation_dimension(heights, *, sizes=None, tolerance=0.1):
     of the variation.
 
     Variation method (Dubuc, Zucker, Tricot, Quiniou & Wehbi, Proc. R. Soc. Lond. A 425, 113, 1989):
-    ``curve`` is V(s), the mean of highest - lowest over all windows of s x s steps of the grid
+    `curve` is V(s), the mean of highest - lowest over all windows of s x s steps of the grid
     ((s+1)^2 points) that lie within it, V ~ s^(3 - dimension). Heights enter up to a factor. It is
     low for rough surfaces, whose extremes the grid misses. Exact fractional Brownian surfaces of
     1024 x 1024 points gave, on average over all sizes, 2.52, 2.38 and 2.23 for H = 0.3, 0.5 and
@@ -78,15 +78,15 @@ def oscillation_dimension(heights, *, sizes=None, tolerance=0.1):
     Args:
         heights: (N, M), one surface on a square grid.
         sizes: (K,) sides of the windows in steps of the grid, or None; and
-        tolerance: what is fitted, see :mod:`~sgd_diffusion.landscape.box_counting.scales`.
+        tolerance: what is fitted, see `landscape.box_counting.scales`.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.box_counting.scales.ScalingEstimate` of a dimension from 2
+        `scales.ScalingEstimate` of a dimension from 2
         to 3; NOT_FINITE where a height is NaN or infinite, CONSTANT where all are alike,
         OUT_OF_RANGE where there is no plateau.
 
     Raises:
-        InputError: ``heights`` is not one surface or too small, sizes or tolerance that cannot be.
+        InputError: `heights` is not one surface or too small, sizes or tolerance that cannot be.
     """
     heights, sizes, status = _surface(heights, sizes)
     windows = (extremes(heights, int(size)) for size in sizes)
@@ -104,7 +104,7 @@ def oscillation_dimension(heights, *, sizes=None, tolerance=0.1):
 def variogram_exponent(heights, *, sizes=None, tolerance=0.1):
     """Hurst exponent of a surface, half that of its mean squared height differences.
 
-    ``curve`` is the structure function of order 2, the mean of (h(x + s) - h(x))^2 over all pairs
+    `curve` is the structure function of order 2, the mean of (h(x + s) - h(x))^2 over all pairs
     of points s steps apart along one of the axes, ~ s^(2H). For fractional Brownian surfaces its
     expectation is exact at every lag, and small lags are known best: of 1024 x 1024 points, H
     scatters by 0.009, 0.012 and 0.023 for H = 0.3, 0.5 and 0.7 with lags up to 128, and by 0.002,
@@ -115,16 +115,16 @@ def variogram_exponent(heights, *, sizes=None, tolerance=0.1):
     Args:
         heights: (N, M), one surface on a square grid.
         sizes: (K,) lags in steps of the grid, or None; and
-        tolerance: what is fitted, see :mod:`~sgd_diffusion.landscape.box_counting.scales`; that of
+        tolerance: what is fitted, see `landscape.box_counting.scales`; that of
             2H.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.box_counting.scales.ScalingEstimate` of H; NOT_FINITE where
+        `scales.ScalingEstimate` of H; NOT_FINITE where
         a height is NaN or infinite, CONSTANT where all are alike, OUT_OF_RANGE where there is no
         plateau.
 
     Raises:
-        InputError: ``heights`` is not one surface or too small, sizes or tolerance that cannot be.
+        InputError: `heights` is not one surface or too small, sizes or tolerance that cannot be.
     """
     heights, sizes, status = _surface(heights, sizes)
     along = (

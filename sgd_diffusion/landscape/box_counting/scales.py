@@ -1,14 +1,14 @@
 """From what is measured at several sizes to one exponent: which sizes, which of them are fitted,
 and the error.
 
-Shared by the estimators of this package, which all take ``sizes`` and ``tolerance``.
+Shared by the estimators of this package, which all take `sizes` and `tolerance`.
 
 Sizes are integers, in pixels of a mask and in steps of the grid of a surface, by default up to a
 quarter of the shorter side, above which fewer than 16 boxes decide: powers of two for surfaces, for
-sets those of :mod:`.sets`. A power law is fitted, by least squares in logarithms, to the *plateau*:
+sets those of `.sets`. A power law is fitted, by least squares in logarithms, to the *plateau*:
 the longest range of at least four sizes and a factor of 8 over which no local exponent, that of a
 size and of the next one at least twice as large, differs from the fitted one by more than
-``tolerance``; of several such ranges the one with the smallest residual. A tolerance of infinity
+`tolerance`; of several such ranges the one with the smallest residual. A tolerance of infinity
 fits all the sizes.
 
 Errors. Counts at different sizes are taken from one image, and their residuals are not independent;
@@ -109,8 +109,8 @@ def scaling_estimate(sizes, curves, *, value, bounds, tolerance, status=Status.O
     """Estimate from the curves (10, K) of an image and of its windows.
 
     Args:
-        sizes: (K,), from :func:`box_sizes`.
-        curves: (10, K), from :func:`window_means`.
+        sizes: (K,), from `box_sizes`.
+        curves: (10, K), from `window_means`.
         value: what an exponent says, a straight line, such as the dimension ``lambda exponent:
             -exponent``.
         bounds: least and largest value that there can be.
@@ -143,7 +143,7 @@ def scaling_estimate(sizes, curves, *, value, bounds, tolerance, status=Status.O
 
 def bounded_estimate(sizes, lengths, curves, fitted, *, value, bounds):
     """Estimate from the slope of the curves (10, K) of an image and of its windows at the
-    ``fitted`` (K,) sizes.
+    `fitted` (K,) sizes.
     """
     with np.errstate(divide="ignore"):
         logs = np.log(curves[:, fitted])

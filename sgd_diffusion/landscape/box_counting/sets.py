@@ -48,8 +48,8 @@ def level_set(heights, level):
         (N - 1, M - 1) booleans.
 
     Raises:
-        InputError: ``heights`` is not such a surface, or has NaN: what a diverged point hides is
-            not known; or ``level`` is no finite number.
+        InputError: `heights` is not such a surface, or has NaN: what a diverged point hides is
+            not known; or `level` is no finite number.
 
     >>> level_set([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], 0.5).tolist()
     [[True, False]]
@@ -83,7 +83,7 @@ def box_counts(mask, sizes):
         (K,) integers.
 
     Raises:
-        InputError: ``mask`` is not one image of booleans or of zeros and ones, or ``sizes`` are not
+        InputError: `mask` is not one image of booleans or of zeros and ones, or `sizes` are not
             positive integers.
 
     >>> box_counts(np.eye(6, dtype=bool), [1, 2, 3, 4]).tolist()
@@ -98,13 +98,13 @@ def box_counting_dimension(mask, *, sizes=None, tolerance=0.1):
     """Box dimension of the set pixels of an image: counts of boxes ~ size^-dimension.
 
     Where three sizes or more over a factor of 8 fit the set exactly, these are fitted: their
-    :func:`box_counts` lie on the power law that bounds those of all sizes from below, and ``curve``
-    is :func:`box_counts`. Sets made by one rule again and again (Sierpinski's triangle and carpet,
+    `box_counts` lie on the power law that bounds those of all sizes from below, and `curve`
+    is `box_counts`. Sets made by one rule again and again (Sierpinski's triangle and carpet,
     Cantor dust), lines along the grid or its diagonal, and filled rectangles of any sides get their
     dimension exactly. With boxes of the lengths a along the longer and b along the shorter side
     that fill the bounding box, the law is a N = c b^(1 - dimension).
 
-    For all other sets ``curve`` is the mean number of boxes over all places of the grid, and the
+    For all other sets `curve` is the mean number of boxes over all places of the grid, and the
     law is N = c size^-dimension E^(dimension - 1), E = (L + size - 1) (M + size - 1) / (L M) for a
     bounding box of L x M pixels: what sticks out counts for a filled box and not for a closed
     curve. Koch curves of 200 to 2187 pixels, in two directions, gave 1.245 to 1.28 for 1.262, a
@@ -123,15 +123,15 @@ def box_counting_dimension(mask, *, sizes=None, tolerance=0.1):
         mask: (N, M) booleans, or zeros and ones, N and M >= 32 for the default sizes.
         sizes: (K,) sides of the boxes in pixels; when None all powers of 2, 3, ..., 10 up to a
             quarter of the shorter side of the bounding box (of sides from 16 pixels on); and
-        tolerance: what is fitted, see :mod:`~sgd_diffusion.landscape.box_counting.scales`.
+        tolerance: what is fitted, see `landscape.box_counting.scales`.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.box_counting.scales.ScalingEstimate` of a dimension from 0
+        `scales.ScalingEstimate` of a dimension from 0
         to 2; NOT_POSITIVE where nothing is set, and OUT_OF_RANGE where there is no plateau. The
         error of a set that fewer than five windows hold is NaN.
 
     Raises:
-        InputError: ``mask`` is not one image of booleans or of zeros and ones, or too small, sizes
+        InputError: `mask` is not one image of booleans or of zeros and ones, or too small, sizes
             or tolerance that cannot be.
     """
     mask = _image(mask)

@@ -33,7 +33,7 @@ def gradient_alignment(vectors, gradient):
 
     Args:
         vectors: pytree like the gradient with a leading axis of k, as in
-            :class:`~sgd_diffusion.landscape.curvature.eigenpairs.Eigenpairs`.
+            `eigenpairs.Eigenpairs`.
         gradient: pytree of arrays of real numbers.
 
     Returns:
@@ -55,11 +55,11 @@ def noise_alignment(vectors, gradients):
     """Variance of mini-batch gradients at frozen parameters along each of k orthonormal vectors.
 
     Args:
-        vectors: pytree with a leading axis of k, as for :func:`gradient_alignment`.
+        vectors: pytree with a leading axis of k, as for `gradient_alignment`.
         gradients: the same with a leading axis of B mini-batches.
 
     Returns:
-        :class:`NoiseAlignment`; variances with B - 1 in the denominator, and errors from the fourth
+        `NoiseAlignment`; variances with B - 1 in the denominator, and errors from the fourth
         moments. The share is NaN where gradients do not differ.
 
     Raises:

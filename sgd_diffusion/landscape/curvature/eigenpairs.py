@@ -65,8 +65,8 @@ def top_eigenpairs(
     reached. So when all have converged the basis goes on once more from a random vector, until that
     changes none of the wanted eigenvalues.
 
-    The basis and its products take 8 (2k + 20) n bytes in single precision. Under :func:`jax.vmap`
-    all members go on until the last has finished. With ``like`` and products in float64,
+    The basis and its products take 8 (2k + 20) n bytes in single precision. Under `jax.vmap`
+    all members go on until the last has finished. With `like` and products in float64,
     eigenvalues are those of a dense eigenvalue solver to 1e-10 of the largest. That residuals are
     small says that there are these eigenvalues, and not that there is no other between them: at the
     edge of a dense bulk one may be missed.
@@ -75,8 +75,8 @@ def top_eigenpairs(
     device. A matrix may have any size that its type holds: it is scaled.
 
     Args:
-        matvec: ``vector -> A vector``, pytrees like ``like``, with A symmetric; as from
-            :func:`~sgd_diffusion.landscape.curvature.products.hessian_vector_product`. For 16-bit
+        matvec: `vector -> A vector`, pytrees like `like`, with A symmetric; as from
+            `products.hessian_vector_product`. For 16-bit
             weights its vectors are in float32, unless it takes none of these; then its rounding,
             1/256 of bfloat16, shows in the residuals.
         like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in
@@ -91,12 +91,12 @@ def top_eigenpairs(
             far from others, to tol^2 of its distance from these. Residuals that are rounding, below
             32 eps times the norm of A, have converged whatever the eigenvalue.
         max_restarts: how often the basis is replaced at most.
-        key: PRNG key of random vectors; ``jax.random.key(0)`` when None.
-        start: eigenvectors found earlier, at near-by parameters, as in :class:`Eigenpairs`. The
+        key: PRNG key of random vectors; `jax.random.key(0)` when None.
+        start: eigenvectors found earlier, at near-by parameters, as in `Eigenpairs`. The
             first vector is then their sum.
 
     Returns:
-        :class:`Eigenpairs`: vectors in the types of ``like``, values and residuals in the precision
+        `Eigenpairs`: vectors in the types of `like`, values and residuals in the precision
         of the computation. NaN where products are not finite.
 
     Raises:

@@ -30,7 +30,7 @@ class FlatMatrix(NamedTuple):
 
 @contextlib.contextmanager
 def flat_matrix(matvec, like):
-    """The matrix of a product of pytrees like ``like``; all that is done with it has to be done
+    """The matrix of a product of pytrees like `like`; all that is done with it has to be done
     inside.
 
     The product is called with vectors in the precision of the computation; where it takes no other

@@ -33,7 +33,7 @@ BREAKDOWN = 64  # next vectors shorter than this many units of rounding of the n
 
 class Krylov(NamedTuple):
     """An orthonormal basis of m vectors and the next, and a symmetric matrix A, in units of
-    ``unit``, in it.
+    `unit`, in it.
     """
 
     basis: jax.Array  # (m + 1, n), rows
@@ -45,7 +45,7 @@ class Krylov(NamedTuple):
 
 
 def started(key, start, size):
-    """A basis of which only the first vector is there, along ``start`` (n,), or a random one if
+    """A basis of which only the first vector is there, along `start` (n,), or a random one if
     that is zero.
     """
     key, own = jax.random.split(key)
@@ -63,7 +63,7 @@ def started(key, start, size):
 
 
 def extended(matvec, krylov, count):
-    """All of the basis from its first ``count`` + 1 vectors, by m - count products; count may be
+    """All of the basis from its first `count` + 1 vectors, by m - count products; count may be
     traced.
     """
 
@@ -91,7 +91,7 @@ def extended(matvec, krylov, count):
 
 
 def outside(key, basis, count):
-    """A random unit vector at right angles to the first ``count`` of a basis; zero if they span the
+    """A random unit vector at right angles to the first `count` of a basis; zero if they span the
     space.
     """
     n = basis.shape[1]
@@ -100,7 +100,7 @@ def outside(key, basis, count):
 
 
 def direction_outside(basis, vector, count):
-    """The unit vector along what the first ``count`` of a basis do not hold of a vector."""
+    """The unit vector along what the first `count` of a basis do not hold of a vector."""
     return _unit_vector(_without(basis, vector, count)[0])
 
 
@@ -135,7 +135,7 @@ def _unit_vector(vector):
 
 
 def _without(basis, vector, count):
-    """A vector less its projection on the first ``count`` of a basis, and the inner products, zero
+    """A vector less its projection on the first `count` of a basis, and the inner products, zero
     beyond them.
     """
     present = jnp.arange(len(basis), dtype=jnp.int32) < count

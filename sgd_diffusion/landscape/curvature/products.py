@@ -2,10 +2,10 @@
 
 A product is a function of a vector, a pytree like the parameters, and costs about four evaluations
 of the loss; the P x P matrix is never there. The functions of
-:mod:`~sgd_diffusion.landscape.curvature` take it from here.
+`landscape.curvature` take it from here.
 
 Batch normalisation has two curvatures: with running averages (a loss that is called with
-``train=False``) examples do not see each other, and the Hessian of a set of examples is the mean
+`train=False`) examples do not see each other, and the Hessian of a set of examples is the mean
 over its chunks; with batch statistics every chunk has statistics of its own, as mini-batches have
 in training, and the mean over chunks depends on how they are cut.
 
@@ -35,7 +35,7 @@ def hessian_vector_product(loss, params, examples=None, *, chunk_size=None):
     1994).
 
     Args:
-        loss: ``params -> ()``, or ``(params, examples) -> ()``, a mean over the examples.
+        loss: `params -> ()`, or `(params, examples) -> ()`, a mean over the examples.
         params: w, a pytree of floating arrays.
         examples: pytree of arrays with examples along the leading axis, or None for a loss without
             any.
@@ -43,7 +43,7 @@ def hessian_vector_product(loss, params, examples=None, *, chunk_size=None):
             chunk has fewer where they do not divide the examples, and counts for as many as it has.
 
     Returns:
-        A function ``vector -> H vector`` of pytrees like params. A product with float32 numbers
+        A function `vector -> H vector` of pytrees like params. A product with float32 numbers
         stays in float32 where parameters have 16 bits; with 16-bit numbers it comes back in 16
         bits.
 
@@ -72,17 +72,17 @@ def gauss_newton_product(predict, loss, params, examples, *, chunk_size=None):
     are linear in the parameters. For cross-entropy it is the Fisher information.
 
     Args:
-        predict: ``(params, examples) -> outputs``, any pytree.
-        loss: ``(outputs, examples) -> ()``, a mean over the examples.
+        predict: `(params, examples) -> outputs`, any pytree.
+        loss: `(outputs, examples) -> ()`, a mean over the examples.
         params: pytree of floating arrays.
-        examples: as for :func:`hessian_vector_product`.
+        examples: as for `hessian_vector_product`.
         chunk_size: likewise.
 
     Returns:
-        A function ``vector -> product`` of pytrees like params.
+        A function `vector -> product` of pytrees like params.
 
     Raises:
-        InputError: those of :func:`hessian_vector_product`.
+        InputError: those of `hessian_vector_product`.
     """
 
     def product(params, vector, chunk):
@@ -99,12 +99,12 @@ def layer_block(loss, params, layer):
     Curvature of the one at the other is the diagonal block of that layer.
 
     Args:
-        loss: ``params -> ()``, or with examples after params.
+        loss: `params -> ()`, or with examples after params.
         params: a mapping whose values are the layers.
         layer: one of its keys.
 
     Returns:
-        ``(loss, params)`` of the layer.
+        `(loss, params)` of the layer.
 
     Raises:
         InputError: there is no such layer.
@@ -125,7 +125,7 @@ def mean_over_chunks(function, examples, chunk_size=None):
     """Mean over examples of what a function gives for chunks of them, one chunk after the other.
 
     Args:
-        function: ``chunk -> pytree of arrays``, each a mean over the examples of the chunk.
+        function: `chunk -> pytree of arrays`, each a mean over the examples of the chunk.
         examples: pytree of arrays with N examples along the leading axis.
         chunk_size: examples in a chunk; all N if None.
 

@@ -63,15 +63,15 @@ def spectral_density(
     For a random vector v of unit length, the mean of v . f(A) v over v is that of f over the
     eigenvalues; and a Lanczos basis of m vectors from v on gives Gauss' quadrature of it, exact for
     polynomials of degree 2m - 1, with the squared first components of its eigenvectors as weights.
-    Nodes are smoothed by normal laws of standard deviation ``width``.
+    Nodes are smoothed by normal laws of standard deviation `width`.
 
     The moments sum(weights * nodes^p) of a probe estimate those of the spectrum; the trace is n
     times the first. Products are computed, and matrices scaled, as
-    :func:`~sgd_diffusion.landscape.curvature.eigenpairs.top_eigenpairs` says.
+    `eigenpairs.top_eigenpairs` says.
 
     Args:
         key: PRNG key.
-        matvec: ``vector -> A vector``, pytrees like ``like``, with A symmetric.
+        matvec: `vector -> A vector`, pytrees like `like`, with A symmetric.
         like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in
             all. All is computed in float64 where one of them has 8 bytes, in float32 otherwise.
         num_products: m, at most n.
@@ -84,7 +84,7 @@ def spectral_density(
             are zero, 1000 eps.
 
     Returns:
-        :class:`SpectralDensity`. NaN where products are not finite.
+        `SpectralDensity`. NaN where products are not finite.
 
     Raises:
         InputError: numbers out of range, a pytree of other than floating arrays, or products that
@@ -118,7 +118,7 @@ def spectral_density(
 
 def smoothed_density(nodes, weights, grid, width):
     """A density that is known by quadratures, smoothed by normal laws of standard deviation
-    ``width``.
+    `width`.
 
     Args:
         nodes: (probes, m), from at least 2 probes.
@@ -170,13 +170,13 @@ def hutchpp_trace(key, matvec, like, *, num_products=90):
 
     Args:
         key: PRNG key.
-        matvec: ``vector -> A vector``, pytrees like ``like``, with A symmetric.
+        matvec: `vector -> A vector`, pytrees like `like`, with A symmetric.
         like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in
             all. All is computed in float64 where one of them has 8 bytes, in float32 otherwise.
         num_products: at least 6. From 3n on, the trace is exact.
 
     Returns:
-        :class:`TraceEstimate`, its error the standard error of the last third's mean.
+        `TraceEstimate`, its error the standard error of the last third's mean.
 
     Raises:
         InputError: fewer than 6 products, a pytree of other than floating arrays, or products that

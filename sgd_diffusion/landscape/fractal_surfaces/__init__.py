@@ -1,7 +1,7 @@
 """Reference surfaces of known roughness: to test an estimator on, to calibrate it, to hold a loss
 surface against, to walk on.
 
-A random surface is ``surface(key, size, *, ...) -> Surface``: a PRNG key, what says the number of
+A random surface is `surface(key, size, *, ...) -> Surface`: a PRNG key, what says the number of
 points along a side, and its parameters.
 
     fractional_brownian_surface      exact increments of any Hurst exponent
@@ -10,10 +10,10 @@ points along a side, and its parameters.
     cone, paraboloid, gaussian_well  smooth, without a key
     shuffled                         control: the heights of a surface without their order
 
-Others are made of one: :func:`clipped` and :func:`smoothed`.
+Others are made of one: `clipped` and `smoothed`.
 
 Heights have JAX's default precision, float32 or, in 64-bit mode, float64. All can be jitted with
-everything that has to be known before tracing bound; ``jax.vmap`` over keys gives an ensemble:
+everything that has to be known before tracing bound; `jax.vmap` over keys gives an ensemble:
 
 >>> import jax
 >>> keys = jax.random.split(jax.random.key(0), 3)

@@ -41,11 +41,11 @@ def fractional_brownian_surface(key, size, *, hurst):
         hurst: Hurst exponent, in (0, 1], known before tracing.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size) and
+        `fractal_surfaces.Surface` with heights (size, size) and
         extent 1.
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, ``hurst`` outside (0, 1], or an embedding with
+        InputError: `size` below 2 or above 32769, `hurst` outside (0, 1], or an embedding with
             a negative eigenvalue.
     """
     size = integer("size", size, 2, MOST_POINTS, what="points along a side")

@@ -18,23 +18,23 @@ def shuffled(key, surface, *, smoothing=8.0, power=None):
     """The heights of a surface in random order, smoothed: no correlations beyond those of the
     filter.
 
-    All heights are permuted at random and :func:`smoothed`; with a power, each height h then
+    All heights are permuted at random and `smoothed`; with a power, each height h then
     becomes sign(h) |h|^power. That is the control of Chen, Qu & Gong with power = 0.7. Their code
     takes h^power, which is complex where h < 0; the signed power is real, and turning a surface
     upside down commutes with it.
 
     Args:
         key: PRNG key.
-        surface: :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface`, heights (N, M).
+        surface: `fractal_surfaces.Surface`, heights (N, M).
         smoothing: standard deviation of the filter in steps of the grid, 0 for none, known before
             tracing.
         power: () exponent, positive, or None to leave heights as they are.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` of the same shape.
+        `fractal_surfaces.Surface` of the same shape.
 
     Raises:
-        InputError: no surface with heights (N, M), ``smoothing`` not in 0..1e6, ``power`` not
+        InputError: no surface with heights (N, M), `smoothing` not in 0..1e6, `power` not
             positive.
     """
     surface = checked(surface)
@@ -56,15 +56,15 @@ def smoothed(surface, std):
     that it has there.
 
     Args:
-        surface: :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface`, heights (N, M).
+        surface: `fractal_surfaces.Surface`, heights (N, M).
         std: standard deviation of the filter in steps of the grid, 0 for none, known before
             tracing.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` of the same shape.
+        `fractal_surfaces.Surface` of the same shape.
 
     Raises:
-        InputError: no surface with heights (N, M), or ``std`` not in 0..1e6.
+        InputError: no surface with heights (N, M), or `std` not in 0..1e6.
     """
     surface, std = (
         checked(surface),

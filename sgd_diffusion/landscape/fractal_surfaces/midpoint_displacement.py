@@ -28,13 +28,13 @@ def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
     landscape is levels = 10, roughness = 3, hurst = 1 on [-1, 1]^2.
 
     Not exactly self-affine: increments depend on the levels of their points. Surfaces of 1025^2
-    points gave, by :func:`~sgd_diffusion.landscape.box_counting.variogram_exponent` with lags 1, 2,
+    points gave, by `box_counting.variogram_exponent` with lags 1, 2,
     4, ..., 64, the exponents 0.300, 0.454, 0.629 and 0.860 for hurst = 0.3, 0.5, 0.7 and 1, means
     of ten with standard errors of 0.001, 0.0015, 0.002 and 0.002. With lags up to 8 they were
     0.306, 0.429, 0.592 and 0.855, all known to 0.0015 or better.
 
-    Of large surfaces, ``jax.lax.map`` over keys makes many three times as fast on CPU as
-    ``jax.vmap``, which leaves the cache.
+    Of large surfaces, `jax.lax.map` over keys makes many three times as fast on CPU as
+    `jax.vmap`, which leaves the cache.
 
     Args:
         key: PRNG key.
@@ -44,12 +44,12 @@ def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
         extent: () length of a side.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (2^levels + 1,
+        `fractal_surfaces.Surface` with heights (2^levels + 1,
         2^levels + 1).
 
     Raises:
-        InputError: ``levels`` not in 1..15, ``roughness`` or ``hurst`` negative or not finite,
-            ``extent`` not positive.
+        InputError: `levels` not in 1..15, `roughness` or `hurst` negative or not finite,
+            `extent` not positive.
     """
     levels = integer("levels", levels, 1, MOST_LEVELS, what="halvings of the square")
     roughness, hurst = (
@@ -74,16 +74,16 @@ def clipped(surface, *, base=0.0, water=-0.1):
     """A surface as the published picture of the toy landscape shows it: lower at the border, filled
     with water.
 
-    Points on the border that are higher than ``base`` are set to it, and then everything lower than
-    ``water`` is raised to it.
+    Points on the border that are higher than `base` are set to it, and then everything lower than
+    `water` is raised to it.
 
     Args:
-        surface: :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface`, heights (N, M).
+        surface: `fractal_surfaces.Surface`, heights (N, M).
         base: () greatest height on the border.
         water: () least height.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` of the same shape.
+        `fractal_surfaces.Surface` of the same shape.
 
     Raises:
         InputError: no surface with heights (N, M), or a height that is not finite.

@@ -18,10 +18,10 @@ def cone(size, *, slope=0.5, extent=2.0):
         extent: () length of a side.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
+        `fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length
+        InputError: `size` below 2 or above 32769, or a parameter that is not finite, or a length
             that is not positive.
     """
     slope, extent = parameter("slope", slope), parameter("extent", extent, above=0)
@@ -37,10 +37,10 @@ def paraboloid(size, *, curvature=1.0, extent=2.0):
         extent: () length of a side.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
+        `fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length
+        InputError: `size` below 2 or above 32769, or a parameter that is not finite, or a length
             that is not positive.
     """
     curvature, extent = parameter("curvature", curvature), parameter("extent", extent, above=0)
@@ -57,10 +57,10 @@ def gaussian_well(size, *, depth=1.0, width=0.5, extent=2.0):
         extent: () length of a side.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
+        `fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 2 or above 32769, or a parameter that is not finite, or a length
+        InputError: `size` below 2 or above 32769, or a parameter that is not finite, or a length
             that is not positive.
     """
     depth, width, extent = (

@@ -18,11 +18,11 @@ def spectral_surface(key, size, *, hurst, extent=2.0):
 
     Cheap, and not self-affine: the shortest wave smooths rough surfaces at short lags, the longest
     bends smooth ones. Surfaces of 1025^2 points gave, by
-    :func:`~sgd_diffusion.landscape.box_counting.variogram_exponent` with lags 1, 2, 4 and 8, the
+    `box_counting.variogram_exponent` with lags 1, 2, 4 and 8, the
     exponents 0.431, 0.573, 0.726 and 0.800 for hurst = 0.3, 0.5, 0.7 and 0.8, means of ten with
     standard errors of 0.0004, 0.001, 0.002 and 0.0025; with lags up to 64 they were 0.371, 0.530,
     0.694 and 0.769, known to 0.001 to 0.005. Where the exponent has to be right, take
-    :func:`~sgd_diffusion.landscape.fractal_surfaces.fractional_brownian_surface`.
+    `fractal_surfaces.fractional_brownian_surface`.
 
     Args:
         key: PRNG key.
@@ -31,10 +31,10 @@ def spectral_surface(key, size, *, hurst, extent=2.0):
         extent: () length of a side, the period.
 
     Returns:
-        :class:`~sgd_diffusion.landscape.fractal_surfaces.Surface` with heights (size, size).
+        `fractal_surfaces.Surface` with heights (size, size).
 
     Raises:
-        InputError: ``size`` below 3 or above 32769, ``hurst`` not in -1..100, ``extent`` not
+        InputError: `size` below 3 or above 32769, `hurst` not in -1..100, `extent` not
             positive.
     """
     period = (

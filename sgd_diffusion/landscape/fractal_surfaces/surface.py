@@ -36,7 +36,7 @@ def checked(surface, *, dims=2, least=1):
     """A surface with heights and extent as floats of one type.
 
     Args:
-        surface: :class:`Surface` with heights of any real type.
+        surface: `Surface` with heights of any real type.
         dims: of the heights; 3 for many surfaces, whose extents are (S,).
         least: points along a side.
 

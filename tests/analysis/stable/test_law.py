@@ -521,7 +521,7 @@ def inversion(x, alpha, beta, *, num_nodes=4000):
 
 
 def inversions(points, *, accuracy):
-    """Those of ``points`` (n, 3) at which `inversion` is as accurate, and ln p and P(X <= x) there."""
+    """Those of `points` (n, 3) at which `inversion` is as accurate, and ln p and P(X <= x) there."""
     found = np.array([inversion(*point) for point in points])
     good = (found[:, 2:] < accuracy).all(axis=1) & (found[:, 0] > 0)
     return points[good], np.log(found[good, 0]), found[good, 1]
@@ -1004,7 +1004,7 @@ def mean_log_density(parameters, x):
 
 
 def values_beside(parameters, x):
-    """mean_log_density in float64 as a function of the distance from ``parameters``."""
+    """mean_log_density in float64 as a function of the distance from `parameters`."""
 
     def value(shift):
         alpha, beta, location, scale = np.float64(parameters) + shift
