@@ -1,0 +1,40 @@
+"""Equations become MathML, which browsers draw without scripts, and names of public objects become links."""
+
+import html
+import pathlib
+import re
+import sys
+
+from latex2mathml.converter import convert
+
+MATH = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+CODE = re.compile(r"(?<!<pre>)<code>((?:sgd_diffusion\.|sd\.)?[A-Za-z_][\w.]*)</code>(?!</a>)")
+PAGES = {}
+
+
+def on_pre_build(config):
+    """Know where every public object stands."""
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    from _public import entries
+
+    for entry in entries():
+        for name in {entry.path, entry.name, f"{entry.room}.{entry.name}", ".".join(entry.path.split(".")[-2:])}:
+            PAGES.setdefault(name, set()).add((entry.room, entry.path))
+        PAGES.setdefault(entry.name.split(".")[-1], set()).add((entry.room, entry.path))
+
+
+def on_page_content(content, page, config, files):
+    """Draw equations and link names, where a name means one object only."""
+    def mathml(match):
+        display = "block" if match[2] == "[" else "inline"
+        return convert(html.unescape(match[3]), display=display)
+
+    def link(match):
+        places = PAGES.get(match[1].removeprefix("sgd_diffusion.").removeprefix("sd."), ())
+        if len(places) != 1 or len(match[1]) < 4:
+            return match[0]
+        room, path = next(iter(places))
+        up = "../" * page.url.count("/")
+        return f'<a href="{up}api/{room}.html#{path}">{match[0]}</a>'
+
+    return CODE.sub(link, MATH.sub(mathml, content))
