@@ -232,6 +232,12 @@ INTEGERS = {
     "negative": Kind(lambda value: -(10**6), "refused"),
 }
 
+# They are read as others are, and tried in the slow tests only.
+RARE = {
+    *("uint16", "uint32", "int16", "int32", "longdouble", "big-endian integer"),
+    *("Fortran order", "reversed twice", "JAX integers", "torch integers"),
+}
+
 MODES = {
     "debug_nans": lambda: jax.debug_nans(True),
     "strict promotion": lambda: jax.numpy_dtype_promotion("strict"),
@@ -242,11 +248,15 @@ MODES = {
 
 
 def input_tests(entries):
-    """A test that tries all kinds of inputs on every entry."""
+    """A test that tries the kinds of inputs on every entry, and a slow one that tries the rare ones."""
+    slow = pytest.param(RARE.__contains__, marks=pytest.mark.slow, id="rare")
 
+    @pytest.mark.parametrize(
+        "chosen", [pytest.param(lambda name: name not in RARE, id="usual"), slow]
+    )
     @pytest.mark.parametrize("entry", entries, ids=lambda entry: entry.name)
-    def test(entry, record_property):
-        _try_all(entry, record_property)
+    def test(entry, chosen, record_property):
+        _try_all(entry, record_property, chosen)
 
     return test
 
@@ -270,8 +280,9 @@ def mode_tests(entries):
     return test
 
 
-def _try_all(entry, record_property, nans_stop=False):
+def _try_all(entry, record_property, chosen=lambda name: True, nans_stop=False):
     kinds = {Integers: INTEGER_ARRAYS, Option: INTEGERS, Number: NUMBERS}.get(type(entry), ARRAYS)
+    kinds = {name: kind for name, kind in kinds.items() if chosen(name)}
     usual = functools.cache(lambda: _outcome(entry, entry.value, False))
     wrong = {
         name: problem

@@ -141,9 +141,9 @@ def compare(x, fit, rival, *, symmetric=True, num_blocks=None):
             f"rival is {rival!r}; expected one of {', '.join(_RIVALS)}; see compare_with_normal "
             "for normal"
         )
-    fit, log_density = _RIVALS[rival]
+    fit_rival, log_density = _RIVALS[rival]
     with in_double():
-        fitted = fit(x)
+        fitted = fit_rival(x)
         test = vuong(
             fits.log_density(x, fit, symmetric=symmetric) - log_density(x, fitted),
             num_blocks=num_blocks,
