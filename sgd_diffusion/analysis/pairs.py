@@ -178,7 +178,7 @@ def _sums_and_counts(pairs):
 def block_weights(
     key: Key, points: int, *, num_resamples: IntegerLike, num_blocks: IntegerLike = NUM_BLOCKS
 ) -> Float[Array, "replicate point"]:
-    """Return random weights (B, points) that stand for a resampling in blocks, see `block_bootstrap`.
+    """Return random weights (B, points) for a resampling in blocks, see `block_bootstrap`.
 
     Points are consecutive. Everything is in single precision: the same blocks and weights for every
     curve, in and out of 64-bit mode.

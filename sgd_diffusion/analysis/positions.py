@@ -111,7 +111,7 @@ def _points(positions):
 
 
 def _without_trend(coordinates, present):
-    """Return coordinates less their least-squares lines, 0 for missing points, and the slopes (P,)."""
+    """Return coordinates less their least-squares lines, 0 for missing points, and slopes (P,)."""
     if not present.any():
         return coordinates, np.zeros(coordinates.shape[1])
     times = np.arange(len(coordinates)) - np.flatnonzero(present).mean()
