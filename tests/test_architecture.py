@@ -18,11 +18,11 @@ FLOORS = (
     ("theory",),
     ("analysis", "problems"),
     ("_pytrees",),
-    ("_arrays", "_display", "_json_values", "_memory", "errors"),
+    ("_arrays", "_display", "_json_values", "_memory", "_types", "errors"),
 )
 LEVELS = {room: -level for level, rooms in enumerate(FLOORS) for room in rooms}
 LEAST = {
-    "_arrays": {"errors"},
+    "_arrays": {"_types", "errors"},
     "_json_values": {"errors"},
     "_memory": {"errors"},
 }  # on the ground floor
