@@ -9,7 +9,7 @@ path; the spread over seeds is another matter.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -299,7 +299,7 @@ def path_dimension(
     )
 
 
-def _dimension(exponent, error) -> tuple[np.ndarray, np.ndarray]:
+def _dimension(exponent, error) -> tuple[Any, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):  # a path that stays where it is
         return 2 / exponent, 2 * error / exponent**2
 
