@@ -1,19 +1,22 @@
-"""Arguments as the library takes them in: arrays in their own precision, integers and real numbers.
+"""Readers of arguments: arrays in their own precision, integers and real numbers.
 
 A public function gives for any real type, layout and kind of array what it gives for the float64
-array of the same numbers, or it refuses. All rooms read their arguments here, so that they all keep
-this promise in the same way. The errors name the argument, the value, what was expected and the way
-out.
+array of the same numbers, or it refuses. All rooms read their arguments here and so keep this
+promise in the same way. The errors name the argument, its value, what was expected and the way out.
 """
 
 import contextlib
 import operator
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int64
 
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike
+from sgd_diffusion.errors import InputError, invalid
 
 __all__ = [
     "booleans",
@@ -29,21 +32,24 @@ __all__ = [
 ]
 
 
-def is_traced(*values):
-    """Whether any leaf of the values is known only when a compiled program runs."""
+def is_traced(*values: Any) -> bool:
+    """Return whether any leaf of the values is known only when a compiled program runs."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
-def real_array(name, value, *, or_complex=False):
-    """Real numbers of any type as a JAX array, if they are one, or else as a NumPy array in native
-    byte order.
+def real_array(name: str, value: ArrayLike, *, or_complex: bool = False) -> Array | np.ndarray:
+    """Return real numbers of any type as an array, with the type unchanged.
 
-    Booleans and integers count as real numbers. The type stays what it is.
+    A JAX array stays one. Anything else becomes a NumPy array in native byte order. Booleans and
+    integers count as real numbers.
 
     Args:
         name: of the argument.
         value: what was given.
         or_complex: whether complex numbers are allowed as well.
+
+    Returns:
+        The array.
 
     Raises:
         InputError: the value is no array of real numbers, or some of its entries are masked.
@@ -52,32 +58,32 @@ def real_array(name, value, *, or_complex=False):
     if not (
         _is_real(array.dtype) or (or_complex and jnp.issubdtype(array.dtype, jnp.complexfloating))
     ):
-        raise InputError(
-            f"{name} has dtype {array.dtype}; expected real numbers{_advice(array.dtype)}"
-        )
+        raise invalid(name, f"has dtype {array.dtype}", "real numbers", _advice(array.dtype))
     return array
 
 
-def host_array(name, value):
-    """Real numbers as a float64 NumPy array, for functions that compute on the host.
+def host_array(name: str, value: ArrayLike) -> Float[np.ndarray, "..."]:
+    """Return real numbers as a float64 NumPy array, for functions that compute on the host.
 
     Raises:
         InputError: as for `real_array`; or the value is traced.
     """
     if is_traced(value):
-        raise InputError(
-            f"{name} is traced by JAX; expected numbers that are known: call this function outside "
-            "jax.jit and jax.vmap"
+        raise invalid(
+            name,
+            "is traced by JAX",
+            "numbers that are known",
+            "call this function outside jax.jit and jax.vmap",
         )
     return np.asarray(real_array(name, value)).astype(np.float64)
 
 
 @contextlib.contextmanager
-def own_precision(name, value):
-    """Real numbers as a JAX array in the precision that holds them, where JAX keeps it.
+def own_precision(name: str, value: ArrayLike) -> Iterator[Float[Array, "..."]]:
+    """Yield real numbers as a JAX array in the precision that holds them, where JAX keeps it.
 
     Floating numbers of 4 bytes and fewer become float32. All others become float64, in and out of
-    64-bit mode: integers too, of which float32 does not hold all.
+    64-bit mode. So do integers, since float32 does not hold all of them.
     """
     array = real_array(name, value)
     single = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
@@ -85,16 +91,27 @@ def own_precision(name, value):
         yield jnp.asarray(array, jnp.float32 if single else jnp.float64)
 
 
-def integer(name, value, low=None, high=None, *, what=""):
-    """An integer option in low..high as a Python int; NumPy's and JAX's integers, and arrays of one
-    of them, too.
+def integer(
+    name: str,
+    value: Any,
+    low: int | None = None,
+    high: int | None = None,
+    *,
+    what: str = "",
+) -> int:
+    """Return an integer option in low..high as a Python int.
+
+    Integers of NumPy and JAX, and arrays of one of them, are read too.
 
     Args:
         name: of the argument.
         value: what was given.
         low: smallest integer allowed, or None.
         high: largest integer allowed, or None.
-        what: words that the message goes on with, such as "for a path of 10 steps".
+        what: words at the end of the message, such as "for a path of 10 steps".
+
+    Returns:
+        The integer.
 
     Raises:
         InputError: the value is no integer, not in the range, or not known before tracing.
@@ -106,20 +123,19 @@ def integer(name, value, low=None, high=None, *, what=""):
     except TypeError:  # JAX raises one too for traced values
         number = None
     if number is None or (low is not None and number < low) or (high is not None and number > high):
-        raise InputError(
-            f"{name} is {_shown(value)}; expected {_integer_range(low, high)}{what and f' {what}'}"
-        )
+        expected = _integer_range(low, high)
+        raise invalid(name, f"is {_shown(value)}", f"{expected} {what}".rstrip())
     return number
 
 
-def integer_array(name, values, low, high):
-    """Integers in low..high as an int64 NumPy array (L,) of its own; L >= 1.
+def integer_array(name: str, values: ArrayLike, low: int, high: int) -> Int64[np.ndarray, "n"]:
+    """Return integers in low..high as a new int64 NumPy array (L,) with L >= 1.
 
     Raises:
         InputError: the values are not integers known before tracing, or not all in the range.
     """
-    # A fresh array every time: JAX would remember the type that the same array had in another mode.
-    array = None if is_traced(values) else np.array(real_array(name, values))
+    # A new array every time: JAX would remember the type that the same array had in another mode.
+    array: Any = None if is_traced(values) else np.array(real_array(name, values))
     whole = (
         array is not None
         and np.issubdtype(array.dtype, np.integer)
@@ -127,15 +143,25 @@ def integer_array(name, values, low, high):
         and array.size > 0
     )
     if not whole or np.any((array < low) | (array > high)):
-        raise InputError(
-            f"{name} is {_shown(values)}; expected a one-dimensional array of integers in "
-            f"{low}..{high}"
+        raise invalid(
+            name, f"is {_shown(values)}", f"a one-dimensional array of integers in {low}..{high}"
         )
     return array.astype(np.int64)
 
 
-def number(name, value, *, above=None, at_least=None, below=None, at_most=None, what=""):
-    """A real option as a Python float; NumPy's and JAX's numbers, and arrays of one of them, too.
+def number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    what: str = "",
+) -> float:
+    """Return a real option as a Python float.
+
+    Numbers of NumPy and JAX, and arrays of one of them, are read too.
 
     Args:
         name: of the argument.
@@ -144,7 +170,10 @@ def number(name, value, *, above=None, at_least=None, below=None, at_most=None, 
         at_least: smallest number allowed, or None.
         below: smallest number that is too large, or None.
         at_most: largest number allowed, or None.
-        what: words that the message goes on with.
+        what: words at the end of the message.
+
+    Returns:
+        The number.
 
     Raises:
         InputError: the value is no finite real number, not in the range, or not known before
@@ -177,23 +206,21 @@ def number(name, value, *, above=None, at_least=None, below=None, at_most=None, 
             (at_most, "of at most"),
         )
         words = " and ".join(f"{word} {limit:g}" for limit, word in limits if limit is not None)
-        raise InputError(
-            f"{name} is {_shown(value)}; expected a finite number {words}".rstrip()
-            + (what and f" {what}")
-        )
+        expected = " ".join(part for part in ("a finite number", words, what) if part)
+        raise invalid(name, f"is {_shown(value)}", expected)
     return found
 
 
-def floats(name, value):
-    """Real numbers as a JAX array to compute with: float32, or JAX's default for integers and for
-    floats of 8 bytes.
+def floats(name: str, value: ArrayLike) -> Float[Array, "..."]:
+    """Return real numbers as a JAX array to compute with.
+
+    It is float32, or JAX's default type for integers and for floats of 8 bytes.
 
     Raises:
         InputError: the value is no array of real numbers.
     """
-    array = real_array(
-        name, jnp.asarray(value) if is_traced(value) else value
-    )  # traced values may come in a list
+    # Traced values may come in a list.
+    array = real_array(name, jnp.asarray(value) if is_traced(value) else value)
     single = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
     dtype = jnp.float32 if single else jnp.result_type(float)
     if isinstance(array, np.ndarray):
@@ -202,8 +229,8 @@ def floats(name, value):
     return jnp.asarray(array, dtype)
 
 
-def booleans(name, value):
-    """Booleans, or numbers that are all 0 or 1, as a boolean array.
+def booleans(name: str, value: ArrayLike) -> Bool[Array, "..."] | Bool[np.ndarray, "..."]:
+    """Return booleans, or numbers that are all 0 or 1, as a boolean array.
 
     Raises:
         InputError: there are other numbers, or numbers whose values are not known before tracing.
@@ -212,16 +239,23 @@ def booleans(name, value):
     if array.dtype == bool:
         return array
     if is_traced(array) or not np.isin(np.asarray(array), (0, 1)).all():
-        raise InputError(
-            f"{name} is {array.dtype} of shape {array.shape}; expected booleans, or numbers that "
-            "are all 0 or 1"
+        raise invalid(
+            name,
+            f"is {array.dtype} of shape {array.shape}",
+            "booleans, or numbers that are all 0 or 1",
         )
     return np.asarray(array) == 1
 
 
-def parameter(name, value, *, above=None, at_least=None, at_most=None):
-    """A real parameter: a number in the stated range, or one known only when a compiled program
-    runs, of shape ().
+def parameter(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> float | Float[Array, ""]:
+    """Return a real parameter: a number in the stated range, or a traced one of shape ().
 
     Raises:
         InputError: the value is not one finite real number, or not in the range.
@@ -229,10 +263,9 @@ def parameter(name, value, *, above=None, at_least=None, at_most=None):
     if not is_traced(value):
         return number(name, value, above=above, at_least=at_least, at_most=at_most)
     if jnp.shape(value) != ():
-        raise InputError(
-            f"{name} has shape {jnp.shape(value)}; expected (): map many with jax.vmap"
-        )
-    return real_array(name, value).astype(float)
+        raise invalid(name, f"has shape {jnp.shape(value)}", "()", "map many with jax.vmap")
+    traced: Any = real_array(name, value)
+    return traced.astype(float)
 
 
 def _is_real(dtype):
@@ -240,31 +273,34 @@ def _is_real(dtype):
 
 
 def _numpy_array(name, value):
-    """The value as a NumPy array in native byte order."""
+    """Return the value as a NumPy array in native byte order."""
     parts = value if isinstance(value, list | tuple) else (value,)
     masked = sum(int(np.ma.getmaskarray(part).sum()) for part in parts if np.ma.isMaskedArray(part))
     if masked:
-        raise InputError(
-            f"{name} has {masked} masked entries; expected numbers everywhere: leave these out, or "
-            "fill them with .filled(numpy.nan)"
+        raise invalid(
+            name,
+            f"has {masked} masked entries",
+            "numbers everywhere",
+            "leave these out, or fill them with .filled(numpy.nan)",
         )
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever the array type of another library raises
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(
-            f"{name} is a {type(value).__name__} that NumPy cannot read ({reason[0][:150]}); "
-            "expected an array of real numbers; of a PyTorch tensor take "
-            ".detach().cpu().float().numpy()"
+        raise invalid(
+            name,
+            f"is a {type(value).__name__} that NumPy cannot read ({reason[0][:150]})",
+            "an array of real numbers",
+            "convert a PyTorch tensor with .detach().cpu().float().numpy()",
         ) from error
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _advice(dtype):
     if jnp.issubdtype(dtype, jnp.complexfloating):
-        return ": give the real and the imaginary part as two arrays"
+        return "give the real and the imaginary part as two arrays"
     if jnp.issubdtype(dtype, np.object_):
-        return ": convert the objects with .astype(float)"
+        return "convert the objects with .astype(float)"
     return ""
 
 
@@ -277,6 +313,6 @@ def _integer_range(low, high):
 
 
 def _shown(value):
-    """A value for a message: short, on one line."""
+    """Return a value as text for a message: short, on one line."""
     text = " ".join(repr(value).split()) if isinstance(value, str) else " ".join(str(value).split())
     return text if len(text) <= 100 else text[:97] + "..."

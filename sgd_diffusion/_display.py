@@ -1,25 +1,33 @@
-"""Results as text: what a notebook shows of them fits a few lines, however many curves they hold."""
+"""Results as short text: a notebook shows them in a few lines, however many curves they hold."""
 
 import enum
 import textwrap
+from typing import TypeVar
 
 import jax
 import numpy as np
 
 __all__ = ["shown_briefly"]
 
+T = TypeVar("T")
+
 WIDTH = 100
-ITEMS = 4  # so many numbers are shown one by one
+ITEMS = 4  # an array of so many numbers is shown in full
 FIXED = "\N{NO-BREAK SPACE}"
 
 
-def shown_briefly(cls):
-    """Class decorator for named tuples and dataclasses: fields are shown as numbers, long arrays by
-    their range.
+def shown_briefly(cls: type[T]) -> type[T]:
+    """Show a named tuple or a dataclass by its numbers, and long arrays by their range.
 
-    An error stands behind the number that it belongs to: `x_error` behind `x`, `x_errors`
-    behind `xs`, and `error` or `standard_error` behind `value`, or else behind the field
-    before it.
+    An error stands behind the number that it belongs to: `x_error` behind `x`, and `x_errors`
+    behind `xs`. `error` and `standard_error` stand behind `value`, or else behind the field before
+    them.
+
+    Args:
+        cls: the class; the decorator changes it.
+
+    Returns:
+        The same class.
 
     >>> from typing import NamedTuple
     >>> @shown_briefly
@@ -32,7 +40,7 @@ def shown_briefly(cls):
     >>> Fit(np.full(300, 1.2), np.full(300, np.nan), np.linspace(0, 1, 1000))
     Fit(slope=(300,) all 1.2 ± none finite, residuals=(1000,) from 0 to 1)
     """
-    cls.__repr__ = _text
+    cls.__repr__ = _text  # type: ignore[method-assign, assignment]
     return cls
 
 
@@ -56,7 +64,7 @@ def _text(self):
     fixed = (
         part.replace(" ", FIXED) if len(part) < WIDTH - len(title) - 1 else part for part in parts
     )
-    text = f"{title}({', '.join(fixed)})"  # lines end between fields, where these fit a line
+    text = f"{title}({', '.join(fixed)})"  # lines end between fields, where a field fits a line
     lines = textwrap.wrap(
         text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
@@ -64,7 +72,7 @@ def _text(self):
 
 
 def _owner(name, names):
-    """The field whose error this field is, or None."""
+    """Return the field whose error this field is, or None."""
     if name in ("error", "standard_error"):
         owner = "value" if "value" in names else names[max(names.index(name) - 1, 0)]
     elif name.endswith("_errors"):
@@ -83,7 +91,8 @@ def _value(value):
         return repr(value)
     leaves = jax.tree.leaves(value)
     if len(leaves) != 1 or isinstance(value, dict | list):
-        return f"{type(value).__name__} of {len(leaves)} arrays with {sum(np.size(leaf) for leaf in leaves)} numbers"
+        numbers = sum(np.size(leaf) for leaf in leaves)
+        return f"{type(value).__name__} of {len(leaves)} arrays with {numbers} numbers"
     if isinstance(leaves[0], jax.core.Tracer):
         return str(leaves[0].aval)
     return _array(np.asarray(leaves[0]))

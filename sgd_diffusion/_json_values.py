@@ -1,6 +1,4 @@
-"""Facts that are stored with results, as the values that JSON has, so that they compare as they are
-read back.
-"""
+"""Facts that are stored with results, as JSON values, so that they compare equal when read back."""
 
 import json
 import os
@@ -10,21 +8,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import InputError, invalid
 
-DEEPEST = 100  # values within values; far below what the JSON parser and Python's stack hold
+__all__ = ["json_values", "same_values"]
+
+DEEPEST = 100  # values within values; the JSON parser and Python's stack hold far more
 
 
 def json_values(name: str, value: Any) -> Any:
-    """A value as JSON stores it and reads it back.
+    """Return a value as JSON stores it and reads it back.
 
-    Scalars and arrays of NumPy and JAX become numbers and nested lists, tuples become lists, paths
-    text, and keys of mappings text, as `json.dumps` writes them. NaN and infinity stay: Python
-    writes and reads them.
+    Scalars and arrays of NumPy and JAX become numbers and nested lists. Tuples become lists, paths
+    become text, and keys of mappings become text as `json.dumps` writes them. NaN and infinity
+    stay: Python writes and reads them.
 
     Args:
         name: of the argument, for messages.
-        value: mappings, sequences, numbers, texts, None, in one another.
+        value: mappings, sequences, numbers, texts and None, nested in one another.
+
+    Returns:
+        Dictionaries, lists, numbers, texts and None.
 
     Raises:
         InputError: for anything else, two keys that become the same text, or nesting without end.
@@ -33,7 +36,7 @@ def json_values(name: str, value: Any) -> Any:
 
 
 def same_values(first: Any, second: Any) -> bool:
-    """Whether two JSON-like values are equal; NaN equals NaN here, and 1 equals 1.0."""
+    """Return whether two JSON-like values are equal; NaN equals NaN here, and 1 equals 1.0."""
     if isinstance(first, dict) and isinstance(second, dict):
         return first.keys() == second.keys() and all(
             same_values(first[key], second[key]) for key in first
@@ -47,9 +50,10 @@ def same_values(first: Any, second: Any) -> bool:
 
 def _plain(name: str, value: Any, depth: int) -> Any:
     if depth > DEEPEST:
-        raise InputError(
-            f"{name:.100} has values within values more than {DEEPEST} times, or contains itself; "
-            "expected JSON-like values"
+        raise invalid(
+            f"{name:.100}",
+            f"has values within values more than {DEEPEST} times, or contains itself",
+            "JSON-like values",
         )
     if value is None:
         return None
@@ -59,9 +63,10 @@ def _plain(name: str, value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         keys = [_key(name, key) for key in value]
         if len(set(keys)) < len(keys):
-            raise InputError(
-                f"{name} has the keys {list(value)!r:.200}; expected keys that are distinct as "
-                "text, since JSON stores them so"
+            raise invalid(
+                name,
+                f"has the keys {list(value)!r:.200}",
+                "keys that are distinct as text, since JSON stores them so",
             )
         return {
             key: _plain(f"{name}.{key}", each, depth + 1)
@@ -96,12 +101,14 @@ def _key(name: str, key: Any) -> str:
         return str(key)
     if key is None or isinstance(key, bool | int | float):
         return json.dumps(key)
-    raise InputError(f"{name} has the key {key!r:.100}; expected text or a number")
+    raise invalid(name, f"has the key {key!r:.100}", "text or a number")
 
 
 def _unusable(name: str, value: Any) -> InputError:
     shown = " ".join(repr(value).split())
-    return InputError(
-        f"{name} is {shown:.100} of type {type(value).__name__}; expected JSON-like values "
-        "(mappings, sequences, numbers, texts, None): convert it, for example with str()"
+    return invalid(
+        name,
+        f"is {shown:.100} of type {type(value).__name__}",
+        "JSON-like values (mappings, sequences, numbers, texts, None)",
+        "convert it, for example with str()",
     )

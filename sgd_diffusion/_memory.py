@@ -1,21 +1,24 @@
-"""How much memory is free, and the refusal of what does not fit, before it is asked for."""
+"""Free memory, and the refusal of work that does not fit, before it is asked for."""
 
 import pathlib
 
 import jax
 
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = ["available_bytes", "check_memory"]
 
-SMALL = 2**28  # bytes that are not worth a look
+SMALL = 2**28  # bytes; less is not checked
 
 
-def available_bytes(device=None):
-    """Bytes that a device can still give, the host's for a CPU; None where nobody says.
+def available_bytes(device: jax.Device | None = None) -> int | None:
+    """Return the bytes that a device can still give, or None where nobody says.
 
     Args:
-        device: a `jax.Device`; None for the host.
+        device: a `jax.Device`; None for the host, which also answers for a CPU.
+
+    Returns:
+        The bytes, or None.
     """
     if device is None or device.platform == "cpu":
         known = [found for found in (_free_on_host(), _free_in_group()) if found is not None]
@@ -24,8 +27,8 @@ def available_bytes(device=None):
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
 
 
-def check_memory(needed, what, way_out, device=None):
-    """Refuse what needs more memory than is free.
+def check_memory(needed: float, what: str, way_out: str, device: jax.Device | None = None) -> None:
+    """Refuse work that needs more memory than is free.
 
     Args:
         needed: bytes.
@@ -40,9 +43,11 @@ def check_memory(needed, what, way_out, device=None):
         return
     available = available_bytes(jax.devices()[0] if device is None else device)
     if available is not None and needed > available:
-        raise InputError(
-            f"{what} needs about {needed / 2**30:.3g} GiB of memory; expected at most the "
-            f"{available / 2**30:.3g} GiB that are free: {way_out}"
+        raise invalid(
+            what,
+            f"needs about {needed / 2**30:.3g} GiB of memory",
+            f"at most the {available / 2**30:.3g} GiB that are free",
+            way_out,
         )
 
 
@@ -55,7 +60,7 @@ def _free_on_host():
 
 
 def _free_in_group():
-    """What the control group of a container or a batch job leaves."""
+    """Return the bytes that the control group of a container or a batch job leaves."""
     group = pathlib.Path("/sys/fs/cgroup")
     try:
         return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())

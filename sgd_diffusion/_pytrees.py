@@ -1,19 +1,23 @@
-"""Pytrees of parameters as vectors: checked against each other, in their own precision, with norms
-and inner products.
+"""Pytrees of parameters as vectors: checked, in their own precision, with norms and inner products.
 
-Shared by the modules that move through weight space; users find the public functions there.
+The modules that move through weight space share these functions; users find the public functions
+there.
 """
 
 import contextlib
 import functools
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import own_precision, real_array
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import PyTree
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "behind",
@@ -28,14 +32,13 @@ __all__ = [
     "tree_norm",
 ]
 
-# Products of matrices and convolutions that are traced inside are computed in full on every device.
-# The default of GPUs and TPUs rounds their float32 operands to 11 and 8 bits, which is made for
-# training.
+# Matrix products and convolutions that are traced inside have full precision on every device. GPUs
+# and TPUs by default round their float32 operands to 11 and 8 bits, which is made for training.
 full_precision = functools.partial(jax.default_matmul_precision, "highest")
 
 
-def checked_floating(name, tree):
-    """The types of the leaves of a pytree, if all are floating."""
+def checked_floating(name: str, tree: PyTree) -> PyTree:
+    """Return the types of the leaves of a pytree, if all are floating."""
 
     def dtype_of(path, leaf):
         described = isinstance(leaf, jax.ShapeDtypeStruct)
@@ -46,19 +49,21 @@ def checked_floating(name, tree):
     types = jax.tree.map_with_path(dtype_of, tree)
     leaves = jax.tree.leaves(types)
     if not leaves or not all(jnp.issubdtype(dtype, jnp.floating) for dtype in leaves):
-        raise InputError(
-            f"{name} has leaves of {[str(dtype) for dtype in leaves]}; expected floating arrays: "
-            "convert integers with .astype(float)"
+        raise invalid(
+            name,
+            f"has leaves of {[str(dtype) for dtype in leaves]}",
+            "floating arrays",
+            "convert integers with .astype(float)",
         )
     return types
 
 
 @contextlib.contextmanager
-def in_precision_of(name, tree, **others):
-    """A pytree with its leaves as JAX arrays, each in its own precision, and others that have to
-    match it, in a tuple.
+def in_precision_of(name: str, tree: PyTree, **others: PyTree) -> Iterator[tuple[PyTree, ...]]:
+    """Yield a pytree with its leaves as JAX arrays in their own precision, and others like it.
 
-    Inside, products of matrices have full precision, those of a loss that is called there too.
+    All come in one tuple. Inside, products of matrices have full precision, also those of a loss
+    that is called there.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(full_precision())
@@ -68,13 +73,17 @@ def in_precision_of(name, tree, **others):
 
         tree = jax.tree.map_with_path(own, tree)
         if not jax.tree.leaves(tree):
-            raise InputError(f"{name} has no leaves; expected a pytree of arrays")
+            raise invalid(name, "has no leaves", "a pytree of arrays")
         yield tree, *(matched(other, value, tree)[0] for other, value in others.items())
 
 
-def matched(name, tree, like, *, batched=False):
-    """A pytree in the shapes and the precision of another one, and the leading axes (...) that all
-    its leaves have before these shapes; none but if `batched`.
+def matched(
+    name: str, tree: PyTree, like: PyTree, *, batched: bool = False
+) -> tuple[PyTree, tuple[int, ...]]:
+    """Return a pytree in the shapes and the precision of another one, and its leading axes.
+
+    The leading axes (...) are those that all its leaves have before these shapes. There are none
+    unless `batched`.
     """
     _check_structure(name, tree, like)
     batches = set()
@@ -85,14 +94,10 @@ def matched(name, tree, like, *, batched=False):
         extra = len(shape) - expected.ndim
         if extra < 0 or shape[extra:] != expected.shape or (extra and not batched):
             wanted = f"(..., {', '.join(map(str, expected.shape))})" if batched else expected.shape
-            raise InputError(
-                f"{name}{jax.tree_util.keystr(path)} has shape {shape}; expected {wanted}"
-            )
+            raise invalid(f"{name}{jax.tree_util.keystr(path)}", f"has shape {shape}", f"{wanted}")
         batches.add(shape[:extra])
     if len(batches) > 1:
-        raise InputError(
-            f"{name} has leaves with leading axes {sorted(batches)}; expected the same for all"
-        )
+        raise invalid(name, f"has leaves with leading axes {sorted(batches)}", "the same for all")
 
     def cast(path, leaf, expected):
         with own_precision(name + jax.tree_util.keystr(path), leaf) as leaf:
@@ -109,32 +114,34 @@ def _check_structure(name, tree, like):
         for each in (tree, like)
     )
     if found == wanted:
-        raise InputError(
-            f"{name} is a {type(tree).__name__} with containers of other types; expected the same "
-            "pytree"
+        raise invalid(
+            name, f"is a {type(tree).__name__} with containers of other types", "the same pytree"
         )
-    raise InputError(
-        f"{name} has the leaves {sorted(found - wanted)} that are not expected, and lacks "
-        f"{sorted(wanted - found)}; expected the same pytree"
+    raise invalid(
+        name,
+        f"has the leaves {sorted(found - wanted)} that are not expected, and lacks "
+        f"{sorted(wanted - found)}",
+        "the same pytree",
     )
 
 
-def precision(tree):
-    """The type in which numbers of all leaves, arrays or types, together are computed."""
-    return max(
-        (getattr(leaf, "dtype", leaf) for leaf in jax.tree.leaves(tree)),
-        key=lambda dtype: dtype.itemsize,
-    )
+def precision(tree: PyTree) -> np.dtype:
+    """Return the type in which numbers of all leaves (arrays or types) are computed together."""
+    types: list[Any] = [getattr(leaf, "dtype", leaf) for leaf in jax.tree.leaves(tree)]
+    return max(types, key=lambda dtype: dtype.itemsize)
 
 
-def behind(batch, leaf):
-    """An array with axes of length 1 in front, in the place of others' leading axes (...)."""
+def behind(batch: tuple[int, ...], leaf: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return an array with axes of length 1 in front, for the leading axes (...) of others."""
     return leaf.reshape((1,) * len(batch) + leaf.shape)
 
 
-def take_out(points, unit, batch=()):
-    """Inner products (*batch) of points with a vector of norm 1, and what is left of the points
-    without it.
+def take_out(
+    points: PyTree, unit: PyTree, batch: tuple[int, ...] = ()
+) -> tuple[Float[Array, "..."], PyTree]:
+    """Return inner products of points with a unit vector, and the points without that component.
+
+    The products are (*batch); the vector has norm 1.
     """
 
     def product(point, unit):
@@ -150,8 +157,8 @@ def take_out(points, unit, batch=()):
     return along, jax.tree.map(without, points, unit)
 
 
-def tree_norm(tree, batch=()):
-    """Euclidean norms (*batch) over all leaves."""
+def tree_norm(tree: PyTree, batch: tuple[int, ...] = ()) -> Float[Array, "..."]:
+    """Return Euclidean norms (*batch) over all leaves."""
     dtype, axes = precision(tree), len(batch)
     flat = [leaf.reshape(*batch, math.prod(leaf.shape[axes:])) for leaf in jax.tree.leaves(tree)]
     return norms(jnp.concatenate([norms(leaf, -1).astype(dtype) for leaf in flat], axis=-1), -1)[
@@ -159,14 +166,15 @@ def tree_norm(tree, batch=()):
     ]
 
 
-def divided(tree, number):
-    """A pytree over a number, in the types of its leaves."""
+def divided(tree: PyTree, number: Float[Array, "..."]) -> PyTree:
+    """Return a pytree over a number, in the types of its leaves."""
     return jax.tree.map(lambda leaf: leaf / number.astype(leaf.dtype), tree)
 
 
-def norms(leaf, axes):
-    """Euclidean norms over some axes, which stay with length 1; squares of large and of small
-    numbers stay in range.
+def norms(leaf: Float[Array, "..."], axes: int | tuple[int, ...]) -> Float[Array, "..."]:
+    """Return Euclidean norms over some axes, which stay with length 1.
+
+    The squares of large and of small numbers stay in range.
     """
     largest = jnp.abs(leaf).max(axis=axes, keepdims=True, initial=0)
     unit = jnp.where(largest > 0, largest, 1)

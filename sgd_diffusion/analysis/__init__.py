@@ -1,12 +1,9 @@
-"""What a path says about itself: statistics of positions, steps and losses, for anybody's
-trajectories.
+"""Statistics of positions, steps and losses of a path, for trajectories of any origin.
 
-Most functions take the Gram matrix of the steps (`step_gram`). The modules
-`analysis.positions` (tracks of few coordinates),
-`analysis.pairs` (averages over pairs and their bootstrap),
-`analysis.processes` (paths of known truth),
-`analysis.stable` and `analysis.tails` (heavy tails) and
-`analysis.pooling` keep names of their own.
+Most functions take the Gram matrix of the steps (`step_gram`). These modules have their own names:
+`analysis.positions` (tracks of few coordinates), `analysis.pairs` (averages over pairs and their
+bootstrap), `analysis.processes` (paths of known truth), `analysis.stable` and `analysis.tails`
+(heavy tails) and `analysis.pooling` (many series as one sample).
 """
 
 from sgd_diffusion.analysis import pairs, pooling, positions, processes, stable, tails

@@ -1,32 +1,35 @@
-"""Displacements of a path from the Gram matrix of its steps, and from nothing else.
+"""Displacements of a path from the Gram matrix of its steps.
 
 A path w_0, ..., w_T in R^P enters as `step_gram`, the (T, T) matrix G[u, v] = <dw_u, dw_v> of its
-steps dw_u = w_{u+1} - w_u. Lags and times count steps; squared displacements carry the squared unit
-of the weights and sum over all P parameters.
+steps dw_u = w_{u+1} - w_u. Nothing else is needed. Lags and times count steps. Squared
+displacements have the squared unit of the weights and are sums over all P parameters.
 
-Precision. Every function works in the precision of its input: a float64 matrix, NumPy's or JAX's,
-is worked on in float64 and gives float64 back whether or not 64-bit mode is on, and a float32
-matrix gives float32. Float64 results are JAX arrays; a program without 64-bit mode should go on
-with them in NumPy (`np.asarray`). One thing is out of reach: outside 64-bit mode `jax.jit` and
-`jax.vmap` themselves turn a *NumPy* float64 argument into float32 before the function sees it.
+Functions of a Gram matrix take one path; `jax.vmap` maps them over an ensemble. All can be jitted
+and differentiated. A matrix with NaN (a member that diverged) gives NaN.
+
+Every function works in the precision of its input. A float64 matrix of NumPy or JAX gives float64,
+in and out of 64-bit mode. A float32 matrix gives float32. Float64 results are JAX arrays; outside
+64-bit mode, go on with them in NumPy (`np.asarray`). One case is out of reach: outside 64-bit mode,
+`jax.jit` and `jax.vmap` turn a *NumPy* float64 argument into float32 before the function sees it.
 Call them under `with jax.enable_x64(True):` there.
 
-Measured against the weights themselves at T = 1000, P = 20,000, worst relative error of the TAMSD:
-below 1e-8 from float64 for Brownian, ballistic, Ornstein-Uhlenbeck, white and period-2 motion.
-Where only float32 exists (TPU), from float32 products: 1e-7 (Brownian, ballistic), 1e-5
-(Ornstein-Uhlenbeck), 6e-5 (white), 1e-4 (period 2 over a walk with steps a tenth as long). In
-float32 a squared displacement is known to a few 1e-4 |dw|^2, so that one percent of |dw|^2 is known
-to a few percent; the rounding is in the products, and no summation recovers it.
-
-All functions of a Gram matrix take one path; map ensembles with `jax.vmap`. All can be jitted and
-differentiated. A matrix with NaN (a member that diverged) gives NaN.
+Notes:
+    These are the worst relative errors of the TAMSD against the weights themselves, at T = 1000 and
+    P = 20,000. From float64 they are below 1e-8 for Brownian, ballistic, Ornstein-Uhlenbeck, white
+    and period-2 motion. Where only float32 exists (TPU), from float32 products, they are 1e-7
+    (Brownian, ballistic), 1e-5 (Ornstein-Uhlenbeck), 6e-5 (white) and 1e-4 (period 2 over a walk
+    with steps a tenth as long). In float32 a squared displacement is known to a few 1e-4 |dw|^2, so
+    that one percent of |dw|^2 is known to a few percent. The products are what is rounded; no
+    summation can recover it.
 """
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, own_precision
 from sgd_diffusion._memory import check_memory
+from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.gram import (
     checked_integer,
     checked_lags,
@@ -37,7 +40,7 @@ from sgd_diffusion.analysis.gram import (
     upper_squared_displacements,
 )
 from sgd_diffusion.analysis.guarded import power, ratio, where_known
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "displacement_from_start",
@@ -50,20 +53,20 @@ __all__ = [
 ]
 
 
-def squared_displacements(step_gram):
-    """Squared distance between any two points of a path.
+def squared_displacements(step_gram: ArrayLike) -> Float[Array, "points points"]:
+    """Return the squared distance between any two points of a path.
 
-    D[i, j] = |w_j - w_i|^2 = sum of G[u, v] over i <= u, v < j, by two cumulative sums that both
-    start at the diagonal: <w_j - w_i, dw_j> over i for every j, then its sum over j. Nothing far
-    from the pair enters, so that neither a long drift nor a long confined stay costs digits; sums
-    over the whole matrix would in float32.
+    D[i, j] = |w_j - w_i|^2 is the sum of G[u, v] over i <= u, v < j. Two cumulative sums compute
+    it, and both start at the diagonal: <w_j - w_i, dw_j> over i for every j, then its sum over j.
+    Numbers far from the pair do not enter. So neither a long drift nor a long confined stay costs
+    digits; sums over the whole matrix would lose them in float32.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
 
     Returns:
-        (T+1, T+1) symmetric, zero on the diagonal and nowhere negative: rounding below zero is set
-        to zero.
+        (T+1, T+1), symmetric, zero on the diagonal. No entry is negative: rounding below zero is
+        set to zero.
 
     Raises:
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
@@ -76,13 +79,12 @@ def squared_displacements(step_gram):
         return upper + upper.T
 
 
-def time_averaged_msd(step_gram, lags=None):
-    """Time-averaged mean squared displacement (TAMSD) of a path.
+def time_averaged_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Float[Array, "lag"]:
+    """Return the time-averaged mean squared displacement (TAMSD) of a path.
 
-    msd(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^2: all pairs of a lag weigh
-    the same (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). At lag T a single pair is left, so the last
-    lags scatter most; `effective_pairs` says how many independent pairs the overlapping ones
-    are worth.
+    msd(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^2. All pairs of a lag have
+    the same weight (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). Lag T has a single pair, so the last
+    lags scatter most. `effective_pairs` gives the number of independent pairs.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -95,7 +97,7 @@ def time_averaged_msd(step_gram, lags=None):
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a lag is not
             an integer in 1..T.
 
-    >>> time_averaged_msd([[1.0, 1.0], [1.0, 1.0]]).tolist()          # constant velocity: lag squared
+    >>> time_averaged_msd([[1.0, 1.0], [1.0, 1.0]]).tolist()      # constant velocity: lag squared
     [1.0, 4.0]
     """
     with one_path(step_gram) as gram:
@@ -103,18 +105,18 @@ def time_averaged_msd(step_gram, lags=None):
         return msd if lags is None else msd[checked_lags(lags, len(gram)) - 1]
 
 
-def effective_pairs(steps, lags=None):
-    """Number of independent pairs that the overlapping pairs of a TAMSD are worth, for independent
-    Gaussian steps.
+def effective_pairs(steps: IntegerLike, lags: ArrayLike | None = None) -> Float[np.ndarray, "lag"]:
+    """Return how many independent pairs the overlapping pairs of a TAMSD are worth.
 
-    With K = T+1-lag pairs and n = lag, 1/effective = (4 n^2 K + 2 K + n - n^3) / (6 n K^2) where n
-    <= K, and 1 + (K^3 - 4 n K^2 + 4 n - K) / (6 n^2 K) where n > K (Qian, Sheetz & Elson, Biophys.
-    J. 60, 910, 1991): the mean over all pairs of pairs of the squared correlation of their
-    displacements. It falls from T at lag 1 by about 1.5 T / lag to 1 at lag T.
+    The formula holds for independent Gaussian steps. With K = T+1-lag pairs and n = lag,
+    1/effective = (4 n^2 K + 2 K + n - n^3) / (6 n K^2) where n <= K, and 1 + (K^3 - 4 n K^2 + 4 n -
+    K) / (6 n^2 K) where n > K (Qian, Sheetz & Elson, Biophys. J. 60, 910, 1991). This is the
+    squared correlation of the displacements of two pairs, averaged over all pairs of pairs. The
+    number falls from T at lag 1, by about 1.5 T / lag, to 1 at lag T.
 
     The relative standard error of the TAMSD is sqrt(2 / (d effective)) along d independent
-    directions of equal strength, and d = (tr C)^2 / tr(C^2) for steps of covariance C. Steps that
-    are correlated in time have other numbers of pairs.
+    directions of equal strength. For steps of covariance C, d = (tr C)^2 / tr(C^2). Steps that are
+    correlated in time have other numbers of pairs.
 
     Args:
         steps: T >= 1, the steps of the path.
@@ -139,13 +141,14 @@ def effective_pairs(steps, lags=None):
     return 1 / np.where(n <= pairs, some_disjoint, all_overlap)
 
 
-def displacement_from_start(step_gram, *, waiting_time=0):
-    """Squared displacement from one point of the window on, the MSD that is not averaged over time.
+def displacement_from_start(
+    step_gram: ArrayLike, *, waiting_time: IntegerLike = 0
+) -> Float[Array, "lag"]:
+    """Return the squared displacement from one point of a path, without a time average.
 
-    |w_{t_w + lag} - w_{t_w}|^2 for lag = 1..T-t_w (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4, after Baity-Jesi et al.
-    2018): row t_w of `squared_displacements`, without the rest of it. The two-time
-    displacement; for many waiting times at once see
-    `aging.two_time_displacements`.
+    |w_{t_w + lag} - w_{t_w}|^2 for lag = 1..T-t_w (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4, after
+    Baity-Jesi et al. 2018). This is row t_w of `squared_displacements`, without the rest of the
+    matrix. `aging.two_time_displacements` takes many waiting times at once.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -156,20 +159,20 @@ def displacement_from_start(step_gram, *, waiting_time=0):
         (T - t_w,) squared weight units, never negative.
 
     Raises:
-        InputError: `step_gram` is not one square matrix of real numbers with T >= 1;
-            `waiting_time` is not an integer in 0..T-1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `waiting_time`
+            is not an integer in 0..T-1.
     """
     with one_path(step_gram) as gram:
         start = checked_integer("waiting_time", waiting_time, 0, len(gram) - 1, len(gram))
         return non_negative(jnp.cumsum(each_pair_once(gram[start:, start:]).sum(axis=0)))
 
 
-def step_autocorrelation(step_gram):
-    """Autocorrelation of the steps as vectors.
+def step_autocorrelation(step_gram: ArrayLike) -> Float[Array, "lag"]:
+    """Return the autocorrelation of the steps of a path as vectors.
 
     C(k) = mean over u of <dw_u, dw_{u+k}> / mean over u of |dw_u|^2 for k = 0..T-1, so that C(0) =
-    1, and C(1) = -1/2 for independent positions, 0 for independent steps, 1 at constant velocity.
-    No mean step is subtracted.
+    1. C(1) is -1/2 for independent positions, 0 for independent steps and 1 at constant velocity.
+    The mean step is not subtracted.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -185,14 +188,16 @@ def step_autocorrelation(step_gram):
         return ratio(covariance, covariance[0])
 
 
-def step_angles(step_gram, separation=1):
-    """Angles between the steps of a path as vectors.
+def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Array, "step"]:
+    """Return the angles between the steps of a path as vectors.
 
-    arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = `separation`; 0 goes
-    straight on, pi/2 is what independent steps make in many dimensions, and pi turns back, as a
-    walker does that bounces between the walls of a valley (Xing et al., arXiv:1802.08770, with s =
-    1). An angle within e of 0 or pi needs e^2/2 of the cosine: it is known to about 1e-8 from
-    float64 and to a few 1e-4 from float32, and has no derivative at 0 and pi.
+    arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = `separation`. The angle
+    0 goes straight on. Independent steps make pi/2 in many dimensions. The angle pi turns back, as
+    a walker does that bounces between the walls of a valley (Xing et al., arXiv:1802.08770, with s
+    = 1).
+
+    An angle within e of 0 or pi changes the cosine by e^2/2. So it is known to about 1e-8 from
+    float64 and to a few 1e-4 from float32. It has no derivative at 0 and pi.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -202,8 +207,8 @@ def step_angles(step_gram, separation=1):
         (T - s,) radians in [0, pi]; NaN where one of the two steps is zero.
 
     Raises:
-        InputError: `step_gram` is not one square matrix of real numbers with T >= 1;
-            `separation` is not an integer in 1..T-1, as none is for T = 1.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `separation`
+            is not an integer in 1..T-1, which excludes T = 1.
 
     >>> step_angles([[1.0, 0.0], [0.0, 4.0]]).round(4).tolist()       # two steps at a right angle
     [1.5708]
@@ -216,22 +221,21 @@ def step_angles(step_gram, separation=1):
         return where_known(products > 0, jnp.arccos(jnp.clip(cosines, -1, 1)))
 
 
-def ergodicity_breaking(msds, *, axis=0):
-    """Ergodicity-breaking parameter of an ensemble: how far time averages scatter from path to
-    path.
+def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Array, "..."]:
+    """Return how far the time averages of an ensemble scatter from path to path.
 
-    EB(lag) = <xi^2> - 1 with xi = TAMSD / <TAMSD>, averages over the paths (Metzler et al., Phys.
-    Chem. Chem. Phys. 16, 24128, 2014, Sec. 2): the variance of the TAMSD over its squared mean. It
-    is 0 when every path shows the same TAMSD. Over N paths the average is low by about 1/N of
-    itself.
+    The ergodicity-breaking parameter is EB(lag) = <xi^2> - 1 with xi = TAMSD / <TAMSD>, with
+    averages over the paths (Metzler et al., Phys. Chem. Chem. Phys. 16, 24128, 2014, Sec. 2). It is
+    the variance of the TAMSD over its squared mean, and 0 when all paths have the same TAMSD. Over
+    N paths the average is low by about 1/N of itself.
 
     Args:
-        msds: (..., N, ..., L), TAMSDs of N paths along `axis`; NaN where a path has none, and
-            left out there.
+        msds: (..., N, ..., L), TAMSDs of N paths along `axis`; NaN where a path has none. Such
+            paths are left out there.
         axis: the axis of the paths.
 
     Returns:
-        `msds`'s shape without `axis`; NaN where fewer than two paths are left or none has
+        The shape of `msds` without `axis`; NaN where fewer than two paths are left or none has
         moved.
 
     Raises:
@@ -239,7 +243,7 @@ def ergodicity_breaking(msds, *, axis=0):
     """
     with own_precision("msds", msds) as msds:
         if msds.ndim == 0:
-            raise InputError("msds has shape (); expected (..., N, ..., L), the TAMSDs of N paths")
+            raise invalid("msds", "has shape ()", "(..., N, ..., L), the TAMSDs of N paths")
         axis = integer("axis", axis, -msds.ndim, msds.ndim - 1)
         present = ~jnp.isnan(msds)
         msds = jnp.where(present, msds, 0)

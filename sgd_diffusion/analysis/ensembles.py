@@ -3,40 +3,48 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from sgd_diffusion._arrays import host_array, integer
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike, IntegerLike
+from sgd_diffusion.errors import invalid
 
 __all__ = ["EnsembleAverage", "ensemble_average"]
 
 
 @shown_briefly
 class EnsembleAverage(NamedTuple):
-    """Mean over members and what is known about it; every array has the shape of the values without
-    their axis.
+    """Mean over members and what is known about it.
+
+    Every array has the shape of the values without their axis.
+
+    Attributes:
+        mean: over the members.
+        standard_error: of the mean: std / sqrt(count).
+        std: between members, with N - 1 in the denominator.
+        count: members that entered, integers.
     """
 
-    mean: np.ndarray
-    standard_error: np.ndarray  # of the mean: std / sqrt(count)
-    std: np.ndarray  # between members, with N - 1 in the denominator
-    count: np.ndarray  # members that entered, integers
+    mean: Float[np.ndarray, "..."]
+    standard_error: Float[np.ndarray, "..."]
+    std: Float[np.ndarray, "..."]
+    count: Int[np.ndarray, "..."]  # type: ignore[assignment]
 
 
-def ensemble_average(values, *, axis=0):
-    """Mean, standard error, standard deviation and count over members, without those that have no
-    value.
+def ensemble_average(values: ArrayLike, *, axis: IntegerLike = 0) -> EnsembleAverage:
+    """Return mean, standard error, standard deviation and count over members.
 
-    Works in float64 on the host and point by point: a member that is NaN or infinite somewhere (it
-    diverged) is left out there, silently, and `count` says how many were left.
+    It is computed in float64 on the host, point by point. A member that is NaN or infinite
+    somewhere (it diverged) is left out there, silently; `count` says how many were left.
 
     Args:
         values: (..., N, ...), N members along `axis`.
         axis: the axis of the members.
 
     Returns:
-        `EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer
-        than two are.
+        `EnsembleAverage`; the mean is NaN where no member is left, the spreads where fewer than two
+        are.
 
     Raises:
         InputError: the values are no array of real numbers with such an axis.
@@ -47,7 +55,7 @@ def ensemble_average(values, *, axis=0):
     """
     values = host_array("values", values)
     if values.ndim == 0:
-        raise InputError("values has shape (); expected (..., N, ...), N members along an axis")
+        raise invalid("values", "has shape ()", "(..., N, ...), N members along an axis")
     axis = integer("axis", axis, -values.ndim, values.ndim - 1)
     present = np.isfinite(values)
     count = present.sum(axis=axis)

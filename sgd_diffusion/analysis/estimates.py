@@ -1,21 +1,23 @@
-"""What an estimator says of a sample: the estimate, its standard error, and why there is none where
-there is none.
+"""Estimates of a sample with their standard errors, and reasons where there is no estimate.
 
-Shared by the modules that estimate a number or fit a law; users meet `Estimate` and
-`Status` there.
+The modules that estimate a number or fit a law share this; users meet `Estimate` and `Status`
+there.
 """
 
 import contextlib
 import enum
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer, own_precision, real_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike, IntegerLike
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "MIN_POINTS",
@@ -29,72 +31,94 @@ __all__ = [
     "spread_status",
 ]
 
-MIN_POINTS = (
-    20  # the standard deviation of 20 is itself known to 16 percent; no tail is seen in fewer
-)
+MIN_POINTS = 20  # their standard deviation is known to 16 percent; fewer show no tail
 
 
 class Status(enum.IntEnum):
-    """Whether there is an estimate, and if not, why not; as an integer it goes through jit and
-    vmap.
+    """Whether there is an estimate, and if not, why not.
+
+    As an integer it goes through jit and vmap.
+
+    Attributes:
+        OK: there is an estimate.
+        NOT_FINITE: a value is NaN or infinite, as in a member that diverged.
+        CONSTANT: the values that decide are all alike.
+        NOT_POSITIVE: there would be a logarithm of a zero: a value is zero, or fewer are positive
+            than the estimator takes.
+        OUT_OF_RANGE: the equation for the estimate has no solution in its range.
+        AT_BOUND: the number lies on the bound of its range; it has no standard error if it was
+            searched for.
+        NOT_CONVERGED: the numbers are those where a search has ended before its maximum.
     """
 
     OK = 0
-    NOT_FINITE = 1  # a value is NaN or infinite, as in a member that diverged
-    CONSTANT = 2  # the values that decide are all alike
-    NOT_POSITIVE = (
-        3  # logarithm of a zero: a value is zero, or fewer are positive than the estimator takes
-    )
-    OUT_OF_RANGE = 4  # the equation for the estimate has no solution in its range
-    AT_BOUND = 5  # a number on the bound of its range, of which there is no standard error if it was searched for
-    NOT_CONVERGED = 6  # numbers where a search has ended before its maximum
+    NOT_FINITE = 1
+    CONSTANT = 2
+    NOT_POSITIVE = 3
+    OUT_OF_RANGE = 4
+    AT_BOUND = 5
+    NOT_CONVERGED = 6
 
 
 @shown_briefly
 class Estimate(NamedTuple):
-    """One number for each sample; every array has the leading shape (...) of the samples."""
+    """One number for each sample; every array has the leading shape (...) of the samples.
 
-    value: jax.Array  # NaN unless status is OK or AT_BOUND
-    error: jax.Array  # its standard error; NaN where value is
-    num_points: jax.Array  # how many values of the sample entered, integers
-    status: jax.Array  # of Status, integers
+    Attributes:
+        value: NaN unless status is OK or AT_BOUND.
+        error: its standard error; NaN where value is.
+        num_points: how many values of the sample entered, integers.
+        status: of `Status`, integers.
+    """
+
+    value: Float[Array, "..."]
+    error: Float[Array, "..."]
+    num_points: Int[Array, "..."]
+    status: Int[Array, "..."]
 
 
 @contextlib.contextmanager
-def sample_of(name, values, axis=-1):
-    """Samples (..., n) with n >= 20 as a JAX array in their own precision, with `axis` moved to
-    the end.
+def sample_of(
+    name: str, values: ArrayLike, axis: IntegerLike = -1
+) -> Iterator[Float[Array, "... n"]]:
+    """Yield samples (..., n) with n >= 20 as a JAX array, with `axis` moved to the end.
 
-    NaN is an answer of estimators, and no reason to stop where JAX is told to debug them.
+    They keep their own precision. NaN is an answer of estimators, and no reason to stop where JAX
+    is told to debug them.
     """
     with own_precision(name, values) as values, jax.debug_nans(False):
         axis = integer("axis", axis)
         if not -values.ndim <= axis < values.ndim or values.shape[axis] < MIN_POINTS:
-            raise InputError(
-                f"{name} has shape {values.shape}; expected at least {MIN_POINTS} values along "
-                f"axis {axis}: take a longer sample"
+            raise invalid(
+                name,
+                f"has shape {values.shape}",
+                f"at least {MIN_POINTS} values along axis {axis}",
+                "take a longer sample",
             )
         yield jnp.moveaxis(values, axis, -1)
 
 
-def one_sample(x):
-    """One sample (n,) with n >= 20 in float64, for laws that are fitted to it; to be called with
-    64-bit mode on.
+def one_sample(x: ArrayLike) -> Float[Array, "n"]:
+    """Return one sample (n,) with n >= 20 in float64, for laws that are fitted to it.
+
+    Call it with 64-bit mode on.
     """
     x = real_array("x", x)
     if x.ndim != 1 or x.size < MIN_POINTS:
-        raise InputError(
-            f"x has shape {x.shape}; expected (n,) with n >= {MIN_POINTS} samples; use jax.vmap "
-            "for several"
+        raise invalid(
+            "x",
+            f"has shape {x.shape}",
+            f"(n,) with n >= {MIN_POINTS} samples",
+            "use jax.vmap for several",
         )
     return jnp.asarray(x, jnp.float64)
 
 
-def spread_status(ordered):
-    """Whether a law of location and scale can be fitted to samples (n,) in ascending order.
+def spread_status(ordered: Float[Array, "n"]) -> Int[Array, ""]:
+    """Return whether a law of location and scale can be fitted to samples (n,) in ascending order.
 
-    NOT_FINITE where one is not; CONSTANT where more than half of them are one value, on which the
-    likelihood of a heavy-tailed law grows without bound; or OK.
+    NOT_FINITE where one is not; CONSTANT where more than half of them are one value, since the
+    likelihood of a heavy-tailed law then grows without bound; or OK.
     """
     half = ordered.size // 2
     spread = (ordered[half:] > ordered[: ordered.size - half]).all()
@@ -105,30 +129,37 @@ def spread_status(ordered):
     )
 
 
-def in_blocks(values, block_size):
-    """Consecutive blocks (..., K, m) of (..., n), of the integer part of sqrt(n) when None; the
-    rest is left out.
+def in_blocks(
+    values: Float[Array, "... n"], block_size: IntegerLike | None
+) -> Float[Array, "... block m"]:
+    """Return consecutive blocks (..., K, m) of values (..., n); the rest is left out.
+
+    The block size is the integer part of sqrt(n) when None.
     """
     n = values.shape[-1]
-    size = (
-        math.isqrt(n)
-        if block_size is None
-        else integer(
-            "block_size", block_size, 2, n // 2, what=f"at least two blocks of the {n} values"
-        )
-    )
+    if block_size is None:
+        size = math.isqrt(n)
+    else:
+        what = f"at least two blocks of the {n} values"
+        size = integer("block_size", block_size, 2, n // 2, what=what)
     return values[..., : n // size * size].reshape(*values.shape[:-1], n // size, size)
 
 
-def numbered(values):
-    """1, 2, ..., n along the last axis of values (..., n), in their type and with as many axes."""
+def numbered(values: Float[Array, "... n"]) -> Float[Array, "... n"]:
+    """Return 1, 2, ..., n along the last axis of values (..., n), in their type and rank."""
     n = values.shape[-1]
     return jnp.arange(1, n + 1, dtype=values.dtype).reshape((1,) * (values.ndim - 1) + (n,))
 
 
-def flagged(value, error, num_points, *reasons):
-    """An `Estimate` whose status is that of the first of the `reasons`, pairs (where,
-    Status), that holds.
+def flagged(
+    value: Float[Array, "..."],
+    error: Float[Array, "..."],
+    num_points: IntegerLike,
+    *reasons: tuple[ArrayLike, Status],
+) -> Estimate:
+    """Return an `Estimate` with the status of the first of the `reasons` that holds.
+
+    Reasons are pairs (where, `Status`).
     """
     status = jnp.full(value.shape, int(Status.OK), jnp.int32)
     for where, reason in reversed(reasons):

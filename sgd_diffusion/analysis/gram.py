@@ -1,18 +1,22 @@
-"""The step Gram matrix of a path, as it is made, as the analysis takes it in, and the squared
-displacements from it.
+"""Step Gram matrix of a path: how it is made, how it is read, and the squared displacements in it.
 
-Users need `step_gram`; the modules that derive something from a path share the rest.
+Users need `step_gram`. The other functions are shared by the modules that derive something from a
+path.
 """
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer, integer_array, is_traced, own_precision, real_array
 from sgd_diffusion._memory import check_memory
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike, IntegerLike, PyTree
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "by_start_and_lag",
@@ -27,24 +31,23 @@ __all__ = [
     "upper_squared_displacements",
 ]
 
-# Columns of the float64 copy that the Gram product is made from: large enough for the product to
-# run at full speed, small enough that the copy (8 T bytes a column) stays far below the increments
-# themselves (4 T bytes a parameter).
+# Columns of the float64 copy for the Gram product. The product runs at full speed with so many, and
+# the copy (8 T bytes a column) stays far below the increments themselves (4 T bytes a parameter).
 GRAM_BLOCK = 32768
-COPIES = 4  # matrices of (T, T) that the analysis of one holds at the same time
+COPIES = 4  # (T, T) matrices that an analysis holds at the same time
 THINNER = (
     "take every k-th point, or, for a path of few coordinates, the functions of "
     "sgd_diffusion.analysis.positions, which need no matrix"
 )
 
 
-def step_gram(weights):
-    """Step Gram matrix G[u, v] = <dw_u, dw_v> of a path, with dw_u = w_{u+1} - w_u.
+def step_gram(weights: PyTree) -> Float[Array, "step step"]:
+    """Return the step Gram matrix of a path.
 
-    The steps are taken first, so that nothing is lost to the size of the weights: in float64 for
-    float64 numbers and integers, in float32 for shorter floating numbers. Products and sums are
-    float64 (see `increment_gram`). Complex weights count as pairs of real ones, so that G is
-    the real part of the inner product.
+    G[u, v] = <dw_u, dw_v> with the steps dw_u = w_{u+1} - w_u. The steps are taken first, so that
+    nothing is lost to the size of the weights. They are float64 for float64 numbers and integers,
+    and float32 for shorter floating numbers. Products and sums are float64 (see `increment_gram`).
+    Complex weights count as pairs of real ones, so that G is the real part of the inner product.
 
     Args:
         weights: the points w_0, ..., w_T of the path, T >= 1. An array (T+1, ...); or a pytree (a
@@ -52,8 +55,8 @@ def step_gram(weights):
             tuple of the T+1 points, each an array or a pytree, all with the same shapes.
 
     Returns:
-        (T, T) float64 where the backend has it, squared weight units. NaN from the point on from
-        which all points are NaN or infinite, as in a run that diverged.
+        (T, T) float64 where the backend has it, squared weight units. In a run that diverged, all
+        points from some point on are NaN or infinite; the matrix is NaN from there on.
 
     Raises:
         InputError: no path of real or complex numbers with at least two points; a list of unequal
@@ -74,12 +77,12 @@ def step_gram(weights):
     return gram
 
 
-def increment_gram(increments):
-    """Gram matrix G[u, v] = <dw_u, dw_v> of increments that are there already.
+def increment_gram(increments: PyTree) -> Float[Array, "step step"]:
+    """Return the Gram matrix G[u, v] = <dw_u, dw_v> of given increments.
 
-    Products and sums are float64 where the backend has it, over blocks of parameters unrolled in
-    Python. Otherwise (TPU) they are float32 at `Precision.HIGHEST`, and path statistics of
-    confined motion carry a relative error of up to 1e-3.
+    Products and sums are float64 where the backend has it, over blocks of parameters in a Python
+    loop. Otherwise (TPU) they are float32 at `Precision.HIGHEST`. Path statistics of confined
+    motion then have a relative error of up to 1e-3.
 
     Args:
         increments: dw, a pytree of (T, ...) arrays of real or complex floating numbers.
@@ -89,7 +92,7 @@ def increment_gram(increments):
     """
     wide = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
     with jax.enable_x64(wide is jnp.float64):
-        gram = 0.0
+        gram: Any = 0.0
         for leaf in jax.tree.leaves(increments):
             rows = leaf.reshape(leaf.shape[0], -1)
             parts = (rows.real, rows.imag) if jnp.iscomplexobj(rows) else (rows,)
@@ -106,7 +109,7 @@ def increment_gram(increments):
 
 
 def _points(weights):
-    """The leaves of a path with their names, each (T+1, ...)."""
+    """Return the leaves of a path with their names, each (T+1, ...)."""
     if isinstance(weights, list | tuple) and not hasattr(weights, "_fields"):
         weights = _stacked(weights)
     leaves = [
@@ -116,16 +119,17 @@ def _points(weights):
     leaves = [(name, real_array(name, leaf, or_complex=True)) for name, leaf in leaves]
     points = {leaf.shape[:1] for _, leaf in leaves}
     if len(points) != 1 or min(points) < (2,) or not sum(leaf.size for _, leaf in leaves):
-        raise InputError(
-            f"weights has leaves with the leading axes {sorted(points)}; expected T+1 >= 2 points "
-            "of a path along the first axis of an array, or of every leaf of a pytree; or a list "
-            "of the points"
+        raise invalid(
+            "weights",
+            f"has leaves with the leading axes {sorted(points)}",
+            "T+1 >= 2 points of a path along the first axis of an array, or of every leaf of a "
+            "pytree; or a list of the points",
         )
     return leaves
 
 
 def _stacked(points):
-    """The points of a path in a list or tuple, as one pytree."""
+    """Return the points of a path in a list or tuple as one pytree."""
     if not any(
         isinstance(leaf, jax.Array | np.ndarray) or hasattr(leaf, "__array__")
         for leaf in jax.tree.leaves(points)
@@ -134,10 +138,11 @@ def _stacked(points):
     structures = {jax.tree.structure(point) for point in points}
     shapes = {tuple(np.shape(leaf) for leaf in jax.tree.leaves(point)) for point in points}
     if len(structures) != 1 or len(shapes) != 1:
-        raise InputError(
-            f"weights is a {type(points).__name__} of {len(points)} elements with different "
-            "shapes; expected the points of a path, all with the same shapes. Give leaves that "
-            "hold all points along their first axis as a dict"
+        raise invalid(
+            "weights",
+            f"is a {type(points).__name__} of {len(points)} elements with different shapes",
+            "the points of a path, all with the same shapes",
+            "give leaves that hold all points along their first axis as a dict",
         )
 
     def stack(*leaves):
@@ -151,7 +156,7 @@ def _stacked(points):
 
 
 def _increments(leaf):
-    """Differences of points (T+1, ...) in a floating type that holds them."""
+    """Return the differences of points (T+1, ...) in a floating type that holds them."""
     pair = jnp.iscomplexobj(leaf)
     if jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.dtype.itemsize <= (8 if pair else 4):
         return jnp.diff(jnp.asarray(leaf, jnp.complex64 if pair else jnp.float32), axis=0)
@@ -172,74 +177,79 @@ def _refuse_gaps(steps_known, leaves):
     if len(missing) == 0:  # steps too long for their type
         return
     named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-    raise InputError(
-        f"weights has {len(missing)} points that are NaN or infinite before others that are not: "
-        f"{named}; expected every point of the path. Let "
-        "sgd_diffusion.analysis.positions.time_averaged_msd leave out their pairs"
+    raise invalid(
+        "weights",
+        f"has {len(missing)} points that are NaN or infinite before others that are not: {named}",
+        "every point of the path",
+        "sgd_diffusion.analysis.positions.time_averaged_msd leaves out the pairs of missing points",
     )
 
 
-def each_pair_once(step_gram):
-    """The upper triangle with its off-diagonal part doubled: the whole matrix's sum, every pair of
-    steps once.
+def each_pair_once(step_gram: Float[Array, "step step"]) -> Float[Array, "step step"]:
+    """Return the upper triangle with its off-diagonal part doubled.
+
+    The sum over it is the sum over the whole matrix, with every pair of steps once.
     """
     return jnp.triu(step_gram) + jnp.triu(step_gram, 1)
 
 
-def upper_squared_displacements(step_gram):
-    """Squared distances D[i, j] = |w_j - w_i|^2 between the points i < j of a path, (T+1, T+1),
-    zero elsewhere.
+def upper_squared_displacements(
+    step_gram: Float[Array, "step step"],
+) -> Float[Array, "point point"]:
+    """Return the squared distances between the points i < j of a path.
+
+    D[i, j] = |w_j - w_i|^2 for i < j in a (T+1, T+1) array that is zero elsewhere.
     """
-    growth = jax.lax.cumsum(
-        each_pair_once(step_gram), axis=0, reverse=True
-    )  # [i, j]: D[i, j+1] - D[i, j], j >= i
+    # growth[i, j] = D[i, j+1] - D[i, j] for j >= i.
+    growth = jax.lax.cumsum(each_pair_once(step_gram), axis=0, reverse=True)
     from_diagonal = jax.lax.cumsum(jnp.triu(growth), axis=1)
     return jnp.triu(jnp.pad(non_negative(from_diagonal), ((0, 1), (1, 0))), 1)
 
 
-def diagonal_means(upper):
-    """Means along the diagonals 0..n-1 of an (n, n) matrix whose lower triangle is zero, (n,)."""
+def diagonal_means(upper: Float[Array, "n n"]) -> Float[Array, "n"]:
+    """Return the means (n,) along the diagonals 0..n-1 of an upper triangular (n, n) matrix."""
     n = upper.shape[0]
     return by_start_and_lag(upper).sum(axis=0) / (n - jnp.arange(n)).astype(upper.dtype)
 
 
-def by_start_and_lag(upper):
-    """Entries of an (n, n) matrix by row and distance from the diagonal: [i, k] = upper[i, i+k],
-    zero where i+k >= n.
+def by_start_and_lag(upper: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Return the entries of an upper triangular (n, n) matrix by row and diagonal.
 
-    The lower triangle has to be zero.
+    Entry [i, k] of the result is upper[i, i+k], and zero where i+k >= n. The lower triangle has to
+    be zero.
     """
     n = upper.shape[0]
-    # Read with rows of n+1, entry (i, j) of an n x n matrix lies in column j - i: diagonals become
+    # In rows of n+1 entries, entry (i, j) of an n x n matrix is in column j - i: diagonals become
     # columns.
     return jnp.pad(upper.ravel(), (0, n)).reshape(n, n + 1)[:, :n]
 
 
-def non_negative(squares):
-    """Squares that rounding has pushed below zero, set to zero."""
-    return jnp.where(
-        squares < 0, 0, squares
-    )  # keeps NaN, and the gradient where a square is exactly 0
+def non_negative(squares: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return squares with those that rounding has pushed below zero set to zero."""
+    # NaN stays, and so does the gradient where a square is exactly 0.
+    return jnp.where(squares < 0, 0, squares)
 
 
-def checked_lags(lags, steps):
-    """Lags as a NumPy array, if they are integers in 1..steps."""
+def checked_lags(lags: ArrayLike, steps: int) -> Int[np.ndarray, "lag"]:
+    """Return lags as a NumPy array, if they are integers in 1..steps."""
     return integer_array("lags", lags, 1, steps)
 
 
-def checked_integer(name, value, low, high, steps):
-    """A time, lag or separation on a path of `steps` steps, if it is an integer in low..high."""
+def checked_integer(name: str, value: IntegerLike, low: int, high: int, steps: int) -> int:
+    """Return an option for a path of `steps` steps as an int, if it is an integer in low..high."""
     return integer(name, value, low, high, what=f"for a path of {steps} steps")
 
 
 @contextlib.contextmanager
-def one_path(step_gram):
-    """The step Gram matrix (T, T) of one path as a JAX array in its own precision."""
+def one_path(step_gram: ArrayLike) -> Iterator[Float[Array, "step step"]]:
+    """Yield the step Gram matrix (T, T) of one path as a JAX array in its own precision."""
     with own_precision("step_gram", step_gram) as gram:
         if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.shape[0] == 0:
-            raise InputError(
-                f"step_gram has shape {gram.shape}; expected (T, T) with T >= 1, the inner "
-                "products of the T steps of one path; use jax.vmap for several paths"
+            raise invalid(
+                "step_gram",
+                f"has shape {gram.shape}",
+                "(T, T) with T >= 1, the inner products of the T steps of one path",
+                "use jax.vmap for several paths",
             )
         check_memory(
             (COPIES - 1) * gram.size * gram.dtype.itemsize,

@@ -1,23 +1,31 @@
-"""Which lags of a window curves are kept at, and on which ranges of lags exponents are fitted."""
+"""Lags at which curves of a window are kept, and ranges of lags on which exponents are fitted."""
 
 import numpy as np
+from jaxtyping import Int
 
 from sgd_diffusion._arrays import integer
+from sgd_diffusion._types import IntegerLike
 
 __all__ = ["MAX_WINDOW", "MIN_WINDOW", "STANDARD_STRIDE", "standard_lags", "standard_ranges"]
 
-MIN_WINDOW = 10  # fewer steps have no two ranges of lags
+MIN_WINDOW = 10  # fewer steps have no room for two ranges of lags
 MAX_WINDOW = 10**9
 STANDARD_STRIDE = 8  # between standard_lags for local exponents: a third of a decade
 
 
-def standard_ranges(window_length):
-    """Ranges of lags on which short-lag and long-lag exponents of a window are fitted.
+def standard_ranges(window_length: IntegerLike) -> dict[str, tuple[int, int]]:
+    """Return the ranges of lags for the short-lag and the long-lag exponents of a window.
 
-    `{"short": (10, 100), "long": (100, T/2)}` for windows of T >= 1000 steps: the bouncing
-    between the first few lags is left out below, and the last lags, for which few independent pairs
-    are left, above. Shorter windows use the same shares of T as T = 1000 does, (T/100, T/10) and
+    They are `{"short": (10, 100), "long": (100, T/2)}` for windows of T >= 1000 steps. Below they
+    leave out the bouncing between the first few lags, and above the last lags, which have few
+    independent pairs. Shorter windows use the same shares of T as T = 1000 does, (T/100, T/10) and
     (T/10, T/2), with at least three lags in each.
+
+    Args:
+        window_length: T, steps of the window.
+
+    Returns:
+        First and last lag of each range.
 
     Raises:
         InputError: T is not an integer of at least 10.
@@ -32,12 +40,15 @@ def standard_ranges(window_length):
     return {"short": (max(1, middle // 10), middle), "long": (middle, window_length // 2)}
 
 
-def standard_lags(window_length):
-    """Lags at which curves of a window are kept for fits, about 24 a decade, as far as T.
+def standard_lags(window_length: IntegerLike) -> Int[np.ndarray, "lag"]:
+    """Return the lags at which curves of a window are kept for fits, about 24 a decade up to T.
 
-    Even lags alone: under the bouncing of period two at the edge of stability odd and even lags
-    follow two different curves, and a local exponent between one of each would be neither's.
-    Windows of T < 60 steps, which have too few even lags for two ranges, take all.
+    They are even. Under the bouncing of period two at the edge of stability, odd and even lags
+    follow two different curves. A local exponent between one of each would belong to neither.
+    Windows of T < 60 steps have too few even lags for two ranges, and take all lags.
+
+    Args:
+        window_length: T, steps of the window.
 
     Returns:
         (L,) increasing integers in 1..T.

@@ -1,30 +1,33 @@
 """Maximum likelihood on the device: one search for any density with a few bounded parameters."""
 
 import contextlib
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
+from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.estimates import Status, spread_status
 
-__all__ = ["Maximum", "Standardised", "in_double", "maximize", "movable", "standardised"]
+__all__ = ["Maximum", "Standardized", "in_double", "maximize", "movable", "standardized"]
 
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 20
 TOLERANCE = 1e-8
-ACCEPTED = 1e-4  # tolerance where rounding ends the search before
+ACCEPTED = 1e-4  # tolerance where rounding ends the search earlier
 ROUNDING = 1e-14  # of the log likelihood
 DIFFERENCE = 1e-4  # of parameters, for second derivatives
-RIDGE = 1e-10  # of the diagonal: two parameters that the data cannot tell apart
+RIDGE = 1e-10  # of the diagonal, for two parameters that the data cannot tell apart
 
 
 @contextlib.contextmanager
-def in_double():
-    """Float64 arithmetic by JAX's usual rules, whatever modes the user has on to debug; NaN is a
-    value that is meant here.
+def in_double() -> Iterator[None]:
+    """Compute in float64 by the usual rules of JAX, whatever debug modes the user has on.
+
+    NaN is a value that is meant here.
     """
     with (
         jax.enable_x64(True),
@@ -36,26 +39,35 @@ def in_double():
         yield
 
 
-class Standardised(NamedTuple):
-    """Samples in units in which every search is alike."""
+class Standardized(NamedTuple):
+    """Samples in units in which every search is alike.
 
-    z: jax.Array  # (n,) samples less their median, by half the distance of their quartiles
-    median: jax.Array
-    spread: jax.Array  # that half distance
-    tails: jax.Array  # (2,) quantiles of 5 and 95 percent of z
-    status: jax.Array  # OK, or that of samples that cannot be used, for which z is a stand-in
+    Attributes:
+        z: (n,) samples less their median, over half the distance of their quartiles.
+        median: () of the samples.
+        spread: () that half distance.
+        tails: (2,) quantiles of 5 and 95 percent of z.
+        status: () OK, or that of samples that cannot be used; z is then a stand-in.
+    """
+
+    z: Float[Array, "n"]
+    median: Float[Array, ""]
+    spread: Float[Array, ""]
+    tails: Float[Array, "2"]
+    status: Int[Array, ""]
 
     @property
-    def usable(self):
-        """Whether z is the samples."""
+    def usable(self) -> Bool[Array, ""]:
+        """Return whether z has the samples."""
         return self.status == Status.OK
 
 
-def standardised(x) -> Standardised:
-    """Samples (n,) in the units of their own quartiles; a Cauchy sample, quick to fit, in place of
-    unusable ones.
+def standardized(x: Float[Array, "n"]) -> Standardized:
+    """Return samples (n,) in the units of their own quartiles.
+
+    A Cauchy sample, quick to fit, takes the place of unusable ones.
     """
-    ordered = jnp.sort(x)  # once, as it takes a tenth of a fit
+    ordered = jnp.sort(x)  # once, since it takes a tenth of a fit
     status = spread_status(ordered)
     places = np.array([0.05, 0.25, 0.5, 0.75, 0.95]) * (x.size - 1)
     before = places.astype(int)
@@ -68,31 +80,47 @@ def standardised(x) -> Standardised:
     tails = jnp.where(
         usable, (jnp.stack([lowest, highest]) - median) / spread, np.array([-10.0, 10.0])
     )
-    return Standardised(
+    return Standardized(
         jnp.where(usable, (x - median) / spread, stand_in), median, spread, tails, status
     )
 
 
 class Maximum(NamedTuple):
-    """Where a likelihood has its maximum."""
+    """Maximum of a likelihood.
 
-    parameters: jax.Array  # (K,)
-    log_likelihood: jax.Array  # ()
-    covariance: (
-        jax.Array
-    )  # (K, K), inverse of the observed information; NaN at a bound, and for what has no effect
-    status: jax.Array  # () int32, a Status: OK, AT_BOUND or NOT_CONVERGED
-    iterations: jax.Array  # () int32
+    Attributes:
+        parameters: (K,) where it is.
+        log_likelihood: () there.
+        covariance: (K, K), inverse of the observed information; NaN at a bound, and for a parameter
+            that has no effect.
+        status: () int32, a `Status`: OK, AT_BOUND or NOT_CONVERGED.
+        iterations: () int32.
+    """
+
+    parameters: Float[Array, "k"]
+    log_likelihood: Float[Array, ""]
+    covariance: Float[Array, "k k"]
+    status: Int[Array, ""]
+    iterations: Int[Array, ""]
 
 
 def maximize(
-    log_density: Callable, x, start, lower, upper, *, weights=None, tolerance=TOLERANCE
+    log_density: Callable[[Array, Array], Array],
+    x: Float[Array, "n"],
+    start: Float[Array, "k"],
+    lower: ArrayLike,
+    upper: ArrayLike,
+    *,
+    weights: Float[Array, "n"] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Maximum:
-    """Parameters that maximise sum of weights * log_density(parameters, x), within bounds.
+    """Return the parameters within bounds that maximize a weighted log likelihood.
 
-    Every step solves with the scores' own scatter in place of the Hessian (Berndt, Hall, Hall &
-    Hausman, Ann. Econ. Soc. Meas. 3, 653, 1974), which is positive and needs first derivatives
-    alone, and is halved until the likelihood grows.
+    It is the sum of weights * log_density(parameters, x).
+
+    Every step solves with the scatter of the scores in place of the Hessian (Berndt, Hall, Hall &
+    Hausman, Ann. Econ. Soc. Meas. 3, 653, 1974). The scatter is positive and needs only first
+    derivatives. A step is halved until the likelihood grows.
 
     Args:
         log_density: `(parameters (K,), x (n,)) -> (n,)`, smooth, for parameters of order 1.
@@ -103,6 +131,9 @@ def maximize(
         weights: (n,) of the data, with mean 1; all 1 if None.
         tolerance: squared distance left to the maximum, in standard errors, at which the search
             ends.
+
+    Returns:
+        `Maximum`.
     """
     weights = jnp.ones_like(x) if weights is None else weights
     lower, upper = jnp.asarray(lower), jnp.asarray(upper)
@@ -114,22 +145,22 @@ def maximize(
         def along(direction):
             return jax.jvp(lambda p: log_density(p, x), (parameters,), (direction,))
 
-        values, found = jax.vmap(along, out_axes=(None, 0))(jnp.eye(start.size, dtype=x.dtype))
-        return weights @ values, found
+        values, each = jax.vmap(along, out_axes=(None, 0))(jnp.eye(start.size, dtype=x.dtype))
+        return weights @ values, each
 
     def direction_of(scatter, slope, moves):
         return jnp.linalg.solve(_restricted(scatter, moves), jnp.where(moves, slope, 0))
 
     def step(state):
         parameters, _, iterations, _ = state
-        value, found = scores(parameters)
-        slope = found @ weights
-        scatter = (found * weights) @ found.T
+        value, each = scores(parameters)
+        slope = each @ weights
+        scatter = (each * weights) @ each.T
         moves = movable(parameters, slope, lower, upper) & (jnp.diagonal(scatter) > 0)
-        # Off the bound by itself, but not together with the others.
+        # A parameter may leave its bound by itself, but not together with the others.
         moves = movable(parameters, direction_of(scatter, slope, moves), lower, upper) & moves
         direction = direction_of(scatter, slope, moves)
-        # As far as the first bound: what lies on it then is left out of the next step.
+        # Go as far as the first bound. A parameter on it is left out of the next step.
         room = jnp.where(direction > 0, upper - parameters, parameters - lower) / jnp.where(
             moves, abs(direction), 1
         )
@@ -155,22 +186,22 @@ def maximize(
         return (state[1] > tolerance) & (state[2] < MAX_ITERATIONS) & ~state[3]
 
     start = jnp.clip(start, lower, upper)
-    begin = start, jnp.asarray(jnp.inf, x.dtype), 0, False
+    begin: tuple[Any, ...] = start, jnp.asarray(jnp.inf, x.dtype), 0, False
     parameters, left, iterations, _ = jax.lax.while_loop(unfinished, step, begin)
 
     def gradient(parameters):
         return scores(parameters)[1] @ weights
 
-    found = scores(parameters)[1]
-    moves = movable(parameters, found @ weights, lower, upper)
-    # Central differences of exact scores: second derivatives by JAX would take longer to compile
-    # than all the rest.
+    each = scores(parameters)[1]
+    moves = movable(parameters, each @ weights, lower, upper)
+    # Central differences of exact scores. JAX would take longer to compile second derivatives than
+    # all the rest.
     steps = jnp.minimum(DIFFERENCE, jnp.minimum(upper - parameters, parameters - lower) / 2)
     ends = jax.lax.map(
         gradient, jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)])
     )
     curvature = (ends[: start.size] - ends[start.size :]) / (2 * steps[:, None])
-    known = moves & (found**2 @ weights > 0)
+    known = moves & (each**2 @ weights > 0)
     information = _restricted(-(curvature + curvature.T) / 2, known)
     covariance = jnp.where(known & known[:, None], jnp.linalg.inv(information), jnp.nan)
     converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.OK)
@@ -178,12 +209,14 @@ def maximize(
     return Maximum(parameters, total(parameters), covariance, status.astype(jnp.int32), iterations)
 
 
-def movable(parameters, slope, lower, upper):
-    """Which parameters (K,) are not pushed against their bounds by the slope."""
+def movable(
+    parameters: Float[Array, "k"], slope: Float[Array, "k"], lower: ArrayLike, upper: ArrayLike
+) -> Bool[Array, "k"]:
+    """Return which parameters (K,) are not pushed against their bounds by the slope."""
     return ~(((parameters <= lower) & (slope < 0)) | ((parameters >= upper) & (slope > 0)))
 
 
 def _restricted(matrix, moves):
-    """The matrix of the moving parameters, the unit matrix for the others."""
+    """Return the matrix of the moving parameters, with the unit matrix for the others."""
     both = moves & moves[:, None]
     return jnp.where(both, matrix * (1 + RIDGE * jnp.eye(moves.size)), jnp.eye(moves.size))

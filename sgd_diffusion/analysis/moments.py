@@ -1,13 +1,11 @@
-"""Higher moments of displacements: moment scaling of a path, and how far from Gaussian its
-displacements are.
+"""Higher moments of displacements: moment scaling of a path, and deviations from a Gaussian.
 
 The moments of all orders come from the step Gram matrix of a path, as its MSD does. Distributions
-need coordinates: `positions`, (T+1, K), are the K coordinates of the points w_0, ..., w_T along
+need coordinates. `positions`, (T+1, K), are the K coordinates of the points w_0, ..., w_T along
 given directions, such as weights @ directions or principal component scores. Lags count steps.
 
 The functions of one path work in the precision of their input and can be jitted and mapped with
-`jax.vmap`, as those of `analysis.displacement` do; the fit is float64 NumPy on
-the host.
+`jax.vmap`, as those of `analysis.displacement` do. The fit is float64 NumPy on the host.
 """
 
 import contextlib
@@ -16,9 +14,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import host_array, own_precision
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike, IntegerLike, NumberLike
 from sgd_diffusion.analysis.gram import (
     checked_integer,
     checked_lags,
@@ -28,7 +28,7 @@ from sgd_diffusion.analysis.gram import (
 )
 from sgd_diffusion.analysis.guarded import power, where_known
 from sgd_diffusion.analysis.scaling import fit_power_law
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "DisplacementDistribution",
@@ -42,32 +42,47 @@ __all__ = [
 
 @shown_briefly
 class MomentScalingSpectrum(NamedTuple):
-    """Exponents of <|Delta|^q> ~ lag^(q nu(q)), and how straight they lie; (...) are the leading
-    axes of the moments.
+    """Exponents of <|Delta|^q> ~ lag^(q nu(q)), and how straight they lie.
+
+    (...) are the leading axes of the moments.
+
+    Attributes:
+        orders: (Q,), q.
+        exponents: (..., Q), q nu(q).
+        exponent_errors: (..., Q), a lower bound, see `fit_power_law`.
+        nu: (...), slope of the least-squares line q nu through the origin.
+        deviation: (...), root mean square of q nu(q) about that line.
     """
 
-    orders: np.ndarray  # (Q,), q
-    exponents: np.ndarray  # (..., Q), q nu(q)
-    exponent_errors: np.ndarray  # (..., Q), a lower bound, see fit_power_law
-    nu: np.ndarray  # (...), slope of the least-squares line q nu through the origin
-    deviation: np.ndarray  # (...), root mean square of q nu(q) about that line
+    orders: Float[np.ndarray, "order"]
+    exponents: Float[np.ndarray, "... order"]
+    exponent_errors: Float[np.ndarray, "... order"]
+    nu: Float[np.ndarray, "..."]
+    deviation: Float[np.ndarray, "..."]
 
 
 @shown_briefly
 class DisplacementDistribution(NamedTuple):
-    """Densities of scaled displacements."""
+    """Densities of scaled displacements.
 
-    edges: jax.Array  # (B+1,) of the bins, in standard deviations
-    density: jax.Array  # (K, B), per standard deviation
+    Attributes:
+        edges: (B+1,) of the bins, in standard deviations.
+        density: (K, B), per standard deviation.
+    """
+
+    edges: Float[Array, "edge"]
+    density: Float[Array, "direction bin"]
 
 
-def displacement_moments(step_gram, orders, lags=None):
-    """Time-averaged moments of the length of displacements.
+def displacement_moments(
+    step_gram: ArrayLike, orders: ArrayLike, lags: ArrayLike | None = None
+) -> Float[Array, "order lag"]:
+    """Return time-averaged moments of the length of displacements.
 
     <|Delta|^q>(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^q (Castiglione et
-    al., Physica D 134, 75, 1999, with a time average for their average over particles); order 2 is
-    the TAMSD. In P >> 1 dimensions |Delta| hardly scatters when its coordinates are independent:
-    there the moments say how the size of the steps varies.
+    al., Physica D 134, 75, 1999, with a time average for their average over particles). Order 2 is
+    the TAMSD. In P >> 1 dimensions |Delta| hardly scatters when its coordinates are independent.
+    There the moments say how the size of the steps varies.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -81,7 +96,7 @@ def displacement_moments(step_gram, orders, lags=None):
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1; an order is
             not positive and finite; a lag is not an integer in 1..T.
 
-    >>> displacement_moments([[1.0, 1.0], [1.0, 1.0]], [1, 3]).tolist()      # constant velocity: lag^q
+    >>> displacement_moments([[1.0, 1.0], [1.0, 1.0]], [1, 3]).tolist()      # steady: lag^q
     [[1.0, 2.0], [1.0, 8.0]]
     """
     orders = _checked_orders(orders)
@@ -93,26 +108,32 @@ def displacement_moments(step_gram, orders, lags=None):
         return moments if lags is None else moments[:, checked_lags(lags, len(gram)) - 1]
 
 
-def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
-    """Spectrum q nu(q) of the exponents with which the moments of displacements grow.
+def moment_scaling_spectrum(
+    orders: ArrayLike,
+    lags: ArrayLike,
+    moments: ArrayLike,
+    *,
+    x_min: NumberLike | None = None,
+    x_max: NumberLike | None = None,
+) -> MomentScalingSpectrum:
+    """Fit the exponents q nu(q) with which the moments of displacements grow.
 
-    <|Delta|^q> ~ lag^(q nu(q)) by `scaling.fit_power_law` on lags in
-    [x_min, x_max]. One scale for all displacements (weak or ordinary scaling) makes the spectrum a
-    straight line q nu, with nu = 1/2 for diffusion and 1 for ballistic motion; a bent one is strong
-    anomalous diffusion (Castiglione et al., Physica D 134, 75, 1999), where long displacements
-    spread faster than typical ones.
+    <|Delta|^q> ~ lag^(q nu(q)) by `scaling.fit_power_law` on lags in [x_min, x_max]. One scale for
+    all displacements (weak or ordinary scaling) makes the spectrum a straight line q nu, with nu =
+    1/2 for diffusion and 1 for ballistic motion. A bent spectrum is strong anomalous diffusion
+    (Castiglione et al., Physica D 134, 75, 1999): long displacements spread faster than typical
+    ones.
 
     Args:
         orders: (Q,) positive numbers q.
         lags: (L,) positive and increasing.
-        moments: (..., Q, L), from `displacement_moments`, of one member or averaged over
-            members.
+        moments: (..., Q, L), from `displacement_moments`, of one member or averaged over members.
         x_min: lower end of the range of lags, inclusive; the first lag when None.
         x_max: upper end, inclusive; the last lag when None.
 
     Returns:
-        `MomentScalingSpectrum`; NaN for an order with a moment in the range that is NaN,
-        infinite or zero, and nu and deviation with it. With a single order the deviation is 0.
+        `MomentScalingSpectrum`. An order is NaN if one of its moments in the range is NaN, infinite
+        or zero; nu and deviation are then NaN too. With a single order the deviation is 0.
 
     Raises:
         InputError: an order is not positive and finite, shapes that do not fit, lags not increasing
@@ -124,9 +145,10 @@ def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
     """
     orders, moments = _checked_orders(orders), host_array("moments", moments)
     if moments.shape[-2:-1] != orders.shape:
-        raise InputError(
-            f"moments has shape {moments.shape}; expected (..., {len(orders)}, L), a curve for "
-            "each order"
+        raise invalid(
+            "moments",
+            f"has shape {moments.shape}",
+            f"(..., {len(orders)}, L), a curve for each order",
         )
     fits = fit_power_law(lags, moments, x_min=x_min, x_max=x_max)
     nu = fits.exponent @ orders / (orders @ orders)
@@ -134,18 +156,17 @@ def moment_scaling_spectrum(orders, lags, moments, *, x_min=None, x_max=None):
     return MomentScalingSpectrum(orders, fits.exponent, fits.exponent_error, nu, deviation)
 
 
-def non_gaussian_parameter(positions, lags):
-    """Non-Gaussian parameter of the displacements along given directions.
+def non_gaussian_parameter(positions: ArrayLike, lags: ArrayLike) -> Float[Array, "lag direction"]:
+    """Return the non-Gaussian parameter of the displacements along given directions.
 
     alpha_2(lag) = <x^4> / (3 <x^2>^2) - 1 for the displacements x = z_{i+lag} - z_i along one
-    direction, averages over all i = 0..T-lag (Rahman, Phys. Rev. 136, A405, 1964, in one
-    dimension): a third of the excess kurtosis about zero. It is 0 for Gaussian displacements,
+    direction, with averages over all i = 0..T-lag (Rahman, Phys. Rev. 136, A405, 1964, in one
+    dimension). It is a third of the excess kurtosis about zero. It is 0 for Gaussian displacements,
     positive for heavy tails or steps whose size varies, and -2/3 for displacements of one length.
     No drift is subtracted: a steady drift has -2/3.
 
     Over n independent Gaussian pairs its mean is -2/(n + 2) and its standard deviation about sqrt(8
-    / (3n)). Pairs that overlap are fewer than they look
-    (`displacement.effective_pairs`).
+    / (3n)). Pairs that overlap are fewer than they look (`displacement.effective_pairs`).
 
     Args:
         positions: (T+1, K), coordinates of the points of one path along K directions.
@@ -155,18 +176,18 @@ def non_gaussian_parameter(positions, lags):
         (L, K), dimensionless, never below -2/3; NaN where a direction does not move at a lag.
 
     Raises:
-        InputError: `positions` is not one (T+1, K) array of real numbers with T >= 1; a lag is
-            not an integer in 1..T.
+        InputError: `positions` is not one (T+1, K) array of real numbers with T >= 1; a lag is not
+            an integer in 1..T.
 
-    >>> non_gaussian_parameter([[0.0], [0.0], [0.0], [1.0]], lags=[1]).round(6).tolist()   # one step in three
+    >>> one_step_in_three = [[0.0], [0.0], [0.0], [1.0]]
+    >>> non_gaussian_parameter(one_step_in_three, lags=[1]).round(6).tolist()
     [[0.0]]
     """
     with _one_path_along(positions) as positions:
         steps = len(positions) - 1
         end = np.arange(steps + 1) + checked_lags(lags, steps)[:, None]
-        displacements = (
-            positions[np.minimum(end, steps)] - positions[None]
-        )  # (L, T+1, K), T+1-lag of them on the path
+        # (L, T+1, K), T+1-lag of them on the path.
+        displacements = positions[np.minimum(end, steps)] - positions[None]
         displacements = jnp.where((end <= steps)[:, :, None], displacements, 0)
         scaled = displacements / _largest(displacements, axis=1)
         squares, moved = jnp.sum(scaled**2, axis=1), jnp.any(displacements != 0, axis=1)
@@ -175,15 +196,17 @@ def non_gaussian_parameter(positions, lags):
         return where_known(moved, kurtosis / 3 - 1)
 
 
-def displacement_distribution(positions, lag, *, bins):
-    """Distribution of the displacements along given directions, each in units of its own standard
-    deviation.
+def displacement_distribution(
+    positions: ArrayLike, lag: IntegerLike, *, bins: ArrayLike
+) -> DisplacementDistribution:
+    """Return the distribution of displacements along given directions, in standard deviations.
 
-    Density of x / sqrt(<x^2>) for the displacements x = z_{i+lag} - z_i, i = 0..T-lag: the self
-    part of the van Hove function (Phys. Rev. 95, 249, 1954), scaled. For self-similar motion the
-    curves of all lags fall on one, for Gaussian displacements on the standard normal density. The
-    standard deviation is taken about zero, as in `non_gaussian_parameter`: the fourth moment
-    of the density is 3 (1 + alpha_2), and a drift shows.
+    Each direction has its own standard deviation. The density of x / sqrt(<x^2>) for the
+    displacements x = z_{i+lag} - z_i, i = 0..T-lag, is the self part of the van Hove function
+    (Phys. Rev. 95, 249, 1954), scaled. For self-similar motion the curves of all lags are one
+    curve. For Gaussian displacements it is the standard normal density. The standard deviation is
+    taken about zero, as in `non_gaussian_parameter`. So the fourth moment of the density is 3 (1 +
+    alpha_2), and a drift shows.
 
     Args:
         positions: (T+1, K), coordinates of the points of one path along K directions.
@@ -195,10 +218,11 @@ def displacement_distribution(positions, lag, *, bins):
         integrates to the share of them inside. NaN for a direction that does not move at this lag.
 
     Raises:
-        InputError: `positions` is not one (T+1, K) array of real numbers with T >= 1; `lag` is
-            not an integer in 1..T; `bins` is not increasing and finite.
+        InputError: `positions` is not one (T+1, K) array of real numbers with T >= 1; `lag` is not
+            an integer in 1..T; `bins` is not increasing and finite.
 
-    >>> displacement_distribution([[0.0], [1.0], [0.0]], 1, bins=[-2, 0, 2]).density.tolist()   # one step each way
+    >>> one_step_each_way = [[0.0], [1.0], [0.0]]
+    >>> displacement_distribution(one_step_each_way, 1, bins=[-2, 0, 2]).density.tolist()
     [[0.25, 0.25]]
     """
     edges = host_array("bins", bins)
@@ -207,38 +231,42 @@ def displacement_distribution(positions, lag, *, bins):
         or len(edges) < 2
         or not np.all((np.diff(edges) > 0) & (np.diff(edges) < np.inf))
     ):
-        raise InputError(
-            f"bins is {bins}; expected (B+1,) increasing, finite edges of B >= 1 bins, in standard "
-            "deviations"
+        raise invalid(
+            "bins",
+            f"is {bins}",
+            "(B+1,) increasing, finite edges of B >= 1 bins, in standard deviations",
         )
     with _one_path_along(positions) as positions:
         steps = len(positions) - 1
         lag = checked_integer("lag", lag, 1, steps, steps)
-        edges = jnp.asarray(edges, positions.dtype)
+        places = jnp.asarray(edges, positions.dtype)
         displacements = positions[lag:] - positions[:-lag]
         scaled = displacements / _largest(displacements, axis=0)
         spread = jnp.sqrt(jnp.mean(scaled**2, axis=0))  # NaN for a coordinate with NaN
         scaled = scaled / jnp.where(spread == 0, 1, spread)[None]
-        shares = jnp.mean(scaled[:, :, None] < edges[None, None], axis=0, dtype=scaled.dtype)
-        density = jnp.diff(shares) / jnp.diff(edges)[None]
-        return DisplacementDistribution(edges, where_known(spread[:, None] > 0, density))
+        shares = jnp.mean(scaled[:, :, None] < places[None, None], axis=0, dtype=scaled.dtype)
+        density = jnp.diff(shares) / jnp.diff(places)[None]
+        return DisplacementDistribution(places, where_known(spread[:, None] > 0, density))
 
 
 @contextlib.contextmanager
 def _one_path_along(positions):
-    """Coordinates (T+1, K) of one path as a JAX array in its own precision."""
+    """Yield coordinates (T+1, K) of one path as a JAX array in its own precision."""
     with own_precision("positions", positions) as positions:
         if positions.ndim != 2 or len(positions) < 2 or positions.shape[1] == 0:
-            raise InputError(
-                f"positions has shape {positions.shape}; expected (T+1, K) with T, K >= 1, the "
-                "points of one path along K directions; use jax.vmap for several paths"
+            raise invalid(
+                "positions",
+                f"has shape {positions.shape}",
+                "(T+1, K) with T, K >= 1, the points of one path along K directions",
+                "use jax.vmap for several paths",
             )
         yield positions
 
 
 def _largest(displacements, axis):
-    """Largest displacement, 1 where there is none: in its units float32 does not lose the powers of
-    displacements.
+    """Return the largest displacement, or 1 where there is none.
+
+    In its units float32 does not lose the powers of displacements.
     """
     largest = jax.lax.stop_gradient(jnp.abs(displacements).max(axis=axis, keepdims=True))
     return jnp.where(largest == 0, 1, largest)
@@ -247,5 +275,5 @@ def _largest(displacements, axis):
 def _checked_orders(orders):
     values = host_array("orders", orders)
     if values.ndim != 1 or len(values) == 0 or not np.all((values > 0) & (values < np.inf)):
-        raise InputError(f"orders is {orders}; expected (Q,) positive, finite numbers")
+        raise invalid("orders", f"is {orders}", "(Q,) positive, finite numbers")
     return values

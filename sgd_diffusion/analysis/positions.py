@@ -1,34 +1,37 @@
-"""Displacements straight from the positions, for paths of many points and few coordinates, and for
-paths with gaps.
+"""Displacements from positions, for paths of few coordinates and for paths with gaps.
 
 The step Gram matrix serves weights: few points of very many coordinates. Tracks of particles,
 projections and single numbers recorded at every step are the other regime. There T x T numbers are
-the larger ones, and time averages follow from Fourier transforms in O(P T log T) operations and O(P
-T) memory.
+the larger ones. Time averages follow from Fourier transforms in O(P T log T) operations and O(P T)
+memory.
 
 Everything here is float64 NumPy on the host. A point with a coordinate that is NaN or infinite is
-missing: the pairs that it belongs to are left out, and all pairs that are there weigh the same.
+missing. The pairs that it belongs to are left out, and all other pairs have the same weight.
 """
 
 import numpy as np
+from jaxtyping import Float
 from scipy import fft
 
 from sgd_diffusion._arrays import host_array, real_array
+from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.gram import checked_lags
 from sgd_diffusion.analysis.pairs import PairAverages
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = ["by_lag", "time_averaged_msd"]
 
 
-def time_averaged_msd(positions, lags=None):
-    """Time-averaged mean squared displacement (TAMSD) of a path, from its positions.
+def time_averaged_msd(
+    positions: ArrayLike, lags: ArrayLike | None = None
+) -> Float[np.ndarray, "lag"]:
+    """Return the time-averaged mean squared displacement (TAMSD) of a path, from its positions.
 
-    The mean of |w_{i+lag} - w_i|^2 over all pairs of a lag whose two points are there; with no gaps
-    the same as `displacement.time_averaged_msd` of the path's Gram
-    matrix. Sums over pairs are correlations of series, taken by fast Fourier transforms (Calandrini
-    et al., Collection SFN 12, 201, 2011, Sec. 4.2), of what is left of the positions without their
-    linear trend; the trend is put back in exactly.
+    It is the mean of |w_{i+lag} - w_i|^2 over all pairs of a lag without a missing point. With no
+    gaps it is the same as `displacement.time_averaged_msd` of the Gram matrix of the path. Sums
+    over pairs are correlations of series, computed by fast Fourier transforms (Calandrini et al.,
+    Collection SFN 12, 201, 2011, Sec. 4.2). The transforms take the positions less their linear
+    trend; the trend is added again exactly.
 
     Args:
         positions: (T+1, ...) real or complex, T >= 1; NaN or infinite where a point is missing.
@@ -41,39 +44,38 @@ def time_averaged_msd(positions, lags=None):
         InputError: not at least two points of real or complex numbers; a lag is not an integer in
             1..T.
 
+    >>> time_averaged_msd([0.0, 1.0, 2.0, np.nan, 4.0])      # constant velocity, one point missing
+    array([ 1.,  4.,  9., 16.])
+
     Notes:
         The absolute error is a few 1e-16 of the largest squared distance from the linear trend.
         Relative errors on 100,000 points in two dimensions were below 1e-10 for Brownian, ballistic
-        and confined motion. Where the path leaps by 10^6 of its usual steps, take `by_lag`,
-        which subtracts positions directly.
-
-    >>> time_averaged_msd([0.0, 1.0, 2.0, np.nan, 4.0])               # constant velocity with one point missing
-    array([ 1.,  4.,  9., 16.])
+        and confined motion. Where the path leaps by 10^6 of its usual steps, take `by_lag`, which
+        subtracts positions directly.
     """
     coordinates, present = _points(positions)
     steps = len(coordinates) - 1
     lags = np.arange(1, steps + 1) if lags is None else checked_lags(lags, steps)
     rest, velocity = _without_trend(coordinates, present)
-    size = np.abs(rest).max(initial=0) or 1.0  # squares of large and of small numbers stay in range
+    size = np.abs(rest).max(initial=0) or 1.0  # keeps squares of large and small numbers in range
     counts, squares, products = _correlations(rest / size, velocity / size, present)
     pairs = np.where(counts > 0, counts, np.nan)
     msd = (squares + 2 * np.arange(steps + 1) * products) / pairs * size**2
     return np.maximum(msd[lags] + lags**2 * (velocity @ velocity), 0.0)
 
 
-def by_lag(positions, lags):
-    """Squared displacements of all pairs whose two points are there, by lag; for averages with
-    errors.
+def by_lag(positions: ArrayLike, lags: ArrayLike) -> PairAverages:
+    """Return the squared displacements of all pairs without a missing point, by lag.
 
-    Every pair is subtracted directly, in O(P T L) operations for L lags.
+    They are for averages with errors. Every pair is subtracted directly, in O(P T L) operations for
+    L lags.
 
     Args:
         positions: (T+1, ...) real or complex, T >= 1; NaN or infinite where a point is missing.
         lags: (L,) integers in 1..T.
 
     Returns:
-        `pairs.PairAverages` with n = T+1 and K = L, as from
-        `pairs.by_lag`.
+        `pairs.PairAverages` with n = T+1 and K = L, as from `pairs.by_lag`.
 
     Raises:
         InputError: as for `time_averaged_msd`.
@@ -94,12 +96,12 @@ def by_lag(positions, lags):
 
 
 def _points(positions):
-    """Coordinates (T+1, P), 0 for missing points, and which points are there."""
+    """Return coordinates (T+1, P), 0 for missing points, and which points are there."""
     array = real_array("positions", positions, or_complex=True)
     parts = [array.real, array.imag] if np.iscomplexobj(array) else [array]
     if array.ndim == 0 or len(array) < 2 or array.size == 0:
-        raise InputError(
-            f"positions has shape {array.shape}; expected (T+1, ...) with at least two points"
+        raise invalid(
+            "positions", f"has shape {array.shape}", "(T+1, ...) with at least two points"
         )
     coordinates = np.concatenate(
         [host_array("positions", part).reshape(len(array), -1) for part in parts], axis=1
@@ -109,18 +111,19 @@ def _points(positions):
 
 
 def _without_trend(coordinates, present):
-    """Coordinates less their least-squares lines, 0 for missing points, and the slopes (P,)."""
+    """Return coordinates less their least-squares lines, 0 for missing points, and slopes (P,)."""
     if not present.any():
         return coordinates, np.zeros(coordinates.shape[1])
     times = np.arange(len(coordinates)) - np.flatnonzero(present).mean()
-    centred = coordinates - coordinates[present].mean(axis=0)
-    velocity = times[present] @ centred[present] / max(times[present] @ times[present], 1)
-    return (centred - times[:, None] * velocity) * present[:, None], velocity
+    centered = coordinates - coordinates[present].mean(axis=0)
+    velocity = times[present] @ centered[present] / max(times[present] @ times[present], 1)
+    return (centered - times[:, None] * velocity) * present[:, None], velocity
 
 
 def _correlations(rest, velocity, present):
-    """Sums over the pairs of lags 0..T: 1, |r_j - r_i|^2 and velocity . (r_j - r_i) of the rest r;
-    each (T+1,).
+    """Return sums (T+1,) over the pairs of lags 0..T of three quantities.
+
+    They are 1, |r_j - r_i|^2 and velocity . (r_j - r_i) of the rest r.
     """
     points = len(rest)
     length = fft.next_fast_len(2 * points - 1, real=True)

@@ -1,17 +1,17 @@
-"""Reference processes with known statistics: paths to test an analysis on, and to hold a measured
-path against.
+"""Reference processes with known statistics, to test an analysis on and to compare paths with.
 
-A process is `process(key, steps, dim, *, ...) -> positions`: a PRNG key, the number of steps and
-of coordinates (both at least 1, or an InputError) and its parameters; the positions at times
-0..steps, (steps + 1, dim), begin at the origin unless it says otherwise. The docstrings give the
-truth, E|w_{i+lag} - w_i|^2, summed over the dim coordinates like every MSD of this package. Where
-it does not depend on i it is also the expected time-averaged MSD (TAMSD), at any lag.
+A process is `process(key, steps, dim, *, ...) -> positions`. It takes a PRNG key, the number of
+steps and of coordinates (both at least 1, or an InputError) and its parameters. The result has the
+positions at times 0..steps, (steps + 1, dim). They begin at the origin unless the process says
+otherwise. The docstrings give the truth, E|w_{i+lag} - w_i|^2, summed over the dim coordinates like
+every MSD of this package. Where it does not depend on i it is also the expected time-averaged MSD
+(TAMSD), at any lag.
 
 All are exact at integer times: no equation is integrated in small steps. Positions have JAX's
-default precision, float32 or, in 64-bit mode, float64; in float32 a step far from the origin is
+default precision, float32 or, in 64-bit mode, float64. In float32 a step far from the origin is
 known to 6e-8 of that distance.
 
-All can be jitted with everything but key, lengths and speeds bound before; `jax.vmap` over keys
+All can be jitted if everything but key, lengths and speeds is bound before. `jax.vmap` over keys
 gives an ensemble:
 
 >>> keys = jax.random.split(jax.random.key(0), 8)
@@ -24,12 +24,12 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, is_traced, number, own_precision
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
 from sgd_diffusion.analysis.stable.isotropic import stable_root
-from sgd_diffusion.errors import InputError
-
-MOST = 2**31 - 1  # steps or coordinates: int32 counts them
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "ballistic",
@@ -46,28 +46,53 @@ __all__ = [
 ]
 
 
+MOST = 2**31 - 1  # steps or coordinates: int32 counts them
+
 # Gaussian processes
 
 
-def ballistic(key, steps, dim, *, speed=1.0):
-    """Constant velocity in a uniformly random direction.
+def ballistic(
+    key: Key, steps: IntegerLike, dim: IntegerLike, *, speed: NumberLike = 1.0
+) -> Float[Array, "time dim"]:
+    """Return a path of constant velocity in a uniformly random direction.
 
     E|w_{i+lag} - w_i|^2 = speed^2 lag^2, on every path.
+
+    Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
+        speed: length of a step.
+
+    Returns:
+        (steps + 1, dim) positions.
     """
     steps, dim = _checked_size(steps, dim)
     speed = _size_or_speed("speed", speed)
     return speed * jnp.arange(steps + 1.0)[:, None] * _directions(key, 1, dim)
 
 
-def brownian(key, steps, dim, *, step_std=1.0, drift=0.0):
-    """Gaussian random walk, with a constant drift in a uniformly random direction if one is asked
-    for.
+def brownian(
+    key: Key,
+    steps: IntegerLike,
+    dim: IntegerLike,
+    *,
+    step_std: NumberLike = 1.0,
+    drift: NumberLike = 0.0,
+) -> Float[Array, "time dim"]:
+    """Return a Gaussian random walk with a constant drift in a uniformly random direction.
 
     E|w_{i+lag} - w_i|^2 = dim step_std^2 lag + drift^2 lag^2.
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         step_std: standard deviation of a step, per coordinate.
-        drift: length of the mean step.
+        drift: length of the mean step; 0 for none.
+
+    Returns:
+        (steps + 1, dim) positions.
     """
     steps, dim = _checked_size(steps, dim)
     step_std = _size_or_speed("step_std", step_std)
@@ -76,44 +101,66 @@ def brownian(key, steps, dim, *, step_std=1.0, drift=0.0):
     return walk + ballistic(drift_key, steps, dim, speed=drift)
 
 
-def ornstein_uhlenbeck(key, steps, dim, *, relaxation_time, std=1.0):
-    """Ornstein-Uhlenbeck process, a walker confined by a parabola, from a stationary start (not at
-    the origin).
+def ornstein_uhlenbeck(
+    key: Key,
+    steps: IntegerLike,
+    dim: IntegerLike,
+    *,
+    relaxation_time: NumberLike,
+    std: NumberLike = 1.0,
+) -> Float[Array, "time dim"]:
+    """Return an Ornstein-Uhlenbeck process, a walker that is confined by a parabola.
 
-    Every coordinate has variance std^2 and correlation exp(-lag/relaxation_time), so that
-    E|w_{i+lag} - w_i|^2 = 2 dim std^2 (1 - exp(-lag/relaxation_time)): exponent 1 at lag <<
-    relaxation_time, then a plateau.
+    It has a stationary start, not at the origin. Every coordinate has variance std^2 and
+    correlation exp(-lag/relaxation_time). So E|w_{i+lag} - w_i|^2 = 2 dim std^2 (1 -
+    exp(-lag/relaxation_time)): exponent 1 at lag << relaxation_time, then a plateau.
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         relaxation_time: in steps.
         std: standard deviation of the position, per coordinate.
+
+    Returns:
+        (steps + 1, dim) positions.
 
     Raises:
         InputError: `relaxation_time` not positive.
     """
     steps, dim = _checked_size(steps, dim)
-    relaxation_time, std = (
-        number("relaxation_time", relaxation_time, above=0),
-        _size_or_speed("std", std),
-    )
+    relaxation_time = number("relaxation_time", relaxation_time, above=0)
+    std = _size_or_speed("std", std)
     return std * _autoregressive(key, steps + 1, dim, relaxation_time)
 
 
-def persistent_walk(key, steps, dim, *, persistence_time, step_std=1.0):
-    """Walk whose Gaussian steps forget their direction exponentially: first ballistic, then
-    diffusive.
+def persistent_walk(
+    key: Key,
+    steps: IntegerLike,
+    dim: IntegerLike,
+    *,
+    persistence_time: NumberLike,
+    step_std: NumberLike = 1.0,
+) -> Float[Array, "time dim"]:
+    """Return a walk whose Gaussian steps forget their direction exponentially.
 
-    Every coordinate of the steps has variance step_std^2 and correlation r^k between steps k apart,
-    with r = exp(-1/persistence_time). Hence
+    It is first ballistic, then diffusive. Every coordinate of the steps has variance step_std^2 and
+    correlation r^k between steps k apart, with r = exp(-1/persistence_time). Hence
 
     E|w_{i+lag} - w_i|^2 = dim step_std^2 [lag (1 + r)/(1 - r) - 2 r (1 - r^lag)/(1 - r)^2]
 
-    with the asymptotes dim step_std^2 lag^2 and dim step_std^2 lag (1 + r)/(1 - r), which meet at
+    with the asymptotes dim step_std^2 lag^2 and dim step_std^2 lag (1 + r)/(1 - r). These meet at
     lag = (1 + r)/(1 - r) = coth(1/(2 persistence_time)), about twice the persistence time.
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         persistence_time: in steps.
         step_std: standard deviation of a step, per coordinate.
+
+    Returns:
+        (steps + 1, dim) positions.
 
     Raises:
         InputError: `persistence_time` not positive.
@@ -124,20 +171,28 @@ def persistent_walk(key, steps, dim, *, persistence_time, step_std=1.0):
     return _path(step_std * _autoregressive(key, steps, dim, persistence_time))
 
 
-def fractional_brownian(key, steps, dim, *, hurst):
-    """Fractional Brownian motion, the Gaussian walk with self-similar correlations.
+def fractional_brownian(
+    key: Key, steps: IntegerLike, dim: IntegerLike, *, hurst: NumberLike
+) -> Float[Array, "time dim"]:
+    """Return fractional Brownian motion, the Gaussian walk with self-similar correlations.
 
     E|w_{i+lag} - w_i|^2 = dim lag^(2 hurst): the exponent is 2 hurst at all lags. Steps k apart
     have the covariance (|k+1|^(2 hurst) - 2 |k|^(2 hurst) + |k-1|^(2 hurst))/2 in every coordinate
     (Mandelbrot & Van Ness, SIAM Rev. 10, 422, 1968).
 
-    Exact by circulant embedding (Davies & Harte, Biometrika 74, 95, 1987): the first half of a
-    periodic series of 2 * steps, whose covariance matrix has the eigenvalues that an FFT of its
-    first row gives. They are computed in float64 whatever the precision of the path; in float32 the
-    covariances of the steps are off by 1e-6 at most.
+    It is exact by circulant embedding (Davies & Harte, Biometrika 74, 95, 1987): the first half of
+    a periodic series of 2 * steps. The eigenvalues of its covariance matrix are an FFT of its first
+    row. They are computed in float64 in every precision of the path. In float32 the covariances of
+    the steps are off by 1e-6 at most.
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         hurst: Hurst exponent, in (0, 1); 1/2 is Brownian motion.
+
+    Returns:
+        (steps + 1, dim) positions.
 
     Raises:
         InputError: `hurst` outside (0, 1).
@@ -148,25 +203,31 @@ def fractional_brownian(key, steps, dim, *, hurst):
     covariance = np.diff(powers, 2) / 2  # of steps 0..steps apart
     eigenvalues = np.fft.rfft(np.concatenate([covariance, covariance[-2:0:-1]])).real
     noise = jax.random.normal(key, (2 * steps, dim))
-    gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(
-        noise.dtype
-    )  # none is negative but by rounding
+    # Eigenvalues are negative only by rounding.
+    gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(noise.dtype)
     spectrum = jnp.fft.rfft(noise, axis=0)
-    coloured = jnp.fft.irfft(gain[:, None].astype(spectrum.dtype) * spectrum, 2 * steps, axis=0)
-    return _path(coloured[:steps])
+    colored = jnp.fft.irfft(gain[:, None].astype(spectrum.dtype) * spectrum, 2 * steps, axis=0)
+    return _path(colored[:steps])
 
 
-def scaled_brownian(key, steps, dim, *, alpha):
-    """Scaled Brownian motion: independent Gaussian steps whose variance is a power of time, so that
-    the path ages.
+def scaled_brownian(
+    key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike
+) -> Float[Array, "time dim"]:
+    """Return scaled Brownian motion: Gaussian steps whose variance is a power of time.
 
-    From the start E|w_t|^2 = dim t^alpha, between two times E|w_{t+lag} - w_t|^2 = dim ((t +
-    lag)^alpha - t^alpha). The expected TAMSD is the mean of that over t = 0..T - lag, for lag << T
-    about dim lag T^(alpha - 1): exponent 1, whatever alpha is (Jeon, Chechkin & Metzler, Phys.
-    Chem. Chem. Phys. 16, 15811, 2014).
+    The steps are independent, and the path ages. From the start E|w_t|^2 = dim t^alpha, between two
+    times E|w_{t+lag} - w_t|^2 = dim ((t + lag)^alpha - t^alpha). The expected TAMSD is the mean of
+    the latter over t = 0..T - lag. For lag << T this is about dim lag T^(alpha - 1): exponent 1 for
+    every alpha (Jeon, Chechkin & Metzler, Phys. Chem. Chem. Phys. 16, 15811, 2014).
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         alpha: exponent of the displacement from the start, positive; 1 is Brownian motion.
+
+    Returns:
+        (steps + 1, dim) positions.
 
     Raises:
         InputError: `alpha` not positive.
@@ -178,22 +239,34 @@ def scaled_brownian(key, steps, dim, *, alpha):
     return _path(step_std[:, None] * noise)
 
 
-def period_two_with_drift(key, steps, dim, *, amplitude, drift, step_std=0.0):
-    """Bouncing between the walls of a valley at every step while drifting along it: the
-    edge-of-stability picture.
+def period_two_with_drift(
+    key: Key,
+    steps: IntegerLike,
+    dim: IntegerLike,
+    *,
+    amplitude: NumberLike,
+    drift: NumberLike,
+    step_std: NumberLike = 0.0,
+) -> Float[Array, "time dim"]:
+    """Return a walker that bounces between the walls of a valley at every step and drifts along it.
 
-    w_t = amplitude ((-1)^t - 1) e + drift t f + Gaussian walk, with random orthogonal unit vectors
-    e and f. Hence
+    This is the edge-of-stability picture. w_t = amplitude ((-1)^t - 1) e + drift t f + Gaussian
+    walk, with random orthogonal unit vectors e and f. Hence
 
     E|w_{i+lag} - w_i|^2 = (2 amplitude)^2 [lag odd] + drift^2 lag^2 + dim step_std^2 lag,
 
     on every path without the walk.
 
     Args:
-        dim: at least 2.
-        amplitude: distance of the bounces from the valley's floor.
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates, at least 2.
+        amplitude: distance of the bounces from the floor of the valley.
         drift: length of the mean step along the valley.
-        step_std: standard deviation of the walk's step, per coordinate.
+        step_std: standard deviation of the steps of the walk, per coordinate.
+
+    Returns:
+        (steps + 1, dim) positions.
 
     Raises:
         InputError: `dim` below 2.
@@ -215,31 +288,38 @@ def period_two_with_drift(key, steps, dim, *, amplitude, drift, step_std=0.0):
 # Heavy tails
 
 
-def levy_flight(key, steps, dim, *, alpha):
-    """Levy flight: independent, isotropic alpha-stable steps, whose lengths have the tail P(> r) ~
-    r^(-alpha).
+def levy_flight(
+    key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike
+) -> Float[Array, "time dim"]:
+    """Return a Levy flight: independent, isotropic alpha-stable steps.
 
-    Characteristic function of a step, in every dimension: E exp(i k.dw) = exp(-|k|^alpha), that is
-    scale 1 per coordinate; alpha = 2 is Brownian motion with step_std = sqrt(2). Below 2 the
-    ensemble's MSD is infinite. A single path's TAMSD is finite and for lag << T about lag times its
-    mean squared step, so its exponent is near 1, but with a prefactor that the largest step decides
-    and that scatters from path to path however long they are: a long tail of steps alone makes no
-    superdiffusive TAMSD.
+    Their lengths have the tail P(> r) ~ r^(-alpha). The characteristic function of a step, in every
+    dimension, is E exp(i k.dw) = exp(-|k|^alpha), that is scale 1 per coordinate. alpha = 2 is
+    Brownian motion with step_std = sqrt(2). Below 2 the MSD of the ensemble is infinite. The TAMSD
+    of a single path is finite, and for lag << T about lag times its mean squared step, so that its
+    exponent is near 1. The largest step decides its prefactor, which scatters from path to path
+    however long they are. A long tail of steps alone makes no superdiffusive TAMSD.
 
-    The error of `pairs.block_bootstrap` is too large here: for the
-    TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20, 200 paths) it was, as a median, 1.8,
-    1.4 and 1.1 of the scatter from path to path for alpha = 1.2, 1.5 and 1.8, and 2.1 to 2.2 as a
-    root mean square: the block of the largest step decides.
-
-    A step is sqrt(2 A) times a Gaussian vector, with the root of A from
-    `isotropic.stable_root`.
+    A step is sqrt(2 A) times a Gaussian vector, with the root of A from `isotropic.stable_root`.
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         alpha: stability index, in (0, 2]. Use 64-bit mode below 1: the largest of T steps is
             T^(1/alpha) long, and beside it float32 forgets the others.
 
+    Returns:
+        (steps + 1, dim) positions.
+
     Raises:
         InputError: `alpha` outside (0, 2].
+
+    Notes:
+        The error of `pairs.block_bootstrap` is too large here, since the block of the largest step
+        decides. It was measured for the TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20,
+        200 paths). As a median it was 1.8, 1.4 and 1.1 of the scatter from path to path for alpha =
+        1.2, 1.5 and 1.8, and as a root mean square 2.1 to 2.2.
     """
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0, at_most=2, what="which is Brownian motion")
@@ -249,30 +329,40 @@ def levy_flight(key, steps, dim, *, alpha):
     return _path(math.sqrt(2) * root * jax.random.normal(normal_key, (steps, dim)))
 
 
-def levy_walk(key, steps, dim, *, alpha, speed=1.0):
-    """Levy walk: flights at constant speed, each in a new random direction, with power-law
-    durations.
+def levy_walk(
+    key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, speed: NumberLike = 1.0
+) -> Float[Array, "time dim"]:
+    """Return a Levy walk: flights at constant speed, each in a new random direction.
 
-    Durations have P(> t) = t^(-alpha), t >= 1, with a finite mean (alpha > 1). The walk is observed
-    long after its beginning, so that its increments are stationary: the first flight is what is
-    left of one under way, and a velocity lasts for lag with probability lag^(1 - alpha)/alpha (lag
-    >= 1). Hence, for lag >= 1 and alpha other than 2 or 3,
+    Their durations have the power law P(> t) = t^(-alpha), t >= 1, with a finite mean (alpha > 1).
+    The walk is observed long after its beginning, so that its increments are stationary. So the
+    first flight is the rest of one under way, and a velocity lasts for lag with probability lag^(1
+    - alpha)/alpha (lag >= 1). Hence, for lag >= 1 and alpha other than 2 or 3,
 
     E|w_{i+lag} - w_i|^2 = speed^2 [2 lag^(3 - alpha)/(alpha (2 - alpha) (3 - alpha)) - lag (alpha -
     1)/(2 - alpha) + (alpha - 1)/(3 (3 - alpha))]
 
     and the exponent is 3 - alpha for 1 < alpha < 2 and 1 above (Zaburdaev, Denisov & Klafter, Rev.
-    Mod. Phys. 87, 483, 2015), approached slowly: the linear term is smaller by lag^(alpha - 2)
-    only. It is the expected TAMSD too, but few paths show it beyond their longest flight, about
-    T^(1/alpha): with alpha = 1.5 and T = 1000 half of the exponents on lags 100-500 are below 1.1,
-    and the mean is made by the paths with the longest flights.
+    Mod. Phys. 87, 483, 2015). The approach is slow: the linear term is smaller by lag^(alpha - 2)
+    only. This is the expected TAMSD too, but few paths show it beyond their longest flight, about
+    T^(1/alpha).
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         alpha: tail exponent of the durations, above 1.
         speed: distance covered per step between turns.
 
+    Returns:
+        (steps + 1, dim) positions.
+
     Raises:
         InputError: `alpha` not above 1.
+
+    Notes:
+        With alpha = 1.5 and T = 1000 half of the exponents on lags 100-500 are below 1.1. The paths
+        with the longest flights make the mean.
     """
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=1, what="where durations have a mean; use ballistic below")
@@ -292,58 +382,68 @@ def levy_walk(key, steps, dim, *, alpha, speed=1.0):
     return straight(jnp.arange(steps + 1.0), _path(durations), turns)
 
 
-def continuous_time_random_walk(key, steps, dim, *, alpha, step_std=1.0):
-    """Continuous-time random walk: Gaussian jumps after power-law waiting times without a mean,
-    seen at integer times.
+def continuous_time_random_walk(
+    key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, step_std: NumberLike = 1.0
+) -> Float[Array, "time dim"]:
+    """Return a continuous-time random walk: Gaussian jumps after power-law waiting times.
 
-    Waiting times have P(> t) = t^(-alpha), t >= 1, and begin anew at time 0. With the number of
-    jumps n(t), whose mean goes to t^alpha sin(pi alpha)/(pi alpha),
+    Waiting times have P(> t) = t^(-alpha), t >= 1, without a mean, and begin anew at time 0. The
+    walk is seen at integer times. The mean of the number of jumps n(t) goes to t^alpha sin(pi
+    alpha)/(pi alpha), and
 
-    E|w_{t+lag} - w_t|^2 = dim step_std^2 E[n(t + lag) - n(t)]: from the start the exponent is
-    alpha, while the expected TAMSD is linear in lag for lag << T, about dim step_std^2 E[n(T)]
-    lag/T. Time averages stay random: the ergodicity-breaking parameter goes to 2 Gamma(1 +
-    alpha)^2/Gamma(1 + 2 alpha) - 1 for lag/T -> 0 (Metzler et al., Phys. Chem. Chem. Phys. 16,
-    24128, 2014).
+    E|w_{t+lag} - w_t|^2 = dim step_std^2 E[n(t + lag) - n(t)].
 
-    The error of `pairs.block_bootstrap` is too small here: for the
-    TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20, 200 paths, without the up to 23 in
-    which nothing jumps) it was, as a median, 0.5, 0.5, 0.6 and 0.8 of the scatter from path to path
-    for alpha = 0.3, 0.5, 0.7 and 0.9, and 0.6, 0.6, 0.7 and 0.9 as a root mean square: waiting
-    times are as long as the window. Take the spread over paths.
+    From the start the exponent is alpha. The expected TAMSD is linear in lag for lag << T, about
+    dim step_std^2 E[n(T)] lag/T. Time averages stay random: the ergodicity-breaking parameter goes
+    to 2 Gamma(1 + alpha)^2/Gamma(1 + 2 alpha) - 1 for lag/T -> 0 (Metzler et al., Phys. Chem. Chem.
+    Phys. 16, 24128, 2014).
 
     Args:
+        key: PRNG key.
+        steps: number of steps.
+        dim: number of coordinates.
         alpha: tail exponent of the waiting times, in (0, 1).
         step_std: standard deviation of a jump, per coordinate.
 
+    Returns:
+        (steps + 1, dim) positions.
+
     Raises:
         InputError: `alpha` outside (0, 1).
+
+    Notes:
+        The error of `pairs.block_bootstrap` is too small here, since waiting times are as long as
+        the window. Take the spread over paths. The error was measured for the TAMSD exponent on
+        lags 1 to 100 of T = 1000 steps (dim 20, 200 paths, without the up to 23 in which nothing
+        jumps). As a median it was 0.5, 0.5, 0.6 and 0.8 of the scatter from path to path for alpha
+        = 0.3, 0.5, 0.7 and 0.9, and as a root mean square 0.6, 0.6, 0.7 and 0.9.
     """
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0, below=1, what="or brownian above")
     step_std = _size_or_speed("step_std", step_std)
     waiting_key, jump_key = jax.random.split(key)
     jump_times = jnp.cumsum(_within_window(_pareto(waiting_key, steps, alpha), steps))
-    jumps = jnp.searchsorted(jump_times, jnp.arange(steps + 1.0), side="right")  # until each time
+    # Numbers of jumps until each time.
+    jumps = jnp.searchsorted(jump_times, jnp.arange(steps + 1.0), side="right")
     return _path(step_std * jax.random.normal(jump_key, (steps, dim)))[jumps]
 
 
 # A field along a path
 
 
-def fractional_brownian_field(key, squared_displacements, *, hurst):
-    """A fractional Brownian field (Levy's, on all of R^P) where a path visits it: a rough landscape
-    of known roughness.
+def fractional_brownian_field(
+    key: Key, squared_displacements: ArrayLike, *, hurst: NumberLike
+) -> Float[Array, "point"]:
+    """Return a fractional Brownian field at the points of a path: a landscape of known roughness.
 
-    Gaussian values with E (L_i - L_j)^2 = |w_i - w_j|^(2 hurst), and L_0 = 0: the mean squared loss
-    of any path has the exponent 2 hurst in distance. The covariance of L_i and L_j is half |w_i -
-    w_0|^(2 hurst) + |w_j - w_0|^(2 hurst)
-    - |w_i - w_j|^(2 hurst), so that nothing but distances is needed. hurst = 1 is a plane of random slope.
+    The field is Levy's, on all of R^P. The values are Gaussian with E (L_i - L_j)^2 = |w_i -
+    w_j|^(2 hurst), and L_0 = 0. So the mean squared loss of any path has the exponent 2 hurst in
+    distance. The covariance of L_i and L_j is half |w_i - w_0|^(2 hurst) + |w_j - w_0|^(2 hurst) -
+    |w_i - w_j|^(2 hurst), so that only distances are needed. hurst = 1 is a plane of random slope.
 
-    Exact by the eigenvectors of the covariance of the steps L_{i+1} - L_i, O(n^3); eigenvalues that
-    rounding has made negative (a point visited twice, more points than dimensions at hurst = 1) are
-    set to zero. Works in the precision of its input: over 1001 points of a walk the variogram was
-    off by at most 1e-13 of its largest value from float64 and 2e-4 from float32 (3e-5 at hurst >=
-    1/2), and a point visited twice got the same value to 1e-7 and 2e-3 of the field's range.
+    It is exact by the eigenvectors of the covariance of the steps L_{i+1} - L_i, O(n^3). Rounding
+    makes eigenvalues negative for a point visited twice, or for more points than dimensions at
+    hurst = 1; they are set to zero. It works in the precision of its input.
 
     Args:
         key: PRNG key.
@@ -354,21 +454,27 @@ def fractional_brownian_field(key, squared_displacements, *, hurst):
         (n,) in the unit of distance to the power hurst; NaN for a path with NaN.
 
     Raises:
-        InputError: `squared_displacements` is not one square matrix of real numbers with n >= 2,
-            or `hurst` outside (0, 1].
+        InputError: `squared_displacements` is not one square matrix of real numbers with n >= 2, or
+            `hurst` outside (0, 1].
+
+    Notes:
+        Over 1001 points of a walk the variogram was off by at most 1e-13 of its largest value from
+        float64, and by 2e-4 from float32 (3e-5 at hurst >= 1/2). A point visited twice got the same
+        value to 1e-7 and 2e-3 of the range of the field.
     """
     hurst = number("hurst", hurst, above=0, at_most=1, what="which is a plane")
     with own_precision("squared_displacements", squared_displacements) as squares:
         if squares.ndim != 2 or squares.shape[0] != squares.shape[1] or len(squares) < 2:
-            raise InputError(
-                f"squared_displacements has shape {squares.shape}; expected (n, n) with n >= 2, "
-                "the squared distances between the points of one path; use jax.vmap for several "
-                "paths"
+            raise invalid(
+                "squared_displacements",
+                f"has shape {squares.shape}",
+                "(n, n) with n >= 2, the squared distances between the points of one path",
+                "use jax.vmap for several paths",
             )
         covariance = -jnp.diff(jnp.diff(squares**hurst, axis=0), axis=1) / 2
         vectors, variances = jax.lax.linalg.eigh(covariance)
-        # Float32 draws and the symmetric root: one field for a key, whatever the precision and the
-        # choice of eigenvectors.
+        # Float32 draws and the symmetric root give one field for a key in every precision and for
+        # every choice of eigenvectors.
         noise = jax.random.normal(key, variances.shape, np.float32).astype(variances.dtype)
         amplitudes = jnp.sqrt(jnp.where(variances < 0, 0, variances)) * (
             vectors * noise[:, None]
@@ -376,29 +482,28 @@ def fractional_brownian_field(key, squared_displacements, *, hurst):
         return _path((vectors * amplitudes[None]).sum(axis=1))
 
 
-# What they are made of
+# Parts of the processes
 
 
 def _path(steps):
-    """Positions from steps along the first axis, from the origin."""
+    """Return positions from steps along the first axis, from the origin."""
     return jnp.concatenate([jnp.zeros_like(steps[:1]), steps]).cumsum(axis=0)
 
 
 def _directions(key, count, dim):
-    """Uniformly random unit vectors, (count, dim)."""
+    """Return uniformly random unit vectors, (count, dim)."""
     vectors = jax.random.normal(key, (count, dim))
     return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _autoregressive(key, steps, dim, correlation_time):
-    """Stationary Gaussian series of unit variance with correlation exp(-k / correlation_time),
-    (steps, dim).
+    """Return a stationary Gaussian series (steps, dim) of unit variance.
+
+    Its correlation is exp(-k / correlation_time).
     """
     noise = jax.random.normal(key, (steps, dim))
-    correlation, innovation = (
-        math.exp(-1 / correlation_time),
-        math.sqrt(-math.expm1(-2 / correlation_time)),
-    )
+    correlation = math.exp(-1 / correlation_time)
+    innovation = math.sqrt(-math.expm1(-2 / correlation_time))
 
     def advance(value, noise):
         value = correlation * value + innovation * noise
@@ -409,27 +514,31 @@ def _autoregressive(key, steps, dim, correlation_time):
 
 
 def _open_uniform(key, shape):
-    """Uniform numbers between 0 and 1, both excluded: the middles of the generator's cells."""
+    """Return uniform numbers between 0 and 1, both excluded.
+
+    They are the middles of the cells of the generator.
+    """
     uniform = jax.random.uniform(key, shape)
     return uniform + jnp.finfo(uniform.dtype).eps / 2
 
 
 def _pareto(key, count, alpha):
-    """Times with P(> t) = t^(-alpha), t >= 1."""
+    """Return times with P(> t) = t^(-alpha), t >= 1."""
     return _open_uniform(key, (count,)) ** (-1 / alpha)
 
 
 def _within_window(durations, steps):
-    """Durations cut to a little more than the window: nothing in it changes, and sums keep their
-    digits.
+    """Return durations cut to a little more than the window.
+
+    Nothing in the window changes, and sums keep their digits.
     """
     return jnp.minimum(durations, steps + 1)
 
 
-def _checked_size(steps, dim, least_dim=1):
+def _checked_size(steps, dim, least_dim=1) -> tuple[int, int]:
     return integer("steps", steps, 1, MOST), integer("dim", dim, least_dim, MOST)
 
 
-def _size_or_speed(name, value):
-    """A length or a speed, which may be traced."""
+def _size_or_speed(name, value) -> float | Array:
+    """Return a length or a speed, which may be traced."""
     return value if is_traced(value) else number(name, value)

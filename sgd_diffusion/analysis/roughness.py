@@ -1,30 +1,31 @@
 """Roughness of the loss along a path: how much losses differ, by the distance between the points.
 
 On a fractal landscape the mean squared loss difference grows as distance^(2H) with a Hurst exponent
-0 < H < 1; on a smooth one as distance^2 along a slope, and as distance^4 on the way down to a
-quadratic minimum. A path samples the landscape where it goes, and mini-batch losses add a floor of
-their own: `batch_noise_floor`.
+0 < H < 1. On a smooth landscape it grows as distance^2 along a slope, and as distance^4 on the way
+down to a quadratic minimum. A path samples the landscape where it goes. Mini-batch losses add a
+floor of their own: `batch_noise_floor`.
 
-A path w_0, ..., w_T enters as `step_gram`, as in `analysis.displacement`;
-precision, transformations and NaN are handled as there. `losses`, (T+1,), belong to the same
-points: L at w_t, before the update that starts there. The functions of losses alone and the fit are
-float64 NumPy on the host.
+A path w_0, ..., w_T enters as `step_gram`, as in `analysis.displacement`. Precision,
+transformations and NaN are handled as there. `losses`, (T+1,), belong to the same points: L at w_t,
+before the update that starts there. The functions of losses alone and the fit are float64 NumPy on
+the host.
 """
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import host_array, number, real_array
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike, NumberLike
 from sgd_diffusion.analysis.gram import one_path, upper_squared_displacements
 from sgd_diffusion.analysis.guarded import power
-from sgd_diffusion.analysis.pairs import average, in_bins
+from sgd_diffusion.analysis.pairs import PairAverages, average, in_bins
 from sgd_diffusion.analysis.paths import contour_length
 from sgd_diffusion.analysis.scaling import fit_power_law
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "HurstFit",
@@ -39,45 +40,64 @@ __all__ = [
 
 MIN_BINS = 5  # fewer do not tell a power law from anything else
 MIN_PAIRS = 30  # a bin with fewer pairs shows those few, not a mean
-FLOOR_MARGIN = 2  # where less than half is left above the floor, the error of the floor decides
+FLOOR_MARGIN = 2  # with less than half left above the floor, the error of the floor decides
 
 
 @shown_briefly
 class MeanSquaredLoss(NamedTuple):
-    """Mean squared loss differences of the pairs of points of a path, by distance."""
+    """Mean squared loss differences of the pairs of points of a path, by distance.
 
-    distances: (
-        jax.Array
-    )  # (K,) weight units, geometric mean over the pairs of a bin; NaN where it is empty
-    msl: jax.Array  # (K,) squared unit of the loss; NaN where the bin is empty
-    counts: jax.Array  # (K,) pairs
+    Attributes:
+        distances: (K,) weight units, geometric mean over the pairs of a bin; NaN where it is empty.
+        msl: (K,) squared unit of the loss; NaN where the bin is empty.
+        counts: (K,) pairs.
+    """
+
+    distances: Float[Array, "bin"] | Float[np.ndarray, "bin"]
+    msl: Float[Array, "bin"]
+    counts: Float[Array, "bin"] | Float[np.ndarray, "bin"]
 
 
 @shown_briefly
 class NoiseFloor(NamedTuple):
-    """What batch noise adds to every mean squared loss difference; (...) are the leading axes of
-    the losses.
+    """The part of every mean squared loss difference that comes from batch noise.
+
+    (...) are the leading axes of the losses.
+
+    Attributes:
+        floor: (...), squared unit of the loss.
+        standard_error: (...), of the floor.
     """
 
-    floor: np.ndarray  # (...), squared unit of the loss
-    standard_error: np.ndarray  # (...)
+    floor: Float[np.ndarray, "..."]
+    standard_error: Float[np.ndarray, "..."]
 
 
 @shown_briefly
 class HurstFit(NamedTuple):
-    """Power law msl - noise_floor ~ distance^(2H); every field is ()."""
+    """Power law msl - noise_floor ~ distance^(2H); every field is ().
 
-    exponent: np.ndarray  # 2H
-    exponent_error: np.ndarray  # standard error
-    hurst: np.ndarray  # H; no Hurst exponent of a fractal where it is 1 or more
-    x_min: np.ndarray  # first and last distance that entered, and how many
-    x_max: np.ndarray
-    num_points: np.ndarray
-    error_source: str  # as in fit_power_law
+    Attributes:
+        exponent: 2H.
+        exponent_error: standard error of 2H.
+        hurst: H; where it is 1 or more, it is no Hurst exponent of a fractal.
+        x_min: first distance that entered.
+        x_max: last distance that entered.
+        num_points: how many distances entered.
+        error_source: as in `fit_power_law`.
+    """
+
+    exponent: Float[np.ndarray, ""]
+    exponent_error: Float[np.ndarray, ""]
+    hurst: Float[np.ndarray, ""]
+    x_min: Float[np.ndarray, ""]
+    x_max: Float[np.ndarray, ""]
+    num_points: Int[np.ndarray, ""] | int
+    error_source: str
 
 
-def loss_by_distance(step_gram, losses, *, bins):
-    """Squared loss differences of all pairs of points, by the distance between them.
+def loss_by_distance(step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike) -> PairAverages:
+    """Return the squared loss differences of all pairs of points, by the distance between them.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -86,24 +106,23 @@ def loss_by_distance(step_gram, losses, *, bins):
             K, for so many bins of equal ratio from the smallest positive distance to the largest.
 
     Returns:
-        `pairs.PairAverages`, n = T+1. A loss that is NaN makes the
-        bins NaN that hold a pair with it.
+        `pairs.PairAverages`, n = T+1. A loss that is NaN makes the bins NaN that hold a pair with
+        it.
 
     Raises:
-        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `losses`
-            is not (T+1,); `bins` is neither.
+        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `losses` is
+            not (T+1,); `bins` is neither.
     """
     with one_path(step_gram) as gram:
         squared_distances = upper_squared_displacements(gram)
         return in_bins(power(squared_distances, 0.5), _squared_differences(losses, gram), bins)
 
 
-def loss_by_contour(step_gram, losses, *, bins):
-    """Squared loss differences of all pairs of points, by the contour length of the path between
-    them.
+def loss_by_contour(step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike) -> PairAverages:
+    """Return the squared loss differences of all pairs of points, by contour length.
 
-    As `loss_by_distance`, with s_j - s_i of
-    `paths.contour_length` for the distance.
+    Like `loss_by_distance`, with s_j - s_i of `paths.contour_length` in place of the distance
+    between them.
     """
     with one_path(step_gram) as gram:
         length = contour_length(gram)
@@ -113,19 +132,23 @@ def loss_by_contour(step_gram, losses, *, bins):
 def _squared_differences(losses, gram):
     losses = jnp.asarray(real_array("losses", losses), gram.dtype)
     if losses.shape != (len(gram) + 1,):
-        raise InputError(
-            f"losses has shape {losses.shape}; expected ({len(gram) + 1},), one loss for each of "
-            f"the T+1 points of a path of T = {len(gram)} steps"
+        raise invalid(
+            "losses",
+            f"has shape {losses.shape}",
+            f"({len(gram) + 1},), one loss for each of the T+1 points of a path of "
+            f"T = {len(gram)} steps",
         )
     return (losses[None] - losses[:, None]) ** 2
 
 
-def mean_squared_loss(step_gram, losses, *, bins):
-    """Mean squared loss difference of the pairs of points of a path, by distance.
+def mean_squared_loss(
+    step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike
+) -> MeanSquaredLoss:
+    """Return the mean squared loss difference of the pairs of points of a path, by distance.
 
     MSL(d) = mean of (L(w_j) - L(w_i))^2 over the pairs of one window with |w_j - w_i| in the bin
     (Chen, Qu & Gong, arXiv:2009.10588, Eq. 9; their code squares the mean instead of averaging the
-    squares). For errors take `loss_by_distance`, of which this is the average.
+    squares). For errors take `loss_by_distance`; this is its average.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -138,7 +161,8 @@ def mean_squared_loss(step_gram, losses, *, bins):
     Raises:
         InputError: as `loss_by_distance`.
 
-    >>> mean_squared_loss([[1.0, 1.0], [1.0, 1.0]], [3.0, 2.0, 0.0], bins=[0.5, 1.5, 2.5]).msl.tolist()
+    >>> steady, losses = [[1.0, 1.0], [1.0, 1.0]], [3.0, 2.0, 0.0]
+    >>> mean_squared_loss(steady, losses, bins=[0.5, 1.5, 2.5]).msl.tolist()
     [2.5, 9.0]
     """
     with one_path(step_gram) as gram:
@@ -146,27 +170,26 @@ def mean_squared_loss(step_gram, losses, *, bins):
         return MeanSquaredLoss(pairs.x, average(pairs), pairs.counts.sum(axis=0))
 
 
-def batch_noise_floor(losses, probe_losses=None):
-    """Mean squared loss difference that the noise of mini-batches makes by itself, 2 Var(noise), at
-    every distance.
+def batch_noise_floor(losses: ArrayLike, probe_losses: ArrayLike | None = None) -> NoiseFloor:
+    """Return the mean squared loss difference that mini-batch noise makes at every distance.
 
-    Mean over t of (e_{t+1} - e_t)^2 for e = losses - probe_losses: the noise of successive batches
-    is independent, and differences take away what probe and whole data set differ by, as far as it
-    changes little in one step. Without a probe e = losses: an upper bound, which contains the loss
-    difference of one step. Batches drawn without replacement are anticorrelated within their epoch,
-    which makes the floor high by 1/(batches per epoch) of itself.
+    It is 2 Var(noise), the mean over t of (e_{t+1} - e_t)^2 for e = losses - probe_losses. The
+    noise of successive batches is independent. Differences remove what probe and whole data set
+    differ by, as far as it changes little in one step. Without a probe e = losses: an upper bound,
+    which contains the loss difference of one step. Batches drawn without replacement are
+    anticorrelated within their epoch. This makes the floor high by 1/(batches per epoch) of itself.
 
     The standard error is that of the mean of q_t = (e_{t+1} - e_t)^2. Successive q share a batch
-    and no others do, so that its square is (c_0 + 2 c_1)/T, with c_0 the variance of q and c_1 its
-    covariance at lag 1 (not negative for independent noise, and set to 0 where the estimate is).
+    and no others do. So its square is (c_0 + 2 c_1)/T, with c_0 the variance of q and c_1 its
+    covariance at lag 1. c_1 is not negative for independent noise, and set to 0 where the estimate
+    is negative.
 
     Args:
         losses: (..., T+1) mini-batch losses at w_t, on the batch of step t.
-        probe_losses: (..., T+1) losses at the same points on a fixed set of examples.
+        probe_losses: (..., T+1) losses at the same points on a fixed set of examples, or None.
 
     Returns:
-        `NoiseFloor`; NaN for a member with a loss that is NaN, and an error of NaN for T =
-        1.
+        `NoiseFloor`; NaN for a member with a loss that is NaN, and an error of NaN for T = 1.
 
     Raises:
         InputError: fewer than two losses, or shapes that do not fit.
@@ -176,13 +199,13 @@ def batch_noise_floor(losses, probe_losses=None):
     """
     losses = host_array("losses", losses)
     if losses.ndim == 0 or losses.shape[-1] < 2:
-        raise InputError(f"losses has shape {losses.shape}; expected (..., T+1) losses with T >= 1")
+        raise invalid("losses", f"has shape {losses.shape}", "(..., T+1) losses with T >= 1")
     probe_losses = (
         np.zeros_like(losses) if probe_losses is None else host_array("probe_losses", probe_losses)
     )
     if probe_losses.shape != losses.shape:
-        raise InputError(
-            f"probe_losses has shape {probe_losses.shape}; expected {losses.shape}, that of losses"
+        raise invalid(
+            "probe_losses", f"has shape {probe_losses.shape}", f"{losses.shape}, that of losses"
         )
     with np.errstate(invalid="ignore"):  # infinite losses
         noise = losses - probe_losses
@@ -195,30 +218,34 @@ def batch_noise_floor(losses, probe_losses=None):
 
 
 def hurst_exponent(
-    distances, msl, counts, *, noise_floor=0.0, replicates=None, x_min=None, x_max=None
-):
-    """Hurst exponent of the loss along one path, from its mean squared loss differences.
+    distances: ArrayLike,
+    msl: ArrayLike,
+    counts: ArrayLike,
+    *,
+    noise_floor: NumberLike = 0.0,
+    replicates: ArrayLike | None = None,
+    x_min: NumberLike | None = None,
+    x_max: NumberLike | None = None,
+) -> HurstFit:
+    """Fit the Hurst exponent of the loss along one path to its mean squared loss differences.
 
-    Power law msl - noise_floor ~ distance^(2H) by
-    `scaling.fit_power_law`, on the bins in [x_min, x_max] that hold
-    at least 30 pairs and show at least twice the noise floor. Near the floor the exponent is that
-    of the noise, and a floor that is too low makes it too small. 2H = 1.8 over a range is what
-    Chen, Qu & Gong, arXiv:2009.10588, call a fractal landscape; a slope gives 2 and a quadratic
-    minimum 4.
+    Power law msl - noise_floor ~ distance^(2H) by `scaling.fit_power_law`, on the bins in [x_min,
+    x_max] with at least 30 pairs and at least twice the noise floor. Near the floor the exponent is
+    that of the noise, and a floor that is too low makes it too small. Chen, Qu & Gong,
+    arXiv:2009.10588, call 2H = 1.8 over a range a fractal landscape; a slope gives 2 and a
+    quadratic minimum 4.
 
-    Errors from replicates are about this path, and hold for distances that it covers many times:
-    for Brownian motion down a slope (T = 1000, 100 dimensions, 10 blocks) the error is 0.8 of the
-    scatter of 2H between paths for x_max reached in T/20 steps, 0.6 in T/5, 0.4 in T/2 and 0.3 for
-    all distances, where 2H also comes out low, 1.84 on average.
+    Errors from replicates are about this path, and hold for distances that it covers many times.
 
     Args:
-        distances: (K,) increasing, NaN where a bin is empty,
-        msl: (K,), and
-        counts: (K,), from `mean_squared_loss`, of one path: every path has bins of its own.
-        noise_floor: what to take off first, as `batch_noise_floor` finds it; 0 for losses
-            without batch noise.
+        distances: (K,) increasing, NaN where a bin is empty, from `mean_squared_loss` of one path.
+            Every path has bins of its own.
+        msl: (K,), from the same.
+        counts: (K,), from the same.
+        noise_floor: number to subtract first, as `batch_noise_floor` finds it; 0 for losses without
+            batch noise.
         replicates: (B, K) of `msl` from `block_bootstrap`. Without them the error is that of
-            `fit_power_law`, a lower bound. That of the floor itself is not in it.
+            `fit_power_law`, a lower bound. It does not contain the error of the floor.
         x_min: smallest distance, inclusive; the smallest there is when None.
         x_max: largest distance, inclusive; the largest there is when None.
 
@@ -227,36 +254,38 @@ def hurst_exponent(
 
     Raises:
         InputError: shapes that do not fit, or a range that is no number.
+
+    Notes:
+        For Brownian motion down a slope (T = 1000, 100 dimensions, 10 blocks) the error was
+        compared with the scatter of 2H between paths. It is 0.8 of that for x_max reached in T/20
+        steps, 0.6 in T/5, 0.4 in T/2 and 0.3 for all distances. There 2H also comes out low, 1.84
+        on average.
     """
-    distances, msl, counts = (
-        host_array("distances", distances),
-        host_array("msl", msl),
-        host_array("counts", counts),
-    )
+    distances, msl = host_array("distances", distances), host_array("msl", msl)
+    counts = host_array("counts", counts)
     if distances.ndim != 1 or not distances.shape == msl.shape == counts.shape:
-        raise InputError(
-            f"distances, msl and counts have shapes {distances.shape}, {msl.shape} and "
-            f"{counts.shape}; expected (K,), the bins of one path"
+        raise invalid(
+            "distances, msl and counts",
+            f"have shapes {distances.shape}, {msl.shape} and {counts.shape}",
+            "(K,), the bins of one path",
         )
     noise_floor = host_array("noise_floor", noise_floor)
     if noise_floor.ndim > 0:
-        raise InputError(
-            f"noise_floor has shape {noise_floor.shape}; expected a number, that of one path"
-        )
+        raise invalid("noise_floor", f"has shape {noise_floor.shape}", "a number, that of one path")
     if replicates is not None:
         replicates = host_array("replicates", replicates)
         if replicates.shape[1:] != msl.shape:
-            raise InputError(
-                f"replicates has shape {replicates.shape}; expected (B, {len(msl)}), B of the curve"
+            raise invalid(
+                "replicates",
+                f"has shape {replicates.shape}",
+                f"(B, {len(msl)}), B replicates of the curve",
             )
-    low, high = (
-        -np.inf if x_min is None else number("x_min", x_min),
-        np.inf if x_max is None else number("x_max", x_max),
-    )
+    low = -np.inf if x_min is None else number("x_min", x_min)
+    high = np.inf if x_max is None else number("x_max", x_max)
     kept = (distances >= low) & (distances <= high) & (counts >= MIN_PAIRS)
     kept = np.flatnonzero(kept & (msl > 0) & (msl >= FLOOR_MARGIN * noise_floor))
     if len(kept) < MIN_BINS:
-        return HurstFit(*np.full(5, np.nan), len(kept), "none")
+        return HurstFit._make([*np.full(5, np.nan), len(kept), "none"])
     above = None if replicates is None else replicates[:, kept] - noise_floor
     fit = fit_power_law(distances[kept], msl[kept] - noise_floor, replicates=above)
     return HurstFit(

@@ -1,25 +1,27 @@
-"""Power laws in curves: local exponents, fits on a stated range, and where a power law begins or
-gives way to another.
+"""Power laws in curves: local exponents, fits on a stated range, onsets and crossovers.
 
 Everything here is float64 NumPy on the host and works on many curves at once: `x` is one axis of
 shape (L,) and `y` is (..., L). A curve that is NaN (a member that diverged), zero or negative
-inside the range has no power law there: its numbers are NaN, and the other curves are not affected.
+inside the range has no power law there. Its numbers are NaN, and the other curves are not affected.
 
-Errors. Lags of one window share their steps, so the residuals of a fit to an MSD are alike from lag
-to lag, and the textbook error of a slope is far too small. Functions that give errors therefore
-take `replicates` (..., B, L): B curves for each curve, such as those of a bootstrap over blocks
-of the window or over the members of an ensemble. The error of an estimate is the standard deviation
-of the same estimate over the replicates, without those that are NaN there, and NaN if fewer than 10
-are left.
+Lags of one window share their steps, so the residuals of a fit to an MSD are alike from lag to lag.
+The textbook error of a slope is then far too small. Functions that give errors therefore take
+`replicates` (..., B, L): B curves for each curve, such as those of a bootstrap over blocks of the
+window or over the members of an ensemble. The error of an estimate is the standard deviation of the
+same estimate over the replicates. Replicates with an estimate of NaN are left out; the error is NaN
+if fewer than 10 are left.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike, IntegerLike, NumberLike
 from sgd_diffusion.analysis import crossover
 from sgd_diffusion.analysis.least_squares import (
     Moments,
@@ -29,7 +31,7 @@ from sgd_diffusion.analysis.least_squares import (
     replicate_error,
     thinned,
 )
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "CrossoverFit",
@@ -45,78 +47,123 @@ __all__ = [
 ]
 
 MIN_POINTS = 3  # a line through two points has no residual, hence no uncertainty
-ONSET_POINTS = 10  # fewer points, or less than ONSET_DECADES, fit any smooth curve within 0.03
+ONSET_POINTS = 10  # fewer points, or less than ONSET_DECADES: any smooth curve fits within 0.03
 ONSET_DECADES = 0.5
 
 
 @shown_briefly
 @dataclass(frozen=True, eq=False, repr=False)
 class LocalExponent:
-    """Exponent along a curve; it unpacks into `lags, exponent`."""
+    """Exponent along a curve; it unpacks into `lags, exponent`.
 
-    lags: np.ndarray  # (L - stride,) where each exponent belongs
-    exponent: np.ndarray  # (..., L - stride)
-    error: np.ndarray | None = None  # (..., L - stride) standard error; None without replicates
+    Attributes:
+        lags: (L - stride,), where each exponent belongs.
+        exponent: (..., L - stride).
+        error: (..., L - stride), standard error; None without replicates.
+    """
 
-    def __iter__(self):
+    lags: Float[np.ndarray, "lag"]
+    exponent: Float[np.ndarray, "... lag"]
+    error: Float[np.ndarray, "... lag"] | None = None
+
+    def __iter__(self) -> Iterator[Float[np.ndarray, "..."]]:
         return iter((self.lags, self.exponent))
 
 
 @shown_briefly
 class PowerLawFit(NamedTuple):
-    """Least-squares power laws y = prefactor * x**exponent; every array has the leading shape (...)
-    of the curves.
+    """Least-squares power laws y = prefactor * x**exponent.
+
+    Every array has the leading shape (...) of the curves.
+
+    Attributes:
+        exponent: of the power law.
+        exponent_error: standard error of the exponent.
+        prefactor: in the unit of y at x = 1.
+        rmse: root mean square of the residuals of ln y.
+        x_min: first x that entered.
+        x_max: last x that entered.
+        num_points: how many points entered.
+        error_source: "replicates", or "residuals" as if these were independent, which is a lower
+            bound.
     """
 
-    exponent: np.ndarray
-    exponent_error: np.ndarray  # standard error
-    prefactor: np.ndarray
-    rmse: np.ndarray  # root mean square of the residuals of ln y
-    x_min: np.ndarray  # first and last x that entered, and how many
-    x_max: np.ndarray
-    num_points: np.ndarray
-    error_source: str  # "replicates", or "residuals" as if these were independent: a lower bound
+    exponent: Float[np.ndarray, "..."]
+    exponent_error: Float[np.ndarray, "..."]
+    prefactor: Float[np.ndarray, "..."]
+    rmse: Float[np.ndarray, "..."]
+    x_min: Float[np.ndarray, "..."]
+    x_max: Float[np.ndarray, "..."]
+    num_points: Int[np.ndarray, "..."]
+    error_source: str
 
 
 @shown_briefly
 class CrossoverFit(NamedTuple):
-    """Where one power law gives way to another; every array has the leading shape (...) of the
-    curves.
+    """Where one power law gives way to another.
+
+    Every array has the leading shape (...) of the curves.
+
+    Attributes:
+        crossover: the x where the two laws meet; NaN where the curve shows no crossover.
+        crossover_low: lower end of the confidence interval of the crossover.
+        crossover_high: its upper end.
+        exponent_below: of the asymptote below the crossover.
+        exponent_below_error: its standard error.
+        exponent_above: of the asymptote above the crossover.
+        exponent_above_error: its standard error.
+        sharpness: k of the bend, see `fit_crossover`.
+        asymmetry: m of the bend.
+        rmse: root mean square of the residuals of ln y.
+        single_rmse: what a single power law leaves at the same points.
+        x_min: first x that entered.
+        x_max: last x that entered.
+        num_points: how many points entered.
+        error_source: "replicates", or "residuals" as if these were independent, which is a lower
+            bound.
     """
 
-    crossover: (
-        np.ndarray
-    )  # the x at which the two laws meet; NaN where the curve shows no crossover
-    crossover_low: np.ndarray  # its confidence interval
-    crossover_high: np.ndarray
-    exponent_below: np.ndarray  # of the asymptotes, with standard errors
-    exponent_below_error: np.ndarray
-    exponent_above: np.ndarray
-    exponent_above_error: np.ndarray
-    sharpness: np.ndarray  # k and m of the bend, see fit_crossover
-    asymmetry: np.ndarray
-    rmse: np.ndarray  # root mean square of the residuals of ln y,
-    single_rmse: np.ndarray  # and what a single power law leaves at the same points
-    x_min: np.ndarray  # first and last x that entered, and how many
-    x_max: np.ndarray
-    num_points: np.ndarray
-    error_source: str  # "replicates", or "residuals" as if these were independent: a lower bound
+    crossover: Float[np.ndarray, "..."]
+    crossover_low: Float[np.ndarray, "..."]
+    crossover_high: Float[np.ndarray, "..."]
+    exponent_below: Float[np.ndarray, "..."]
+    exponent_below_error: Float[np.ndarray, "..."]
+    exponent_above: Float[np.ndarray, "..."]
+    exponent_above_error: Float[np.ndarray, "..."]
+    sharpness: Float[np.ndarray, "..."]
+    asymmetry: Float[np.ndarray, "..."]
+    rmse: Float[np.ndarray, "..."]
+    single_rmse: Float[np.ndarray, "..."]
+    x_min: Float[np.ndarray, "..."]
+    x_max: Float[np.ndarray, "..."]
+    num_points: Int[np.ndarray, "..."]
+    error_source: str
 
 
 @shown_briefly
 class Onset(NamedTuple):
-    """Where superdiffusion begins."""
+    """Where superdiffusion begins.
 
-    lag: np.ndarray  # (...), tau_0
-    fit: PowerLawFit  # of [fit.x_min, largest lag]: the longest power law that ends at the largest lag
+    Attributes:
+        lag: (...), tau_0.
+        fit: the longest power law that ends at the largest lag; it begins at `fit.x_min`.
+    """
+
+    lag: Float[np.ndarray, "..."]
+    fit: PowerLawFit
 
 
-def local_exponent(lags, msd, stride=20, replicates=None):
-    """Logarithmic derivative beta = d ln msd / d ln lag, over `stride` entries of the curve.
+def local_exponent(
+    lags: ArrayLike,
+    msd: ArrayLike,
+    stride: IntegerLike = 20,
+    replicates: ArrayLike | None = None,
+) -> LocalExponent:
+    """Return the logarithmic derivative d ln msd / d ln lag of curves, over `stride` entries.
 
     beta = ln(msd[k + stride] / msd[k]) / ln(lags[k + stride] / lags[k]) (Chen, Qu & Gong,
     arXiv:2009.10588, Fig. 2c, with their stride of 20). It belongs to the geometric mean of its two
-    lags, where it is exact for any ln msd quadratic in ln lag; the authors' code plots it at the
+    lags, where it is exact for any ln msd quadratic in ln lag. The authors' code plots it at the
     smaller lag, too early by a factor of 4.6 at lag 1.
 
     Args:
@@ -149,12 +196,14 @@ def local_exponent(lags, msd, stride=20, replicates=None):
     return LocalExponent(np.exp((first + second) / 2), exponent, error)
 
 
-def normal_diffusion_crossing(lags, exponent):
-    """Lag at which the local exponent first rises through 1, that of normal diffusion, from below.
+def normal_diffusion_crossing(
+    lags: ArrayLike, exponent: ArrayLike
+) -> Float[np.ndarray, "..."] | np.float64:
+    """Return the lag where the local exponent first rises through that of normal diffusion, 1.
 
-    The first two neighbouring lags with an exponent below 1 and then one of at least 1; between
-    them beta is taken to be linear in ln lag. A curve that begins at or above 1 has been below 1
-    nowhere yet, and rises through it only when it has come down before.
+    The function looks for the first two adjacent lags with an exponent below 1 and then one of at
+    least 1. Between them beta is taken to be linear in ln lag. A curve that begins at or above 1
+    rises through 1 only after it has come down below it.
 
     Args:
         lags: (L,) positive and increasing.
@@ -182,23 +231,27 @@ def normal_diffusion_crossing(lags, exponent):
     return np.exp(log_lags[first] + (1 - below) / rise * (log_lags[first + 1] - log_lags[first]))
 
 
-def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50, replicates=None):
-    """Least-squares line through (ln x, ln y) at log-spaced points of [x_min, x_max].
+def fit_power_law(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_min: NumberLike | None = None,
+    x_max: NumberLike | None = None,
+    num_points: IntegerLike = 50,
+    replicates: ArrayLike | None = None,
+) -> PowerLawFit:
+    """Fit a power law to curves at log-spaced points of [x_min, x_max].
 
-    The points are taken from the given ones, so nothing is interpolated: `num_points` targets at
-    equal ratios from the first to the last x in the range, for each of them the x nearest in ln x,
-    and every x once. Where the given points are sparse on the log axis (small lags) all of them
-    enter, and fewer than `num_points` are left.
+    The fit is the least-squares line through (ln x, ln y). Its points are given points, so nothing
+    is interpolated. There are `num_points` targets at equal ratios from the first to the last x in
+    the range. Each target takes the x nearest in ln x, and every x enters once. Where the given
+    points are sparse on the log axis (small lags), all of them enter and fewer than `num_points`
+    are left.
 
-    `exponent_error` is the standard deviation of the replicates' exponents. Without replicates it
-    is the textbook standard error of a slope, sqrt(SSR / (n - 2) / Sxx), as if the residuals were
-    independent: for an MSD a lower bound. `error_source` says which of the two it is.
-
-    How good it is, measured on T = 1000 steps: on lags 1..100 of fractional Brownian motion (dim
-    2000, 200 paths) the error of a block bootstrap over the window was 0.84, 0.82, 0.83 and 0.80 of
-    the scatter from path to path for H = 0.2, 0.35, 0.5 and 0.65, but 0.66 for H = 0.8, whose
-    memory is longer than the blocks. On lags 100..500 of Brownian motion (dim 200) the exponent
-    scatters by 0.040; the block bootstrap says 0.026, the textbook 0.002.
+    `exponent_error` is the standard deviation of the exponents of the replicates. Without
+    replicates it is the textbook standard error of a slope, sqrt(SSR / (n - 2) / Sxx), as if the
+    residuals were independent. For an MSD this is a lower bound. `error_source` says which of the
+    two it is.
 
     Args:
         x: (L,) positive and increasing.
@@ -209,55 +262,71 @@ def fit_power_law(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
         replicates: (..., B, L) of `y`, for the error.
 
     Returns:
-        `PowerLawFit`; all of it but x_min, x_max and num_points is NaN for a curve that is
-        NaN, infinite, zero or negative at one of the points.
+        `PowerLawFit`; all of it but x_min, x_max and num_points is NaN for a curve that is NaN,
+        infinite, zero or negative at one of the points.
 
     Raises:
         InputError: x not increasing and positive, shapes that do not fit, or fewer than 3 points in
             the range.
 
-    >>> fit = fit_power_law(range(1, 101), [2.0 * lag**1.5 for lag in range(1, 101)], x_min=10, x_max=50)
+    >>> lags = np.arange(1, 101)
+    >>> fit = fit_power_law(lags, 2.0 * lags**1.5, x_min=10, x_max=50)
     >>> print(f"{fit.exponent:.6f} {fit.prefactor:.6f} {fit.error_source}")
     1.500000 2.000000 residuals
+
+    Notes:
+        The errors were measured on T = 1000 steps. The first case is lags 1..100 of fractional
+        Brownian motion (dim 2000, 200 paths), with the error of a block bootstrap over the window.
+        It was 0.84, 0.82, 0.83 and 0.80 of the scatter from path to path for H = 0.2, 0.35, 0.5 and
+        0.65. For H = 0.8, whose memory is longer than the blocks, it was 0.66. The second case is
+        lags 100..500 of Brownian motion (dim 200). There the exponent scatters by 0.040; the block
+        bootstrap says 0.026, and the textbook error 0.002.
     """
     x, log_x, log_y = logarithms("x", x, "y", y)
     points = points_in_range(x, x_min, x_max, num_points, MIN_POINTS)
     line = Moments.of(log_x[points], log_y[..., points]).line()
     error, source = line.slope_error, "residuals"
     if replicates is not None:
-        slopes = (
-            Moments.of(log_x[points], log_replicates(replicates, log_y)[..., points]).line().slope
-        )
-        error, source = (
-            np.where(np.isfinite(line.slope), replicate_error(slopes), np.nan),
-            "replicates",
-        )
+        log_replicated = log_replicates(replicates, log_y)[..., points]
+        slopes = Moments.of(log_x[points], log_replicated).line().slope
+        error = np.where(np.isfinite(line.slope), replicate_error(slopes), np.nan)
+        source = "replicates"
     return PowerLawFit(
         line.slope, error, _exp(line.intercept), line.rmse, *_fitted_range(x, points, log_y), source
     )
 
 
-def fit_crossover(x, y, *, x_min=None, x_max=None, num_points=50, replicates=None, confidence=0.95):
-    """Where one power law gives way to another, the exponents of both, and how well they are known.
+def fit_crossover(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_min: NumberLike | None = None,
+    x_max: NumberLike | None = None,
+    num_points: IntegerLike = 50,
+    replicates: ArrayLike | None = None,
+    confidence: NumberLike = 0.95,
+) -> CrossoverFit:
+    """Fit two power laws that meet at a crossover, with confidence limits.
 
-    Least squares in ln y, at the points of `fit_power_law`, for the smoothly broken power law
+    The fit is least squares in ln y, at the points of `fit_power_law`, for the smoothly broken
+    power law
 
-        y = A x^b (1 - (1 + (x / x_c)^k / m)^-m)^((a - b) / k),
+        y = A x^b (1 - (1 + (x / x_c)^k / m)^-m)^((a - b) / k).
 
-    exponent a below and b above the crossover x_c, where the asymptotes meet. For m = 1 this is the
-    symmetric y = A x^a (1 + (x / x_c)^k)^((b - a) / k), for k = inf two straight lines. Sharpness k
-    and asymmetry m come from a small set; `analysis.crossover` gives reasons,
-    and how far results can be trusted. A third of a decade and three points of the range are kept
-    on either side.
+    The exponent is a below and b above the crossover x_c, where the asymptotes meet. For m = 1 this
+    is the symmetric y = A x^a (1 + (x / x_c)^k)^((b - a) / k), and for k = inf two straight lines.
+    Sharpness k and asymmetry m come from a small set. `analysis.crossover` gives reasons, and says
+    how far results can be trusted. The crossover has a third of a decade and three points of the
+    range on either side.
 
-    There is a crossover where the best place is not at an end of those allowed and the exponents
-    differ: the central `confidence` interval of b - a over the replicates leaves out 0.
-    Elsewhere, as for a single power law, crossover, exponents and shape are NaN. The interval of
-    the crossover is that of the replicates' percentiles.
+    A curve has a crossover under two conditions. The best place is not at an end of the allowed
+    places, and the exponents differ: the central `confidence` interval of b - a over the replicates
+    leaves out 0. Elsewhere, as for a single power law, crossover, exponents and shape are NaN. The
+    interval of the crossover is that of the percentiles of the replicates.
 
-    Without replicates residuals are taken for independent: an F-test compares the broken power law
-    (6 parameters) with the single one (2), the interval is where the residual sum of squares,
-    minimised over all else, stays below its F-bound, and exponents have linearised errors. Of an
+    Without replicates residuals are taken for independent. An F-test compares the broken power law
+    (6 parameters) with the single one (2). The interval is where the residual sum of squares,
+    minimized over all else, stays below its F-bound, and exponents have linearized errors. For an
     MSD these are lower bounds, and most single power laws seem bent.
 
     Args:
@@ -266,14 +335,13 @@ def fit_crossover(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
         x_min: lower end of the range, inclusive; the first x when None.
         x_max: upper end, inclusive; the last x when None. An MSD scatters above half the window.
         num_points: points wanted.
-        replicates: (..., B, L) of `y`; at least 2 / (1 - confidence) that are not NaN, 40 for
-            0.95.
+        replicates: (..., B, L) of `y`; at least 2 / (1 - confidence) that are not NaN, 40 for 0.95.
         confidence: of the interval and of the decision that there is a crossover.
 
     Returns:
-        `CrossoverFit`; all of it but x_min, x_max and num_points is NaN for a curve that is
-        NaN, infinite, zero or negative at one of the points, and all but the two rmse as well where
-        too few replicates are finite.
+        `CrossoverFit`; all of it but x_min, x_max and num_points is NaN for a curve that is NaN,
+        infinite, zero or negative at one of the points. Where too few replicates are finite, all
+        but these three and the two rmse is NaN.
 
     Raises:
         InputError: x not increasing and positive, shapes that do not fit, fewer than 10 points in
@@ -296,20 +364,27 @@ def fit_crossover(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
             replicates, log_y, at_least=crossover.min_replicates(confidence)
         )
         of_replicates = crossover.fit_broken_lines(u, log_replicated[..., points])
-        known, source = (
-            crossover.uncertainty_from_replicates(of_replicates, confidence),
-            "replicates",
-        )
-    found = fit.inside & known.bent & (fit.single_rmse > crossover.ROUNDING)
+        known = crossover.uncertainty_from_replicates(of_replicates, confidence)
+        source = "replicates"
+    present = fit.inside & known.bent & (fit.single_rmse > crossover.ROUNDING)
 
-    def where_found(*fields):
-        return (np.where(found, field, np.nan) for field in fields)
+    def where_present(*fields):
+        return (np.where(present, field, np.nan) for field in fields)
 
+    place, low, high = np.exp([*where_present(fit.place, known.low, known.high)])
+    below, below_error, above, above_error, sharpness, asymmetry = where_present(
+        fit.below, known.below_error, fit.above, known.above_error, fit.sharpness, fit.asymmetry
+    )
     return CrossoverFit(
-        *np.exp([*where_found(fit.place, known.low, known.high)]),
-        *where_found(
-            fit.below, known.below_error, fit.above, known.above_error, fit.sharpness, fit.asymmetry
-        ),
+        place,
+        low,
+        high,
+        below,
+        below_error,
+        above,
+        above_error,
+        sharpness,
+        asymmetry,
         fit.rmse,
         fit.single_rmse,
         *_fitted_range(x, points, log_y),
@@ -317,19 +392,21 @@ def fit_crossover(x, y, *, x_min=None, x_max=None, num_points=50, replicates=Non
     )
 
 
-def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
-    """Lag tau_0 from which on the MSD is one superdiffusive power law.
+def superdiffusion_onset(lags: ArrayLike, msd: ArrayLike, *, max_rmse: NumberLike = 0.03) -> Onset:
+    """Return the lag tau_0 from which on the MSD is one superdiffusive power law.
 
-    The smallest lag tau for which the least-squares power law on [tau, largest lag] leaves a root
-    mean square residual of ln msd of at most `max_rmse`, if its exponent is above 1 (the rule of
-    Chen, Qu & Gong, arXiv:2009.10588, for Fig. 2a; natural logarithms and the bound are choices:
-    tau_0 moves with both). Candidates are 200 log-spaced points of `lags` that leave at least 10
-    of these points and half a decade to fit, since any smooth curve is a power law over less: for
-    lags 1..1000 the largest possible tau_0 is 316.
+    tau_0 is the smallest lag tau with a good fit on [tau, largest lag], if the exponent of that fit
+    is above 1. A fit is good where the least-squares power law leaves a root mean square residual
+    of ln msd of at most `max_rmse`. This is the rule of Chen, Qu & Gong, arXiv:2009.10588, for Fig.
+    2a. Natural logarithms and the bound are choices: tau_0 moves with both.
 
-    Where this longest power law that ends at the largest lag has an exponent of at most 1 the lag
-    is NaN, and `fit` gives exponent and range of the law. Near exponent 1 chance decides between
-    the two: look at the fits of several seeds.
+    The candidates are 200 log-spaced points of `lags`. Each leaves at least 10 of these points and
+    half a decade to fit, since any smooth curve is a power law over less. For lags 1..1000 the
+    largest possible tau_0 is 316.
+
+    Where this longest power law has an exponent of at most 1, the lag is NaN. `fit` then gives
+    exponent and range of the law. Near exponent 1 chance decides between the two: look at the fits
+    of several seeds.
 
     Args:
         lags: (L,) positive and increasing.
@@ -337,8 +414,8 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
         max_rmse: largest root mean square residual of ln msd.
 
     Returns:
-        `Onset`; all NaN (`num_points` 0) where no candidate meets the bound, as for a
-        curve that is NaN.
+        `Onset`; all NaN (`num_points` 0) where no candidate meets the bound, as for a curve that is
+        NaN.
 
     Raises:
         InputError: lags not increasing and positive, shapes that do not fit, or lags too few for a
@@ -353,9 +430,11 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
         enough & (log_lags[-1] - log_lags >= ONSET_DECADES * np.log(10) - 1e-9)
     )
     if candidates == 0:
-        raise InputError(
-            f"lags runs from {lags[0]:g} to {lags[-1]:g} with {len(points)} log-spaced points; "
-            f"expected at least {ONSET_POINTS} over {ONSET_DECADES} decades: record a longer window"
+        raise invalid(
+            "lags",
+            f"runs from {lags[0]:g} to {lags[-1]:g} with {len(points)} log-spaced points",
+            f"at least {ONSET_POINTS} over {ONSET_DECADES} decades",
+            "record a longer window",
         )
     lines = Moments.of_tails(log_lags, log_msd).line()
     with np.errstate(invalid="ignore"):
@@ -380,15 +459,22 @@ def superdiffusion_onset(lags, msd, *, max_rmse=0.03):
 
 
 def regime_boundary(
-    waiting_times, lags, msd, *, x_min=None, x_max=None, num_points=50, max_rmse=0.03
-):
-    """Waiting time of the first window that is subdiffusive throughout: the beginning of the second
-    regime.
+    waiting_times: ArrayLike,
+    lags: ArrayLike,
+    msd: ArrayLike,
+    *,
+    x_min: NumberLike | None = None,
+    x_max: NumberLike | None = None,
+    num_points: IntegerLike = 50,
+    max_rmse: NumberLike = 0.03,
+) -> Float[np.ndarray, "..."]:
+    """Return the waiting time of the first window that is subdiffusive throughout.
 
-    The first window whose single power law on [x_min, x_max] leaves a root mean square residual of
-    ln msd of at most `max_rmse` and has an exponent below 1 (the rule of Chen, Qu & Gong,
-    arXiv:2009.10588, for Fig. 2a; natural logarithms and the bound are choices). Later windows are
-    not asked: one that is superdiffusive again changes nothing.
+    The second regime begins there. It is the first window with a good single power law on [x_min,
+    x_max] and an exponent below 1. A fit is good where it leaves a root mean square residual of ln
+    msd of at most `max_rmse`. This is the rule of Chen, Qu & Gong, arXiv:2009.10588, for Fig. 2a;
+    natural logarithms and the bound are choices. Later windows do not matter, even if one is
+    superdiffusive again.
 
     Args:
         waiting_times: (W,) increasing, at the start of each window.
@@ -412,16 +498,17 @@ def regime_boundary(
     waiting_times = host_array("waiting_times", waiting_times)
     matching = waiting_times.ndim == 1 and waiting_times.shape == fit.exponent.shape[-1:]
     if not matching or not np.all(np.diff(waiting_times) > 0):
-        raise InputError(
-            f"waiting_times has shape {waiting_times.shape} with msd {np.shape(msd)}; expected "
-            "(W,) increasing numbers and (..., W, L)"
+        raise invalid(
+            "waiting_times",
+            f"has shape {waiting_times.shape} with msd {np.shape(msd)}",
+            "(W,) increasing numbers and (..., W, L)",
         )
     subdiffusive = (fit.rmse <= max_rmse) & (fit.exponent < 1)
     return np.where(subdiffusive.any(axis=-1), waiting_times[subdiffusive.argmax(axis=-1)], np.nan)
 
 
-def _fitted_range(x, points, curves):
-    """First and last x that entered, and how many, for each of the curves."""
+def _fitted_range(x, points, curves) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return first and last x that entered, and how many, for each of the curves."""
     first, last = x[points[[0, -1]]]
     shape = curves.shape[:-1]
     return np.full(shape, first), np.full(shape, last), np.full(shape, len(points))

@@ -1,22 +1,31 @@
-"""Displacements within parts of stored paths: before and after an event that comes at another time
-on every path.
+"""Displacements within parts of stored paths, such as before and after an event.
+
+The event can come at another time on every path.
 """
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from sgd_diffusion._arrays import host_array
+from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.gram import checked_lags
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = ["segment_msd"]
 
 
-def segment_msd(positions, lags, *, first=0, last=None):
-    """Time-averaged mean squared displacement of a part of each of many paths.
+def segment_msd(
+    positions: ArrayLike,
+    lags: ArrayLike,
+    *,
+    first: ArrayLike = 0,
+    last: ArrayLike | None = None,
+) -> tuple[Float[np.ndarray, "... lag"], Int[np.ndarray, "... lag"]]:
+    """Return the time-averaged mean squared displacement of a part of each of many paths.
 
-    The mean of |w_{i+lag} - w_i|^2 over all i with first <= i and i + lag <= last. For whole paths
-    it is `displacement.time_averaged_msd`, from positions in few
-    dimensions rather than from a Gram matrix. Worked out in float64 on the host.
+    It is the mean of |w_{i+lag} - w_i|^2 over all i with first <= i and i + lag <= last. For whole
+    paths it is `displacement.time_averaged_msd`, from positions in few dimensions rather than from
+    a Gram matrix. It is computed in float64 on the host.
 
     Args:
         positions: (..., T+1, P), paths of T steps.
@@ -27,6 +36,7 @@ def segment_msd(positions, lags, *, first=0, last=None):
 
     Returns:
         msd: (..., L) squared units of the positions, NaN where there is no pair.
+
         pairs: (..., L) integers, how many pairs entered.
 
     Raises:
@@ -38,8 +48,8 @@ def segment_msd(positions, lags, *, first=0, last=None):
     """
     positions, first = host_array("positions", positions), host_array("first", first)
     if positions.ndim < 2 or positions.shape[-2] < 2:
-        raise InputError(
-            f"positions has shape {positions.shape}; expected (..., T+1, P) with at least one step"
+        raise invalid(
+            "positions", f"has shape {positions.shape}", "(..., T+1, P) with at least one step"
         )
     *paths, points, _ = positions.shape
     lags = checked_lags(lags, points - 1)
@@ -47,9 +57,10 @@ def segment_msd(positions, lags, *, first=0, last=None):
     try:
         first, last = (np.broadcast_to(end, paths)[..., None] for end in (first, last))
     except ValueError:
-        raise InputError(
-            f"first or last has another shape than the paths have, {tuple(paths)}; expected one "
-            "number a path"
+        raise invalid(
+            "first or last",
+            f"has another shape than the paths have, {tuple(paths)}",
+            "one number a path",
         ) from None
     msd, pairs = (np.empty((*paths, len(lags)), kind) for kind in (float, int))
     for column, lag in enumerate(lags):

@@ -1,37 +1,33 @@
-"""Surrogates of a path: what its MSD would be without its drift, or without the order of its steps.
+"""Surrogates of a path: what its MSD is without its drift, or without the order of its steps.
 
 A smooth drift alone gives the MSD an exponent of 2. An exponent above 1 (the superdiffusion of
 Chen, Qu & Gong, arXiv:2009.10588) therefore says nothing about jumps or correlations of the noise
-before it is held against what is left once the drift, or the order, has been taken away:
+by itself. Compare it with what is left without the drift, or without the order:
 
-======================== ================================================
-=================================
-surrogate                keeps                                            destroys
-======================== ================================================
-=================================
-`drift_subtracted`     the order and all correlations of the deviations the mean step, and with it w_T - w_0
-                         from the mean step
-`shuffled_steps`       the steps themselves: their lengths, the angles  their order: correlations in time,
-                         between them, their mean, hence w_T - w_0        ageing, relaxation
-`sign_flipped_steps`   step lengths, in their order                     mean drift and all correlations
-======================== ================================================
-=================================
+- `drift_subtracted` keeps the order and all correlations of the deviations from the mean step. It
+  destroys the mean step, and with it w_T - w_0.
+- `shuffled_steps` keeps the steps themselves: their lengths, the angles between them and their
+  mean, hence w_T - w_0. It destroys their order: correlations in time, aging, relaxation.
+- `sign_flipped_steps` keeps step lengths, in their order. It destroys mean drift and all
+  correlations.
 
-Superdiffusion that `drift_subtracted` removes was a straight motion at the scale of the window;
-what `shuffled_steps` keeps of it needs no correlations beyond that mean step;
-`sign_flipped_steps` has exponent 1 at lags << T, however the step lengths change over the window.
+Superdiffusion that `drift_subtracted` removes was a straight motion at the scale of the window.
+What `shuffled_steps` keeps of it needs no correlations beyond that mean step. `sign_flipped_steps`
+has exponent 1 at lags << T, however the step lengths change over the window.
 
-A path enters as its step Gram matrix and a surrogate is one again, as a JAX array in the precision
-of the input (see `analysis.displacement`), so that any statistic of a path can
-be taken of it. All functions take one path and can be jitted; `jax.vmap` maps them over paths, or
-over keys for many surrogates of one path. A matrix with NaN (a member that diverged) gives NaN.
+A path enters as its step Gram matrix, and a surrogate is one again. It is a JAX array in the
+precision of the input (see `analysis.displacement`). So every statistic of a path can be taken of
+it. All functions take one path and can be jitted. `jax.vmap` maps them over paths, or over keys for
+many surrogates of one path. A matrix with NaN (a member that diverged) gives NaN.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key
 from sgd_diffusion.analysis.displacement import time_averaged_msd
 from sgd_diffusion.analysis.gram import checked_lags, non_negative, one_path
 from sgd_diffusion.analysis.guarded import ratio
@@ -47,10 +43,10 @@ __all__ = [
 ]
 
 
-def drift_subtracted(step_gram):
-    """Step Gram matrix of the path with its mean step taken off every step.
+def drift_subtracted(step_gram: ArrayLike) -> Float[Array, "step step"]:
+    """Return the step Gram matrix of a path without its mean step.
 
-    J G J with J = I - 1/T, the matrix of the steps dw_u - (w_T - w_0)/T. The path returns to its
+    J G J with J = I - 1/T is the matrix of the steps dw_u - (w_T - w_0)/T. This path returns to its
     start, which bends its MSD down: see `drift_subtracted_msd`.
 
     Args:
@@ -62,13 +58,13 @@ def drift_subtracted(step_gram):
     Raises:
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
 
-    >>> drift_subtracted([[9.0, 3.0], [3.0, 1.0]]).tolist()           # steps 3 and 1 about their mean 2
+    >>> drift_subtracted([[9.0, 3.0], [3.0, 1.0]]).tolist()          # 3 and 1 about their mean
     [[1.0, -1.0], [-1.0, 1.0]]
     """
     with one_path(step_gram) as gram:
-        # Later passes take off what rounding left in the row sums, which adds up over long lags.
-        # Compiled, the two terms of a row and a column are not rounded alike, and it takes symmetry
-        # and a third pass to have as little left as before.
+        # Later passes remove what rounding left in the row sums, which adds up over long lags.
+        # Compiled code does not round the terms of a row and a column alike. Only symmetry and a
+        # third pass leave as little as uncompiled code does.
         return jax.lax.fori_loop(0, 3, _without_mean, gram)
 
 
@@ -78,11 +74,11 @@ def _without_mean(_, gram):
     return (less + less.T) / 2
 
 
-def shuffled_steps(key, step_gram):
-    """Step Gram matrix of the path with its steps in random order.
+def shuffled_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
+    """Return the step Gram matrix of a path with its steps in random order.
 
-    G[p_u, p_v] for a permutation p of the steps, all T! of them equally likely.
-    `shuffled_msd` is the average of the TAMSD over all permutations.
+    G[p_u, p_v] for a permutation p of the steps, all T! of them equally likely. `shuffled_msd` is
+    the average of the TAMSD over all permutations.
 
     Args:
         key: PRNG key.
@@ -99,12 +95,12 @@ def shuffled_steps(key, step_gram):
         return gram[order][:, order]
 
 
-def sign_flipped_steps(key, step_gram):
-    """Step Gram matrix of the path with every step turned round, or not, at random.
+def sign_flipped_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
+    """Return the step Gram matrix of a path with random signs for its steps.
 
-    s_u s_v G[u, v] with independent signs s_u, +1 or -1 with probability 1/2 each. Averaged over
-    signs only the diagonal is left: the TAMSD of a walk whose independent steps have the lengths of
-    these, in their order.
+    s_u s_v G[u, v] with independent signs s_u, +1 or -1 with probability 1/2 each. The average over
+    signs leaves only the diagonal. It is the TAMSD of a walk with independent steps of the same
+    lengths, in the same order.
 
     Args:
         key: PRNG key.
@@ -117,21 +113,19 @@ def sign_flipped_steps(key, step_gram):
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
-        heads = jax.random.bernoulli(
-            key, np.float32(0.5), (len(gram),)
-        )  # float32: the same draws in every precision
+        # Float32 gives the same draws in every precision.
+        heads = jax.random.bernoulli(key, np.float32(0.5), (len(gram),))
         signs = jnp.where(heads, 1, -1).astype(gram.dtype)
         return signs[:, None] * signs[None] * gram
 
 
-def bridge_factor(steps, lags):
-    """What the return of a drift-subtracted path to its start makes of its MSD, if its steps come
-    in random order.
+def bridge_factor(steps: IntegerLike, lags: ArrayLike) -> Float[np.ndarray, "lag"]:
+    """Return the factor by which the return of a drift-subtracted path to its start lowers its MSD.
 
-    (T - lag)/(T - 1). With e_u = dw_u - mean dw and s^2 = (1/T) sum_u |e_u|^2, the e_u sum to zero,
-    so that over all permutations <e_u, e_v> averages -s^2/(T - 1) for u != v, and the TAMSD exactly
-    lag s^2 - lag (lag - 1) s^2/(T - 1) = s^2 lag (T - lag)/(T - 1). (In continuous time, the
-    Brownian bridge.)
+    It is (T - lag)/(T - 1), for steps that come in random order. Let e_u = dw_u - mean dw and s^2 =
+    (1/T) sum_u |e_u|^2. The e_u sum to zero, so that <e_u, e_v> averages -s^2/(T - 1) over all
+    permutations for u != v. The TAMSD is then exactly lag s^2 - lag (lag - 1) s^2/(T - 1) = s^2 lag
+    (T - lag)/(T - 1). In continuous time, this is the Brownian bridge.
 
     Args:
         steps: T >= 1.
@@ -150,20 +144,20 @@ def bridge_factor(steps, lags):
     return (steps - checked_lags(lags, steps)) / max(steps - 1, 1)
 
 
-def drift_subtracted_msd(step_gram, lags=None):
-    """TAMSD without the mean drift, corrected for the return to the start that subtracting it
-    enforces.
+def drift_subtracted_msd(
+    step_gram: ArrayLike, lags: ArrayLike | None = None
+) -> Float[Array, "lag"]:
+    """Return the TAMSD without the mean drift, corrected for the return of the path to its start.
 
-    The TAMSD of `drift_subtracted` over `bridge_factor`. For exchangeable steps, whose
-    joint distribution does not depend on their order, the correction is exact in expectation:
+    This is the TAMSD of `drift_subtracted` over `bridge_factor`. For exchangeable steps, whose
+    joint distribution does not depend on their order, the correction is exact in expectation.
     Brownian motion with any constant drift gets its s^2 lag and its exponent of 1 back, with s^2
     smaller by (1 - 1/T) than without subtraction.
 
     For correlated steps it is an approximation, good for lag << T. A persistent path loses
-    displacement of its own with the mean step: fractional Brownian motion with exponent 1.5 over T
-    = 1000 keeps 1.42 on lags 10-100 and 1.25 on lags 100-500, and a constant velocity leaves no
-    motion at all. A confined path had no drift to lose: what is taken off is the noise of its two
-    ends, it is divided all the same, and its plateau turns up as (1 + lag^2/T^2) T/(T - lag).
+    displacement of its own with the mean step, and a constant velocity leaves no motion at all. A
+    confined path had no drift to lose. There the noise of its two ends is subtracted, it is divided
+    all the same, and its plateau turns up as (1 + lag^2/T^2) T/(T - lag).
 
     Args:
         step_gram: (T, T), symmetric.
@@ -176,6 +170,10 @@ def drift_subtracted_msd(step_gram, lags=None):
     Raises:
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a lag is not
             an integer in 1..T.
+
+    Notes:
+        Fractional Brownian motion with exponent 1.5 over T = 1000 keeps 1.42 on lags 10-100 and
+        1.25 on lags 100-500.
     """
     with one_path(step_gram) as gram:
         lags = _lags_or_all(lags, len(gram))
@@ -185,15 +183,16 @@ def drift_subtracted_msd(step_gram, lags=None):
         )
 
 
-def shuffled_msd(step_gram, lags=None):
-    """TAMSD of the path with its steps in random order, averaged over all T! orders.
+def shuffled_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Float[Array, "lag"]:
+    """Return the TAMSD of a path with its steps in random order, averaged over all T! orders.
 
     lag a + lag (lag - 1) b, where a is the mean of the diagonal of G and b that of its other
-    entries: exact, no shuffle is drawn. Lag 1 and lag T are those of the path itself. A shuffle
-    keeps the mean step, so that b > 0 and the exponent goes to 2 at long lags where there is a mean
-    drift; without one it is 1. Every motion that ends far from its start counts as drift here, also
-    persistent noise over a single window. One that ends near its start (confined) has b = -a/(T -
-    1), so that the `bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
+    entries. This is exact; no shuffle is drawn. Lag 1 and lag T are those of the path itself.
+
+    A shuffle keeps the mean step. So b > 0 and the exponent goes to 2 at long lags where there is a
+    mean drift; without one it is 1. Every motion that ends far from its start counts as drift here,
+    also persistent noise over a single window. A motion that ends near its start (confined) has b =
+    -a/(T - 1). So the `bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -206,7 +205,7 @@ def shuffled_msd(step_gram, lags=None):
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1; a lag is not
             an integer in 1..T.
 
-    >>> shuffled_msd([[1.0, -1.0], [-1.0, 1.0]]).tolist()             # there and back, in either order
+    >>> shuffled_msd([[1.0, -1.0], [-1.0, 1.0]]).tolist()      # there and back, in either order
     [1.0, 0.0]
     """
     with one_path(step_gram) as gram:

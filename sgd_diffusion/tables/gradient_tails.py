@@ -32,7 +32,7 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
 
     - "pooled": mini-batch gradients along the window, as Chen, Qu & Gong (arXiv:2009.10588, Fig. 5) take them;
     - "per coordinate": the same, every coordinate in units of its own scale
-      (`pooling.standardised`), which is no mixture of the scales of
+      (`pooling.standardized`), which is no mixture of the scales of
       coordinates, but for the error of a scale, 1.2/sqrt(T) of it;
     - "frozen": mini-batch gradients at the weights where the window ends;
     - "noise": these less the gradient of all examples, and "noise per coordinate": in units of its own scale, the tail
@@ -168,7 +168,7 @@ def _series(samples, *time):
 
 
 def _standardised(samples, weights):
-    found = pooling.standardised(samples)
+    found = pooling.standardized(samples)
     return found.values, weights * np.asarray(found.usable)
 
 

@@ -90,7 +90,7 @@ def test_the_order_is_random():
 def test_series_in_units_of_their_own():
     random = np.random.default_rng(0)
     samples = random.normal(size=(20_000, 3)) * [1e-6, 1.0, 50.0] + [0.0, -3.0, 7.0]
-    found = pooling.standardised(samples)
+    found = pooling.standardized(samples)
     assert found.values.dtype == jnp.float64 and found.usable.all()
     values, scale, location = (
         np.asarray(field) for field in (found.values, found.scale, found.location)
@@ -107,7 +107,7 @@ def test_series_in_units_of_their_own():
 def test_units_of_their_own_know_neither_scale_nor_location(seed, scale, shift):
     samples = np.random.default_rng(seed).standard_t(2, size=(30, 2))
     first, second = (
-        np.asarray(pooling.standardised(x).values) for x in (samples, scale * samples + shift)
+        np.asarray(pooling.standardized(x).values) for x in (samples, scale * samples + shift)
     )
     np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-6)
 
@@ -118,11 +118,11 @@ def test_series_without_a_scale_are_told_and_leave_the_others_alone():
     samples[:80, 2] = 0.0  # more than half of it
     samples[4, 3] = np.nan
     samples[4, 4] = np.inf
-    found = pooling.standardised(samples)
+    found = pooling.standardized(samples)
     assert found.usable.tolist() == [True, False, False, False, False]
     assert np.isnan(np.asarray(found.values)[:, 1:]).all()
     np.testing.assert_allclose(
-        found.values[:, 0], pooling.standardised(samples[:, :1]).values[:, 0], rtol=1e-12
+        found.values[:, 0], pooling.standardized(samples[:, :1]).values[:, 0], rtol=1e-12
     )
 
 
@@ -170,7 +170,7 @@ def test_pooling_gaussian_series_of_different_scales_looks_heavy_tailed():
         alpha(x)
         for x in (
             samples,
-            pooling.standardised(samples).values,
+            pooling.standardized(samples).values,
             pooling.gaussian_surrogate(jax.random.key(4), samples),
         )
     )
@@ -187,7 +187,7 @@ def test_heavy_tails_survive_in_units_of_their_own():
     random = np.random.default_rng(5)
     samples = random.standard_cauchy(size=(500, 50)) * np.geomspace(0.01, 1, 50)
     values = draw_entries(
-        jax.random.key(0), pooling.standardised(samples).values, np.ones(50), 5000
+        jax.random.key(0), pooling.standardized(samples).values, np.ones(50), 5000
     ).values
     found = jax.tree.map(np.asarray, fits.fit(values))
     # quartiles of 500 Cauchy values scatter by 7 %: a mixture so narrow lowers alpha by less than
@@ -200,7 +200,7 @@ def test_precision_jit_and_vmap():
     key, weights = jax.random.key(0), np.ones(6)
     for function in (
         lambda x: pooling.draw_entries(key, x, weights, 100).values,
-        lambda x: pooling.standardised(x).values,
+        lambda x: pooling.standardized(x).values,
         lambda x: pooling.gaussian_surrogate(key, x, [0, 0, 1, 1, 2, 2]),
     ):
         one = function(samples[0])
@@ -229,13 +229,13 @@ def test_precision_jit_and_vmap():
             lambda: pooling.draw_entries(jax.random.key(0), NUMBERED, np.ones(4), 2.5),
             "count is 2.5",
         ),
-        (lambda: pooling.standardised(np.ones(5)), "samples has shape"),
-        (lambda: pooling.standardised(np.ones((0, 5))), "samples has shape"),
+        (lambda: pooling.standardized(np.ones(5)), "samples has shape"),
+        (lambda: pooling.standardized(np.ones((0, 5))), "samples has shape"),
         (
             lambda: pooling.gaussian_surrogate(jax.random.key(0), np.ones((5, 3)), [0, 1]),
             "groups has shape",
         ),
-        (lambda: pooling.standardised(np.ones((5, 3), complex)), "real numbers"),
+        (lambda: pooling.standardized(np.ones((5, 3), complex)), "real numbers"),
     ],
 )
 def test_bad_input_says_what_is_expected(call, words):

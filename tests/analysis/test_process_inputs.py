@@ -46,7 +46,7 @@ ARGUMENTS = [
         lambda x: pooling.gaussian_surrogate(KEY, x, [0, 0, 1, 1]),
         SERIES,
     ),
-    Argument("standardised(samples)", pooling.standardised, SERIES),
+    Argument("standardized(samples)", pooling.standardized, SERIES),
     # not in single precision: equal places in another order give the eigenvectors other signs
     Argument(
         "fractional_brownian_field(squared_displacements)",

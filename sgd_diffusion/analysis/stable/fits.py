@@ -17,7 +17,7 @@ import numpy as np
 from sgd_diffusion._arrays import integer, integer_array, is_traced, number, real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, one_sample
-from sgd_diffusion.analysis.likelihood import in_double, maximize, standardised
+from sgd_diffusion.analysis.likelihood import in_double, maximize, standardized
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
 from sgd_diffusion.analysis.stable import interpolated
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
@@ -268,7 +268,7 @@ def _in_units(parameters, data):
 
 
 def _fit_row(x, pinned, symmetric):
-    data = standardised(x)
+    data = standardized(x)
     found = _search(data, _first_guess(*data.tails), pinned, symmetric)
     parameters, errors, log_likelihood, status = (
         found if "beta" in pinned else _from_inside(data, found, pinned)
@@ -300,7 +300,7 @@ def _fit_rows(rows, pinned, symmetric):
 
 @functools.partial(jax.jit, static_argnums=4)
 def _replicates(x, fit, weights, pinned, symmetric):
-    data = standardised(x)
+    data = standardized(x)
     location, scale = (fit.location - data.median) / data.spread, fit.scale / data.spread
     start = [
         jnp.where(data.usable, value, 0.0)

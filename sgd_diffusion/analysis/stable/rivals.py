@@ -17,7 +17,7 @@ from jax.scipy import special
 from sgd_diffusion._arrays import real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion.analysis.estimates import Status, one_sample
-from sgd_diffusion.analysis.likelihood import in_double, maximize, standardised
+from sgd_diffusion.analysis.likelihood import in_double, maximize, standardized
 
 __all__ = [
     "RivalFit",
@@ -180,7 +180,7 @@ def _maximum(log_standard, start, x, lowest, highest):
     Returns the status of x and of the search, its errors, and shape, location and scale in the
     units of x.
     """
-    data = standardised(x)
+    data = standardized(x)
 
     def log_density(parameters, z):
         shape, location, log_scale = parameters
@@ -221,7 +221,7 @@ def _student_t(x):
 
 @jax.jit
 def _exponential_power(x):
-    data = standardised(x)
+    data = standardized(x)
 
     def improved(state):
         _, location, before, _, rounds = state
