@@ -1,4 +1,4 @@
-"""The two kinds of failure that a user can put right. Everything else is a defect of the program."""
+"""The two kinds of failure that a user can put right. All others are defects of the program."""
 
 __all__ = ["InputError", "StorageError", "invalid"]
 
