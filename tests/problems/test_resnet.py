@@ -171,7 +171,7 @@ def test_batch_norm_is_flaxs_in_value_gradients_and_running_statistics(train):
 
 @pytest.mark.parametrize("depth", [2, 13, 15, 18])
 def test_impossible_depth(depth):
-    with pytest.raises(InputError, match=rf"'depth'={depth} .* 6n \+ 2 .* nearest"):
+    with pytest.raises(InputError, match=rf"depth is {depth}; .* 6n \+ 2 .* nearest"):
         ResNet(depth)
 
 
