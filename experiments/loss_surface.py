@@ -210,7 +210,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
         )
         return dict.fromkeys(options.planes, lost)
     keys = member_keys(int(seed))
-    start, state = problem.init(keys.initialisation)
+    start, state = problem.init(keys.initialization)
     flat, unravel = ravel_pytree(start)
     path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
     state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))

@@ -76,8 +76,8 @@ def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: list[str]) 
         if declared != held and not dtype.hasobject:
             raise invalid(
                 f"{key} in {path}",
-                f"has a header that says {shape} of {dtype}, {declared} bytes, and {held} bytes after "
-                "it",
+                f"has a header that says {shape} of {dtype}, {declared} bytes, "
+                f"and {held} bytes behind it",
                 "as many",
                 "the file is damaged, write it anew",
             )
