@@ -45,26 +45,21 @@ def exponents(
         Dataset with the dimensions of `msd` without `lag`, NaN for members without a curve, and
 
         - `exponent`, `exponent_error`, `rmse` with `motion` and `range` in front: least-squares
-          power laws
-          (`scaling.fit_power_law`), with the fitted lags in the coordinates `lag_min` and `lag_max`
-          (range). Motions are "SGD" and the controls that the dataset has. The coordinate
-          `error_source` (motion) says what an error is. "block bootstrap" is over the window.
-          "draws"
-          is the scatter of one of several random draws of a surrogate; the exponent is their mean.
-          "residuals" is that of the residuals, a lower bound;
+          power laws (`scaling.fit_power_law`), with the fitted lags in the coordinates `lag_min`
+          and `lag_max` (range). Motions are "SGD" and the controls that the dataset has. The
+          coordinate `error_source` (motion) says what an error is. "block bootstrap" is over the
+          window. "draws" is the scatter of one of several random draws of a surrogate; the exponent
+          is their mean. "residuals" is that of the residuals, a lower bound;
         - `onset`: tau_0 in steps, NaN where the window does not end superdiffusive, and
           `onset_exponent`: the exponent of the longest power law that ends at the largest lag,
           superdiffusive or not;
         - `crossing`: the lag at which the local exponent first rises through 1;
         - with controls `crossover`, `crossover_low`, `crossover_high`, `exponent_below`,
           `exponent_above` and their errors (`scaling.fit_crossover` on lags up to half the
-          largest),
-          NaN where the curve is a single power law;
+          largest), NaN where the curve is a single power law;
         - with windows `regime_boundary`, without the dimension `window`: the waiting time of the
-          first
-          window with a single subdiffusive power law from the first lag of the short range to half
-          the
-          largest lag.
+          first window with a single subdiffusive power law from the first lag of the short range to
+          half the largest lag.
 
     Raises:
         InputError: ranges are no such dict, a range has fewer than 3 lags, or there are too few

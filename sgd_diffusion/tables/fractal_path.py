@@ -22,8 +22,7 @@ def fractal_path(dataset: xr.Dataset) -> xr.Dataset:
         `motion` in front, for SGD and its surrogates:
 
         - `dimension` of a single power law, `dimension_below` and `dimension_above` of two that
-          meet at
-          the contour length `crossover` (`crossover_low`, `crossover_high`), with errors
+          meet at the contour length `crossover` (`crossover_low`, `crossover_high`), with errors
           (`paths.path_dimension` on contour lengths from 10 mean steps, or T/20 if that is less, to
           half that of the window);
         - `self_affinity`, chi of squared excursion ~ squared end-to-end distance^chi, its error and
@@ -33,9 +32,8 @@ def fractal_path(dataset: xr.Dataset) -> xr.Dataset:
 
         - `noise_floor` of mini-batch losses with its error (`roughness.batch_noise_floor`);
         - `probe_exponent` (with a probe) and `batch_exponent`, the latter above the noise floor:
-          2H,
-          with errors and the fitted distances `probe_exponent_min`, `probe_exponent_max` and so on
-          (`roughness.hurst_exponent`).
+          2H, with errors and the fitted distances `probe_exponent_min`, `probe_exponent_max` and so
+          on (`roughness.hurst_exponent`).
     """
     floor = roughness.batch_noise_floor(
         *(

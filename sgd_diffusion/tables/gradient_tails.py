@@ -67,21 +67,16 @@ def gradient_tails(
         - `alpha`, `scale`, `location` of the fit and its `status`, an `estimates.Status`
           (`fits.fit`);
         - `alpha_error`, `alpha_low` and `alpha_high`: standard deviation and 5 and 95 % quantiles
-          of
-          replicates that are resampled in ten blocks of time, or of batches (`fits.bootstrap_fit`).
-          `alpha_information_error` would be right for independent entries, and is too small for
-          those
-          of steps that have anything in common;
+          of replicates that are resampled in ten blocks of time, or of batches
+          (`fits.bootstrap_fit`). `alpha_information_error` would be right for independent entries,
+          and is too small for those of steps that have anything in common;
         - `log_likelihood_ratio`, `vuong_z`, `vuong_p` (source, rival, ..) of the stable law against
-          the
-          normal law, Student's t and the exponential power law, positive where the stable law is
-          better
-          (`analysis.stable.comparison`). Their errors are from ten blocks of time or batches;
-          `effective_entries` is how many independent entries they are worth for that;
+          the normal law, Student's t and the exponential power law, positive where the stable law
+          is better (`analysis.stable.comparison`). Their errors are from ten blocks of time or
+          batches; `effective_entries` is how many independent entries they are worth for that;
         - `ks_stable` and `ks_normal`: Kolmogorov-Smirnov distances of the fitted laws;
         - `hill` (both tails, number of tail points chosen), `mohammadi` (by the median, as some
-          entries
-          are zero) and `excess_kurtosis`, with errors;
+          entries are zero) and `excess_kurtosis`, with errors;
         - `num_coordinates`: how many coordinates the entries come from. Sources in units of scales
           leave out coordinates that have no scale.
 

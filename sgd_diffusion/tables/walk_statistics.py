@@ -59,21 +59,17 @@ def walk_statistics(walks: xr.Dataset, *, seed: IntegerLike = 0) -> xr.Dataset:
         - `msd` (part, landscape, lag), mean over the walkers that have the part, and their number
           `walkers` (part, landscape);
         - (landscape, walker): `first_passage`, `final_entry`, `first_wall_step`, times, beyond the
-          last
-          step for never; `depth`, (median - lowest visited)/(median - lowest) of the surface;
+          last step for never; `depth`, (median - lowest visited)/(median - lowest) of the surface;
           `gradient_kurtosis`, excess, of both components;
         - (landscape): `steps_inside` and `exits` of the basin, whose ratio is the mean stay; `path`
           (landscape, step, axis) of one walker, with its number `path_walker`, its final entry
           `path_entry`, and `path_arrives`, whether it came as follows. It is the first walker that
-          came
-          into the basin after 60 steps or more, is there in the end and had met no wall before its
-          final entry; else the first without a wall; else the first of all;
+          came into the basin after 60 steps or more, is there in the end and had met no wall before
+          its final entry; else the first without a wall; else the first of all;
         - with `visits` in front, for `all` points and for those `inner` ones before any contact
-          with a
-          wall: `gradient_std`, `gradient_excess` and `gradient_alpha` (of the stable law,
-          landscape),
-          `gradient_counts` (landscape, bin) between the `GRADIENT_EDGES`, and `gradient_sample`
-          (landscape, sample), 2000 at random.
+          with a wall: `gradient_std`, `gradient_excess` and `gradient_alpha` (of the stable law,
+          landscape), `gradient_counts` (landscape, bin) between the `GRADIENT_EDGES`, and
+          `gradient_sample` (landscape, sample), 2000 at random.
 
     Raises:
         InputError: numbers are not real, `inside` is not all true or false, or the seed is
