@@ -59,8 +59,8 @@ class Options(RunOptions, TrainingOptions):
             raise invalid(
                 "--hessian-examples",
                 f"is {self.hessian_examples}",
-                f"at least {MIN_BATCHES} batches of --batch-size {self.batch_size}, for a variance and "
-                "its error",
+                f"at least {MIN_BATCHES} batches of --batch-size {self.batch_size}, for a "
+                "variance and its error",
             )
 
     def density_at(self) -> tuple[int, ...]:
