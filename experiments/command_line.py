@@ -92,9 +92,9 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
     """Return the options of a preset, or of the run to be resumed, with those of the command line.
 
     Raises:
-        InputError: a value is out of range, an option is given twice or beside one that makes it
-            meaningless, a preset is unknown, --resume has no directory, or the options of the run
-            cannot be read.
+        InputError: a value is out of range, a preset is unknown, --resume has no directory, or the
+            options of the run cannot be read; or an option is given twice, or with one that makes
+            it meaningless.
         SystemExit: with code 2 for options that do not exist or do not parse, 0 after --help.
     """
     known, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)

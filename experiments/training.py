@@ -74,8 +74,8 @@ class TrainingOptions(Checked):
     gradient_layers: Annotated[tuple[str, ...] | None, *within(fewest=1)] = None
     """Top-level layers that give these coordinates; by default all."""
     frozen_passes: Annotated[int, *within(0, 1000)] = 0
-    """Passes over the training examples at the weights where every window ends, each of which keeps
-    all mini-batch gradients at these coordinates and costs as much as an epoch.
+    """Passes over the training examples at the weights where every window ends. They keep all
+    mini-batch gradients at these coordinates; each costs as much as an epoch.
     """
     by_layer: bool = False
     """Keep the MSD of every top-level layer too."""
@@ -137,7 +137,7 @@ class RunOptions(Checked):
     """Where the results go."""
 
     preset: str = "default"
-    """Settings to start from, one of those named above; what is given beside it overrides them."""
+    """Settings to start from, one of those named above; other options override them."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Short for --preset quick."""
     directory: pathlib.Path | None = None

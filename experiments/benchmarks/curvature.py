@@ -17,6 +17,7 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import jax
@@ -177,7 +178,15 @@ def described(values, residuals, num_products: int) -> dict:
     }
 
 
-def in_torch(options, versions, params, state, examples, candidates, results):
+def in_torch(
+    options: Options,
+    versions: Mapping[str, str],
+    params: PyTree,
+    state: PyTree,
+    examples: PyTree,
+    candidates: dict[str, Any],
+    results: dict[str, Any],
+) -> None:
     """Add gradient and exact product in PyTorch."""
     import torch
     from torch.nn import functional
@@ -197,7 +206,15 @@ def in_torch(options, versions, params, state, examples, candidates, results):
     )
 
 
-def eigenthings(options, versions, params, state, examples, candidates, results):
+def eigenthings(
+    options: Options,
+    versions: Mapping[str, str],
+    params: PyTree,
+    state: PyTree,
+    examples: PyTree,
+    candidates: dict[str, Any],
+    results: dict[str, Any],
+) -> None:
     """Add Lanczos without restarts.
 
     It gets the smallest basis of 20, 30, ... vectors that gives the residuals.
@@ -240,7 +257,15 @@ def eigenthings(options, versions, params, state, examples, candidates, results)
     candidates["hessian_eigenthings"] = lambda: solved(size)
 
 
-def pyhessian(options, versions, params, state, examples, candidates, results):
+def pyhessian(
+    options: Options,
+    versions: Mapping[str, str],
+    params: PyTree,
+    state: PyTree,
+    examples: PyTree,
+    candidates: dict[str, Any],
+    results: dict[str, Any],
+) -> None:
     """Add power iteration with deflation.
 
     It gets the relative change of the eigenvalue that a residual of the tolerance squared allows.
@@ -287,7 +312,7 @@ def pyhessian(options, versions, params, state, examples, candidates, results):
     candidates["pyhessian"] = solved
 
 
-def torch_problem(params, state, examples):
+def torch_problem(params: PyTree, state: PyTree, examples: PyTree) -> tuple[Any, Any, Any]:
     """Return the same network with the same weights in PyTorch, with images and labels.
 
     The network is in evaluation mode.

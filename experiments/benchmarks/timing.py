@@ -15,8 +15,7 @@ from tqdm.auto import tqdm
 
 from sgd_diffusion.storage.run_directories import environment
 
-# Seconds before each run, in which the thread pools of the last one come to rest (OpenMP's spin
-# for 0.2 s).
+# Seconds before each run. The thread pools of the last run come to rest (OpenMP's spin for 0.2 s).
 PAUSE = 0.3
 
 

@@ -70,7 +70,7 @@ def check_parameters(params: PyTree) -> None:
 
 
 def computing_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the dtype in which numbers of a dtype are computed with.
+    """Return the dtype for computations with numbers of a dtype.
 
     Numbers of 8 bytes and complex ones keep theirs; others are computed with as float32.
     """

@@ -222,8 +222,9 @@ def _dense(images, kernel, strides, padding, precision):
 
 
 def _canonical(images, kernel, strides, padding, precision):
-    """Bind the primitive below. Stride 1 makes all three of its products convolutions without
-    dilation.
+    """Bind the primitive below.
+
+    Stride 1 makes all three of its products convolutions without dilation.
     """
     if strides != (1, 1):
         raise invalid("window_strides", f"is {strides}", "(1, 1) for 'canonical'", "take 'patches'")

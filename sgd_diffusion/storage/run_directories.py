@@ -64,9 +64,9 @@ def load_run(directory: str | os.PathLike) -> xr.Dataset:
         directory: that the run was written to.
 
     Returns:
-        A dataset with dimensions window, seed and learning_rate beside those of the measurements
-        (for example `msd(window, seed, learning_rate, lag)`), the coordinate `waiting_time(window)`
-        in updates, and the attributes `configuration` and `environment` in JSON. Values of a member
+        A dataset with dimensions window, seed and learning_rate and those of the measurements (for
+        example `msd(window, seed, learning_rate, lag)`), the coordinate `waiting_time(window)` in
+        updates, and the attributes `configuration` and `environment` in JSON. Values of a member
         are NaN from its divergence on; `diverged_at(seed, learning_rate)` is that step, or -1.
 
     Raises:

@@ -95,7 +95,7 @@ def gradient_tails(
         raise invalid(
             "dataset",
             "has no variable 'gradient_sample'",
-            "that of a run with a plan in which gradient_samples > 0",
+            "that of a run whose plan has gradient_samples > 0",
         )
     if dataset.sizes["point"] <= MOVING:
         raise invalid(
@@ -189,7 +189,7 @@ def _tail(key, samples, weights, num_entries, num_resamples):
         return (
             numbers
             | _without_law(values, places)
-            | _beside_other_laws(values, places, fit)
+            | _against_other_laws(values, places, fit)
             | {"num_coordinates": np.count_nonzero(weights)}
         )
 
@@ -258,7 +258,7 @@ def _without_law(values, places):
 
 
 @jax.jit
-def _beside_other_laws(values, places, fit):
+def _against_other_laws(values, places, fit):
     in_time = values[jnp.argsort(places)]
     tests = [
         comparison.compare_with_normal(in_time, fit, num_blocks=NUM_BLOCKS),

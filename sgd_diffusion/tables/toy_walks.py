@@ -173,8 +173,9 @@ def _exponents(msd):
 
 
 def _stable(samples, chosen):
-    """Fit the stable law to pooled gradients; errors and effective numbers are by blocks of
-    landscapes.
+    """Fit the stable law to pooled gradients.
+
+    Errors and effective numbers are by blocks of landscapes.
     """
     numbers = {
         name: np.full(len(samples), np.nan)

@@ -33,8 +33,7 @@ CENTERS = np.sqrt(EDGES[:-1] * EDGES[1:])
 
 
 def controls(window: int) -> PathMeasurement:
-    """Measure what an exponent of the MSD is compared with: its replicates, and surrogates of the
-    path.
+    """Measure what an exponent of the MSD is compared with: replicates and surrogates of the path.
 
     On the lags of `standard_lags`, in the dimension `fit_lag`:
 
