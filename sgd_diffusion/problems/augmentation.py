@@ -102,7 +102,7 @@ def compose(*augmentations: Augmentation) -> Augmentation:
         with the crop first, because XLA computes the crop inside the flip, pixel by pixel.
     """
 
-    def composed(key: Key, images: ArrayLike) -> Images:
+    def composed(key: Key, images: ArrayLike) -> ArrayLike:
         for augmentation, own_key in zip(
             augmentations, jax.random.split(key, len(augmentations)), strict=True
         ):
