@@ -121,7 +121,7 @@ def _quotas(sizes: np.ndarray, count: int) -> np.ndarray:
     return equal + _share(count - equal.sum(), sizes, sizes - equal)
 
 
-def _share(count: int, parts: np.ndarray, room: np.ndarray) -> np.ndarray:
+def _share(count: int | np.integer, parts: np.ndarray, room: np.ndarray) -> np.ndarray:
     """Return `count` as integers in proportion to `parts`, each at most `room`.
 
     What has no room goes to the others.
