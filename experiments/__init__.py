@@ -2,7 +2,7 @@
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # so Python says while it looks for the module that it was told to run
+if sys.argv[:1] == ["-m"]:  # while Python looks for the module that it was told to run
     from experiments.interrupts import end_on_interrupt
 
     end_on_interrupt()

@@ -1,10 +1,10 @@
-"""How an ensemble of SGD runs diffuses on its loss landscape (Fig. 2 of Chen, Qu & Gong,
-arXiv:2009.10588).
+"""Measure how an ensemble of SGD runs diffuses on its loss landscape.
 
-Trains every seed with every learning rate, window by window, and measures the time-averaged mean
-squared displacement of the weights, its local exponents, and short-lag and long-lag exponents
-against waiting time, with their spread over seeds and beside those of the surrogates: steps without
-their mean drift, in random order, with random signs. Run from the checkout: python -m
+This is Fig. 2 of Chen, Qu & Gong (arXiv:2009.10588). The program trains every seed with every
+learning rate, window by window. It measures the time-averaged mean squared displacement of the
+weights, its local exponents, and short-lag and long-lag exponents against waiting time, with their
+spread over seeds. Beside them are the exponents of the surrogates: steps without their mean drift,
+in random order, and with random signs. Run from the checkout: python -m
 experiments.anomalous_diffusion
 """
 
@@ -28,9 +28,7 @@ class Options(RunOptions, TrainingOptions):
     window: Annotated[int, *within(MIN_WINDOW, MAX_WINDOW, "for two ranges of lags")] = 1000
     """Updates in a window."""
     not_averaged: bool = False
-    """Also draw the displacement from the start of each window, the MSD that is not averaged over
-    time.
-    """
+    """Also draw the displacement from the start of each window, the MSD without a time average."""
 
 
 PAPER = Options(

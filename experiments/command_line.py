@@ -1,6 +1,4 @@
-"""What every experiment's command line does: options from presets, clear refusals, and Ctrl-C at
-any moment.
-"""
+"""What every experiment's command line does: presets, clear refusals, and Ctrl-C at any moment."""
 
 import collections
 import contextlib
@@ -17,11 +15,11 @@ import tyro
 from experiments.interrupts import interruptibly
 from experiments.options import Checked, flag
 from experiments.output import safe_output
-from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion.errors import InputError, StorageError, invalid
 from sgd_diffusion.storage.run_directories import RunDirectory
 
 UNUSABLE = 2  # exit code for input, options or directories that cannot be used
-# options that are not looked at, by the one that decides in their place
+# The key decides, and the options behind it are not looked at.
 INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_windows"}}
 
 Options = TypeVar("Options", bound=Checked)
@@ -30,13 +28,14 @@ Options = TypeVar("Options", bound=Checked)
 def main(
     experiment: Callable[[Options], None], presets: Mapping[str, Options], description: str
 ) -> None:
-    """Run an experiment from the command line and exit with 0, or 2 after a message about unusable
-    input.
+    """Run an experiment from the command line, and exit.
+
+    The exit code is 0, or 2 after a message about unusable input.
 
     Args:
         experiment: does the work.
         presets: named options to start from, "default" among them; all are dataclasses with the
-              fields of `RunOptions`.
+            fields of `RunOptions`.
         description: shown by --help.
     """
     with program():
@@ -63,8 +62,9 @@ def run(work: Callable[[Options], None], kind: type[Options], description: str) 
 
 @contextlib.contextmanager
 def program() -> Iterator[None]:
-    """What all programs do: print as far as standard output allows, and exit with 2 after a message
-    about unusable input.
+    """Do what all programs do: print what standard output allows, and refuse unusable input.
+
+    After a message about unusable input the program exits with 2.
     """
     with safe_output():
         try:
@@ -75,47 +75,53 @@ def program() -> Iterator[None]:
 
 
 def use_cores_as_devices() -> None:
-    """Give JAX one CPU device for each core, so that members of an ensemble can share a CPU as they
-    share GPUs.
+    """Give JAX one CPU device for each core.
 
-    On two cores, two members of ResNet-14 side by side made 1.3 times as many steps a second as one
-    after the other (see experiments/benchmarks/results). It makes no difference to accelerators, or
-    once JAX is in use.
+    So members of an ensemble can share a CPU as they share GPUs. It makes no difference to
+    accelerators, or once JAX is in use.
+
+    Notes:
+        On two cores, two members of ResNet-14 side by side made 1.3 times as many steps a second as
+        one after the other (see experiments/benchmarks/results).
     """
     with contextlib.suppress(RuntimeError):  # in use already
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
 def parse(presets: Mapping[str, Options], description: str, arguments: list[str]) -> Options:
-    """Options from a preset, or from the run to be resumed, and what the command line gives beside
-    it.
+    """Return the options of a preset, or of the run to be resumed, with those of the command line.
 
     Raises:
-        InputError: for values out of range, an option given twice or beside one that makes it
-            meaningless, an unknown preset, --resume without a directory, or a run whose options
-            cannot be read.
+        InputError: a value is out of range, a preset is unknown, --resume has no directory, or the
+            options of the run cannot be read; or an option is given twice, or with one that makes
+            it meaningless.
         SystemExit: with code 2 for options that do not exist or do not parse, 0 after --help.
     """
     known, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
     known, given = known.expanded(), _given(arguments)
     name = "quick" if known.quick else known.preset
     if name not in presets:
-        raise InputError(f"--preset is {name!r}; expected one of {', '.join(presets)}")
+        raise invalid("--preset", f"is {name!r}", f"one of {', '.join(presets)}")
     default = dataclasses.replace(presets[name], preset=name)
     if known.resume:
         if known.directory is None:
-            raise InputError(
-                "--resume was given without --directory; expected both: say which run is to be "
-                "continued"
+            raise invalid(
+                "--resume",
+                "was given without --directory",
+                "both",
+                "say which run is to be continued",
             )
         if os.path.exists(known.directory / "config.json"):
             default = _stored(
                 default, RunDirectory(known.directory).configuration("metadata"), known.directory
             )
             if {"preset", "quick"} & given and name != default.preset:
-                raise InputError(
-                    f"--preset is {name!r} and the run in {known.directory} was made with "
-                    f"{default.preset!r}; expected the same: leave it out to continue that run"
+                raise invalid(
+                    "--preset",
+                    f"is {name!r} and the run in {known.directory} was made with "
+                    f"{default.preset!r}",
+                    "the same",
+                    "leave it out to continue that run",
                 )
     return read(
         type(default), f"{description}\n\nPresets: {', '.join(presets)}.", arguments, default
@@ -128,7 +134,7 @@ def read(
     arguments: list[str] | None = None,
     default: Options | None = None,
 ) -> Options:
-    """Checked options from the command line alone.
+    """Return checked options from the command line alone.
 
     Args:
         kind: their dataclass.
@@ -137,7 +143,8 @@ def read(
         default: what they are if not given; by default what the dataclass says.
 
     Raises:
-        InputError, SystemExit: as `parse`.
+        InputError: as for `parse`.
+        SystemExit: as for `parse`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     given, others = _given(arguments), {} if default is None else {"default": default}
@@ -147,19 +154,21 @@ def read(
     for decisive, meaningless in INSTEAD_OF.items():
         clash = sorted(given & meaningless)
         if clash and getattr(options, decisive, None) not in (None, False):
-            raise InputError(
-                f"{flag(clash[0])} was given, and is not looked at beside {flag(decisive)}; "
-                "expected one of them: leave out the other"
+            raise invalid(
+                flag(clash[0]),
+                f"was given, and is not looked at beside {flag(decisive)}",
+                "one of them",
+                "leave out the other",
             )
     options.check()
     return options
 
 
 def _given(arguments: list[str]) -> set[str]:
-    """Names of the options on a command line.
+    """Return the names of the options on a command line.
 
     Raises:
-        InputError: if one is there twice.
+        InputError: one is there twice.
     """
     names = [
         argument[2:].partition("=")[0].replace("-", "_").removeprefix("no_")
@@ -168,14 +177,12 @@ def _given(arguments: list[str]) -> set[str]:
     ]
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
-        raise InputError(
-            f"{flag(twice[0])} was given twice; expected it once: leave out one of them"
-        )
+        raise invalid(flag(twice[0]), "was given twice", "it once", "leave out one of them")
     return set(names)
 
 
-def options_as_json(options) -> dict:
-    """Options as JSON-like values, as they are stored with the results and read back by --resume."""
+def options_as_json(options: Checked) -> dict[str, Any]:
+    """Return options as JSON-like values, as results store them and --resume reads them."""
 
     def plain(value):
         return (
@@ -204,13 +211,13 @@ class _Start(Checked):
 
 
 def _program() -> str | None:
-    """How this program was called, for its usage line, if as `python -m MODULE`."""
+    """Return how this program was called, for its usage line, if as `python -m MODULE`."""
     spec = sys.modules["__main__"].__spec__
     return None if spec is None else f"python -m {spec.name}"
 
 
 def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options:
-    """The options stored with a run in place of the defaults, in the types of the dataclass."""
+    """Return the defaults with the options that a run has stored, in the types of the dataclass."""
 
     def typed(name, value):
         if isinstance(value, list):
@@ -223,9 +230,8 @@ def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options
             f"{directory / 'config.json'} holds no options of a run; expected those it was made "
             "with: choose another directory, or restore that file"
         )
-    names = {field.name for field in dataclasses.fields(default)} - {
-        "quick"
-    }  # what it stood for is stored as the preset
+    # What --quick stood for is stored as the preset.
+    names = {field.name for field in dataclasses.fields(default)} - {"quick"}
     options = dataclasses.replace(
         default, **{name: typed(name, value) for name, value in stored.items() if name in names}
     )

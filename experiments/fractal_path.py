@@ -1,11 +1,10 @@
-"""Is the path of SGD fractal, and is the loss along it rough (Fig. 6 of Chen, Qu & Gong,
-arXiv:2009.10588)?
+"""Measure whether the path of SGD is fractal, and whether the loss along it is rough.
 
-Trains every seed with every learning rate, window by window, and measures squared end-to-end
-distances of fragments against their contour length (path dimension), transverse excursions
-(self-affinity), and squared loss differences against distance: of a fixed probe, which show the
-landscape, and of mini-batches, which show their noise too. Run from the checkout: python -m
-experiments.fractal_path
+This is Fig. 6 of Chen, Qu & Gong (arXiv:2009.10588). The program trains every seed with every
+learning rate, window by window. It measures squared end-to-end distances of fragments against their
+contour length (path dimension), transverse excursions (self-affinity), and squared loss differences
+against distance. Differences of a fixed probe show the landscape; those of mini-batches show their
+noise too. Run from the checkout: python -m experiments.fractal_path
 """
 
 import dataclasses
@@ -16,7 +15,14 @@ from experiments.options import COUNT, within
 from experiments.progress import phase
 from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
-from sgd_diffusion.dynamics.measurements import default_measurements, path_statistics
+from sgd_diffusion.dynamics.measurements import (
+    PathMeasurement,
+    StateMeasurement,
+    default_measurements,
+    path_statistics,
+)
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MIN_WINDOW = 100  # fewer steps have no two decades of contour length
@@ -31,9 +37,7 @@ class Options(RunOptions, TrainingOptions):
     ] = 1000
     """Updates in a window."""
     probe_size: Annotated[int, *within(0, COUNT)] = 256
-    """Training examples on which the loss of every visited point is evaluated; 0 for mini-batch
-    losses alone.
-    """
+    """Training examples with the loss of every visited point; 0 for mini-batch losses alone."""
 
 
 PRESETS = {
@@ -54,8 +58,8 @@ PRESETS = {
 }
 
 
-def measure(problem, plan):
-    """Measurements of the experiment."""
+def measure(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:
+    """Return the measurements of the experiment."""
     return [
         *default_measurements(problem, plan),
         path_statistics.path_shape(plan.window),
@@ -64,8 +68,9 @@ def measure(problem, plan):
 
 
 def experiment(options: Options) -> None:
-    """Train, measure, and leave results, a figure for each learning rate and a summary in the run
-    directory.
+    """Train and measure, and leave results, figures and a summary in the run directory.
+
+    There is a figure for each learning rate.
     """
     dataset, directory = train(options, "fractal_path", measure)
     with phase("power laws"):

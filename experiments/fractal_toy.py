@@ -1,18 +1,18 @@
-"""What a rough surface alone does to a walker (Fig. 8 of Chen, Qu & Gong, arXiv:2009.10588).
+"""Measure what a rough surface alone does to a walker.
 
-Many walkers go down many random landscapes, w <- w - eta grad L(w) + sigma xi, and down controls:
-the same landscapes smoothed, shuffled and smoothed, flat, a cone and a paraboloid. Measured are
-first passages into the wide basin, stays in it, exits through the walls, displacements before and
-after the final entry, and the gradients visited. Landscapes with a wide minimum are selected by a
-stated rule; all of them stand beside these. A phase diagram over roughness, learning rate and noise
-says which walkers are superdiffusive, trapped or lost through the walls. Run from the checkout:
-python -m experiments.fractal_toy
+This is Fig. 8 of Chen, Qu & Gong (arXiv:2009.10588). Many walkers go down many random landscapes, w
+<- w - eta grad L(w) + sigma xi, and down controls: the same landscapes smoothed, shuffled and
+smoothed, flat, a cone and a paraboloid. The program measures first passages into the wide basin,
+stays in it, exits through the walls, displacements before and after the final entry, and the
+gradients visited. A stated rule selects landscapes with a wide minimum; results are of these and of
+all. A phase diagram over roughness, learning rate and noise says which walkers are superdiffusive,
+trapped or lost through the walls. Run from the checkout: python -m experiments.fractal_toy
 """
 
 import dataclasses
 import functools
 import pathlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -20,17 +20,18 @@ import tyro
 import xarray as xr
 
 from experiments import command_line, summaries
-from experiments.options import COUNT, UINT32, flag, within
+from experiments.options import COUNT, UINT32, Range, flag, within
 from experiments.progress import phase
 from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes, diamond_squares, key
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
 from sgd_diffusion._memory import check_memory
+from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.processes import brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.storage.run_directories import RunDirectory, save_figure, write_atomically
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER
 from sgd_diffusion.walkers.interpolation import nearest
@@ -39,7 +40,7 @@ from sgd_diffusion.walkers.walk import walk_ensemble
 PHASE_LAGS = np.array([10, 14, 20, 28, 40, 60, 100])
 FREE_WALKERS = 2000
 MIN_STEPS = 2 * MIN_AFTER
-LEAST_STEP = 1e-9  # of a square of side 2, in float32
+LEAST_STEP = 1e-9  # in a square of side 2, in float32
 LEARNING_RATES = within(
     1e-9, 100, "for steps that float32 tells from none and that end in the square"
 )
@@ -48,8 +49,8 @@ HURSTS = within(0.01, 24, "(beyond, levels are lost in the rounding of float32)"
 BYTES_OF_POINT, BYTES_OF_POSITION = 16, 100  # of all copies; measured 12 and 50 to 90
 
 
-def several(limits):
-    """What annotates an option that takes one or more of such values."""
+def several(limits: tuple[Range, Any]) -> tuple[Range, Any]:
+    """Return what annotates an option that takes one or more of such values."""
     return within(*limits[0][:3], fewest=1)
 
 
@@ -72,9 +73,7 @@ class Options(RunOptions):
     noise_std: Annotated[float, *NOISE_STDS] = 0.01
     """sigma, of a step along each coordinate; the square has side 2."""
     noise_scaling: Literal["none", "sqrt"] = "none"
-    """none: noise as given, the published convention; sqrt: times the square root of the learning
-    rate.
-    """
+    """none: noise as given, as published; sqrt: times the square root of the learning rate."""
     alpha: Annotated[float, *within(MIN_ALPHA, 2)] = 2.0
     """Stability index alpha of the noise; 2 is normal."""
     boundary: Literal["reject", "reflect"] = "reject"
@@ -90,9 +89,7 @@ class Options(RunOptions):
     hurst: Annotated[float, *HURSTS] = 1.0
     """Displacements shrink by 2^-hurst from level to level; 1 is the published generator."""
     smoothing: Annotated[float, *within(1e-4, 0.49)] = 1 / 32
-    """Share of the side over which the smoothed landscapes are smoothed, and that on which basins
-    are found.
-    """
+    """Share of the side over which smoothed landscapes, and those to find basins, are smoothed."""
     shuffled_smoothing: Annotated[float, *within(0, 10_000)] = 8.0
     """Standard deviation of the filter of shuffled landscapes, in points of the grid."""
     shuffled_power: Annotated[float, *within(0.01, 10)] = 0.7
@@ -128,22 +125,24 @@ class Options(RunOptions):
         """Refuse what cannot be walked on before anything is written.
 
         Raises:
-            InputError: for a number out of range, numbers that are the same in float32, or more
-                  walks than the memory holds.
+            InputError: a number is out of range, numbers are the same in float32, or there are more
+                walks than the memory holds.
         """
         super().check()
         for name in ("hursts", "learning_rates", "noise_stds"):
             values = getattr(self, name)
             if len(set(np.float32(values).tolist())) < len(values):
-                raise InputError(
-                    f"{flag(name)} is {' '.join(map(str, values))}; expected numbers that float32 "
-                    "tells apart"
+                raise invalid(
+                    flag(name),
+                    f"is {' '.join(map(str, values))}",
+                    "numbers that float32 tells apart",
                 )
         for name, values in (("noise_std", (self.noise_std,)), ("noise_stds", self.noise_stds)):
             if any(0 < value < LEAST_STEP for value in values):
-                raise InputError(
-                    f"{flag(name)} is {' '.join(map(str, values))}; expected 0, or at least "
-                    f"{LEAST_STEP:g}, the least step that float32 tells from none"
+                raise invalid(
+                    flag(name),
+                    f"is {' '.join(map(str, values))}",
+                    f"0, or at least {LEAST_STEP:g}, the least step that float32 tells from none",
                 )
         check_memory(
             self.needed_bytes(),
@@ -153,8 +152,10 @@ class Options(RunOptions):
         )
 
     def needed_bytes(self) -> int:
-        """Bytes of memory at the peak, by what was measured for a point of a landscape and for a
-        position of a walker.
+        """Return the bytes of memory at the peak.
+
+        They follow from what was measured for a point of a landscape and for a position of a
+        walker.
         """
         points, positions = (2**self.levels + 1) ** 2, self.steps + 1
         walks = self.landscapes * (
@@ -184,9 +185,8 @@ PRESETS = {
         noise_stds=(0.01,),
         phase_landscapes=5,
     ),
-    "superdiffusive": Options(
-        learning_rate=0.002, noise_std=0.003
-    ),  # drift down the landscape outruns noise and roughness
+    # Drift down the landscape outruns noise and roughness.
+    "superdiffusive": Options(learning_rate=0.002, noise_std=0.003),
 }
 
 
@@ -220,8 +220,10 @@ def experiment(options: Options) -> None:
     print(f"statistics, figures and this summary: {directory}")
 
 
-def walk(options: Options, directory: pathlib.Path):
-    """All walks, each part of which is kept as soon as it is finished.
+def walk(
+    options: Options, directory: pathlib.Path
+) -> tuple[xr.Dataset, xr.Dataset | None, Landscapes]:
+    """Make all walks; each part is kept as soon as it is finished.
 
     Returns:
         Statistics of the walks along `surface` (`tables.walk_statistics`, with `selected`,
@@ -229,7 +231,7 @@ def walk(options: Options, directory: pathlib.Path):
         the landscapes.
     """
     run, stored = RunDirectory(directory), command_line.options_as_json(options)
-    elsewhere = ("preset", "quick", "animation", "phase_diagram")  # decide nothing about the walks
+    elsewhere = ("preset", "quick", "animation", "phase_diagram")  # these decide no walks
     configuration = {name: value for name, value in stored.items() if name not in elsewhere}
     with run.claim(
         configuration,
@@ -238,8 +240,7 @@ def walk(options: Options, directory: pathlib.Path):
     ):
         print(
             f"{options.landscapes} landscapes of {2**options.levels + 1}^2 points, "
-            f"{options.walkers} walkers on each, "
-            f"{options.steps} steps -> {directory}",
+            f"{options.walkers} walkers on each, {options.steps} steps -> {directory}",
             flush=True,
         )
         landscapes = Landscapes(options)
@@ -257,7 +258,7 @@ def walk(options: Options, directory: pathlib.Path):
         for index, (name, part) in list(enumerate(parts))[len(run.load_windows()) :]:
             with phase(f"{name} ({index + 1} of {len(parts)})"):
                 run.save_window(index, part())
-        found = run.load_windows()
+        windows = run.load_windows()
     join = functools.partial(
         xr.concat,
         data_vars="minimal",
@@ -266,12 +267,13 @@ def walk(options: Options, directory: pathlib.Path):
         join="exact",
         combine_attrs="override",
     )
-    walks = join(found[: len(KINDS)], "surface")
-    return walks, join(found[len(KINDS) :], "hurst") if options.phase_diagram else None, landscapes
+    walks = join(windows[: len(KINDS)], "surface")
+    phases = join(windows[len(KINDS) :], "hurst") if options.phase_diagram else None
+    return walks, phases, landscapes
 
 
 def walks_on(options: Options, landscapes: Landscapes, kind: str) -> xr.Dataset:
-    """Statistics of the walkers on one kind of surface."""
+    """Return the statistics of the walkers on one kind of surface."""
     surfaces = landscapes.surfaces(kind)
     found = _walk(
         options,
@@ -307,7 +309,10 @@ def walks_on(options: Options, landscapes: Landscapes, kind: str) -> xr.Dataset:
 
 
 def phase_walks(options: Options, index: int) -> xr.Dataset:
-    """Exponents, exits and depths of walkers on landscapes of one roughness, for the phase diagram."""
+    """Return exponents, exits and depths of walkers on landscapes of one roughness.
+
+    They are for the phase diagram.
+    """
     surface_key, walk_key, start_key = jax.random.split(
         jax.random.fold_in(key(options, "phases"), index), 3
     )
@@ -345,11 +350,16 @@ def phase_walks(options: Options, index: int) -> xr.Dataset:
     ).expand_dims(hurst=[hurst])
 
 
-def exponents(positions, *, early: bool = False) -> np.ndarray:
-    """Exponents of the TAMSD of paths (..., W, T+1, 2): of every walker on lags 10 to 100, (...,
-    W); NaN for one at rest.
+def exponents(positions: ArrayLike, *, early: bool = False) -> np.ndarray:
+    """Return exponents of the TAMSD of paths.
 
-    Early: of the mean over walkers on lags 10 to 60 of the first 144 steps, (...).
+    Args:
+        positions: (..., W, T+1, 2).
+        early: whether they are of the mean over walkers on lags 10 to 60 of the first 144 steps,
+            and not of every walker on lags 10 to 100.
+
+    Returns:
+        (..., W), NaN for a walker at rest; or (...) if `early`.
     """
     if not early:
         return fit_power_law(PHASE_LAGS, segment_msd(positions, PHASE_LAGS)[0]).exponent
@@ -358,15 +368,17 @@ def exponents(positions, *, early: bool = False) -> np.ndarray:
 
 
 def free_exponents(options: Options) -> np.ndarray:
-    """Those of as many steps without a landscape or walls."""
+    """Return the exponents of as many steps without a landscape or walls."""
     keys = jax.random.split(key(options, "free walkers"), FREE_WALKERS)
     return exponents(jax.vmap(lambda key: brownian(key, options.steps, 2))(keys))
 
 
 def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.Dataset:
-    """What the figure shows, by rule: the first selected landscape, or if there is none the first
-    of all, on which a walker comes into the basin after 60 steps or more and without a wall, and
-    the first such walker (`tables.walk_statistics`).
+    """Return what the figure shows, by rule.
+
+    It is the first landscape on which a walker comes into the basin after 60 steps or more and
+    without a wall, and the first such walker (`tables.walk_statistics`). Selected landscapes go
+    first. If there is no such landscape, it is the first of all.
     """
     arrives = walks["path_arrives"].sel(surface="fractal").values
     chosen = np.flatnonzero(arrives & landscapes.selected)
@@ -393,8 +405,8 @@ def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.
     )
 
 
-def _walk(options: Options, *arguments, **parameters):
-    """Walks of the options' kind and length."""
+def _walk(options: Options, *arguments: Any, **parameters: Any) -> Any:
+    """Make walks of the options' kind and length."""
     return walk_ensemble(
         *arguments,
         **parameters,

@@ -1,11 +1,11 @@
-"""Are gradients heavy-tailed, and do their tails get lighter with training (Fig. 5 of Chen, Qu &
-Gong, arXiv:2009.10588)?
+"""Measure whether gradients are heavy-tailed, and whether their tails get lighter with training.
 
-Trains every seed with every learning rate, window by window, keeps every mini-batch gradient at
-some coordinates, and fits symmetric alpha-stable laws to entries of it: pooled over coordinates as
-in the paper, standardised coordinate by coordinate, of the noise at frozen weights, and of Gaussian
-numbers with the measured scales, the control for what pooling alone does. Also shows the
-fluctuations of the mini-batch loss. Run from the checkout: python -m experiments.gradient_tails
+This is Fig. 5 of Chen, Qu & Gong (arXiv:2009.10588). The program trains every seed with every
+learning rate, window by window, and keeps every mini-batch gradient at some coordinates. It fits
+symmetric alpha-stable laws to entries: pooled over coordinates as in the paper, standardized
+coordinate by coordinate, and of the noise at frozen weights. The control for what pooling alone
+does are Gaussian numbers with the measured scales. It also shows the fluctuations of the mini-batch
+loss. Run from the checkout: python -m experiments.gradient_tails
 """
 
 import dataclasses
@@ -18,13 +18,12 @@ from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.estimates import MIN_POINTS
 from sgd_diffusion.dynamics.measurements import default_measurements
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MAX_NUMBERS = 10_000_000  # entries times resamples, in several arrays of 80 MB
-MIN_WINDOW = (
-    100  # updates whose losses a moving variance covers, and ten for each block of the bootstrap
-)
+# A moving variance covers the losses of so many updates; each block of the bootstrap has ten.
+MIN_WINDOW = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,13 +42,14 @@ class Options(RunOptions, TrainingOptions):
     """Times that a fit is repeated on resampled entries for its error."""
 
     def check(self) -> None:
-        """Refuse what cannot be fitted too."""
+        """Refuse also what cannot be fitted."""
         super().check()
         if self.num_entries * self.num_resamples > MAX_NUMBERS:
-            raise InputError(
-                f"--num-entries is {self.num_entries} and --num-resamples {self.num_resamples}; "
-                f"expected at most {MAX_NUMBERS} for their product, which is held in memory: take "
-                "fewer of one"
+            raise invalid(
+                "--num-entries",
+                f"is {self.num_entries} and --num-resamples {self.num_resamples}",
+                f"at most {MAX_NUMBERS} for their product, which is held in memory",
+                "take fewer of one",
             )
 
 
@@ -80,8 +80,9 @@ PRESETS = {
 
 
 def experiment(options: Options) -> None:
-    """Train, measure, and leave results, a figure for each learning rate and a summary in the run
-    directory.
+    """Train and measure, and leave results, figures and a summary in the run directory.
+
+    There is a figure for each learning rate.
     """
     dataset, directory = train(options, "gradient_tails", default_measurements)
     with phase("fits of laws and their bootstraps"):

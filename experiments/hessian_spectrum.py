@@ -1,11 +1,11 @@
-"""How sharp is the loss where SGD walks, and what does sharpness do to its noise (Fig. 7 of Chen,
-Qu & Gong, arXiv:2009.10588)?
+"""Measure how sharp the loss is where SGD walks, and what sharpness does to its noise.
 
-Trains every seed with every learning rate and measures, where each window ends, the largest
-eigenvalues of the Hessian with their residuals, the gradient and the gradient noise along their
-eigenvectors, and at some windows the density of all eigenvalues; with the batch normalisation of
-training and with that of evaluation, whose curvatures are different. Run from the checkout: python
--m experiments.hessian_spectrum
+This is Fig. 7 of Chen, Qu & Gong (arXiv:2009.10588). The program trains every seed with every
+learning rate. Where each window ends, it measures the largest eigenvalues of the Hessian with their
+residuals, and the gradient and the gradient noise along their eigenvectors. At some windows it
+measures the density of all eigenvalues. It does so with the batch normalization of training and
+with that of evaluation, whose curvatures are different. Run from the checkout: python -m
+experiments.hessian_spectrum
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from sgd_diffusion.dynamics.measurements import (
     series,
 )
 from sgd_diffusion.dynamics.measurements.hessian_spectrum import MIN_BATCHES
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 
@@ -34,14 +34,12 @@ class Options(RunOptions, TrainingOptions):
     num_eigenvalues: Annotated[int, *within(1, 1000)] = 20
     """Largest eigenvalues that are computed at the end of every window."""
     hessian_examples: Annotated[int, *within(1, COUNT)] = 512
-    """Training examples whose mean loss has the Hessian; of them full batches of batch_size are
-    used.
-    """
+    """Training examples whose mean loss has the Hessian; only full batches of them are used."""
     statistics: Annotated[tuple[Literal["batch", "running"], ...], *within(fewest=1)] = (
         "batch",
         "running",
     )
-    """Batch normalisation of the Hessian: batch, by the statistics of every mini-batch as in
+    """Batch normalization of the Hessian: batch, by the statistics of every mini-batch as in
     training; running, by the running averages as in evaluation. One of them costs half the time.
     """
     density_windows: Annotated[tuple[int, ...], *within(-100_000, 99_999)] = (0, -1)
@@ -54,27 +52,30 @@ class Options(RunOptions, TrainingOptions):
     """Products with the Hessian for each of these vectors."""
 
     def check(self) -> None:
-        """Refuse what cannot be measured too."""
+        """Refuse also what cannot be measured."""
         super().check()
         self.density_at()
         if MIN_BATCHES * self.batch_size > self.hessian_examples:
-            raise InputError(
-                f"--hessian-examples is {self.hessian_examples}; expected at least {MIN_BATCHES} "
-                f"batches of --batch-size {self.batch_size}, for a variance and its error"
+            raise invalid(
+                "--hessian-examples",
+                f"is {self.hessian_examples}",
+                f"at least {MIN_BATCHES} batches of --batch-size {self.batch_size}, for a "
+                "variance and its error",
             )
 
     def density_at(self) -> tuple[int, ...]:
-        """Numbers of the windows with a density.
+        """Return the numbers of the windows with a density.
 
         Raises:
-            InputError: for windows that the run does not have.
+            InputError: the run does not have one of the windows.
         """
         present = range(self.plan().num_windows)
         for window in self.density_windows:
             if not -len(present) <= window < len(present):
-                raise InputError(
-                    f"--density-windows names window {window}; expected {-len(present)} to "
-                    f"{len(present) - 1}, the windows of the run"
+                raise invalid(
+                    "--density-windows",
+                    f"names window {window}",
+                    f"{-len(present)} to {len(present) - 1}, the windows of the run",
                 )
         return tuple(sorted({present[window] for window in self.density_windows}))
 
@@ -93,7 +94,7 @@ PRESETS = {
         density_probes=2,
         density_products=20,
     ),
-    # a window is about ten epochs
+    # A window is about ten epochs.
     "paper": Options(
         dataset="cifar10",
         model="resnet14",
@@ -109,8 +110,9 @@ PRESETS = {
 
 
 def experiment(options: Options) -> None:
-    """Train, measure, and leave results, a figure for each learning rate and a summary in the run
-    directory.
+    """Train and measure, and leave results, figures and a summary in the run directory.
+
+    There is a figure for each learning rate.
     """
     density_at = options.density_at()
 

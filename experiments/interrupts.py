@@ -1,7 +1,7 @@
-"""Ctrl-C at any moment: one line and exit code 130, while modules are imported and while compiled
-programs run.
+"""Ctrl-C at any moment ends a program with one line and exit code 130.
 
-Imports nothing that takes time, since it has to be there before anything that does.
+This holds while modules are imported and while compiled programs run. The module imports nothing
+that takes time, since it has to be there before anything that does.
 """
 
 import contextlib
@@ -15,8 +15,10 @@ INTERRUPTED = 130  # what shells give a program that was stopped by Ctrl-C
 
 
 def end_on_interrupt(hint: str = "") -> Any:
-    """From now on, end the program on Ctrl-C without ado, with a hint how to go on; returns the
-    handler before.
+    """From now on, end the program at once on Ctrl-C, with a hint how to go on.
+
+    Returns:
+        The handler that was there before.
     """
 
     def end(*_):
@@ -37,18 +39,21 @@ def _ending_on_interrupt(hint: str) -> Iterator[None]:
 
 
 def interruptibly(work: Callable[[], Any], *, hint: str = "") -> None:
-    """Do the work in a thread of its own, so that Ctrl-C ends the program at once, with a hint how
-    to go on.
+    """Do the work in a thread of its own, so that Ctrl-C ends the program at once.
 
-    A compiled program holds the interpreter's main thread until it returns, minutes later perhaps.
-    Ending the process without ado is safe: a run directory survives a kill at any moment.
+    A compiled program holds the interpreter's main thread until it returns, perhaps minutes later.
+    It is safe to end the process at once: a run directory survives a kill at any moment.
+
+    Args:
+        work: what is done.
+        hint: how to go on after an interruption.
     """
     failures = []
 
     def attempt():
         try:
             work()
-        except BaseException as error:  # handed over to the main thread
+        except BaseException as error:  # the main thread raises it
             failures.append(error)
 
     thread = threading.Thread(target=attempt, daemon=True)

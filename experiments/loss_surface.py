@@ -1,16 +1,17 @@
-"""What does the loss look like around the walker, and is it fractal (Fig. 1 of Chen, Qu & Gong,
-arXiv:2009.10588)?
+"""Measure what the loss looks like around the walker, and whether it is fractal.
 
-Trains every seed with every learning rate and evaluates the loss on planes through the point where
-training ends: along two random filter-normalised directions, along the principal components of the
-path, or along the first two eigenvectors of the Hessian, with the path and its distance from the
-plane. The roughness of the random plane is measured as the box dimension of its level sets and of
-its graph, raw, and calibrated on surfaces of known dimension of the same size; a smooth surface of
-its shape is the control. Run from the checkout: python -m experiments.loss_surface
+This is Fig. 1 of Chen, Qu & Gong (arXiv:2009.10588). The program trains every seed with every
+learning rate and evaluates the loss on planes through the point where training ends. The planes are
+along two random filter-normalized directions, along the principal components of the path, or along
+the first two eigenvectors of the Hessian. With them are the path and its distance from the plane.
+The roughness of the random plane is measured as the box dimension of its level sets and of its
+graph, raw, and calibrated on surfaces of known dimension of the same size. A smooth surface of its
+shape is the control. Run from the checkout: python -m experiments.loss_surface
 """
 
 import contextlib
 import dataclasses
+import pathlib
 from typing import Annotated, Literal
 
 import jax
@@ -28,20 +29,19 @@ from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature import (
     hessian_vector_product,
     mean_over_chunks,
     top_eigenpairs,
 )
 from sgd_diffusion.landscape.planes import Plane, principal_plane, project, random_plane
-from sgd_diffusion.problems.objectives import EVALUATION_BATCH
+from sgd_diffusion.problems.objectives import EVALUATION_BATCH, Problem
 from sgd_diffusion.storage.plane_files import resumable_plane
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
-MIN_GRID = (
-    33  # points along a side: box sizes 1, 2, 4 and 8 up to a quarter of the 32 cells between them
-)
+# Points along a side. Box sizes are then 1, 2, 4 and 8, a quarter of the 32 cells between them.
+MIN_GRID = 33
 MARGIN = 0.3  # of the extent of the path, on either side of it on the principal plane
 
 
@@ -53,9 +53,7 @@ class Options(RunOptions, TrainingOptions):
         "random",
         "principal",
     )
-    """random: filter-normalised; principal: first principal components of the path; hessian: first
-    eigenvectors.
-    """
+    """random: filter-normalized; principal: along components of the path; hessian: eigenvectors."""
     grid: Annotated[
         int, *within(MIN_GRID, 1025, "for four sizes of boxes and a million points")
     ] = 51
@@ -63,30 +61,29 @@ class Options(RunOptions, TrainingOptions):
     reach: Annotated[
         float, *within(1e-4, 1000, "for losses that differ and are finite in float32")
     ] = 1.0
-    """Largest coordinate on the random plane, where a filter has moved by so many times its norm."""
+    """Largest coordinate on the random plane: a filter moves by so many times its norm."""
     surface_examples: Annotated[int, *within(1, COUNT)] = 500
     """Training examples, without augmentation, whose mean loss is the surface."""
     statistics: Literal["batch", "running"] = "batch"
-    """Batch normalisation of the surface: batch, by the statistics of (500 of) these examples at
+    """Batch normalization of the surface: batch, by the statistics of (500 of) these examples at
     every point; running, by the running averages that training left at its end, which belong to
     that point alone.
     """
     points_per_file_update: Annotated[int, *within(1, COUNT)] = 100
-    """Points of a plane after which its file is brought up to date: what an interruption costs at
-    most.
-    """
+    """Points of a plane between updates of its file; an interruption costs at most so many."""
     calibration_repeats: Annotated[
         int, *within(MIN_REPLICATES, 1000, "whose scatter can be told")
     ] = 20
     """Surfaces of each known dimension that the estimates are calibrated on."""
 
     def check(self) -> None:
-        """Refuse what cannot be measured too."""
+        """Refuse also what cannot be measured."""
         super().check()
         if "random" not in self.planes:
-            raise InputError(
-                f"--planes is {' '.join(self.planes)}; expected random among them, whose dimension "
-                "is measured"
+            raise invalid(
+                "--planes",
+                f"is {' '.join(self.planes)}",
+                "random among them, whose dimension is measured",
             )
 
 
@@ -119,8 +116,9 @@ PRESETS = {
 
 
 def experiment(options: Options) -> None:
-    """Train, evaluate, and leave surfaces, dimensions, a figure for each learning rate and a
-    summary in the run directory.
+    """Train and evaluate, and leave surfaces, dimensions, figures and a summary.
+
+    There is a figure for each learning rate. All go into the run directory.
     """
     problem = loaded(options)
     integer(
@@ -154,8 +152,10 @@ def experiment(options: Options) -> None:
     print(f"surfaces, dimensions, figures and this summary: {directory}")
 
 
-def evaluate(options: Options, problem, run: xr.Dataset, directory) -> xr.Dataset:
-    """The loss on all planes of all members, and their paths there.
+def evaluate(
+    options: Options, problem: Problem, run: xr.Dataset, directory: pathlib.Path
+) -> xr.Dataset:
+    """Return the loss on all planes of all members, and their paths there.
 
     Returns:
         Dataset with dimensions (plane, seed, learning_rate): `loss` on (row, column) at the
@@ -196,7 +196,7 @@ def evaluate(options: Options, problem, run: xr.Dataset, directory) -> xr.Datase
 
 
 def _planes_of_member(options, problem, run, directory, seed, rate, progress):
-    """Arrays by name, for every plane, of one member."""
+    """Return arrays by name, for every plane, of one member."""
     member = run.sel(seed=seed, learning_rate=rate)
     if int(member.diverged_at) >= 0:
         progress.skip(len(options.planes) * options.grid**2)
@@ -210,7 +210,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
         )
         return dict.fromkeys(options.planes, lost)
     keys = member_keys(int(seed))
-    start, state = problem.init(keys.initialisation)
+    start, state = problem.init(keys.initialization)
     flat, unravel = ravel_pytree(start)
     path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
     state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))
@@ -234,7 +234,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
             for leaf in jax.tree.leaves(last)
         )
     )
-    found = {}
+    planes = {}
     for kind in options.planes:
         progress.doing(f"{kind} plane of seed {seed}")
         plane = _plane(kind, keys.measurement, path, chunk_loss, examples)
@@ -250,7 +250,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
             description=description,
             progress=progress.plane(),
         )
-        found[kind] = {
+        planes[kind] = {
             "loss": surface.loss.values,
             "x": xs,
             "y": ys,
@@ -259,7 +259,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
             "off_plane": projection.distance,
             "path_length": length,
         }
-    return found
+    return planes
 
 
 def _plane(kind, key, path, loss, examples):
@@ -282,10 +282,10 @@ def _plane(kind, key, path, loss, examples):
 
 
 def _coordinates(options, kind, path):
-    """Where the loss is evaluated along both directions: about the path, or up to `reach` of the
-    random directions.
+    """Return where the loss is evaluated along both directions.
 
-    Along eigenvectors, which have length 1, as far as the path is from its end on that plane.
+    On the principal plane this is about the path, and on the random plane up to `reach`.
+    Eigenvectors have length 1; along them it is as far as the path is from its end on that plane.
     """
     if kind == "random":
         return (np.linspace(-options.reach, options.reach, options.grid),) * 2

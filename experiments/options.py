@@ -1,8 +1,7 @@
-"""Options that say in their declarations what they take: the ranges stand in --help, and one check
-refuses everything else.
+"""Options that declare what they take: --help shows the ranges, and one check refuses all else.
 
-For example ``window: Annotated[int, *within(100, 100_000, "for the moving variance of the loss")] =
-1000``.
+For example `window: Annotated[int, *within(100, 100_000, "for the moving variance of the loss")] =
+1000`.
 """
 
 import dataclasses
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import tyro
 
 from sgd_diffusion._arrays import integer, number
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 UINT32 = 2**32 - 1  # the largest seed
 COUNT = 1_000_000  # of examples, coordinates and the like: no number of them is larger here
@@ -23,24 +22,33 @@ T = TypeVar("T")
 
 
 class Range(NamedTuple):
-    """What an option takes: numbers from `low` to `high`, both included, and how many of them."""
+    """What an option takes: numbers from `low` to `high`, both included, and how many of them.
+
+    Attributes:
+        low: smallest number, or None.
+        high: largest number, or None.
+        reason: for the message.
+        fewest: least number of values, for an option that takes several.
+        repeats: whether two of these may be the same.
+    """
 
     low: float | None = None
     high: float | None = None
-    reason: str = ""  # for the message
-    fewest: int = 0  # of the values of an option that takes several
-    repeats: bool = False  # whether two of these may be the same
+    reason: str = ""
+    fewest: int = 0
+    repeats: bool = False
 
     def hint(self, default: str) -> str:
-        """What --help says behind the description."""
+        """Return what --help says behind the description."""
         numbers = [] if self.low is None else [f"{self.low} to {self.high}"]
-        return f"({'; '.join([f'default: {default}', *numbers, *['at least one'] * bool(self.fewest)])})"
+        parts = [f"default: {default}", *numbers, *["at least one"] * bool(self.fewest)]
+        return f"({'; '.join(parts)})"
 
 
 def within(*limits, **others) -> tuple[Range, Any]:
-    """What annotates an option that takes a `Range` of values, for the check and for --help."""
-    limits = Range(*limits, **others)
-    return limits, tyro.conf.arg(help_behavior_hint=limits.hint)
+    """Return what annotates an option that takes a `Range`, for the check and for --help."""
+    taken = Range(*limits, **others)
+    return taken, tyro.conf.arg(help_behavior_hint=taken.hint)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +59,17 @@ class Checked:
         """Refuse what cannot be run, before anything is loaded or written.
 
         Raises:
-            InputError: for the first value that is not of the type and in the range that its field
-                  declares.
+            InputError: a value is not of the type and in the range that its field declares.
         """
         annotations = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
             _check(flag(field.name), getattr(self, field.name), annotations[field.name], Range())
 
     def expanded(self: T) -> T:
-        """The same with ~ in paths expanded.
+        """Return the same options with ~ in paths expanded.
 
         Raises:
-            InputError: for the home of an unknown user.
+            InputError: a path is in the home of an unknown user.
         """
         return dataclasses.replace(
             self,
@@ -75,26 +82,25 @@ class Checked:
 
 
 def flag(name: str) -> str:
-    """How an option is called on the command line."""
+    """Return what an option is called on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def expanded(option: str, path: pathlib.Path) -> pathlib.Path:
-    """A path without ~.
+    """Return a path without ~.
 
     Raises:
-        InputError: for the home of an unknown user.
+        InputError: it is in the home of an unknown user.
     """
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise InputError(
-            f"{option} is {path}; expected ~ or ~USER of a user that there is: write the path in "
-            "full"
+        raise invalid(
+            option, f"is {path}", "~ or ~USER of a user that there is", "write the path in full"
         ) from error
 
 
-def _check(option: str, value, annotation, limits: Range) -> None:
+def _check(option: str, value: Any, annotation: Any, limits: Range) -> None:
     kind, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if kind is typing.Annotated:
         limits = next((each for each in arguments[1:] if isinstance(each, Range)), limits)
@@ -107,9 +113,7 @@ def _check(option: str, value, annotation, limits: Range) -> None:
             _check(option, each, arguments[0], limits)
         if len(value) < limits.fewest or (not limits.repeats and len(set(value)) < len(value)):
             expected = "different values" + ", at least one" * bool(limits.fewest)
-            raise InputError(
-                f"{option} is {' '.join(map(str, value)) or 'empty'}; expected {expected}"
-            )
+            raise invalid(option, f"is {' '.join(map(str, value)) or 'empty'}", expected)
     elif annotation is int:
         integer(option, value, limits.low, limits.high, what=limits.reason)
     elif annotation is float:
@@ -122,4 +126,4 @@ def _check(option: str, value, annotation, limits: Range) -> None:
             if kind is typing.Literal
             else (kind or annotation).__name__
         )
-        raise InputError(f"{option} is {value!r}; expected {expected}")
+        raise invalid(option, f"is {value!r}", expected)

@@ -1,6 +1,4 @@
-"""Output that may lose a character or a line, but not a run: results are on disk, whoever reads
-along.
-"""
+"""Output that may lose a character or a line, but not a run: the results are on disk."""
 
 import contextlib
 import errno
@@ -8,32 +6,34 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any, TextIO
 
 ASCII = str.maketrans({"±": "+-"})
 
 
 class Output(io.TextIOBase):
-    """Writes what a stream can encode, and nothing more once that fails: to a closed pipe, or a
-    full disk.
+    """A stream that writes what another stream can encode.
+
+    Once that fails, at a closed pipe or a full disk, it writes nothing more.
 
     Args:
         stream: standard output or error, or None where there is none.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO | Any | None):
         self._stream = stream
 
     @property
     def encoding(self) -> str:
-        """That of the stream."""
+        """Return the encoding of the stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
+        """Say whether the stream is a terminal."""
         return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        """That of the stream."""
+        """Return the file descriptor of the stream."""
         return super().fileno() if self._stream is None else self._stream.fileno()
 
     def write(self, text: str) -> int:
@@ -58,11 +58,10 @@ class Output(io.TextIOBase):
             action(stream)
         except OSError as error:
             self._stream = None
-            with open(
-                os.devnull, "w"
-            ) as nowhere:  # for what the stream holds back until the program ends
+            # What the stream holds back until the program ends goes nowhere.
+            with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
-            if error.errno != errno.EPIPE:  # else somebody did not want to read on
+            if error.errno != errno.EPIPE:  # else the reader did not want to read on
                 print(
                     f"warning: cannot write output: {error.strerror}; results are not affected",
                     file=sys.stderr,

@@ -1,15 +1,14 @@
-"""What a run is doing: bars over the updates of all members and over the points of planes, and
-phases by name.
-"""
+"""What a run is doing: bars over the updates of members and the points of planes, and phases."""
 
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tqdm.auto import tqdm
 
-STYLE = {"mininterval": 0.2, "dynamic_ncols": True}
+STYLE: dict[str, Any] = {"mininterval": 0.2, "dynamic_ncols": True}
 
 
 @contextlib.contextmanager
@@ -40,8 +39,9 @@ def _ticking(bar) -> Iterator[None]:
 
 
 class Progress:
-    """Counts updates from the reports of `run_ensemble`, which come every 50 updates of every
-    member.
+    """A progress bar over the updates of all members.
+
+    It counts the reports of `run_ensemble`, which come every 50 updates of every member.
 
     Args:
         ends: updates of a member after which each window ends.
@@ -62,8 +62,8 @@ class Progress:
         self._finished = 0
         self._started = False
 
-    def report(self, step, loss) -> None:
-        """Take note of updates; made to be passed as `report`."""
+    def report(self, step: Any, loss: Any) -> None:
+        """Take note of updates; `run_ensemble` takes it as `report`."""
         del step
         if not self._started:
             self._started = True
@@ -76,8 +76,8 @@ class Progress:
             if self._bar.n == limit:
                 self._describe(self._at_ends)
 
-    def window(self, index: int, dataset) -> None:
-        """Take note of a finished window; made to be passed as `on_window`."""
+    def window(self, index: int, dataset: Any) -> None:
+        """Take note of a finished window; `run_ensemble` takes it as `on_window`."""
         del dataset
         self._finished = index + 1
         self._bar.update(self._ends[index] - self._bar.n)
@@ -107,8 +107,8 @@ class PointProgress:
         """Say what comes before the next points."""
         self._bar.set_description(what)
 
-    def plane(self):
-        """`progress(finished, total)` for the next plane, as `resumable_plane` calls it."""
+    def plane(self) -> Callable[[int, int], None]:
+        """Return `progress(finished, total)` for the next plane, as `resumable_plane` calls it."""
         before = self._bar.n
 
         def progress(finished: int, total: int) -> None:

@@ -1,13 +1,13 @@
-"""The landscapes of experiments.fractal_toy: random ones, their controls, wide basins, and starts
-of walkers.
-"""
+"""The landscapes of experiments.fractal_toy: random ones, controls, wide basins, and starts."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._types import Key
 from sgd_diffusion.landscape.fractal_surfaces import (
     Surface,
     cone,
@@ -16,29 +16,23 @@ from sgd_diffusion.landscape.fractal_surfaces import (
     shuffled,
     smoothed,
 )
-from sgd_diffusion.walkers.basins import wide_basin
+from sgd_diffusion.walkers.basins import Basin, wide_basin
 
 EXTENT = 2.0  # the square is [-1, 1]^2
 KINDS = ("fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid")
 RANDOM = ("fractal", "smoothed", "shuffled")
-CONVEX = ("cone", "paraboloid")  # their walkers start in a corner, from where they have a way to go
-PURPOSES = (
-    "surfaces",
-    "walks",
-    "shuffles",
-    "starts",
-    "phases",
-    "free walkers",
-)  # each has a key of its own
+CONVEX = ("cone", "paraboloid")  # their walkers start in a corner, to have a long way down
+# Each purpose has a key of its own.
+PURPOSES = ("surfaces", "walks", "shuffles", "starts", "phases", "free walkers")
 
 
-def key(options, purpose: str) -> jax.Array:
-    """PRNG key for one purpose."""
+def key(options: Any, purpose: str) -> Key:
+    """Return the PRNG key for one purpose."""
     return jax.random.split(jax.random.key(options.seed), len(PURPOSES))[PURPOSES.index(purpose)]
 
 
-def diamond_squares(options, hurst: float, keys: jax.Array) -> Surface:
-    """Landscapes from keys (S,), with heights (S, N, N)."""
+def diamond_squares(options: Any, hurst: float, keys: Key) -> Surface:
+    """Return landscapes from keys (S,), with heights (S, N, N)."""
     return _one_by_one(
         diamond_square,
         keys,
@@ -50,8 +44,9 @@ def diamond_squares(options, hurst: float, keys: jax.Array) -> Surface:
 
 
 def _one_by_one(make, *inputs, **options):
-    """What a function makes of every one of the inputs; compiled once for all calls with the same
-    options.
+    """Apply a function to every one of the inputs.
+
+    It is compiled once for all calls with the same options.
     """
     return _program(make, tuple(options.items()))(inputs)
 
@@ -62,11 +57,15 @@ def _program(make, options):
 
 
 class Landscapes:
-    """Landscapes of an experiment, their controls, wide basins, and the starts of walkers; made
-    when asked for.
+    """Landscapes of an experiment, their controls, wide basins, and the starts of walkers.
+
+    They are made when asked for.
+
+    Args:
+        options: of the experiment.
     """
 
-    def __init__(self, options):
+    def __init__(self, options: Any):
         self.options = options
         self._surface_keys, self.walk_keys, self._shuffle_keys = (
             jax.random.split(key(options, purpose), options.landscapes)
@@ -74,7 +73,7 @@ class Landscapes:
         )
 
     def surfaces(self, kind: str, which: slice = slice(None)) -> Surface:
-        """Surfaces of one kind, heights (S, N, N)."""
+        """Return surfaces of one kind, heights (S, N, N)."""
         options = self.options
         if kind in CONVEX:
             one = {"cone": cone, "paraboloid": paraboloid}[kind](
@@ -97,8 +96,8 @@ class Landscapes:
         return rough if kind == "fractal" else rough._replace(heights=jnp.zeros_like(rough.heights))
 
     @functools.cached_property
-    def basins(self) -> list:
-        """The wide basins of the fractal landscapes."""
+    def basins(self) -> list[Basin]:
+        """Return the wide basins of the fractal landscapes."""
         return [
             wide_basin(Surface(heights, EXTENT), smoothing=self.options.smoothing)
             for heights in self.surfaces("fractal").heights
@@ -106,7 +105,7 @@ class Landscapes:
 
     @functools.cached_property
     def selected(self) -> np.ndarray:
-        """Which landscapes have a wide minimum."""
+        """Return which landscapes have a wide minimum."""
         return np.array(
             [
                 basin.area >= self.options.min_area
@@ -116,8 +115,9 @@ class Landscapes:
         )
 
     def regions(self, kind: str) -> np.ndarray:
-        """Where walkers on one kind of surface are in the basin, (S, N, N): its own on convex ones,
-        else the landscape's.
+        """Return where walkers on one kind of surface are in the basin, (S, N, N).
+
+        Convex surfaces have their own basin, and all others that of the landscape.
         """
         if kind in CONVEX:
             surface = jax.tree.map(lambda leaf: leaf[0], self.surfaces(kind, slice(1)))
@@ -126,8 +126,9 @@ class Landscapes:
         return np.stack([basin.region for basin in self.basins])
 
     def starts(self, kind: str) -> jax.Array:
-        """Starts of the walkers, (S, W, 2): the same on all but convex surfaces, where it is the
-        corner.
+        """Return the starts of the walkers, (S, W, 2).
+
+        They are the same on all but convex surfaces; there they are the corner.
         """
         shape = (self.options.landscapes, self.options.walkers, 2)
         if kind in CONVEX:

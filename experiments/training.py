@@ -1,6 +1,4 @@
-"""What experiments that train an ensemble share: the options, what the library makes of them, and
-the training.
-"""
+"""What experiments that train an ensemble share: options, problem and plan, and the training."""
 
 import contextlib
 import dataclasses
@@ -9,7 +7,7 @@ import errno
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -20,7 +18,7 @@ from experiments.options import COUNT, UINT32, Checked, expanded, within
 from experiments.progress import Progress, phase
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
-from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion.errors import InputError, StorageError, invalid
 from sgd_diffusion.problems import datasets, models, objectives
 from sgd_diffusion.storage import files
 
@@ -67,7 +65,7 @@ class TrainingOptions(Checked):
     weight_decay: Annotated[float, *within(0, 1000)] = 0.0
     """Coefficient of the weights added to the gradient."""
     sampling: Literal["epochs", "replacement"] = "epochs"
-    """epochs: reshuffled, without replacement, full batches only; replacement: independent draws."""
+    """epochs: reshuffled, without replacement, full batches; replacement: independent draws."""
 
     probe_size: Annotated[int, *within(0, COUNT)] = 0
     """Training examples on which the loss of every visited point is evaluated."""
@@ -76,13 +74,13 @@ class TrainingOptions(Checked):
     gradient_layers: Annotated[tuple[str, ...] | None, *within(fewest=1)] = None
     """Top-level layers that give these coordinates; by default all."""
     frozen_passes: Annotated[int, *within(0, 1000)] = 0
-    """Passes over the training examples at the weights where every window ends, in which all
-    mini-batch gradients are kept at these coordinates; each costs as much as an epoch.
+    """Passes over the training examples at the weights where every window ends. They keep all
+    mini-batch gradients at these coordinates; each costs as much as an epoch.
     """
     by_layer: bool = False
     """Keep the MSD of every top-level layer too."""
     sketch_dim: Annotated[int | None, *within(1, COUNT)] = None
-    """Random projection of the increments to so many dimensions, for models too large to hold them."""
+    """Project the increments to so many random dimensions, for models too large to hold them."""
     full_batch_twin: bool = False
     """Also descend from every window's start by full-batch gradient descent, the control for drift:
     costs examples / batch_size times the training.
@@ -92,17 +90,17 @@ class TrainingOptions(Checked):
     members_at_once: Annotated[int | None, *within(1, 10_000)] = None
     """Members side by side on a device; by default 1 on CPU, all on an accelerator."""
     num_devices: Annotated[int | None, *within(1, 10_000)] = None
-    """Devices that share the members; by default all there are. On CPU the cores count as devices."""
+    """Devices that share the members; by default all. On CPU the cores count as devices."""
 
     def check(self) -> None:
-        """Refuse what cannot be trained, as far as that can be known without the data."""
+        """Refuse what cannot be trained, as far as that is known without the data."""
         super().check()
         expanded("--dataset", pathlib.Path(self.dataset))
         self.plan()
         models.model(self.model, initialization=self.initialization)
 
     def problem(self) -> objectives.Problem:
-        """The problem: data, network and loss."""
+        """Return the problem: data, network and loss."""
         data = datasets.load(self.dataset, data_dir=self.data_dir)
         network = models.model(
             self.model, num_classes=data.num_classes, initialization=self.initialization
@@ -116,22 +114,21 @@ class TrainingOptions(Checked):
         )
 
     def devices(self) -> list[jax.Device]:
-        """The devices that share the members, no more than there are members.
+        """Return the devices that share the members, no more than there are members.
 
         Raises:
-            InputError: if there are fewer than asked for.
+            InputError: there are fewer than asked for.
         """
         present = jax.devices()
         wanted = len(present) if self.num_devices is None else self.num_devices
         if not 1 <= wanted <= len(present):
-            raise InputError(
-                f"Parameter 'num_devices'={wanted} is out of range. Expected 1 to {len(present)}, "
-                "the devices of this machine."
+            raise invalid(
+                "--num-devices", f"is {wanted}", f"1 to {len(present)}, the devices of this machine"
             )
         return present[: min(wanted, self.plan().num_members)]
 
     def plan(self) -> Plan:
-        """The members and how long they run."""
+        """Return the members and how long they run."""
         return Plan(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Plan)})
 
 
@@ -140,7 +137,7 @@ class RunOptions(Checked):
     """Where the results go."""
 
     preset: str = "default"
-    """Settings to start from, one of those named above; what is given beside it overrides them."""
+    """Settings to start from, one of those named above; other options override them."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Short for --preset quick."""
     directory: pathlib.Path | None = None
@@ -150,9 +147,9 @@ class RunOptions(Checked):
 
 
 def train(
-    options,
+    options: Any,
     experiment: str,
-    measure: Callable[[objectives.Problem, Plan], Sequence],
+    measure: Callable[[objectives.Problem, Plan], Sequence[Any]],
     *,
     problem: objectives.Problem | None = None,
     at_ends: str = "",
@@ -162,10 +159,9 @@ def train(
     Args:
         options: `TrainingOptions` and `RunOptions` in one.
         experiment: its name, stored with the results.
-        measure: gives the measurements for a problem and a plan; those of the options come in
-              addition.
+        measure: gives the measurements for a problem and a plan; those of the options are added.
         problem: that of the options, where it has been loaded already.
-        at_ends: what of the measurements takes long where a window ends.
+        at_ends: names the measurements that take long where a window ends.
 
     Returns:
         The results and the run directory.
@@ -189,8 +185,8 @@ def train(
             chosen.append(measurements.step_grams())
         print(
             f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x "
-            f"{len(plan.learning_rates)} "
-            f"learning rates, {plan.num_windows} windows of {plan.window} updates -> {directory}",
+            f"{len(plan.learning_rates)} learning rates, {plan.num_windows} windows of "
+            f"{plan.window} updates -> {directory}",
             flush=True,
         )
         with contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress:
@@ -213,15 +209,16 @@ def train(
 
 
 def loaded(options: TrainingOptions) -> objectives.Problem:
-    """The problem of the options, loaded while that is said."""
+    """Return the problem of the options, and say that it is being loaded."""
     with phase(f"loading {options.dataset}"):
         return options.problem()
 
 
 @contextlib.contextmanager
-def _directory(options) -> Iterator[pathlib.Path]:
-    """That of the options or a new one, made before anything that takes time; it goes again if the
-    run is refused.
+def _directory(options: Any) -> Iterator[pathlib.Path]:
+    """Yield the directory of the options or a new one, made before anything that takes time.
+
+    It is removed again if the run is refused.
     """
     wanted = options.directory or pathlib.Path("runs")
     try:
@@ -246,10 +243,10 @@ def _directory(options) -> Iterator[pathlib.Path]:
 
 
 def new_directory(name: str) -> pathlib.Path:
-    """Make a directory below runs/, named after what is run and when, that nobody else has made.
+    """Make a new directory below runs/, named after what is run and when.
 
     Raises:
-        StorageError: if that is not possible.
+        StorageError: that is not possible.
     """
     try:
         return files.new_directory(

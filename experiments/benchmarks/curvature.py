@@ -1,15 +1,14 @@
-"""What the top of a Hessian spectrum costs: products and eigenvalues of ResNet-14, beside PyTorch's
-packages.
+"""Measure what the top of a Hessian spectrum costs, and compare it with PyTorch's packages.
 
-Prints JSON. ResNet-14, trained for some hundred updates on digits, with running averages in its
-batch norms; the Hessian is that of the mean loss of 1000 images. hessian-eigenthings and PyHessian,
-where they are installed, get the same weights and images in PyTorch and are asked for the same
-residuals: of the first, which does not restart, the smallest basis (in steps of 10) that gives
-them; of the second, which iterates powers, as small a change of the eigenvalue as takes, and fewer
-eigenvalues, since it needs minutes for each of the closer ones. Residuals are computed by one
-further product for every pair. The floor: floating-point operations of a product, as XLA counts
-them, in the time that this machine takes for as many in a product of two matrices. Run from the
-checkout: python -m experiments.benchmarks.curvature
+The program prints JSON. The network is ResNet-14, trained for some hundred updates on digits, with
+running averages in its batch norms. The Hessian is that of the mean loss of 1000 images.
+hessian-eigenthings and PyHessian, where they are installed, get the same weights and images in
+PyTorch and are asked for the same residuals. The first does not restart: it gets the smallest basis
+(in steps of 10) that gives them. The second iterates powers: it gets as small a change of the
+eigenvalue as takes, and fewer eigenvalues, since it needs minutes for each of the closer ones.
+Residuals are computed by one further product for every pair. The floor is the floating-point
+operations of a product, as XLA counts them, in the time that this machine takes for as many in a
+product of two matrices. Run from the checkout: python -m experiments.benchmarks.curvature
 """
 
 import dataclasses
@@ -18,7 +17,8 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,12 @@ import numpy as np
 from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
+from sgd_diffusion._types import PyTree
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.landscape.curvature import hessian_vector_product, top_eigenpairs
 from sgd_diffusion.problems.datasets import channel_statistics, load
-from sgd_diffusion.problems.objectives import classification
+from sgd_diffusion.problems.objectives import Problem, classification
 from sgd_diffusion.problems.resnet import ResNet
 
 MATRIX = 2048
@@ -96,18 +97,18 @@ def main(options: Options) -> None:
     print(json.dumps(report, indent=2))
 
 
-def trained(problem, updates: int):
-    """Parameters and state after so many updates."""
+def trained(problem: Problem, updates: int) -> tuple[PyTree, PyTree]:
+    """Return parameters and state after so many updates."""
     plan = Plan(learning_rates=(0.02,), window=updates, batch_size=32)
     ensemble = Ensemble(problem, plan, measure_path=lambda record: {})
     carry = jax.tree.map(lambda leaf: leaf[0], ensemble.window(ensemble.start(), 0)[0])
     return carry.params, carry.state
 
 
-def ours(options: Options, problem, params, state, examples):
-    """Gradient, product and eigenpairs of this library, what they are, and operations of a product
-    and of matrices.
-    """
+def ours(
+    options: Options, problem: Problem, params: PyTree, state: PyTree, examples: PyTree
+) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
+    """Return this library's candidates and results, and operations of a product and of matrices."""
 
     def loss(params, state, batch):
         return problem.loss(params, state, batch, False)[0]
@@ -127,8 +128,8 @@ def ours(options: Options, problem, params, state, examples):
 
     gradient = jax.jit(jax.grad(loss))
     ones = jax.tree.map(jnp.ones_like, params)
-    found = pairs(params, state, examples, options.num_eigenvalues)
-    result = described(found.values, found.residuals, int(found.num_products))
+    top = pairs(params, state, examples, options.num_eigenvalues)
+    result = described(top.values, top.residuals, int(top.num_products))
     few = options.power_iteration_eigenvalues
     matrix = jax.random.normal(jax.random.key(0), (MATRIX, MATRIX))
     multiply = jax.jit(jnp.matmul)
@@ -150,8 +151,10 @@ def ours(options: Options, problem, params, state, examples):
 
 
 def floor(seconds, results, of_product: float, of_matrices: float) -> dict:
-    """What limits a product: operations, and the seconds that they would take at the speed of a
-    product of matrices.
+    """Return what limits a product.
+
+    These are its operations, and the seconds that they would take at the speed of a product of
+    matrices.
     """
     speed = of_matrices / seconds["matrix_product"]
     least = of_product / speed
@@ -166,7 +169,7 @@ def floor(seconds, results, of_product: float, of_matrices: float) -> dict:
 
 
 def described(values, residuals, num_products: int) -> dict:
-    """Eigenvalues, their largest relative residual and what they took, for JSON."""
+    """Return eigenvalues, their largest relative residual and what they took, for JSON."""
     values, residuals = np.asarray(values, float), np.asarray(residuals, float)
     return {
         "values": values.tolist(),
@@ -175,8 +178,16 @@ def described(values, residuals, num_products: int) -> dict:
     }
 
 
-def in_torch(options, versions, params, state, examples, candidates, results):
-    """Gradient and exact product in PyTorch."""
+def in_torch(
+    options: Options,
+    versions: Mapping[str, str],
+    params: PyTree,
+    state: PyTree,
+    examples: PyTree,
+    candidates: dict[str, Any],
+    results: dict[str, Any],
+) -> None:
+    """Add gradient and exact product in PyTorch."""
     import torch
     from torch.nn import functional
 
@@ -195,9 +206,18 @@ def in_torch(options, versions, params, state, examples, candidates, results):
     )
 
 
-def eigenthings(options, versions, params, state, examples, candidates, results):
-    """Lanczos without restarts, with the smallest basis of 20, 30, ... vectors that gives the
-    residuals.
+def eigenthings(
+    options: Options,
+    versions: Mapping[str, str],
+    params: PyTree,
+    state: PyTree,
+    examples: PyTree,
+    candidates: dict[str, Any],
+    results: dict[str, Any],
+) -> None:
+    """Add Lanczos without restarts.
+
+    It gets the smallest basis of 20, 30, ... vectors that gives the residuals.
     """
     if "hessian-eigenthings" not in versions:
         return
@@ -237,9 +257,18 @@ def eigenthings(options, versions, params, state, examples, candidates, results)
     candidates["hessian_eigenthings"] = lambda: solved(size)
 
 
-def pyhessian(options, versions, params, state, examples, candidates, results):
-    """Power iteration with deflation, with the eigenvalue's relative change a residual of the
-    tolerance squared allows.
+def pyhessian(
+    options: Options,
+    versions: Mapping[str, str],
+    params: PyTree,
+    state: PyTree,
+    examples: PyTree,
+    candidates: dict[str, Any],
+    results: dict[str, Any],
+) -> None:
+    """Add power iteration with deflation.
+
+    It gets the relative change of the eigenvalue that a residual of the tolerance squared allows.
     """
     if "PyHessian" not in versions:
         return
@@ -283,9 +312,10 @@ def pyhessian(options, versions, params, state, examples, candidates, results):
     candidates["pyhessian"] = solved
 
 
-def torch_problem(params, state, examples):
-    """The same network with the same weights in PyTorch, in evaluation mode, with images and
-    labels.
+def torch_problem(params: PyTree, state: PyTree, examples: PyTree) -> tuple[Any, Any, Any]:
+    """Return the same network with the same weights in PyTorch, with images and labels.
+
+    The network is in evaluation mode.
     """
     from experiments.benchmarks.torch_resnet import as_tensors, load_weights, network
 

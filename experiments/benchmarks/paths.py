@@ -1,11 +1,10 @@
-"""What the analysis of a window costs: each part, all of it, several members at once, and the same
-curves from peers.
+"""Measure what the analysis of a window costs, and compare it with peers.
 
-Prints JSON. The window has T = 1000 steps; its Gram matrix is that of a random walk, whose values
-do not matter. Peers get the positions, and so do we where we are compared: Gram matrix and TAMSD
-together. NumPy's loop over lags, and tidynamics, trackpy and andi_datasets where they are
-installed, take turns with ours on the machine. Run from the checkout: python -m
-experiments.benchmarks.paths
+The program prints JSON: the seconds of each part, of all of it, and of several members at once. The
+window has T = 1000 steps. Its Gram matrix is that of a random walk, whose values do not matter.
+Peers get the positions, and where we are compared so do we: Gram matrix and TAMSD together. NumPy's
+loop over lags, and tidynamics, trackpy and andi_datasets where they are installed, take turns with
+ours on the machine. Run from the checkout: python -m experiments.benchmarks.paths
 """
 
 import dataclasses
@@ -41,7 +40,7 @@ class Options(Checked):
     window: Annotated[int, *within(10, 10_000)] = 1000
     """Steps T of the window."""
     members: Annotated[int, *within(1, 100)] = 2
-    """Members that are analysed at once, vmapped."""
+    """Members that are analyzed at once, vmapped."""
     dim: Annotated[int, *within(2, 100_000)] = 2000
     """Parameters of the path on which peers are compared."""
     repeats: Annotated[int, *within(1, 1000)] = 5
@@ -66,8 +65,9 @@ def main(options: Options) -> None:
 
 
 def window_analysis(options: Options) -> dict:
-    """Seconds of each part of a window's analysis for one member, and of all of it for one and for
-    several.
+    """Return seconds of each part of a window's analysis for one member, and of all of it.
+
+    All of it is timed for one and for several members.
     """
     window = options.window
     losses = jnp.linspace(1.0, 0.0, window + 1)
@@ -108,8 +108,9 @@ def window_analysis(options: Options) -> dict:
 
 
 def against_peers(options: Options) -> dict:
-    """Seconds for the TAMSD at all lags from the positions, speed over each peer, and by how much
-    values differ.
+    """Return seconds for the TAMSD at all lags from the positions, compared with peers.
+
+    With them are the speed over each peer, and how much values differ.
     """
     positions = (
         np.random.default_rng(0).normal(size=(options.window + 1, options.dim)).cumsum(axis=0)
@@ -151,7 +152,7 @@ def against_peers(options: Options) -> dict:
 
 
 def _peers(positions, lags):
-    """The TAMSD of the installed peers as functions without arguments."""
+    """Return the TAMSD of the installed peers as functions without arguments."""
     found = {}
     if importlib.util.find_spec("tidynamics"):
         import tidynamics

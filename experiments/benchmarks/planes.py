@@ -1,9 +1,9 @@
-"""What a point of a loss surface costs: one by one and in groups in one program, a host loop, and
-PyTorch.
+"""Measure what a point of a loss surface costs.
 
-Prints JSON. The loss of ResNet-14 on 1000 digits in evaluation mode, at 20 points of a plane;
+The program prints JSON: points one by one and in groups in one program, a loop on the host, and
+PyTorch. The loss is that of ResNet-14 on 1000 digits in evaluation mode, at 20 points of a plane.
 loss-landscapes, where it is installed, takes a square of about as many points of the same network
-in PyTorch, and a bare forward pass is the least that any such tool costs there. Weights are random,
+in PyTorch. A bare forward pass is the least that any such tool costs there. Weights are random,
 which costs the same. All take turns on the machine. Run from the checkout: python -m
 experiments.benchmarks.planes
 """
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
 
 
 def ours(options: Options) -> dict:
-    """Groups of every size in one compiled program, and the jitted loss in a loop on the host."""
+    """Return groups of every size in one compiled program, and the jitted loss in a host loop."""
     problem = classification(ResNet(14), load("digits"), augment=None)
     params, state = jax.jit(problem.init)(jax.random.key(0))
     plane = random_plane(jax.random.key(1), params)
@@ -107,8 +107,9 @@ def ours(options: Options) -> dict:
 
 
 def peers(options: Options, versions: dict, examples) -> dict:
-    """PyTorch's forward pass and loss-landscapes where they are installed, with their numbers of
-    points.
+    """Return PyTorch's forward pass and loss-landscapes, with their numbers of points.
+
+    They are left out where they are not installed.
     """
     if "torch" not in versions:
         return {}
@@ -134,7 +135,7 @@ def peers(options: Options, versions: dict, examples) -> dict:
 
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter += 0.01  # its filter normalisation divides by zero where a bias is zero
+                parameter += 0.01  # its filter normalization divides by zero where a bias is zero
         steps = round(math.sqrt(math.prod(options.grid)))
         metric = Loss(functional.cross_entropy, batch, target)
         found["loss_landscapes"] = (

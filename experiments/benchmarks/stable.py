@@ -1,10 +1,10 @@
-"""What the alpha-stable law costs: exact density, fits one by one and many, resampling, and the
-same fits by peers.
+"""Measure what the alpha-stable law costs, and compare it with peers.
 
-Prints JSON. Ours and pylevy's (levy-stable, where it is installed) maximum likelihood fit the same
-5000 samples in turns. SciPy's takes a minute for 100 samples and is timed once on these. Errors
-beside the seconds say how far each estimate of alpha is from the truth. For times on one core:
-taskset -c 0 python -m experiments.benchmarks.stable Run from the checkout: python -m
+The program prints JSON: exact density, fits one by one and many, resampling, and the same fits by
+peers. Ours and pylevy's (levy-stable, where it is installed) maximum likelihood fit the same 5000
+samples in turns. SciPy's takes a minute for 100 samples and is timed once on these. Errors beside
+the seconds say how far each estimate of alpha is from the truth. For times on one core: taskset -c
+0 python -m experiments.benchmarks.stable Run from the checkout: python -m
 experiments.benchmarks.stable
 """
 
@@ -57,7 +57,7 @@ def main(options: Options) -> None:
 
 
 def tables() -> dict:
-    """Seconds for the tables of the density, which a process makes once."""
+    """Return seconds for the tables of the density, which a process makes once."""
     found = {}
     for name, symmetric in (("symmetric", True), ("all beta", False)):
         begin = time.perf_counter()
@@ -67,10 +67,10 @@ def tables() -> dict:
 
 
 def ours(options: Options) -> dict:
-    """Seconds of the parts of ours."""
+    """Return seconds of the parts of ours."""
     key = jax.random.key(0)
     many = np.asarray(law.sample(key, options.alpha, shape=(options.fits, options.points)))
-    single, found = many[0], fits.fit(many[0])
+    single, fit = many[0], fits.fit(many[0])
     with jax.enable_x64(True):
         vmapped = jax.jit(jax.vmap(fits.fit))
         on_device = jnp.asarray(many)
@@ -78,7 +78,7 @@ def ours(options: Options) -> dict:
             "exact log density": functools.partial(law.logpdf, single, options.alpha),
             "fit": functools.partial(fits.fit, single),
             "fit, free beta": functools.partial(fits.fit, single, symmetric=False),
-            "50 bootstrap replicates": functools.partial(fits.bootstrap_fit, key, single, found),
+            "50 bootstrap replicates": functools.partial(fits.bootstrap_fit, key, single, fit),
             f"{options.fits} fits": functools.partial(fits.fit, many),
             f"{options.fits} fits, jax.vmap": functools.partial(vmapped, on_device),
         }
@@ -86,7 +86,7 @@ def ours(options: Options) -> dict:
 
 
 def against_peers(options: Options) -> dict:
-    """Seconds and estimates for the same samples, and the ratio of the seconds."""
+    """Return seconds and estimates for the same samples, and the ratio of the seconds."""
     samples = np.asarray(law.sample(jax.random.key(1), options.alpha, shape=(options.points,)))
     candidates = {"sgd_diffusion": functools.partial(fits.fit, samples)}
     estimates = {"sgd_diffusion": float(fits.fit(samples).alpha)}
@@ -111,10 +111,8 @@ def against_peers(options: Options) -> dict:
 
 
 def _scipy(samples) -> dict:
-    """SciPy's fit, once, beside ours of the same few samples."""
-    law_of_scipy = type(
-        stats.levy_stable
-    )()  # an own one: the parameterization is state of the object
+    """Time SciPy's fit once, and ours of the same few samples."""
+    law_of_scipy = type(stats.levy_stable)()  # the parameterization is state of the object
     law_of_scipy.parameterization = "S0"
     begin = time.perf_counter()
     alpha = law_of_scipy.fit(samples, f1=0.0)[0]

@@ -1,5 +1,6 @@
-"""Honest timing on noisy machines: candidates take turns, medians are reported, and the machine is
-named.
+"""Honest timing on noisy machines: candidates take turns, and medians are reported.
+
+The report names the machine.
 """
 
 import os
@@ -14,11 +15,12 @@ from tqdm.auto import tqdm
 
 from sgd_diffusion.storage.run_directories import environment
 
-PAUSE = 0.3  # seconds before each run: the thread pools of the one before (OpenMP's spin for 0.2 s) come to rest
+# Seconds before each run. The thread pools of the last run come to rest (OpenMP's spin for 0.2 s).
+PAUSE = 0.3
 
 
-def machine() -> dict:
-    """Where a benchmark ran: processor, cores, load, device, versions."""
+def machine() -> dict[str, Any]:
+    """Return where a benchmark ran: processor, cores, load, device, versions."""
     model = platform.processor()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as lines:
@@ -32,14 +34,14 @@ def machine() -> dict:
 def seconds(
     candidates: Mapping[str, Callable[[], Any]], *, repeats: int
 ) -> dict[str, dict[str, float]]:
-    """Compile and warm seconds of each candidate.
+    """Return compile and warm seconds of each candidate.
 
     The first call of each is its compile time (and first run). Then all take turns, `repeats`
-    times, so that a slow minute of the machine is shared by all.
+    times, so that all share a slow minute of the machine.
 
     Args:
         candidates: functions without arguments that return JAX arrays, or anything else when they
-              are finished.
+            are finished.
         repeats: rounds.
 
     Returns:
@@ -49,12 +51,12 @@ def seconds(
 
         def timed(name):
             bar.set_description(name)
-            found = _once(candidates[name])
+            once = _once(candidates[name])
             bar.update()
-            return found
+            return once
 
         first = {name: timed(name) for name in candidates}
-        warm = {name: [] for name in candidates}
+        warm: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(repeats):
             for name in candidates:
                 warm[name].append(timed(name))

@@ -1,12 +1,18 @@
-"""The CIFAR ResNet in PyTorch, for comparison on the same machine in the same run; PyTorch is not a
-dependency.
+"""The CIFAR ResNet in PyTorch, for comparison on the same machine in the same run.
+
+PyTorch is no dependency.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from sgd_diffusion._types import ArrayLike, PyTree
 
-def network(depth: int, channels: int):
-    """The CIFAR ResNet with its usual widths, for images with so many channels and ten classes."""
+
+def network(depth: int, channels: int) -> Any:
+    """Return the CIFAR ResNet with its usual widths, for images of `channels` and ten classes."""
     from torch import nn
     from torch.nn import functional
 
@@ -44,7 +50,7 @@ def network(depth: int, channels: int):
     )
 
 
-def load_weights(model, params, state) -> None:
+def load_weights(model: Any, params: PyTree, state: PyTree) -> None:
     """Give a `network` the parameters and running averages of a `ResNet` of the same depth."""
     import torch
 
@@ -80,16 +86,24 @@ def load_weights(model, params, state) -> None:
     copy(model[-1].bias, params["linear"]["bias"])
 
 
-def as_tensors(images, labels):
-    """Images (B, H, W, C) float32 and labels as PyTorch takes them."""
+def as_tensors(images: ArrayLike, labels: ArrayLike) -> tuple[Any, Any]:
+    """Return images (B, H, W, C) float32 and labels as PyTorch takes them."""
     import torch
 
     return torch.tensor(images).permute(0, 3, 1, 2).contiguous(), torch.tensor(labels).long()
 
 
-def training_step(depth: int, images, labels, *, learning_rate: float, channels_last: bool):
-    """A function that makes one SGD step in eager PyTorch on a fixed batch, images (B, H, W, C)
-    float32.
+def training_step(
+    depth: int, images: np.ndarray, labels: np.ndarray, *, learning_rate: float, channels_last: bool
+) -> Callable[[], None]:
+    """Return a function that makes one SGD step in eager PyTorch on a fixed batch.
+
+    Args:
+        depth: of the network.
+        images: (B, H, W, C) float32.
+        labels: (B,) integers.
+        learning_rate: step size.
+        channels_last: memory layout.
     """
     import torch
     from torch.nn import functional

@@ -1,9 +1,9 @@
-"""Member-steps per second of training: one step alone, in a scan, in ensembles by each mapping, and
-in PyTorch.
+"""Measure member-steps per second of training.
 
-Prints JSON. A member-step is one SGD update of one member: forward and backward pass of ResNet-14
-with batch norm in training mode, and the update. Data are random; all candidates of one image size
-take turns on the machine. Run from the checkout: python -m experiments.benchmarks.training
+The program prints JSON: one step alone, steps in a scan, in ensembles by each mapping, and in
+PyTorch. A member-step is one SGD update of one member: forward and backward pass of ResNet-14 with
+batch norm in training mode, and the update. Data are random. All candidates of one image size take
+turns on the machine. Run from the checkout: python -m experiments.benchmarks.training
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from sgd_diffusion.analysis.displacement import displacement_from_start, time_av
 from sgd_diffusion.dynamics.ensemble import map_members
 from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.window import increment_gram
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.datasets import gaussian
 from sgd_diffusion.problems.objectives import classification
 from sgd_diffusion.problems.resnet import ResNet
@@ -53,12 +53,14 @@ class Options(Checked):
     """Steps of the window whose Gram matrix and path analysis are timed against its training."""
 
     def check(self) -> None:
-        """Refuse numbers of steps that do not belong to the image sizes too."""
+        """Refuse also numbers of steps that do not belong to the image sizes."""
         super().check()
         if len(self.steps) != len(self.images):
-            raise InputError(
-                f"--steps has {len(self.steps)} values and --images {len(self.images)}; expected "
-                "as many: give both"
+            raise invalid(
+                "--steps",
+                f"has {len(self.steps)} values and --images {len(self.images)}",
+                "as many",
+                "give both",
             )
 
 
@@ -78,7 +80,7 @@ def main(options: Options) -> None:
 
 
 def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
-    """Member-steps per second of each candidate at one image size, and their ratios."""
+    """Return member-steps per second of each candidate at one image size, and their ratios."""
     data = gaussian(train_size=options.batch_size, test_size=1, shape=shape)
     problem, optimizer = classification(ResNet(14), data, augment=None), sgd()
     carry = jax.jit(lambda key: initial_carry(problem, optimizer, key))(jax.random.key(0))
@@ -128,7 +130,7 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
 
 
 def _mappings(members: int) -> dict:
-    """Members at once and devices of every way to run an ensemble of this size."""
+    """Return members at once and devices of every way to run an ensemble of this size."""
     mappings = {"map": (1, None), "vmap": (members, None)}
     if members > 4:
         mappings["map_by_4"] = (4, None)
@@ -142,7 +144,7 @@ def _torch_version() -> str | None:
 
 
 def _torch_candidates(data, steps):
-    """Eager PyTorch in both memory layouts, where it is installed."""
+    """Return eager PyTorch in both memory layouts, where it is installed."""
     if _torch_version() is None:
         return {}
     from experiments.benchmarks.torch_resnet import training_step
@@ -164,8 +166,9 @@ def _torch_candidates(data, steps):
 
 
 def path_analysis(options: Options, trained: dict) -> dict:
-    """Seconds for Gram matrix and path analysis of a window of ResNet-14, and as a share of
-    training that window.
+    """Return seconds for Gram matrix and path analysis of a window of ResNet-14.
+
+    They are also given as a share of training that window.
     """
     problem = classification(
         ResNet(14), gaussian(train_size=2, test_size=1, shape=SHAPES["cifar10"]), augment=None
@@ -182,12 +185,12 @@ def path_analysis(options: Options, trained: dict) -> dict:
     )
 
     @jax.jit
-    def analyse(increments):
+    def analyze(increments):
         gram = increment_gram(increments)
         return time_averaged_msd(gram), displacement_from_start(gram)
 
     found = timing.seconds(
-        {"gram_and_analysis": lambda: analyse(increments)}, repeats=options.repeats
+        {"gram_and_analysis": lambda: analyze(increments)}, repeats=options.repeats
     )
     share = {
         name: found["gram_and_analysis"]["median"]

@@ -1,12 +1,11 @@
-"""What walkers on fractal surfaces cost: steps a second and memory of a large ensemble, beside
-vectorised NumPy.
+"""Measure what walkers on fractal surfaces cost, and compare them with vectorized NumPy.
 
-Prints JSON. All walkers on all surfaces are one call; its peak memory is that of the process after
-it, surfaces included. The NumPy walkers take the same steps, all of a surface at once in float32,
-and reflect at the walls, as redrawing is a loop there; they do a few of the surfaces. Surfaces by
-midpoint displacement are compared with NumPy's as well, many of them, one after the other (lax.map)
-and at once (vmap). All take turns on the machine. Run from the checkout: python -m
-experiments.benchmarks.walkers
+The program prints JSON: steps a second and memory of a large ensemble. All walkers on all surfaces
+are one call. Its peak memory is that of the process after it, surfaces included. The NumPy walkers
+take the same steps, all of a surface at once in float32. They reflect at the walls, since redrawing
+is a loop there, and do a few of the surfaces. Surfaces by midpoint displacement are compared with
+NumPy's as well: many of them, one after the other (lax.map) and at once (vmap). All take turns on
+the machine. Run from the checkout: python -m experiments.benchmarks.walkers
 """
 
 import dataclasses
@@ -22,7 +21,8 @@ import numpy as np
 from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
-from sgd_diffusion.landscape.fractal_surfaces import diamond_square
+from sgd_diffusion._types import Key
+from sgd_diffusion.landscape.fractal_surfaces import Surface, diamond_square
 from sgd_diffusion.walkers.walk import walk_ensemble
 
 ROUGHNESS, LEARNING_RATE, NOISE_STD = 3.0, 0.02, 0.01
@@ -109,13 +109,13 @@ def main(options: Options) -> None:
     print(json.dumps(report, indent=2))
 
 
-def surface(options: Options, key):
-    """The published surface."""
+def surface(options: Options, key: Key) -> Surface:
+    """Return the published surface."""
     return diamond_square(key, options.levels, roughness=ROUGHNESS)
 
 
 def surface_candidates(options: Options) -> dict:
-    """Several surfaces, one after the other, at once, and in NumPy."""
+    """Return makers of several surfaces: one after the other, at once, and in NumPy."""
     make, random = functools.partial(surface, options), np.random.default_rng(0)
     keys = jax.random.split(jax.random.key(1), options.surfaces_timed)
     return {
@@ -126,7 +126,7 @@ def surface_candidates(options: Options) -> dict:
 
 
 def numpy_diamond_square(random: np.random.Generator, levels: int) -> np.ndarray:
-    """Midpoint displacement in float32, whole levels at once."""
+    """Return a surface by midpoint displacement in float32, whole levels at once."""
     heights = np.zeros((2**levels + 1,) * 2, np.float32)
     for level in range(levels):
         half, step, width = (
@@ -139,25 +139,26 @@ def numpy_diamond_square(random: np.random.Generator, levels: int) -> np.ndarray
             return (random.random(shape, dtype=np.float32) - np.float32(0.5)) * width
 
         corners = heights[::step, ::step]
-        centres = (
+        centers = (
             corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:]
         ) / 4 + noise((2**level,) * 2)
-        heights[half::step, half::step] = centres
-        neighbours = np.float32([3] + [4] * (2**level - 1) + [3])
+        heights[half::step, half::step] = centers
+        neighbors = np.float32([3] + [4] * (2**level - 1) + [3])
         along_rows = corners[:, :-1] + corners[:, 1:]
-        along_rows[1:] += centres
-        along_rows[:-1] += centres
-        heights[::step, half::step] = along_rows / neighbours[:, None] + noise(along_rows.shape)
+        along_rows[1:] += centers
+        along_rows[:-1] += centers
+        heights[::step, half::step] = along_rows / neighbors[:, None] + noise(along_rows.shape)
         along_columns = corners[:-1] + corners[1:]
-        along_columns[:, 1:] += centres
-        along_columns[:, :-1] += centres
-        heights[half::step, ::step] = along_columns / neighbours + noise(along_columns.shape)
+        along_columns[:, 1:] += centers
+        along_columns[:, :-1] += centers
+        heights[half::step, ::step] = along_columns / neighbors + noise(along_columns.shape)
     return heights
 
 
 def numpy_walk(heights: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
-    """Last positions of walkers on [-1, 1]^2 that are mirrored at the walls, with bilinear
-    gradients.
+    """Return last positions of walkers on [-1, 1]^2 that are mirrored at the walls.
+
+    Gradients are bilinear.
     """
     random, position = np.random.default_rng(1), starts.copy()
     cells = len(heights) - 1

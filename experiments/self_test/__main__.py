@@ -1,12 +1,11 @@
-"""What to trust: every estimator of a path, and of tails, on reference processes and laws whose
-truth is known.
+"""Check every estimator of a path, and of tails, on processes and laws whose truth is known.
 
-Prints for each estimator and process the truth, the mean estimate over independent paths with its
-standard error, and whether they agree: within Student's t quantile that covers as much as three
-standard errors of a normal law, since the error is estimated from few paths itself, and, where the
-truth is an asymptote that no finite window reaches, an allowance that is printed beside it. A sound
-estimator fails 0.3 % of its checks by chance, so that one seed in six shows one. Exits with 1 if
-one fails. Run from the checkout: python -m experiments.self_test
+The program prints for each estimator and process the truth, the mean estimate over independent
+paths with its standard error, and whether they agree. The bound is Student's t quantile that covers
+as much as three standard errors of a normal law, since the error itself is estimated from few
+paths. Where the truth is an asymptote that no finite window reaches, an allowance is added and
+printed. A sound estimator fails 0.3 % of its checks by chance, so that one seed in six shows a
+failure. The exit code is 1 if a check fails. Run from the checkout: python -m experiments.self_test
 """
 
 import dataclasses
@@ -20,10 +19,10 @@ from experiments import command_line
 from experiments.options import UINT32, Checked, within
 from experiments.self_test import displacements, heavy_tails, shapes
 from experiments.self_test.laboratory import STEPS, Laboratory
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 FAILED = 1  # exit code
-MAX_NUMBERS = 100_000  # paths times coordinates, of which each takes 8 kB
+MAX_NUMBERS = 100_000  # paths times coordinates; each of these takes 8 kB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,12 +39,14 @@ class Options(Checked):
     """Five paths of 100 coordinates."""
 
     def check(self) -> None:
-        """Refuse what the memory does not hold too."""
+        """Refuse also what the memory does not hold."""
         super().check()
         if self.num_paths * self.dim > MAX_NUMBERS:
-            raise InputError(
-                f"--num-paths is {self.num_paths} and --dim {self.dim}; expected at most "
-                f"{MAX_NUMBERS} for their product, which is held in memory: take less of one"
+            raise invalid(
+                "--num-paths",
+                f"is {self.num_paths} and --dim {self.dim}",
+                f"at most {MAX_NUMBERS} for their product, which is held in memory",
+                "take less of one",
             )
 
 
@@ -61,7 +62,7 @@ GROUPS = (
 
 
 def self_test(options: Options) -> bool:
-    """Print all checks; whether all have passed."""
+    """Print all checks, and return whether all have passed."""
     lab = Laboratory(
         *((5, 100) if options.quick else (options.num_paths, options.dim)), seed=options.seed
     )
@@ -85,7 +86,7 @@ def self_test(options: Options) -> bool:
 
 
 def main() -> None:
-    """Run from the command line; exit code 1 if a check fails."""
+    """Run from the command line; the exit code is 1 if a check fails."""
     passed = []
     command_line.run(lambda options: passed.append(self_test(options)), Options, __doc__)
     sys.exit(0 if passed[0] else FAILED)

@@ -1,9 +1,7 @@
-"""Displacements: exponents and their errors, what only an ensemble shows, crossovers, steps and
-surrogates.
-"""
+"""Displacements: exponents and their errors, ensembles, crossovers, steps and surrogates."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -20,6 +18,7 @@ from experiments.self_test.laboratory import (
     grams,
     msd,
 )
+from sgd_diffusion._types import ArrayLike, Key
 from sgd_diffusion.analysis import (
     aging,
     displacement,
@@ -34,7 +33,7 @@ GROUPED = 20  # groups of paths that a jackknife leaves out one at a time
 
 
 def exponent_checks(lab: Laboratory) -> Iterator[Check]:
-    """Exponents of the TAMSD, and whether their stated errors are their scatter."""
+    """Check exponents of the TAMSD, and whether their stated errors are their scatter."""
     name = "exponent of the TAMSD"
     yield check(name, "Brownian", 1, exponents(each(msd, lab.grams(processes.brownian))))
     yield check(
@@ -50,8 +49,8 @@ def exponent_checks(lab: Laboratory) -> Iterator[Check]:
             replicates=each(resampled_msd, all_grams),
         )
         yield check(name, f"fractional Brownian, H = {hurst}", 2 * hurst, fit.exponent)
-        # Stated errors are 0.8 of the scatter; above H = 0.65 memory is longer than blocks, and
-        # they are two thirds.
+        # Stated errors are 0.8 of the scatter. Above H = 0.65 memory is longer than blocks, and
+        # they are two thirds of it.
         yield check_errors(
             f"fractional Brownian, H = {hurst}",
             fit.exponent_error,
@@ -83,13 +82,13 @@ def exponent_checks(lab: Laboratory) -> Iterator[Check]:
     )
 
 
-def resampled_msd(gram):
-    """Replicates of the TAMSD."""
+def resampled_msd(gram: jax.Array) -> jax.Array:
+    """Return replicates of the TAMSD."""
     return pairs.block_bootstrap(jax.random.key(0), pairs.by_lag(gram, LAGS))
 
 
 def ensemble_checks(lab: Laboratory) -> Iterator[Check]:
-    """What only an ensemble shows: displacements from the start, ageing, broken ergodicity."""
+    """Check what only an ensemble shows: displacements from the start, aging, broken ergodicity."""
     positions = lab.paths(processes.scaled_brownian, alpha=0.5)
     from_start = each(displacement.displacement_from_start, grams(positions))
     yield check(
@@ -105,7 +104,7 @@ def ensemble_checks(lab: Laboratory) -> Iterator[Check]:
     two_time = each(lambda gram: aging.two_time_displacements(gram, times, lags), grams(positions))
     fit = aging.fit_aging(times, lags, two_time.mean(axis=0))
     yield Check(
-        "ageing exponent mu",
+        "aging exponent mu",
         "scaled Brownian, alpha = 0.5",
         1,
         fit.aging_exponent,
@@ -123,7 +122,7 @@ def ensemble_checks(lab: Laboratory) -> Iterator[Check]:
         len(times) - 1,
     )
 
-    with jax.enable_x64(True):  # one coordinate each: thousands of paths cost nothing
+    with jax.enable_x64(True):  # of one coordinate each, thousands of paths cost nothing
         walk = jax.vmap(lambda key: processes.brownian(key, STEPS, 1))(
             jax.random.split(lab.key(), 100 * lab.num_paths)
         )
@@ -152,13 +151,15 @@ def ensemble_checks(lab: Laboratory) -> Iterator[Check]:
     )
 
 
-def one_dimensional_msd(path, lag):
-    """TAMSD of a path at one lag, from its positions."""
+def one_dimensional_msd(path: jax.Array, lag: int) -> jax.Array:
+    """Return the TAMSD of a path at one lag, from its positions."""
     return ((path[lag:] - path[:-lag]) ** 2).sum(axis=-1).mean()
 
 
-def jackknife(statistic, sample, groups=GROUPED):
-    """A statistic of a sample and its standard error, leaving out one group at a time."""
+def jackknife(
+    statistic: Callable[[np.ndarray], ArrayLike], sample: np.ndarray, groups: int = GROUPED
+) -> tuple[float, float]:
+    """Return a statistic of a sample and its standard error, leaving out one group at a time."""
     parts = np.array_split(sample, groups)
     left = np.array(
         [float(statistic(np.concatenate(parts[:i] + parts[i + 1 :]))) for i in range(groups)]
@@ -167,7 +168,7 @@ def jackknife(statistic, sample, groups=GROUPED):
 
 
 def local_checks(lab: Laboratory) -> Iterator[Check]:
-    """Local exponents, crossovers, onsets and regimes."""
+    """Check local exponents, crossovers, onsets and regimes."""
     brownian = each(msd, lab.grams(processes.brownian))
     local = scaling.local_exponent(LAGS, brownian, stride=20)
     yield check(
@@ -207,9 +208,12 @@ def local_checks(lab: Laboratory) -> Iterator[Check]:
     yield check("first subdiffusive window", "fractional Brownian, H falling", 2 * STEPS, boundary)
 
 
-def crossover_checks(curves, process, place, below, above) -> Iterator[Check]:
-    """A crossover and both of its exponents, fitted to the mean curve of all paths with the paths
-    as replicates.
+def crossover_checks(
+    curves: np.ndarray, process: str, place: float, below: float, above: float
+) -> Iterator[Check]:
+    """Check a crossover and both of its exponents.
+
+    They are fitted to the mean curve of all paths, with the paths as replicates.
     """
     count = len(curves)
     left_out = np.stack([np.delete(curves, index, axis=0).mean(axis=0) for index in range(count)])
@@ -247,8 +251,8 @@ def crossover_checks(curves, process, place, below, above) -> Iterator[Check]:
     )
 
 
-def confined_with_drift(lab: Laboratory):
-    """Exact and measured MSD of an Ornstein-Uhlenbeck process that drifts."""
+def confined_with_drift(lab: Laboratory) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact and the measured MSD of an Ornstein-Uhlenbeck process that drifts."""
     relaxation_time, speed = 5.0, 0.1 * math.sqrt(lab.dim)
     confined = lab.paths(processes.ornstein_uhlenbeck, relaxation_time=relaxation_time)
     drifting = lab.paths(processes.ballistic, speed=speed)
@@ -259,7 +263,7 @@ def confined_with_drift(lab: Laboratory):
 
 
 def step_checks(lab: Laboratory) -> Iterator[Check]:
-    """Steps among themselves, higher moments, and the surrogates."""
+    """Check steps among themselves, higher moments, and the surrogates."""
     persistent = lab.grams(processes.fractional_brownian, hurst=0.7)
     autocorrelation = each(displacement.step_autocorrelation, persistent)
     yield check(
@@ -304,19 +308,22 @@ def step_checks(lab: Laboratory) -> Iterator[Check]:
     )
 
 
-def sign_flipped_msd(key, gram):
-    """TAMSD with random signs."""
+def sign_flipped_msd(key: Key, gram: jax.Array) -> jax.Array:
+    """Return the TAMSD with random signs."""
     return msd(surrogates.sign_flipped_steps(key, gram))
 
 
-def shuffled_msd(key, gram):
-    """TAMSD of the steps less their mean in random order; below T, since nothing is left at lag T."""
+def shuffled_msd(key: Key, gram: jax.Array) -> jax.Array:
+    """Return the TAMSD of the steps less their mean in random order.
+
+    It is for lags below T, since nothing is left at lag T.
+    """
     factor = surrogates.bridge_factor(STEPS, LAGS)
     return msd(surrogates.shuffled_steps(key, surrogates.drift_subtracted(gram))) / np.where(
         factor > 0, factor, np.nan
     )
 
 
-def displacement_moments(gram, orders):
-    """Moments at the lags of the fits."""
+def displacement_moments(gram: jax.Array, orders: np.ndarray) -> jax.Array:
+    """Return moments at the lags of the fits."""
     return moments.displacement_moments(gram, orders, LAGS)

@@ -12,7 +12,7 @@ from sgd_diffusion.analysis.stable import fits, law, quick_fits
 
 
 def tail_checks(lab: Laboratory) -> Iterator[Check]:
-    """Indices of heavy tails, and what tells samples of a law from a series."""
+    """Check indices of heavy tails, and what tells samples of a law from a series."""
     for alpha in (0.8, 1.5, 1.9):
         samples = np.asarray(law.sample(lab.key(), alpha, shape=(lab.num_paths, 5000)))
         process = f"alpha-stable, {alpha}"

@@ -7,12 +7,13 @@ import jax
 import numpy as np
 
 from experiments.self_test.laboratory import STEPS, Check, Laboratory, check, each, exponents
+from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis import displacement, pairs, paths, processes, roughness
 from sgd_diffusion.analysis.gram import step_gram
 
 
 def shape_checks(lab: Laboratory) -> Iterator[Check]:
-    """Length, dimension, width and directions of paths."""
+    """Check length, dimension, width and directions of paths."""
     for process, truth, name, parameters in (
         (processes.ballistic, 1, "ballistic", {}),
         (processes.brownian, 2, "Brownian", {}),
@@ -40,21 +41,21 @@ def shape_checks(lab: Laboratory) -> Iterator[Check]:
     yield check("variance share of PC 1", "Brownian", 6 / math.pi**2, ratios[:, 0], allowance=0.03)
 
 
-def end_to_end(gram):
-    """Contour lengths and squared end-to-end distances in 40 bins."""
+def end_to_end(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return contour lengths and squared end-to-end distances in 40 bins."""
     averages = paths.end_to_end(gram, bins=40)
     return averages.x, pairs.average(averages)
 
 
-def self_affinity(all_grams):
-    """Self-affinity chi of each path, over lengths of 10 to 200 steps."""
+def self_affinity(all_grams: np.ndarray) -> np.ndarray:
+    """Return the self-affinity chi of each path, over lengths of 10 to 200 steps."""
     lengths = np.unique(np.rint(np.geomspace(10, 200, 12)).astype(int))
 
     def curves(gram):
-        found = paths.excursions_by_length(gram, lengths)
+        by_length = paths.excursions_by_length(gram, lengths)
         return [
             (pairs.average(curve), pairs.block_bootstrap(jax.random.key(0), curve))
-            for curve in found
+            for curve in by_length
         ]
 
     (ends, *end_replicates), (excursions, *excursion_replicates) = each(curves, all_grams)
@@ -64,11 +65,11 @@ def self_affinity(all_grams):
 
 
 def loss_checks(lab: Laboratory) -> Iterator[Check]:
-    """Roughness of losses along a path."""
+    """Check the roughness of losses along a path."""
     brownian = lab.grams(processes.brownian)
     for hurst in (0.3, 0.5, 0.8):
-        # A field is one random landscape: its exponent scatters however long the path, so several
-        # are averaged.
+        # A field is one random landscape. Its exponent scatters however long the path is, so
+        # several are averaged.
         fields = each(
             lambda key, gram, hurst=hurst: processes.fractional_brownian_field(
                 key, displacement.squared_displacements(gram), hurst=hurst
@@ -107,24 +108,22 @@ def loss_checks(lab: Laboratory) -> Iterator[Check]:
     )
 
 
-def mean_squared_loss(gram, losses):
-    """Distances and mean squared losses in 30 bins."""
-    found = roughness.mean_squared_loss(gram, losses, bins=30)
-    return found.distances, found.msl
+def mean_squared_loss(gram: jax.Array, losses: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return distances and mean squared losses in 30 bins."""
+    curve = roughness.mean_squared_loss(gram, losses, bins=30)
+    return curve.distances, curve.msl
 
 
-def exponent_of_losses(positions, losses, on):
-    """Exponent of the mean squared loss along a straight path."""
+def exponent_of_losses(positions: np.ndarray, losses: ArrayLike, on: tuple[float, float]) -> float:
+    """Return the exponent of the mean squared loss along a straight path."""
     with jax.enable_x64(True):
         x, y = map(np.asarray, mean_squared_loss(step_gram(positions[:, None]), losses))
     filled = np.isfinite(x)
     return float(exponents(y[filled], x[filled], on=on))
 
 
-def mean_exponent(x, y):
-    """Exponent of the mean curve of several paths, and its standard error by leaving out one at a
-    time.
-    """
+def mean_exponent(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Return the exponent of the mean curve of several paths, and its jackknife error."""
 
     def fit(curves):
         return float(

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import CELL, diverged, mean, what
+from experiments.summaries.common import CELL, diverged, mean, paragraph, what
 from sgd_diffusion.analysis.ensembles import EnsembleAverage, ensemble_average
 
 DRIFT_SUBTRACTED, SIGNS_FLIPPED = "drift subtracted", "signs flipped"
@@ -13,18 +13,24 @@ COLUMNS = {
     "shuffled": "shuffled",
     "full-batch descent": "full batch",
 }
-LEGEND = """Exponents of the time-averaged MSD, least squares in ln-ln, mean ± standard deviation over seeds (one seed: ± its
-error from a block bootstrap over the window). No drift: steps less their mean. Shuffled: steps in random order. Both
-are 1 for independent steps, and 2 is what a smooth drift alone gives. tau_0, crossover: median lag."""
-PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Figs. 2-4; ResNets on CIFAR-10, learning rate 0.1): exponents 1.01 to 1.42 in the
-first regime and 0.60 to 0.88 in the second, tau_0 45 to 400 steps (single runs, slopes taken by hand, no error bars)."""
+LEGEND = paragraph("""
+Exponents of the time-averaged MSD, from least squares in ln-ln: mean ± standard deviation over
+seeds (one seed: ± its error from a block bootstrap over the window). No drift: steps less their
+mean. Shuffled: steps in random order. Both are 1 for independent steps. A smooth drift alone
+gives 2. tau_0, crossover: median lag.
+""")
+PAPER = paragraph("""
+Chen, Qu & Gong (arXiv:2009.10588, Figs. 2-4; ResNets on CIFAR-10, learning rate 0.1) report
+exponents of 1.01 to 1.42 in the first regime and 0.60 to 0.88 in the second, and tau_0 of 45 to
+400 steps (single runs, slopes taken by hand, no error bars).
+""")
 
 
 def anomalous_diffusion(dataset: xr.Dataset, table: xr.Dataset) -> str:
-    """What a run of experiments.anomalous_diffusion measured.
+    """Return what a run of experiments.anomalous_diffusion measured, as text.
 
     Args:
-        dataset: of the run (`results.load_run`).
+        dataset: of the run (`run_directories.load_run`).
         table: its exponents (`tables.exponents`).
     """
     lines = [what(dataset), LEGEND, ""]
@@ -34,7 +40,7 @@ def anomalous_diffusion(dataset: xr.Dataset, table: xr.Dataset) -> str:
 
 
 def _rows(dataset, table):
-    """A table of windows for one learning rate, and what it says."""
+    """Return a table of windows for one learning rate, and what it says."""
     ranges = [
         f"lags {int(low)}-{int(high)}"
         for low, high in zip(table.lag_min.values, table.lag_max.values, strict=True)
@@ -65,7 +71,7 @@ def _rows(dataset, table):
 
 
 def _exponent(fit):
-    """Mean and standard deviation over seeds, or the value of a single seed with its own error."""
+    """Return mean and standard deviation over seeds, or a single value with its own error."""
     average: EnsembleAverage = ensemble_average(fit.exponent.values)
     if average.count == 0:
         return "-"
@@ -74,7 +80,7 @@ def _exponent(fit):
 
 
 def _verdicts(table, ranges):
-    """What the first and the last window say, and what holds for all of them."""
+    """Yield what the first and the last window say, and what holds for all of them."""
     for label, window in (("first", 0), ("last", -1)):
         said = [
             f"{_verdict(table.isel(window=window, range=number))} on {name}"
@@ -85,13 +91,15 @@ def _verdicts(table, ranges):
         flipped = table.exponent.sel(motion=SIGNS_FLIPPED).values
         flipped = flipped[np.isfinite(flipped)]
         if flipped.size:
-            yield f"signs flipped: {flipped.min():.2f} to {flipped.max():.2f} in all windows and ranges"
+            extremes = f"{flipped.min():.2f} to {flipped.max():.2f}"
+            yield f"signs flipped: {extremes} in all windows and ranges"
     if "regime_boundary" in table:
-        yield f"first window that is one subdiffusive power law: t_w = {_median(table.regime_boundary.values)}"
+        boundary = _median(table.regime_boundary.values)
+        yield f"first window that is one subdiffusive power law: t_w = {boundary}"
 
 
 def _median(values):
-    """The median over seeds, in which a seed without a value counts as one beyond the window."""
+    """Return the median over seeds; a seed without a value counts as one beyond the window."""
     present = np.where(np.isnan(values), np.inf, values)
     middle = np.median(present)
     return f"{middle:.0f}" if np.isfinite(middle) else "-"
@@ -102,8 +110,9 @@ def _crossover(fits):
 
 
 def _verdict(fits):
-    """Super- or subdiffusive where the exponent is more than two standard errors away from 1, and
-    what the drift does.
+    """Return whether a mean exponent is super- or subdiffusive, and what the drift does.
+
+    It is so if it is more than two standard errors away from 1.
     """
     average = ensemble_average(fits.exponent.sel(motion="SGD").values)
     if average.count == 0:

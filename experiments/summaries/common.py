@@ -1,16 +1,24 @@
-"""What all summaries say alike: what was run, means with their spread, and who is missing."""
+"""What all summaries share: what was run, means with their spread, and who is missing."""
 
 import json
+import textwrap
 
 import numpy as np
+import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
 
 CELL = 11
+COLUMNS_OF_TEXT = 126
 
 
-def what(dataset):
-    """What was trained and where, in a line."""
+def paragraph(text: str) -> str:
+    """Fill the lines of a legend."""
+    return textwrap.fill(" ".join(text.split()), COLUMNS_OF_TEXT)
+
+
+def what(dataset: xr.Dataset) -> str:
+    """Return a line about what was trained and where."""
     configuration, environment = (
         json.loads(dataset.attrs[name]) for name in ("configuration", "environment")
     )
@@ -26,26 +34,26 @@ def what(dataset):
     )
 
 
-def count(number, noun):
-    """A number with its noun."""
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun."""
     return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
-def diverged(dataset):
-    """Which members are left out, of one learning rate."""
+def diverged(dataset: xr.Dataset) -> str:
+    """Return which members of one learning rate are left out."""
     steps = zip(dataset.seed.values, dataset.diverged_at.values, strict=True)
     gone = [f"seed {seed} at step {step}" for seed, step in steps if step >= 0]
     return f"   (diverged and left out from there on: {', '.join(gone)})" if gone else ""
 
 
-def mean(values, spec=".3f"):
-    """Mean over the members that are left."""
+def mean(values: np.ndarray, spec: str = ".3f") -> str:
+    """Return the mean over the members that are left."""
     average = ensemble_average(values)
     return "-" if average.count == 0 else f"{average.mean:{spec}}"
 
 
-def with_error(row, name, motion=None):
-    """Mean and standard deviation over members, or the value of a single one with its own error."""
+def with_error(row: xr.Dataset, name: str, motion: str | None = None) -> str:
+    """Return mean and standard deviation over members, or a single value with its own error."""
     value, error = (
         row[key] if motion is None else row[key].sel(motion=motion)
         for key in (name, f"{name}_error")

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import CELL, diverged, mean, what, with_error
+from experiments.summaries.common import CELL, diverged, mean, paragraph, what, with_error
 
 COLUMNS = [
     ("dimension", "SGD", "D_f"),
@@ -17,21 +17,26 @@ COLUMNS = [
     ("probe_exponent", None, "2H probe"),
     ("batch_exponent", None, "2H batch"),
 ]
-LEGEND = """Mean ± standard deviation over seeds (one seed: ± its error from a block bootstrap over the window). D_f: path
-dimension of one power law, of SGD and its surrogates (steps less their mean, steps in random order), and below and
-above a crossover where there is one; 1 straight on, 2 Brownian. chi: squared excursion ~ squared end-to-end
-distance^chi; 1 self-similar. 2H: mean squared loss ~ distance^2H, of mini-batches above the floor that their noise
-makes; 2 on a smooth slope."""
-PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 6; ResNet-14 on CIFAR-10, batch 1024): mean squared loss of
-mini-batches with exponent 1.8 at larger distances in the first regime, flat late; paths called self-affine (single run, no
-error bars)."""
+LEGEND = paragraph("""
+Mean ± standard deviation over seeds (one seed: ± its error from a block bootstrap over the
+window). D_f: path dimension of one power law, of SGD and its surrogates (steps less their mean,
+steps in random order), and below and above a crossover where there is one; 1 is straight on, 2
+Brownian. chi: squared excursion ~ squared end-to-end distance^chi; 1 is self-similar. 2H: mean
+squared loss ~ distance^2H, of mini-batches above the floor that their noise makes; 2 is a smooth
+slope.
+""")
+PAPER = paragraph("""
+Chen, Qu & Gong (arXiv:2009.10588, Fig. 6; ResNet-14 on CIFAR-10, batch 1024) report a mean
+squared loss of mini-batches with exponent 1.8 at larger distances in the first regime, and flat
+late. They call paths self-affine (single run, no error bars).
+""")
 
 
 def fractal_path(dataset: xr.Dataset, table: xr.Dataset) -> str:
-    """What a run of experiments.fractal_path measured.
+    """Return what a run of experiments.fractal_path measured, as text.
 
     Args:
-        dataset: of the run (`results.load_run`).
+        dataset: of the run (`run_directories.load_run`).
         table: its scaling (`tables.fractal_path`).
     """
     columns = [column for column in COLUMNS if column[0] in table]
@@ -61,7 +66,7 @@ def _commonest(row):
     verdicts, counts = np.unique(
         row.verdict.values[np.isfinite(row.self_affinity.values)], return_counts=True
     )
-    found = ", ".join(
+    said = ", ".join(
         f"{verdict} ({count})" for verdict, count in zip(verdicts, counts, strict=True)
     )
-    return found or "no member left"
+    return said or "no member left"

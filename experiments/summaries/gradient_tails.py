@@ -5,7 +5,14 @@ import textwrap
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import diverged, mean, what, with_error
+from experiments.summaries.common import (
+    COLUMNS_OF_TEXT,
+    diverged,
+    mean,
+    paragraph,
+    what,
+    with_error,
+)
 from sgd_diffusion.analysis.ensembles import ensemble_average
 
 # Of every source: variable, rival, title.
@@ -21,38 +28,47 @@ COLUMNS = [
     ("excess_kurtosis", None, "kurtosis"),
 ]
 CELL = 9
-LEGEND = """Index of stability alpha of symmetric stable laws fitted to {num_entries} entries of each source, mean ±
-standard deviation over seeds (one seed: ± its error); in brackets the error within a window, from a bootstrap of ten blocks.
-2 is normal. Pooled: entries of all coordinates, uniform over parameters. Per coordinate: each in units of its own scale.
-Frozen: at the weights where the window ends; noise: these less the full gradient. Gaussian: normal numbers with the scales
-that were measured, what pooling alone makes. LLR: log likelihood ratio of stable to normal law, p: of so much from normal
-entries; z: Vuong's against Student's t and exponential power laws, positive for stable, errors from ten blocks. KS: distances
-of stable and normal law. Hill, Mohammadi: other tail indices. Kurtosis: in excess of the normal law's."""
-PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 5; ResNet-14 on CIFAR-10, batch 1024, 5000 pooled entries, no error
-bars): gradient entries are heavy-tailed and alpha rises with training. Data files of the authors (ResNet-14 without batch
-norm in its blocks, same data and batch) give 0.70, 0.96 and 1.21 in a first, a middle and a last window."""
+LEGEND = """
+Index of stability alpha of symmetric stable laws fitted to {num_entries} entries of each source,
+mean ± standard deviation over seeds (one seed: ± its error); in brackets the error within a
+window, from a bootstrap of ten blocks. 2 is normal. Pooled: entries of all coordinates, uniform
+over parameters. Per coordinate: each in units of its own scale. Frozen: at the weights where the
+window ends; noise: these less the full gradient. Gaussian: normal numbers with the scales that
+were measured, which show what pooling alone makes. LLR: log likelihood ratio of stable to normal
+law, p: of so much from normal entries; z: Vuong's against Student's t and exponential power laws,
+positive for stable, errors from ten blocks. KS: distances of stable and normal law. Hill,
+Mohammadi: other tail indices. Kurtosis: in excess of the normal law's.
+"""
+PAPER = paragraph("""
+Chen, Qu & Gong (arXiv:2009.10588, Fig. 5; ResNet-14 on CIFAR-10, batch 1024, 5000 pooled entries,
+no error bars) report that gradient entries are heavy-tailed and that alpha rises with training.
+Data files of the authors (ResNet-14 without batch norm in its blocks, same data and batch) give
+0.70, 0.96 and 1.21 in a first, a middle and a last window.
+""")
 
 
 def gradient_tails(dataset: xr.Dataset, table: xr.Dataset) -> str:
-    """What a run of experiments.gradient_tails measured.
+    """Return what a run of experiments.gradient_tails measured, as text.
 
     Args:
-        dataset: of the run (`results.load_run`).
+        dataset: of the run (`run_directories.load_run`).
         table: its tails (`tables.gradient_tails`).
     """
-    lines = [what(dataset), LEGEND.format(num_entries=table.attrs["num_entries"]), ""]
+    lines = [what(dataset), paragraph(LEGEND.format(num_entries=table.attrs["num_entries"])), ""]
     for rate in dataset.learning_rate.values:
         here = table.sel(learning_rate=rate)
         lines.append(f"learning rate {rate:g}{diverged(dataset.sel(learning_rate=rate))}")
         for window in sorted({0, here.sizes["window"] - 1}):
             lines += _rows(here.isel(window=window))
-        wrapped = textwrap.TextWrapper(126, initial_indent="  ", subsequent_indent="    ")
+        wrapped = textwrap.TextWrapper(
+            COLUMNS_OF_TEXT, initial_indent="  ", subsequent_indent="    "
+        )
         lines += [*map(wrapped.fill, _verdicts(here)), ""]
     return "\n".join([*lines, PAPER, ""])
 
 
 def _rows(window):
-    """What one window has of every source."""
+    """Yield what one window has of every source."""
     titles = "".join(f"{title:>{CELL}}" for *_, title in COLUMNS)
     yield f"  t_w = {int(window.waiting_time):<22}{'alpha':^16}{titles}"
     for source in window.source.values:
@@ -75,7 +91,7 @@ def _rows(window):
 
 
 def _verdicts(table):
-    """What happens to alpha with training, and what of it pooling alone explains."""
+    """Yield what happens to alpha with training, and what of it pooling alone explains."""
     first, last = table.isel(window=0), table.isel(window=-1)
     if table.sizes["window"] > 1:
         changes = {}
@@ -101,7 +117,7 @@ def _verdicts(table):
 
 
 def _better_laws(pooled):
-    """Which laws describe the pool better than the stable one."""
+    """Return which laws describe the pool better than the stable one."""
     tests = {
         name.replace("_", " "): ensemble_average(pooled.vuong_z.sel(rival=name).values).mean
         for name in pooled.rival.values
@@ -116,7 +132,7 @@ def _better_laws(pooled):
 
 
 def _mean_and_error(row):
-    """Mean of alpha over seeds with its standard error, or the value of a single seed with its own."""
+    """Return the mean of alpha over seeds with its standard error, or one value with its own."""
     average = ensemble_average(row.alpha.values)
     return average.mean, average.standard_error if average.count > 1 else ensemble_average(
         row.alpha_error.values
@@ -137,8 +153,9 @@ def _change(first, last):
 
 
 def _beyond_pooling(pooled, null, own):
-    """Whether the different scales of the coordinates explain the pool, and whether coordinates are
-    normal by themselves.
+    """Return whether the scales of the coordinates explain the pool.
+
+    It also says whether coordinates are normal by themselves.
     """
     lower = null[0] - pooled[0] > 2 * np.hypot(pooled[1], null[1])
     if 2 - own[0] > 2 * own[1]:

@@ -5,39 +5,42 @@ import json
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import diverged, mean, what
+from experiments.summaries.common import diverged, mean, paragraph, what
 from sgd_diffusion.analysis.ensembles import ensemble_average
 
 NAMES = {
-    "batch": "batch normalised by statistics of the batch, as in training",
-    "running": "batch normalised by running averages, as in evaluation",
+    "batch": "batch normalized by statistics of the batch, as in training",
+    "running": "batch normalized by running averages, as in evaluation",
 }
-LEGEND = """Hessian of the mean loss of {examples} training examples, mean ± standard deviation over seeds (one seed: ± the
-residual of the eigenvalue). 1, 2, 5, last: eigenvalues by rank. Residual: the largest |H v - value v| / value of all
-members and eigenvalues, converged: how many of them. Products: with the Hessian, for one member. Trace: ± its standard error.
-Gradient, noise: shares of the squared gradient and of the variance of the gradients of mini-batches that lie along
-these eigenvectors, of {parameters} directions. Noise / value: median of the variance of gradients of single examples along an
-eigenvector over its eigenvalue, 1 where noise is the Hessian (Xie, Sato & Sugiyama, ICLR 2021)."""
-PAPER = """Chen, Qu & Gong (arXiv:2009.10588, Fig. 7; ResNet-14 on CIFAR-10): the top 20 eigenvalues decay towards 0 with
-training. Their code takes a new mini-batch of 128 for every product of its power iteration, in evaluation mode."""
+LEGEND = """
+Hessian of the mean loss of {examples} training examples, mean ± standard deviation over seeds
+(one seed: ± the residual of the eigenvalue). 1, 2, 5, last: eigenvalues by rank. Residual: the
+largest |H v - value v| / value of all members and eigenvalues, converged: how many of them.
+Products: with the Hessian, for one member. Trace: ± its standard error. Gradient, noise: shares
+of the squared gradient and of the variance of the gradients of mini-batches that lie along these
+eigenvectors, of {parameters} directions. Noise / value: median of the variance of gradients of
+single examples along an eigenvector over its eigenvalue, 1 where noise is the Hessian (Xie, Sato
+& Sugiyama, ICLR 2021).
+"""
+PAPER = paragraph("""
+Chen, Qu & Gong (arXiv:2009.10588, Fig. 7; ResNet-14 on CIFAR-10) report that the top 20
+eigenvalues decay toward 0 with training. Their code takes a new mini-batch of 128 for every
+product of its power iteration, in evaluation mode.
+""")
 
 
 def hessian_spectrum(dataset: xr.Dataset) -> str:
-    """What a run of experiments.hessian_spectrum measured.
+    """Return what a run of experiments.hessian_spectrum measured, as text.
 
     Args:
-        dataset: of the run (`results.load_run`).
+        dataset: of the run (`run_directories.load_run`).
     """
     measured = json.loads(dataset.attrs["configuration"])["measurements"]
     batch = measured["hessian_batch_size"]
-    lines = [
-        what(dataset),
-        LEGEND.format(
-            examples=measured["hessian_examples"] // batch * batch,
-            parameters=measured["parameters"],
-        ),
-        "",
-    ]
+    legend = LEGEND.format(
+        examples=measured["hessian_examples"] // batch * batch, parameters=measured["parameters"]
+    )
+    lines = [what(dataset), paragraph(legend), ""]
     for rate in dataset.learning_rate.values:
         run = dataset.sel(learning_rate=rate)
         lines.append(f"learning rate {rate:g}, 2 / learning rate = {2 / rate:.4g}{diverged(run)}")
@@ -53,17 +56,20 @@ def _rows(run, name):
     yield (
         " updates"
         + "".join(f"{f'value {rank}':>16}" for rank in ranks)
-        + f"{'residual':>10}{'converged':>11}{'products':>10}{'trace':>16}{'gradient':>10}{'noise':>8}{'noise / value':>15}"
+        + f"{'residual':>10}{'converged':>11}{'products':>10}{'trace':>16}"
+        + f"{'gradient':>10}{'noise':>8}{'noise / value':>15}"
     )
     for window in range(run.sizes["window"]):
         here = run.isel(window=window)
         cells = [_value(here.sel(rank=rank)) for rank in ranks]
         residual = (here.hessian_residual / abs(here.hessian_eigenvalue)).values
-        count = f"{np.nansum(here.hessian_converged.values):.0f}/{np.isfinite(here.hessian_converged.values).sum()}"
+        converged = here.hessian_converged.values
+        count = f"{np.nansum(converged):.0f}/{np.isfinite(converged).sum()}"
+        products = mean(here.hessian_products.values, ".0f")
         yield (
             f"{int(here.waiting_time) + run.sizes['update']:8d}"
             + "".join(f"{cell:>16}" for cell in cells)
-            + f"{_largest(residual):>10}{count:>11}{mean(here.hessian_products.values, '.0f'):>10}{_trace(here):>16}"
+            + f"{_largest(residual):>10}{count:>11}{products:>10}{_trace(here):>16}"
             + f"{_share(here.gradient_share):>10}{_share(here.noise_share):>8}{_ratio(here):>15}"
         )
 
@@ -77,7 +83,7 @@ def _value(row):
 
 
 def _with_error(value, error):
-    """Value and error, the latter with two significant digits."""
+    """Return value and error, the latter with two significant digits."""
     if not error > 0:
         return f"{value:.4g}"
     decimals = max(1 - int(np.floor(np.log10(error))), 0)
@@ -107,7 +113,7 @@ def _share(shares):
 
 
 def _ratio(row):
-    """Median over eigenvectors, mean over seeds."""
+    """Return the median over eigenvectors, mean over seeds."""
     return mean(
         (row.noise_variance / row.hessian_eigenvalue).median("rank", skipna=False).values, ".2g"
     )

@@ -5,15 +5,19 @@ import json
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import diverged, mean, what
+from experiments.summaries.common import diverged, mean, paragraph, what
 from sgd_diffusion.analysis.ensembles import ensemble_average
 
-LEGEND = """Loss of {examples} training examples, batch norm by {statistics}, on {grid} x {grid} points of planes through the
-end of training. Off: how far the path, halfway and at its start, is from the plane, as a share of its distance from its end.
-Dimensions on the random plane: of the level set at the median, and of the graph of ln loss by three estimators. Raw: mean ±
-standard deviation over seeds (one seed: ± its error); calibrated on exact fractional Brownian surfaces of as many points:
-mean, and the widest of the 95 % intervals. Smooth: the same of a polynomial of degree 4, the control, what a surface of this
-shape gives that has no roughness. Smooth residual: what the polynomial leaves of the spread of ln loss."""
+LEGEND = """
+Loss of {examples} training examples, batch norm by {statistics}, on {grid} x {grid} points of
+planes through the end of training. Off: how far the path, halfway and at its start, is from the
+plane, as a share of its distance from its end. Dimensions on the random plane: of the level set
+at the median, and of the graph of ln loss by three estimators. Raw: mean ± standard deviation
+over seeds (one seed: ± its error); calibrated on exact fractional Brownian surfaces of as many
+points: mean, and the widest of the 95 % intervals. Smooth: the same of a polynomial of degree 4,
+the control, which shows what a surface of this shape gives without roughness. Smooth residual:
+what the polynomial leaves of the spread of ln loss.
+"""
 COLUMNS = [
     ("raw", 14),
     ("calibrated", 12),
@@ -23,29 +27,28 @@ COLUMNS = [
     ("interval", 14),
 ]
 STATISTICS = {"batch": "statistics of these examples", "running": "running averages"}
-PAPER = """Chen, Qu & Gong (arXiv:2009.10588; ResNet-14 on CIFAR-10, batch 1024): a box dimension of 1.8 of a filter-normalised
-plane, estimator, size and range not stated. No graph of a function of two variables has less than 2: it can be a level
-set's."""
+PAPER = paragraph("""
+Chen, Qu & Gong (arXiv:2009.10588; ResNet-14 on CIFAR-10, batch 1024) report a box dimension of 1.8
+of a filter-normalized plane; estimator, size and range are not stated. No graph of a function of
+two variables has less than 2, so it can be that of a level set.
+""")
 
 
 def loss_surface(run: xr.Dataset, surfaces: xr.Dataset, table: xr.Dataset) -> str:
-    """What a run of experiments.loss_surface measured.
+    """Return what a run of experiments.loss_surface measured, as text.
 
     Args:
-        run: of the training (`results.load_run`).
+        run: of the training (`run_directories.load_run`).
         surfaces: its planes, as the experiment leaves them.
         table: their dimensions (`tables.loss_surface`).
     """
     options = json.loads(run.attrs["metadata"])["options"]
-    lines = [
-        what(run),
-        LEGEND.format(
-            examples=options["surface_examples"],
-            statistics=STATISTICS[options["statistics"]],
-            grid=surfaces.sizes["row"],
-        ),
-        "",
-    ]
+    legend = LEGEND.format(
+        examples=options["surface_examples"],
+        statistics=STATISTICS[options["statistics"]],
+        grid=surfaces.sizes["row"],
+    )
+    lines = [what(run), paragraph(legend), ""]
     for rate in run.learning_rate.values:
         here = surfaces.sel(learning_rate=rate)
         lines += [
@@ -59,7 +62,8 @@ def loss_surface(run: xr.Dataset, surfaces: xr.Dataset, table: xr.Dataset) -> st
 
 
 def _planes(surfaces):
-    yield f"  {'plane':<12}{'loss at end':>12}{'smallest':>12}{'largest':>12}{'off, halfway':>14}{'off, start':>12}"
+    losses = "".join(f"{title:>12}" for title in ("loss at end", "smallest", "largest"))
+    yield f"  {'plane':<12}{losses}{'off, halfway':>14}{'off, start':>12}"
     halfway = surfaces.sizes["update"] // 2
     for plane in surfaces.plane.values:
         here = surfaces.sel(plane=plane).transpose("seed", ...)
@@ -77,7 +81,7 @@ def _planes(surfaces):
 
 
 def _nearest(member):
-    """Loss at the point of the grid that is nearest to the end of the path."""
+    """Return the loss at the point of the grid that is nearest to the end of the path."""
     x, y = float(member.path_x[-1]), float(member.path_y[-1])
     if not np.isfinite([x, y]).all():
         return np.nan
@@ -115,7 +119,7 @@ def _cells(row):
 
 
 def _verdict(table):
-    """Whether any estimator tells the loss from a smooth surface of its shape."""
+    """Return whether any estimator tells the loss from a smooth surface of its shape."""
     rough = []
     for name in table.estimator.values:
         loss, smooth = (
@@ -127,5 +131,8 @@ def _verdict(table):
         if np.all((loss.low.values > smooth.dimension.values)[known]):
             rough.append(name)
     if not rough:
-        return "not told from a smooth surface of the same shape by any of them: no evidence of a fractal"
+        return (
+            "not told from a smooth surface of the same shape by any of them: no evidence of a "
+            "fractal"
+        )
     return f"rougher than a smooth surface of the same shape, in all seeds, by: {'; '.join(rough)}"

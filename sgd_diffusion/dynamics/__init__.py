@@ -1,4 +1,4 @@
-"""How it moves: steps of SGD, windows of them that are recorded, ensembles of windows, and runs."""
+"""How SGD moves: its steps, windows of recorded steps, ensembles of windows, and runs."""
 
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.ensemble import Ensemble

@@ -1,34 +1,37 @@
-"""Which examples each step sees: a pure function of (key, step), so that a run can start anywhere
-in its own history.
+"""Which examples each step sees, as a pure function of (key, step).
+
+So a run can start anywhere in its own history.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from sgd_diffusion._arrays import integer, is_traced
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key, PyTree
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
+
+__all__ = ["SAMPLINGS", "batch_indices", "mean_over_batches", "take_batch"]
 
 SAMPLINGS = ("epochs", "replacement")
 
 
 def batch_indices(
-    key: jax.Array,
-    start,
-    num_steps: int,
+    key: Key,
+    start: IntegerLike,
+    num_steps: IntegerLike,
     *,
-    num_examples: int,
-    batch_size: int,
+    num_examples: IntegerLike,
+    batch_size: IntegerLike,
     sampling: str = "epochs",
-) -> jax.Array:
-    """Rows of the examples in the mini-batches of steps start, ..., start + num_steps - 1;
-    (num_steps, batch_size) int32.
+) -> Int[Array, "steps batch"]:
+    """Return the rows of the examples in the mini-batches of consecutive steps.
 
-    The answer depends on `key` and on the absolute step alone: any two calls agree on the steps
-    that they share.
+    The result depends on `key` and the absolute steps alone: any two calls agree on the steps that
+    they share.
 
     Args:
         key: the key of the data order.
@@ -40,8 +43,11 @@ def batch_indices(
             full batches (the rest of the permutation is left out of that epoch). "replacement":
             examples are drawn independently.
 
+    Returns:
+        (num_steps, batch_size) int32, for the steps start, ..., start + num_steps - 1.
+
     Raises:
-        InputError: for a batch larger than the data, or an unknown sampling.
+        InputError: the batch is larger than the data, or the sampling is unknown.
     """
     num_steps, num_examples = (
         integer("num_steps", num_steps, 1),
@@ -51,7 +57,7 @@ def batch_indices(
         "batch_size", batch_size, 1, num_examples, what="(at most all training examples)"
     )
     if not isinstance(sampling, str) or sampling not in SAMPLINGS:
-        raise InputError(f"sampling is {sampling!r}; expected one of {', '.join(SAMPLINGS)}")
+        raise invalid("sampling", f"is {sampling!r}", f"one of {', '.join(SAMPLINGS)}")
     start = jnp.asarray(
         start if is_traced(start) else integer("start", start, 0, 2**31 - 1), jnp.int32
     )
@@ -73,15 +79,18 @@ def batch_indices(
         order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
         return order[: steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size)
 
-    orders = jax.lax.map(shuffle, epochs).reshape(
-        -1, batch_size
-    )  # one at a time: a permutation sorts num_examples keys
+    # One epoch at a time, because a permutation sorts num_examples keys.
+    orders = jax.lax.map(shuffle, epochs).reshape(-1, batch_size)
     return orders[steps - first * steps_per_epoch].astype(jnp.int32)
 
 
-def take_batch(problem: Problem, rows: jax.Array, key: jax.Array):
-    """The training examples in `rows` (B,), augmented with `key` if the problem has an
-    augmentation.
+def take_batch(problem: Problem, rows: ArrayLike, key: Key) -> PyTree:
+    """Return the training examples in `rows` (B,), augmented if the problem has an augmentation.
+
+    Args:
+        problem: has the examples.
+        rows: (B,) integers.
+        key: of the augmentation.
     """
     batch = jax.tree.map(lambda leaf: leaf[rows], problem.examples)
     return batch if problem.augment is None else problem.augment(key, batch)
@@ -89,15 +98,16 @@ def take_batch(problem: Problem, rows: jax.Array, key: jax.Array):
 
 def mean_over_batches(
     problem: Problem,
-    function: Callable[[Any], Any],
-    rows: jax.Array,
+    function: Callable[[PyTree], PyTree],
+    rows: ArrayLike,
     *,
     batch_size: int,
-    augmentation_key: jax.Array,
-    keep: Callable[[Any], Any] = lambda value: None,
-) -> tuple[Any, Any]:
-    """Mean of a function of the batches into which some examples are cut, one batch after the other
-    in one `lax.scan`.
+    augmentation_key: Key,
+    keep: Callable[[PyTree], PyTree] = lambda value: None,
+) -> tuple[PyTree, PyTree]:
+    """Return the mean of a function over the batches into which some examples are cut.
+
+    The batches are taken one after the other, in one `lax.scan`.
 
     Args:
         problem: has the examples.
@@ -111,9 +121,8 @@ def mean_over_batches(
         The sum over batches b of B_b / N times the value of batch b, and what is kept of the N //
         batch_size full batches, stacked along a leading axis.
     """
-    others = (
-        rows.size - 1
-    ) // batch_size  # full batches before the last one, which has 1 to batch_size examples
+    # Full batches before the last one, which has 1 to batch_size examples.
+    others = (rows.size - 1) // batch_size
 
     def evaluate(number, own):
         value = function(take_batch(problem, own, jax.random.fold_in(augmentation_key, number)))

@@ -1,4 +1,4 @@
-"""Members side by side: seeds x learning rates through one compiled program."""
+"""Members side by side: seeds times learning rates in one compiled program."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
+from sgd_diffusion._types import IntegerLike, Key
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
@@ -26,28 +27,38 @@ from sgd_diffusion.dynamics.window import (
 )
 from sgd_diffusion.problems.objectives import Problem
 
+__all__ = ["Ensemble", "MemberKeys", "default_members_at_once", "map_members", "member_keys"]
+
 
 class MemberKeys(NamedTuple):
-    """Independent keys of a member: initialisation, data order, augmentation, measurements."""
+    """Independent keys of a member.
 
-    initialisation: jax.Array
-    order: jax.Array
-    augmentation: jax.Array
-    measurement: jax.Array
+    Attributes:
+        initialization: of the parameters.
+        order: of the data.
+        augmentation: of the images, and of random layers.
+        measurement: of what is measured.
+    """
+
+    initialization: Key
+    order: Key
+    augmentation: Key
+    measurement: Key
 
 
-def member_keys(seed) -> MemberKeys:
-    """The keys that belong to a seed, the same in every ensemble."""
+def member_keys(seed: IntegerLike) -> MemberKeys:
+    """Return the keys that belong to a seed, the same in every ensemble."""
     return MemberKeys(*jax.random.split(jax.random.key(seed), 4))
 
 
 def default_members_at_once(num_members: int) -> int:
-    """How many members run side by side by default: one on CPU, all on an accelerator.
+    """Return how many members run side by side by default: one on CPU, all on an accelerator.
 
-    On CPU a step of one member already fills the cores, and members one after the other (`lax.map`)
-    were faster than vmapped ones for every network measured (`python -m
-    experiments.benchmarks.training`). Accelerators are given the parallel work that they are made
-    for; there the choice has not been measured yet.
+    Notes:
+        On CPU a step of one member already fills the cores. Members one after the other (`lax.map`)
+        were faster than vmapped ones for every network measured (`python -m
+        experiments.benchmarks.training`). Accelerators are made for parallel work; the choice has
+        not been measured there yet.
     """
     return 1 if jax.default_backend() == "cpu" else num_members
 
@@ -55,20 +66,23 @@ def default_members_at_once(num_members: int) -> int:
 def map_members(
     function: Callable[..., Any],
     *,
-    members_at_once: int,
+    members_at_once: IntegerLike,
     devices: Sequence[jax.Device] | None = None,
 ) -> Callable[..., Any]:
-    """`function(shared, member)` over the leading axis of `member`, as `mapped(shared, members)`.
+    """Return a function that maps `function(shared, member)` over the leading axis of the members.
 
     Args:
-        function: takes a pytree that all members share and one of the member's own; returns a
-              pytree of arrays.
-        members_at_once: members that run side by side on a device; 1 is `lax.map`, all of them is
-            `vmap`, in between groups of so many are vmapped one after the other.
+        function: takes a pytree that all members share and one of the member's own, and returns a
+            pytree of arrays.
+        members_at_once: members that run side by side on a device. 1 is `lax.map`, all of them is
+            `vmap`. In between, groups of so many are vmapped one after the other.
         devices: devices among which members are dealt out in equal parts; the default one if None.
 
+    Returns:
+        `mapped(shared, members)`.
+
     Raises:
-        InputError: for fewer than one member at once.
+        InputError: `members_at_once` is less than 1.
     """
     members_at_once = integer(
         "members_at_once", members_at_once, 1, what="(1 for one after the other)"
@@ -78,13 +92,11 @@ def map_members(
         def single(member):
             return function(shared, member)
 
-        if (
-            members_at_once == 1
-        ):  # also for a single member, which then computes what it would in company
+        # Also for a single member, which then computes what it would in company.
+        if members_at_once == 1:
             return jax.lax.map(single, members)
-        return jax.lax.map(
-            single, members, batch_size=members_at_once
-        )  # vmap, if that takes them all
+        # This is vmap, if one batch takes them all.
+        return jax.lax.map(single, members, batch_size=members_at_once)
 
     if devices is None or len(devices) == 1:
         return on_one_device
@@ -99,9 +111,8 @@ def map_members(
 
     def on_all_devices(shared, members):
         count = jax.tree.leaves(members)[0].shape[0]
-        surplus = -count % len(
-            devices
-        )  # the last member is run again on devices that would be left over
+        # The last member is run again on devices that would be left over.
+        surplus = -count % len(devices)
         padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf] + [leaf[-1:]] * surplus), members)
         return jax.tree.map(lambda leaf: leaf[:count], spread(shared, padded))
 
@@ -109,23 +120,22 @@ def map_members(
 
 
 class Ensemble:
-    """The compiled programs of an ensemble: its start, a window of all members, and measurements
-    where it ends.
+    """The compiled programs of an ensemble: start, windows, and measurements where windows end.
 
     Args:
-        problem: what is optimised.
+        problem: what SGD optimizes.
         plan: which members there are.
         measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every
-              member's window.
+            member's window.
         measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for
-              the end of a window.
+            the end of a window.
         members_at_once: see `map_members`; None for the default of the backend.
         devices: see `map_members`.
         report: host function `report(step, loss)` called from running windows, or None.
 
     Raises:
-        InputError: for a batch larger than the data, gradient samples that the layers cannot give
-            (see `draw_coordinates`), or a projection to more dimensions than there are parameters.
+        InputError: the batch is larger than the data, the layers cannot give the gradient samples
+            (see `draw_coordinates`), or a projection has more dimensions than there are parameters.
     """
 
     def __init__(
@@ -135,7 +145,7 @@ class Ensemble:
         *,
         measure_path: Callable[[WindowRecord], dict[str, Any]],
         measure_state: Callable[..., dict[str, Any]] = lambda *_: {},
-        members_at_once: int | None = None,
+        members_at_once: IntegerLike | None = None,
         devices: Sequence[jax.Device] | None = None,
         report: Callable[[Any, Any], None] | None = None,
     ):
@@ -152,7 +162,7 @@ class Ensemble:
         self._coordinates = draw_coordinates(
             problem, plan.gradient_samples, layers=plan.gradient_layers
         ).indices
-        # The members' start is made one by one: it is cheap, and so it cannot depend on how the
+        # The members start one by one. That is cheap, and their start cannot depend on how the
         # windows are executed.
         self._start = jax.jit(map_members(self._start_member, members_at_once=1))
         self._window = jax.jit(
@@ -164,32 +174,30 @@ class Ensemble:
         self._states = jax.jit(
             map_members(self._states_of_member, members_at_once=1, devices=devices)
         )
-        self._compiled = None
+        self._compiled: Any = None
 
     def start(self) -> Carry:
-        """Carries of all members before the first update, stacked along a leading axis of M
-        members.
-        """
+        """Return the carries of all M members before the first update, along a leading axis."""
         return self._start((), self._members()[0])
 
-    def window(self, carry: Carry, start: int) -> tuple[Carry, Any]:
-        """One window of all members from `carry` at waiting time `start`: the carries after it, and
-        the measurements.
+    def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, jax.Array]]:
+        """Run one window of all members from `carry` at waiting time `start`.
+
+        Returns:
+            The carries after the window, and the measurements.
         """
         arguments = self._arguments(carry, start)
-        if jax.config.jax_disable_jit:
+        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             return self._window(*arguments)
         if self._compiled is None:
             self.compile(carry)
         with _nan_is_a_value():
-            # The carry of the window before lies spread over the devices; the program wants it
-            # where it was at the start.
+            # The window before leaves the carry spread over the devices. The program wants it where
+            # it was at the start.
             return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
 
     def advance(self, carry: Carry, start: int, stop: int) -> Carry:
-        """The carries of all members after the updates start, ..., stop - 1, of which nothing is
-        recorded.
-        """
+        """Return the carries after the updates start, ..., stop - 1, without any record of them."""
         for first in range(start, stop, self.plan.window):
             shared = (
                 self.problem.examples,
@@ -200,19 +208,19 @@ class Ensemble:
                 carry = self._advance(shared, (*self._members(), carry))
         return carry
 
-    def states(self, carry: Carry, window: int) -> dict[str, Any]:
-        """What `measure_state` finds where the members stand at the end of a window; NaN for
-        diverged ones.
-        """
+    def states(self, carry: Carry, window: int) -> dict[str, jax.Array]:
+        """Return what `measure_state` finds at the end of a window; NaN for diverged members."""
         with _nan_is_a_value():
             return self._states(*self._state_arguments(carry, window))
 
     def compile(self, carry: Carry) -> int:
-        """Compile the window program; returns the bytes that it needs at its peak of the memory of
-        a device.
+        """Compile the window program.
+
+        Returns:
+            The bytes that it needs at its peak of the memory of a device.
 
         Raises:
-            InputError: if that is more than there is.
+            InputError: that is more than there is.
         """
         self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
         needed = self._peak_bytes()
@@ -226,9 +234,7 @@ class Ensemble:
         return needed
 
     def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of what `window` and `states` measure, with a leading axis of M
-        members.
-        """
+        """Return shapes and dtypes of all that is measured, with a leading axis of M members."""
         _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
         return of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
 
@@ -239,15 +245,15 @@ class Ensemble:
         )
 
     def _sharing(self) -> int:
-        """Devices that have one memory: those of a CPU."""
+        """Return how many devices have one memory: those of a CPU."""
         return len(self._devices) if self._devices[0].platform == "cpu" else 1
 
-    def _members(self):
+    def _members(self) -> tuple[jax.Array, jax.Array]:
         seeds, learning_rates = self.plan.members()
         return jnp.asarray(seeds), jnp.asarray(learning_rates)
 
     def _arguments(self, carry, start):
-        # The data travel as arguments: closed over, they would be constants of the program.
+        # The data are arguments, because closed over they would be constants of the program.
         shared = self.problem.examples, self.problem.probe, jnp.int32(start)
         return shared, (*self._members(), carry)
 
@@ -264,7 +270,7 @@ class Ensemble:
 
     def _start_member(self, shared, seed):
         del shared
-        return initial_carry(self.problem, self.optimizer, member_keys(seed).initialisation)
+        return initial_carry(self.problem, self.optimizer, member_keys(seed).initialization)
 
     def _window_member(self, shared, member):
         examples, probe, waiting_time = shared
@@ -330,7 +336,7 @@ class Ensemble:
         )
 
     def _check(self):
-        # For what it refuses: the indices themselves would be a program to compile.
+        # Only for what it refuses; the indices themselves would be a program to compile.
         jax.eval_shape(
             lambda key: batch_indices(
                 key,
@@ -352,9 +358,8 @@ class Ensemble:
                 what="(at most the number of parameters)",
             )
         members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
-        needed = (
-            2 * members * 4 * count(params)
-        )  # where the members stand before a window and after it
+        # Where the members stand before a window and after it.
+        needed = 2 * members * 4 * count(params)
         check_memory(
             needed,
             f"training {self.plan.num_members} members of {count(params)} parameters",
@@ -365,8 +370,6 @@ class Ensemble:
 
 @contextlib.contextmanager
 def _nan_is_a_value():
-    """NaN marks members that have diverged, and quantities that a window does not have: no reason
-    for JAX to stop.
-    """
+    """Keep JAX from stopping at NaN, which marks diverged members and missing quantities."""
     with jax.debug_nans(False), jax.debug_infs(False):
         yield

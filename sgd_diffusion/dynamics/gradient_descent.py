@@ -1,49 +1,53 @@
-"""Where the slope alone leads: full-batch gradient descent from the point at which a window of SGD
-starts.
+"""Where the slope alone leads: full-batch gradient descent from where a window of SGD starts.
 
 An exponent of the MSD above 1 can be a smooth drift along the slope, which alone gives 2. The
-control is the twin of a window: it starts where the window starts and makes as many updates with
+control is the twin of a window. It starts where the window starts and makes as many updates with
 the same learning rate, momentum and weight decay, but without gradient noise. It starts with the
-momentum buffer too, whose noise is forgotten within some 1 / (1 - momentum) updates. Its end is
-thrown away; the next window has a twin of its own.
+momentum buffer too. The noise in that buffer is forgotten within some 1 / (1 - momentum) updates.
+The end of the twin is thrown away; the next window has a twin of its own.
 
-The full-batch loss is the mean of the training-mode losses of a fixed partition, consecutive
-batches of the size that SGD uses, each weighted by its examples (the last one has fewer where they
-do not divide). For a loss that is a mean over examples this is the loss of all of them at once.
-With batch norm it is not: every batch is normalised by its own statistics, as in training, and the
-partition belongs to the objective. Memory does not grow with the data.
+The full-batch loss is the mean of the training-mode losses of a fixed partition. Its parts are
+consecutive batches of the size that SGD uses, each weighted by its examples (the last one has fewer
+where they do not divide). For a loss that is a mean over examples this is the loss of all of them
+at once. With batch norm it is not: every batch is normalized by its own statistics, as in training,
+and the partition belongs to the objective. Memory does not grow with the data.
 
 Augmentation makes the loss random; SGD descends its expectation on average. The twin draws the
-augmentation of every example once and keeps it in all its steps and in all windows of a member. For
-the same cost that is closer to the expectation than no augmentation at all: at a given point it is
-unbiased, with an error that falls as one over the root of the number of examples, while the images
-as they are make another objective however many there are. On digits, its gradient was 1.1
-(ResNet-14 after 2000 updates) to 5 times (three-layer MLP at the start) nearer to the expected one.
+augmentation of every example once and keeps it in all its steps and in all windows of a member.
+That costs the same as no augmentation and is closer to the expectation. At a given point it is
+unbiased, with an error that falls as one over the root of the number of examples. The images as
+they are make another objective, however many there are.
+
+Notes:
+    On digits, the gradient of the twin was 1.1 (ResNet-14 after 2000 updates) to 5 times
+    (three-layer MLP at the start) nearer to the expected one than that of the images as they are.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
+from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.sgd import Carry, loss_and_gradient, update
 from sgd_diffusion.problems.objectives import Problem
 
-# What is folded into a member's augmentation key for its twins: no update has this number (see
-# `Plan`).
+__all__ = ["descend", "full_batch_gradient"]
+
+# Folded into a member's augmentation key for its twins; no update has this number (see `Plan`).
 TWIN = 2**31
 
 
 def full_batch_gradient(
-    problem: Problem, params, state, *, batch_size: int, augmentation_key: jax.Array
-):
-    """Loss and gradient of all training examples at a point.
+    problem: Problem, params: PyTree, state: PyTree, *, batch_size: int, augmentation_key: Key
+) -> tuple[Float[Array, ""], PyTree]:
+    """Return the loss of all training examples at a point, and its gradient.
 
     Args:
-        problem: what is optimised.
+        problem: what SGD optimizes.
         params: the point w.
         state: the problem's state, which every batch finds as it is given here.
         batch_size: examples in a batch of the partition; 1 to all of them.
@@ -70,27 +74,26 @@ def descend(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    learning_rate,
-    steps: jax.Array,
+    learning_rate: ArrayLike,
+    steps: Int[Array, "steps"],
     *,
     batch_size: int,
-    augmentation_key: jax.Array,
-    keep: Callable[[Any], Any] = lambda increment: increment,
-) -> tuple[Any, jax.Array]:
-    """T updates w_{t+1} = w_t - learning_rate * buf_t by the full-batch gradient, in one
-    `lax.scan`.
+    augmentation_key: Key,
+    keep: Callable[[PyTree], PyTree] = lambda increment: increment,
+) -> tuple[PyTree, Int[Array, ""]]:
+    """Make T updates w_{t+1} = w_t - learning_rate * buf_t by the full-batch gradient.
 
-    Each costs as much as num_examples / batch_size updates of SGD. The problem's state stays as it
-    is in `carry`; training-mode losses do not read batch-norm averages.
+    They are one `lax.scan`. Each costs as much as num_examples / batch_size updates of SGD. The
+    problem's state stays as it is in `carry`; training-mode losses do not read batch-norm averages.
 
     Args:
-        problem: what is optimised.
+        problem: what SGD optimizes.
         optimizer: as returned by `sgd`.
         carry: where the member stands.
         learning_rate: () step size, may be traced.
         steps: (T,) int32 numbers of the updates.
         batch_size: see `full_batch_gradient`.
-        augmentation_key: key of the member's augmentation; its steps are left alone.
+        augmentation_key: key of the member's augmentation; the keys of its steps are not used.
         keep: what is kept of an increment.
 
     Returns:

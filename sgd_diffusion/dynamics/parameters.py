@@ -9,47 +9,70 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import PyTree
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
 
+__all__ = [
+    "check_parameters",
+    "computing_dtype",
+    "count",
+    "flatten",
+    "initial_shapes",
+    "layer_name",
+    "real_parts",
+    "real_shapes",
+]
 
-def initial_shapes(problem: Problem) -> tuple[Any, Any]:
-    """Shapes and dtypes of the parameters and of the state with which a problem starts.
+
+def initial_shapes(problem: Problem) -> tuple[PyTree, PyTree]:
+    """Return shapes and dtypes of the parameters and of the state with which a problem starts.
 
     Raises:
-        InputError: if `init` returns something else, or parameters that SGD cannot move (see
-              `check_parameters`).
+        InputError: `init` returns something else, or parameters that SGD cannot move (see
+            `check_parameters`).
     """
     found = jax.eval_shape(problem.init, jax.random.key(0))
     if not (isinstance(found, tuple) and len(found) == 2):
-        raise InputError(
-            f"init of the problem returned {type(found).__name__}; expected (params, state), the "
-            "state () if there is none"
+        raise invalid(
+            "init of the problem",
+            f"returned {type(found).__name__}",
+            "(params, state), the state () if there is none",
         )
     check_parameters(found[0])
     return found
 
 
-def check_parameters(params) -> None:
-    """Raise InputError unless parameters, a pytree of arrays or of their shapes, are floating or
-    complex, and not empty.
+def check_parameters(params: PyTree) -> None:
+    """Refuse parameters that SGD cannot move.
+
+    Args:
+        params: a pytree of arrays or of their shapes.
+
+    Raises:
+        InputError: they are not all floating or complex, or there are none.
     """
     leaves = jax.tree.leaves_with_path(params)
     for path, leaf in leaves:
         if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.inexact):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise InputError(
-                f"params{jax.tree_util.keystr(path)} is {kind}; expected floating or complex "
-                "arrays: convert it with .astype(float), or keep it in the state of the problem"
+            raise invalid(
+                f"params{jax.tree_util.keystr(path)}",
+                f"is {kind}",
+                "floating or complex arrays",
+                "convert it with .astype(float), or keep it in the state of the problem",
             )
     if not sum(leaf.size for _, leaf in leaves):
-        raise InputError("params is empty; expected one or more arrays that are optimized")
+        raise invalid("params", "is empty", "one or more arrays that are optimized")
 
 
-def computing_dtype(dtype):
-    """In which numbers of this type are computed with: those of 8 bytes and complex ones as they
-    are, others as float32.
+def computing_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype for computations with numbers of a dtype.
+
+    Numbers of 8 bytes and complex ones keep theirs; others are computed with as float32.
     """
     return (
         dtype
@@ -58,8 +81,11 @@ def computing_dtype(dtype):
     )
 
 
-def real_parts(tree) -> Any:
-    """A pytree of arrays as real ones of at least float32; complex leaves (...) become (..., 2)."""
+def real_parts(tree: PyTree) -> PyTree:
+    """Return a pytree of arrays as real ones of at least float32.
+
+    Complex leaves (...) become (..., 2).
+    """
 
     def parts(leaf):
         if jnp.iscomplexobj(leaf):
@@ -69,25 +95,26 @@ def real_parts(tree) -> Any:
     return jax.tree.map(parts, tree)
 
 
-def layer_name(path) -> str:
-    """Name of the top-level layer that a leaf of params belongs to, from its path in the tree."""
+def layer_name(path: tuple[Any, ...]) -> str:
+    """Return the name of the top-level layer of a leaf of params, from its path in the tree."""
     return jax.tree_util.keystr(path[:1], simple=True)
 
 
-def flatten(tree) -> jax.Array:
-    """The real parts of a pytree like params as one vector, leaf by leaf in the order of
-    `jax.tree.leaves`, (P,).
+def flatten(tree: PyTree) -> Float[Array, "parameters"]:
+    """Return the real parts of a pytree like params as one vector (P,).
+
+    Its leaves follow one another in the order of `jax.tree.leaves`.
     """
     leaves = jax.tree.leaves(real_parts(tree))
     dtype = max((leaf.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
     return jnp.concatenate([leaf.ravel().astype(dtype) for leaf in leaves])
 
 
-def real_shapes(params) -> Any:
-    """The shapes and dtypes of the real parts of parameters, of which shapes are enough."""
+def real_shapes(params: PyTree) -> PyTree:
+    """Return shapes and dtypes of the real parts of parameters, from arrays or their shapes."""
     return jax.eval_shape(real_parts, params)
 
 
-def count(params) -> int:
-    """P, the number of real parameters, from arrays or their shapes."""
+def count(params: PyTree) -> int:
+    """Return P, the number of real parameters, from arrays or their shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(real_shapes(params)))

@@ -1,6 +1,4 @@
-"""A plan says which members an ensemble has and how long they run; it is checked in full before
-anything is traced.
-"""
+"""A plan says which members an ensemble has and how long they run. Making it checks it in full."""
 
 import dataclasses
 import itertools
@@ -10,35 +8,34 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from sgd_diffusion._arrays import integer, number, real_array
 from sgd_diffusion._display import WIDTH
 from sgd_diffusion.dynamics.batches import SAMPLINGS
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
-SHOWN = (
-    "seeds",
-    "learning_rates",
-    "num_windows",
-    "window",
-    "batch_size",
-)  # in any case; the rest where it is chosen
+__all__ = ["Plan"]
+
+# Options that `repr` always shows; the others where they are not at their defaults.
+SHOWN = ("seeds", "learning_rates", "num_windows", "window", "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An ensemble of SGD runs: every seed with every learning rate, over consecutive windows of
-    equal length.
+    """An ensemble of SGD runs: every seed with every learning rate, over windows of equal length.
+
+    Integers and numbers of NumPy and JAX become Python's.
 
     Attributes:
-        seeds: each seed fixes the initialisation, the data order and the augmentation of its
-            members, by keys of their own; members that share a seed differ in nothing but the
+        seeds: each seed fixes the initialization, the data order and the augmentation of its
+            members, by keys of their own. Members that share a seed differ in nothing but the
             learning rate.
         learning_rates: step sizes eta > 0, constant in time.
         num_windows: number of consecutive windows, or of `waiting_times` where these are given.
         window: updates T >= 2 in a window; window k covers the points t_w = k T to t_w + T.
         waiting_times: numbers of updates t_w at which the windows begin, at least T apart, if they
-            are not consecutive; what lies between them is trained and not recorded.
+            are not consecutive. What lies between them is trained and not recorded.
         batch_size: examples in a mini-batch.
         momentum: heavy-ball coefficient in [0, 1).
         weight_decay: coefficient of the weights added to the gradient, >= 0.
@@ -46,20 +43,18 @@ class Plan:
         gradient_samples: number of fixed coordinates at which every mini-batch gradient is
             recorded, shared out among the layers (see `gradient_coordinates`).
         gradient_layers: top-level layers from which these coordinates are drawn, or None for all.
-        frozen_passes: passes over the training examples at the weights where every window ends, in
-            each of which all mini-batch gradients are recorded at these coordinates (see
-            `frozen_gradients`); each costs as much as an epoch.
+        frozen_passes: passes over the training examples at the weights where every window ends.
+            Each of them records all mini-batch gradients at these coordinates (see
+            `frozen_gradients`), and costs as much as an epoch.
         by_layer: also keep the path statistics of every top-level layer.
         sketch_dim: dimension of the random projection of the increments for models too large to
-              hold them, or None.
+            hold them, or None.
         full_batch_twin: also descend from the start of every window by full-batch gradient descent,
-            the control for drift (see `gradient_descent`); costs about num_examples / batch_size
+            the control for drift (see `gradient_descent`). It costs about num_examples / batch_size
             times as much as the training.
 
     Raises:
-        InputError: for anything outside these ranges.
-
-    Integers and numbers of NumPy and JAX become Python's.
+        InputError: a value is outside these ranges.
 
     >>> Plan(seeds=range(3), learning_rates=[0.1], window=100)
     Plan(seeds=(0, 1, 2), learning_rates=(0.1,), num_windows=1, window=100, batch_size=128)
@@ -93,12 +88,14 @@ class Plan:
             ("seeds", self.seeds),
             ("learning_rates", np.float32(self.learning_rates).tolist()),
         ):
-            # learning rates are float32 on the device: two that agree there would be the same
-            # member twice
+            # Learning rates are float32 on the device. Two that agree there would be the same
+            # member twice.
             if not values or len(set(values)) < len(values):
-                raise InputError(
-                    f"{name} is {getattr(self, name)}, empty or with duplicates; expected one or "
-                    "more distinct values: each stands for a member of the ensemble"
+                raise invalid(
+                    name,
+                    f"is {getattr(self, name)}, empty or with duplicates",
+                    "one or more distinct values",
+                    "each stands for a member of the ensemble",
                 )
         for name, low in (
             ("num_windows", 1),
@@ -113,55 +110,57 @@ class Plan:
         for name in ("by_layer", "full_batch_twin"):
             self._set(name, _flag(name, getattr(self, name)))
         if not isinstance(self.sampling, str) or self.sampling not in SAMPLINGS:
-            raise InputError(
-                f"sampling is {self.sampling!r}; expected one of {', '.join(SAMPLINGS)}"
-            )
+            raise invalid("sampling", f"is {self.sampling!r}", f"one of {', '.join(SAMPLINGS)}")
         self._check_waiting_times()
         self._check_gradients()
         self._check_sketch()
         if self.starts()[-1] + self.window >= 2**31:
-            raise InputError(
-                f"the last of num_windows = {self.num_windows} windows of window = {self.window} "
-                f"updates ends after {self.starts()[-1] + self.window}; expected fewer than 2^31, "
-                "the range of a step"
+            raise invalid(
+                "num_windows",
+                f"is {self.num_windows}, and the last window of {self.window} updates ends after "
+                f"{self.starts()[-1] + self.window}",
+                "fewer than 2^31 updates, the range of a step",
             )
 
     @property
     def num_members(self) -> int:
-        """Number of members, seeds times learning rates."""
+        """Return the number of members, seeds times learning rates."""
         return len(self.seeds) * len(self.learning_rates)
 
     def starts(self) -> Sequence[int]:
-        """Number of updates made before each window, its waiting time t_w."""
+        """Return the number of updates made before each window, its waiting time t_w."""
         return (
             range(0, self.num_windows * self.window, self.window)
             if self.waiting_times is None
             else self.waiting_times
         )
 
-    def members(self) -> tuple[np.ndarray, np.ndarray]:
-        """Seed and learning rate of every member, (M,) uint32 and (M,) float32; learning rates vary
-        fastest.
+    def members(self) -> tuple[Shaped[np.ndarray, "members"], Float[np.ndarray, "members"]]:
+        """Return the seed and the learning rate of every member; learning rates vary fastest.
+
+        Returns:
+            (M,) uint32 and (M,) float32.
         """
         seeds = np.repeat(np.asarray(self.seeds, np.uint32), len(self.learning_rates))
         return seeds, np.tile(np.asarray(self.learning_rates, np.float32), len(self.seeds))
 
-    def description(self) -> dict:
-        """All that fixes the results of a window, as JSON-like values; the number of windows does
-        not.
+    def description(self) -> dict[str, Any]:
+        """Return all that fixes the results of a window, as JSON-like values.
+
+        The number of windows is not part of it.
         """
         values = asdict(self)
         del values["num_windows"]
         for name in ("full_batch_twin", "waiting_times", "gradient_layers", "frozen_passes"):
             if not values[name]:
-                del values[name]  # so that runs from before there was this option can be continued
+                del values[name]  # so runs from before there was this option can be continued
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
         }
 
-    def __repr__(self):
-        """What is run, and the other options that are not at their defaults."""
+    def __repr__(self) -> str:
+        """Show what is run, and the other options that are not at their defaults."""
 
         def brief(value):
             long = isinstance(value, tuple) and len(value) > 8
@@ -178,7 +177,7 @@ class Plan:
         )
         return textwrap.fill(f"Plan({', '.join(shown)})", WIDTH, subsequent_indent="    ")
 
-    def _set(self, name: str, value) -> None:
+    def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
     def _check_gradients(self):
@@ -190,17 +189,18 @@ class Plan:
                 and all(isinstance(x, str) for x in layers)
             )
             if not names or not layers or len(set(layers)) < len(layers):
-                raise InputError(
-                    f"gradient_layers is {layers!r}, no sequence of names, empty, or with "
-                    "duplicates; expected the names of one or more layers, or None for all"
+                raise invalid(
+                    "gradient_layers",
+                    f"is {layers!r}, no sequence of names, empty, or with duplicates",
+                    "the names of one or more layers, or None for all",
                 )
             self._set("gradient_layers", tuple(layers))
         for name in ("gradient_layers", "frozen_passes"):
             if getattr(self, name) and not self.gradient_samples:
-                raise InputError(
-                    f"{name} is {getattr(self, name)} while gradient_samples is 0; expected "
-                    "gradient_samples of at least 1, the number of coordinates at which gradients "
-                    "are kept"
+                raise invalid(
+                    name,
+                    f"is {getattr(self, name)} while gradient_samples is 0",
+                    "gradient_samples of at least 1, the number of coordinates to keep",
                 )
 
     def _check_sketch(self):
@@ -208,9 +208,11 @@ class Plan:
             return
         self._set("sketch_dim", integer("sketch_dim", self.sketch_dim, 1, 2**31 - 1))
         if self.by_layer:
-            raise InputError(
-                f"sketch_dim is {self.sketch_dim} while by_layer is True; expected one of them: a "
-                "sketch mixes the layers"
+            raise invalid(
+                "sketch_dim",
+                f"is {self.sketch_dim} while by_layer is True",
+                "one of them",
+                "a sketch mixes the layers",
             )
 
     def _check_waiting_times(self):
@@ -224,40 +226,41 @@ class Plan:
         if not times or any(
             later - earlier < self.window for earlier, later in itertools.pairwise(times)
         ):
-            raise InputError(
-                f"waiting_times is {times}, empty or not increasing by window = {self.window} or "
-                "more; expected the numbers of updates at which the windows begin, without overlap"
+            raise invalid(
+                "waiting_times",
+                f"is {times}, empty or not increasing by window = {self.window} or more",
+                "the numbers of updates at which the windows begin, without overlap",
             )
         self._set("waiting_times", times)
         self._set("num_windows", len(times))
 
 
-def _sequence(name: str, values, convert: Callable[[Any], Any]) -> tuple:
-    """The values of a sequence or a one-dimensional array, each converted."""
+def _sequence(name: str, values: Any, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Convert the values of a sequence or a one-dimensional array one by one."""
     if (
         isinstance(values, str | bytes | Mapping)
         or not isinstance(values, Iterable)
         or getattr(values, "ndim", 1) != 1
     ):
-        raise InputError(
-            f"{name} is {values!r:.100}; expected a sequence, such as ({values!r:.20},) or a list"
+        raise invalid(
+            name, f"is {values!r:.100}", f"a sequence, such as ({values!r:.20},) or a list"
         )
     return tuple(map(convert, real_array(name, values) if hasattr(values, "dtype") else values))
 
 
-def _learning_rate(value) -> float:
+def _learning_rate(value: Any) -> float:
     return _single("learning_rates", value, above=0)
 
 
-def _single(name: str, value, **limits) -> float:
-    """A real option that also lies within its limits as the float32 that it is on the device."""
-    found = number(name, value, **limits)
+def _single(name: str, value: Any, **limits: Any) -> float:
+    """Read a number that also lies within its limits as the float32 that it is on the device."""
+    single = number(name, value, **limits)
     with np.errstate(all="ignore"):
-        number(name, np.float32(found), **limits, what="as a float32")
-    return found
+        number(name, np.float32(single), **limits, what="as a float32")
+    return single
 
 
-def _flag(name: str, value) -> bool:
+def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} is {value!r:.100}; expected True or False")
+        raise invalid(name, f"is {value!r:.100}", "True or False")
     return bool(value)

@@ -1,43 +1,78 @@
-"""How it moves: one pure step of SGD, frozen where the run has diverged."""
+"""How SGD moves: one pure step, and a member that stays where its run has diverged."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Bool, Float, Int
 
 from sgd_diffusion._arrays import number
+from sgd_diffusion._types import ArrayLike, Key, NumberLike, PyTree
 from sgd_diffusion.dynamics.parameters import check_parameters, computing_dtype, real_parts
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
 
+__all__ = [
+    "ALIVE",
+    "Carry",
+    "StepInfo",
+    "initial_carry",
+    "loss_and_gradient",
+    "sgd",
+    "sgd_step",
+    "update",
+]
+
 ALIVE = -1
+"""The value of `Carry.diverged_at` while all is well."""
 
 
 class Carry(NamedTuple):
-    """Where a member of the ensemble stands after some number of updates."""
+    """Where a member of the ensemble stands after some number of updates.
 
-    params: Any
-    state: Any  # what the problem carries along without optimising it, e.g. batch-norm averages
-    optimizer_state: Any
-    diverged_at: (
-        jax.Array
-    )  # () int32, the update that could not be made; ALIVE (-1) while all is well
+    Attributes:
+        params: pytree of arrays, the point w.
+        state: what the problem carries along and does not optimize, such as batch-norm averages.
+        optimizer_state: state of the optimizer, such as the momentum buffer.
+        diverged_at: () int32, the update that could not be made; -1 while all is well.
+    """
+
+    params: PyTree
+    state: PyTree
+    optimizer_state: PyTree
+    diverged_at: Int[Array, ""]
 
 
 class StepInfo(NamedTuple):
-    """What one step saw, all of it at the point before the update."""
+    """What one step saw, all of it at the point before the update.
 
-    loss: jax.Array  # () mini-batch loss
-    gradient: Any  # mini-batch gradient of the loss, like params
-    increment: Any  # w_{t+1} - w_t, like the real parts of params, as it was rounded; zero where the member is frozen
+    Attributes:
+        loss: () mini-batch loss.
+        gradient: mini-batch gradient of the loss, like params.
+        increment: w_{t+1} - w_t, like the real parts of params, as it was rounded; zero where the
+            member is frozen.
+    """
+
+    loss: Float[Array, ""]
+    gradient: PyTree
+    increment: PyTree
 
 
-def sgd(*, momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
-    """Heavy-ball SGD up to its learning rate: buf <- momentum buf + (gradient + weight_decay w),
-    the update is -buf.
+def sgd(
+    *, momentum: NumberLike = 0.0, weight_decay: NumberLike = 0.0
+) -> optax.GradientTransformation:
+    """Return heavy-ball SGD as an optax transformation, up to the learning rate.
 
-    The learning rate is left out because it is traced: it multiplies the update in `sgd_step`.
+    buf <- momentum buf + (gradient + weight_decay w), and the update is -buf. The learning rate
+    multiplies the update in `sgd_step`, because it is traced.
+
+    Args:
+        momentum: in [0, 1).
+        weight_decay: at least 0.
+
+    Raises:
+        InputError: a number is outside its range.
     """
     momentum, weight_decay = (
         number("momentum", momentum, at_least=0, below=1),
@@ -48,24 +83,23 @@ def sgd(*, momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTr
     return optax.chain(*parts, optax.scale(-1.0))
 
 
-def initial_carry(
-    problem: Problem, optimizer: optax.GradientTransformation, key: jax.Array
-) -> Carry:
-    """The carry before the first update, from the key of the initialisation."""
+def initial_carry(problem: Problem, optimizer: optax.GradientTransformation, key: Key) -> Carry:
+    """Return the carry before the first update, from the key of the initialization."""
     params, state = problem.init(key)
     return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))
 
 
-def loss_and_gradient(problem: Problem, params, state, batch) -> tuple[jax.Array, Any, Any]:
-    """Mean loss of a batch in training mode, its gradient, and the state that the evaluation
-    leaves.
+def loss_and_gradient(
+    problem: Problem, params: PyTree, state: PyTree, batch: PyTree
+) -> tuple[Float[Array, ""], PyTree, PyTree]:
+    """Return the mean loss of a batch in training mode, its gradient, and the state after it.
 
     The gradient by a complex parameter w = a + ib is dL/da + i dL/db, along which the loss rises
     most; `jax.grad` gives its conjugate.
 
     Raises:
-        InputError: for parameters that are not floating or complex, or a loss of another form than
-              `Problem` says.
+        InputError: parameters are not floating or complex, or the loss has another form than
+            `Problem` says.
     """
     check_parameters(params)
 
@@ -81,35 +115,37 @@ def loss_and_gradient(problem: Problem, params, state, batch) -> tuple[jax.Array
     return value, gradient, state_after
 
 
-def _check_loss(found, state) -> None:
-    """Raise InputError unless a loss returned (loss, (state, outputs)), the state like the one that
-    it was given.
-    """
+def _check_loss(found: Any, state: PyTree) -> None:
+    """Raise InputError unless `found` is (loss, (state, outputs)) and the state keeps its form."""
     if not (
         isinstance(found, tuple)
         and len(found) == 2
         and isinstance(found[1], tuple)
         and len(found[1]) == 2
     ):
-        raise InputError(
-            f"loss of the problem returned {type(found).__name__}; expected (loss, (state, "
-            "outputs)), the state like the one that it is given, and None where there are no "
-            "outputs"
+        raise invalid(
+            "loss of the problem",
+            f"returned {type(found).__name__}",
+            "(loss, (state, outputs))",
+            "the state has the form of the one given to the loss, and outputs may be None",
         )
     value = jnp.asarray(found[0])
     if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise InputError(
-            f"loss of the problem returned {jax.typeof(value)}; expected a real floating scalar, "
-            "the mean over the batch"
+        raise invalid(
+            "loss of the problem",
+            f"returned {jax.typeof(value)}",
+            "a real floating scalar, the mean over the batch",
         )
     before, after = (
         jax.tree.map(lambda leaf: str(jax.typeof(leaf)).lstrip("~"), tree)
         for tree in (state, found[1][0])
     )
     if before != after:
-        raise InputError(
-            f"loss of the problem turned the state {before} into {after}; expected the same names, "
-            "shapes and dtypes: convert it with .astype"
+        raise invalid(
+            "loss of the problem",
+            f"turned the state {before} into {after}",
+            "the same names, shapes and dtypes",
+            "convert it with .astype",
         )
 
 
@@ -117,12 +153,22 @@ def sgd_step(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    batch,
-    learning_rate,
-    step,
+    batch: PyTree,
+    learning_rate: ArrayLike,
+    step: ArrayLike,
 ) -> tuple[Carry, StepInfo]:
-    """One update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch; see `update` for a member
-    that diverges.
+    """Make one update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch.
+
+    Args:
+        problem: what SGD optimizes.
+        optimizer: as returned by `sgd`.
+        carry: where the member stands.
+        batch: like `Problem.examples`, with B rows.
+        learning_rate: () step size, may be traced.
+        step: () number of the update, may be traced.
+
+    Returns:
+        The carry after the update (see `update` for a member that diverges), and what the step saw.
     """
     loss, gradient, state = loss_and_gradient(problem, carry.params, carry.state, batch)
     return update(optimizer, carry, loss, gradient, state, learning_rate, step)
@@ -131,24 +177,24 @@ def sgd_step(
 def update(
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    loss,
-    gradient,
-    state,
-    learning_rate,
-    step,
+    loss: ArrayLike,
+    gradient: PyTree,
+    state: PyTree,
+    learning_rate: ArrayLike,
+    step: ArrayLike,
 ) -> tuple[Carry, StepInfo]:
-    """One update w_{t+1} = w_t - learning_rate * buf_t by a gradient, wherever that comes from.
+    """Make one update w_{t+1} = w_t - learning_rate * buf_t by a gradient, whatever its source.
 
-    The update is made only if loss, gradient and new weights are finite; otherwise the member stays
-    where it is for good and `diverged_at` is `step`.
+    The update is made only if loss, gradient and new weights are finite. Otherwise the member stays
+    where it is for good, and `diverged_at` is `step`.
     """
     direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
     params = jax.tree.map(
         lambda w, d: w + _scaled(learning_rate, d).astype(w.dtype), carry.params, direction
     )
     alive = (carry.diverged_at == ALIVE) & _all_finite((loss, gradient, params))
-    # A barrier, so that the increment is the difference of the weights as they were rounded and
-    # stored, not of a copy of the sum that the compiler made again with a fused multiply-add.
+    # The increment is to be the difference of the weights as they were rounded and stored. Without
+    # the barrier the compiler may compute the sum again, with a fused multiply-add.
     params = jax.lax.optimization_barrier(params)
     moved = Carry(params, state, optimizer_state, carry.diverged_at)
     frozen = carry._replace(
@@ -159,10 +205,10 @@ def update(
     return following, StepInfo(loss, gradient, increment)
 
 
-def _scaled(learning_rate, direction: jax.Array) -> jax.Array:
-    dtype = computing_dtype(direction.dtype)  # 16 bits round the product once, into the weights
+def _scaled(learning_rate: ArrayLike, direction: Array) -> Array:
+    dtype = computing_dtype(direction.dtype)  # so 16 bits are rounded once, into the weights
     return jnp.asarray(learning_rate, dtype) * direction.astype(dtype)
 
 
-def _all_finite(tree) -> jax.Array:
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -1,6 +1,4 @@
-"""T steps of a member under `lax.scan`, and what remains of them: the step Gram matrix and a few
-series.
-"""
+"""T steps of a member in one `lax.scan`. What remains is their Gram matrix and a few series."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,46 +7,57 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float, Int
 
+from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.analysis.gram import increment_gram
 from sgd_diffusion.dynamics.batches import take_batch
 from sgd_diffusion.dynamics.gradient_descent import descend
 from sgd_diffusion.dynamics.parameters import count, flatten, layer_name, real_parts
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry, sgd_step
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
+
+__all__ = [
+    "MINIMAL",
+    "Recording",
+    "WindowRecord",
+    "advance",
+    "mask_diverged",
+    "record_window",
+]
 
 
 class WindowRecord(NamedTuple):
     """What a window of T steps leaves behind; the weights themselves are not kept.
 
-    With w_t the parameters after t updates of the window (t = 0..T) and dw_u = w_{u+1} - w_u; a
-    complex parameter counts as two real ones:
+    w_t are the parameters after t updates of the window (t = 0..T) and dw_u = w_{u+1} - w_u. A
+    complex parameter counts as two real ones.
 
     Attributes:
         step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the
-              backend has it.
+            backend has it.
         losses: (T+1,) mini-batch loss at w_t on the batch of step t; the last entry is an extra
             evaluation on the batch that the next window starts with.
         probe_losses: (T+1,) loss at w_t on the problem's fixed probe, or None without a probe.
         gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
         gradient_samples: (T, S) the mini-batch gradient at S coordinates; S = 0 unless asked for.
         layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it;
-              empty unless asked for.
+            empty unless asked for.
         twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without
-            gradient noise (see `gradient_descent`), or None unless asked for; NaN also where the
-            twin alone diverged.
+            gradient noise (see `gradient_descent`), or None unless asked for. It is NaN also where
+            the twin alone diverged.
         diverged_at: () int32, the absolute step at which the member diverged, or -1.
     """
 
-    step_gram: jax.Array
-    losses: jax.Array
-    probe_losses: jax.Array | None
-    gradient_norms: jax.Array
-    gradient_samples: jax.Array
-    layer_grams: dict[str, jax.Array]
-    twin_gram: jax.Array | None
-    diverged_at: jax.Array
+    step_gram: Float[Array, "T T"]
+    losses: Float[Array, "point"]
+    probe_losses: Float[Array, "point"] | None
+    gradient_norms: Float[Array, "T"]
+    gradient_samples: Float[Array, "T S"]
+    layer_grams: dict[str, Float[Array, "T T"]]
+    twin_gram: Float[Array, "T T"] | None
+    diverged_at: Int[Array, ""]
 
 
 class Recording(NamedTuple):
@@ -60,21 +69,21 @@ class Recording(NamedTuple):
             `gradient_coordinates.draw_coordinates`.
         by_layer: also keep the Gram matrix of every top-level layer.
         sketch_dim: if given, increments are replaced by a random projection to so many dimensions
-            (a count sketch), for models whose T x P increments do not fit; every squared
+            (a count sketch), for models whose T x P increments do not fit. Every squared
             displacement then has a relative standard error of at most sqrt(2 / sketch_dim), the
             same for all lags and windows in sign and size.
         full_batch_twin: also descend by the full-batch gradient from where the window starts, and
-            keep the Gram matrix of that path; costs about num_examples / batch_size times as much
-            as the window itself.
-        key: chooses the projection; None for `jax.random.key(0)`, so that it is the same for all
-            members, windows and runs, which can then be compared.
+            keep the Gram matrix of that path. It costs about num_examples / batch_size times as
+            much as the window itself.
+        key: chooses the projection; None for `jax.random.key(0)`. It is then the same for all
+            members, windows and runs, so that they can be compared.
     """
 
-    gradient_coordinates: Sequence[int] | np.ndarray = ()
+    gradient_coordinates: Sequence[int] | Int[np.ndarray, "S"] = ()
     by_layer: bool = False
     sketch_dim: int | None = None
     full_batch_twin: bool = False
-    key: jax.Array | None = None
+    key: Key | None = None
 
 
 MINIMAL = Recording()
@@ -84,23 +93,23 @@ def advance(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    learning_rate,
-    rows,
-    augmentation_key: jax.Array,
-    start,
-    count,
+    learning_rate: ArrayLike,
+    rows: ArrayLike,
+    augmentation_key: Key,
+    start: ArrayLike,
+    count: ArrayLike,
     *,
     report: Callable[[Any, Any], None] | None = None,
     report_every: int = 50,
 ) -> Carry:
-    """The carry after `count` <= T steps of which nothing is recorded; the same steps as those of
-    `record_window`.
+    """Return the carry after `count` <= T steps, without any record of them.
+
+    The steps are those of `record_window`.
 
     Args:
+        problem: as for `record_window`, like all arguments but these two.
         rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
         count: () number of steps, may be traced.
-
-    The other arguments are those of `record_window`.
     """
     update = _updates(
         problem, optimizer, learning_rate, augmentation_key, start, report, report_every
@@ -111,9 +120,7 @@ def advance(
 
 
 def _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every):
-    """The update of a member at an offset from `start`, with reports, as a function of (carry,
-    offset, rows).
-    """
+    """Return the update of a member as a function of (carry, offset from `start`, rows)."""
 
     def update(carry, offset, rows):
         step = start + offset
@@ -134,38 +141,38 @@ def record_window(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    learning_rate,
-    rows,
-    augmentation_key: jax.Array,
-    start,
+    learning_rate: ArrayLike,
+    rows: ArrayLike,
+    augmentation_key: Key,
+    start: ArrayLike,
     *,
     recording: Recording = MINIMAL,
     report: Callable[[Any, Any], None] | None = None,
     report_every: int = 50,
 ) -> tuple[Carry, WindowRecord]:
-    """T steps from `carry`, in one `lax.scan`.
+    """Make T steps from `carry` in one `lax.scan`, and record them.
 
     Args:
-        problem: what is optimised.
+        problem: what SGD optimizes.
         optimizer: as returned by `sgd`.
         carry: where the member stands.
         learning_rate: () step size, may be traced.
         rows: (T+1, B) rows of the examples for the batches of steps start, ..., start + T (see
-              `batch_indices`).
+            `batch_indices`).
         augmentation_key: key of the member's augmentation; the absolute step is folded in.
         start: () waiting time t_w, the number of updates made before, may be traced.
         recording: what to keep.
         report: host function, called as `report(step, loss)` from inside the program every
-              `report_every` steps.
+            `report_every` steps.
         report_every: steps between reports.
 
     Returns:
         The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient
-        norms and samples are NaN; the Gram matrices are NaN in its window and in all later ones,
-        since no statistic of them is one of SGD.
+        norms and samples are NaN. The Gram matrices are NaN in the window of the divergence and in
+        all later ones, since no statistic of them is one of SGD.
 
     Raises:
-        InputError: for gradient coordinates that the gradient does not have.
+        InputError: the gradient does not have one of the coordinates.
     """
     size = count(carry.params)
     coordinates = _checked_coordinates(recording, size)
@@ -176,8 +183,8 @@ def record_window(
     )
 
     def loss_at(carry, batch):
-        # With batch statistics, not running averages: then the loss of the probe is a function of
-        # the point alone.
+        # Training mode uses batch statistics, not running averages. So the loss of the probe is a
+        # function of the point alone.
         return problem.loss(carry.params, carry.state, batch, True)[0]
 
     def probe_loss_at(carry):
@@ -215,9 +222,9 @@ def record_window(
     total, by_layer = _grams(increments, end.diverged_at, by_layer=recording.by_layer)
     twin = None
     if recording.full_batch_twin:
-        # A branch on its own, entered when `total` is there: where members run one after the other,
-        # the increments of the twin get the memory of those of SGD, and a diverged member, whose
-        # `total` is NaN, costs nothing.
+        # The branch waits for `total`. So where members run one after the other, the increments of
+        # the twin get the memory of those of SGD. A diverged member, whose `total` is NaN, costs
+        # nothing.
         twin = jax.lax.cond(end.diverged_at == ALIVE, twin_gram, lambda: total)
     return end, WindowRecord(
         step_gram=total,
@@ -234,18 +241,20 @@ def record_window(
 def _checked_coordinates(recording: Recording, size: int) -> np.ndarray:
     coordinates = np.asarray(recording.gradient_coordinates, np.int32)
     if coordinates.size and not 0 <= coordinates.min() <= coordinates.max() < size:
-        raise InputError(
-            f"Parameter 'gradient_coordinates' has values from {coordinates.min()} to "
-            f"{coordinates.max()}. Expected positions in the flattened gradient, 0 to {size - 1}."
+        raise invalid(
+            "gradient_coordinates",
+            f"has values from {coordinates.min()} to {coordinates.max()}",
+            f"positions in the flattened gradient, 0 to {size - 1}",
         )
     return coordinates
 
 
-def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
-    """The identity, or a count sketch (Charikar, Chen, Farach-Colton 2002): every coordinate gets a
-    random sign and is added into one of `sketch_dim` random buckets. It is linear, costs O(P) a
-    step, and leaves inner products unbiased with variance (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at
-    most.
+def _projection(recording: Recording, size: int) -> Callable[[PyTree], PyTree]:
+    """Return the identity, or a count sketch (Charikar, Chen, Farach-Colton 2002).
+
+    The sketch gives every coordinate a random sign and adds it into one of `sketch_dim` random
+    buckets. It is linear and costs O(P) a step. It leaves inner products unbiased, with variance
+    (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at most.
     """
     if recording.sketch_dim is None:
         return lambda increment: increment
@@ -253,7 +262,7 @@ def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
     order_key, sign_key = jax.random.split(jax.random.fold_in(key, 1))
     padded = -(-size // recording.sketch_dim) * recording.sketch_dim
     order = jax.random.permutation(order_key, padded)
-    half = np.float32(0.5)  # of its own precision, so that 64-bit mode draws the same signs
+    half = np.float32(0.5)  # float32, so that 64-bit mode draws the same signs
     signs = jnp.where(
         jax.random.bernoulli(sign_key, half, (padded,)), np.float32(1), np.float32(-1)
     )
@@ -265,9 +274,11 @@ def _projection(recording: Recording, size: int) -> Callable[[Any], Any]:
     return project
 
 
-def _grams(increments, diverged_at, *, by_layer: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Step Gram matrix, and its parts by top-level layer if asked for; NaN for a diverged member."""
-    parts = {}
+def _grams(
+    increments: PyTree, diverged_at: Array, *, by_layer: bool
+) -> tuple[Array, dict[str, Array]]:
+    """Return the step Gram matrix, and its parts by layer; NaN for a diverged member."""
+    parts: dict[str, list[Array]] = {}
     for path, leaf in jax.tree.leaves_with_path(increments):
         parts.setdefault(layer_name(path) if by_layer else "", []).append(leaf)
     grams = {layer: increment_gram(leaves) for layer, leaves in parts.items()}
@@ -276,6 +287,6 @@ def _grams(increments, diverged_at, *, by_layer: bool) -> tuple[jax.Array, dict[
         return sum(grams.values()), grams if by_layer else {}
 
 
-def mask_diverged(values, diverged_at):
-    """NaN in place of every value of a pytree of floating arrays if the member has diverged."""
+def mask_diverged(values: PyTree, diverged_at: ArrayLike) -> PyTree:
+    """Return a pytree of floating arrays, with NaN for every value if the member has diverged."""
     return jax.tree.map(lambda value: jnp.where(diverged_at == ALIVE, value, jnp.nan), values)

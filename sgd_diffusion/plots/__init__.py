@@ -1,7 +1,7 @@
-"""Every figure as a function: labelled dataset in, matplotlib Figure out.
+"""Every figure as a function: it takes a labeled dataset and returns a matplotlib Figure.
 
-No pyplot state and no global settings are touched, and matplotlib is imported when a figure is
-asked for.
+Figures touch no pyplot state and no global settings. They import matplotlib when a figure is asked
+for.
 """
 
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion

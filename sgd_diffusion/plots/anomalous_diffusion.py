@@ -1,12 +1,14 @@
-"""How the walk spreads: mean squared displacements, local exponents, exponents against waiting
-time.
-"""
+"""How the walk spreads: MSD, local exponents, and exponents against waiting time."""
 
 import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
 from sgd_diffusion import tables
+from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.lags import STANDARD_STRIDE, standard_ranges
 from sgd_diffusion.analysis.scaling import local_exponent
@@ -24,9 +26,12 @@ from sgd_diffusion.plots.style import (
     waiting_time_colors,
 )
 
+if TYPE_CHECKING:
+    import matplotlib.figure
+
 __all__ = ["anomalous_diffusion"]
 
-ONSET = {
+ONSET: dict[str, Any] = {
     "linestyle": "none",
     "marker": "o",
     "markersize": 2.8,
@@ -35,38 +40,45 @@ ONSET = {
 }
 
 
-def anomalous_diffusion(dataset, *, curve="msd", learning_rates=None, ranges=None):
-    """How the walk spreads: one row of three panels for each learning rate (Chen, Qu & Gong,
-    arXiv:2009.10588, Fig. 2).
+def anomalous_diffusion(
+    dataset: xr.Dataset,
+    *,
+    curve: str = "msd",
+    learning_rates: Sequence[NumberLike] | None = None,
+    ranges: Mapping[str, tuple[NumberLike, NumberLike]] | None = None,
+) -> "matplotlib.figure.Figure":
+    """Plot how the walk spreads, with one row of three panels for each learning rate.
 
-    Left, the time-averaged MSD against the lag, a line for each window: the mean over seeds, over a
-    band from the smallest to the largest seed, with the median onset tau_0 of superdiffusion as a
-    circle and slopes 1 and 2 as guides. Middle, the local exponents, mean over seeds over a band of
-    one standard error, faint beyond half the window, with the fitted ranges shaded. Right, the
-    exponents fitted on these ranges against the waiting time: seeds as small dots, their mean as a
-    marker with a bar of one standard error, and open markers for the same fits to the controls that
-    the dataset has. Standard errors are over seeds; with a single seed they are of the bootstrap
-    over its window, where the dataset has one.
+    After Chen, Qu & Gong (arXiv:2009.10588, Fig. 2):
 
-    Members that are NaN (they diverged) are left out, and the row's title counts them.
+    - Left, the time-averaged MSD against the lag, a line for each window: the mean over seeds, over
+      a band from the smallest to the largest seed. A circle is the median onset tau_0 of
+      superdiffusion. Slopes 1 and 2 are guides.
+    - Middle, the local exponents, mean over seeds over a band of one standard error, faint beyond
+      half the window, with the fitted ranges shaded.
+    - Right, the exponents fitted on these ranges against the waiting time. Seeds are small dots,
+      their mean is a marker with a bar of one standard error. Open markers are the same fits to the
+      controls that the dataset has.
+
+    Standard errors are over seeds. With a single seed they are of the bootstrap over its window,
+    where the dataset has one. Members that are NaN (they diverged) are left out, and the row's
+    title counts them.
 
     Args:
         dataset: with `msd` (window, seed, learning_rate, lag) in any order of dimensions, and the
-            coordinates `waiting_time` (window), `learning_rate` and `lag` (1..T); controls
-            and replicates are those of
-            `path_statistics.controls`.
+            coordinates `waiting_time` (window), `learning_rate` and `lag` (1..T); controls and
+            replicates are those of `path_statistics.controls`.
         curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time, which
             has neither controls nor replicates.
         learning_rates: which of the dataset's, all of them when None.
-        ranges: {name: (smallest lag, largest lag)};
-            `lags.standard_ranges` when None.
+        ranges: {name: (smallest lag, largest lag)}; `lags.standard_ranges` when None.
 
     Returns:
         A `figure.Figure`; write it with `figure.savefig(path)`.
 
     Raises:
-        KeyError: a learning rate that the dataset does not have.
-        InputError: lags too few for the ranges.
+        KeyError: the dataset does not have a learning rate.
+        InputError: there are too few lags for the ranges.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -128,7 +140,7 @@ def _msd_panel(axis, curves, fits, colors):
 
 
 def _slope_guides(axis, lags, highest):
-    """Slopes 1 and 2 over the first third of the lags' decades, above all curves."""
+    """Draw slopes 1 and 2 over the first third of the lags' decades, above all curves."""
     start, stop = lags[-1] ** 0.08, lags[-1] ** 0.38
     near = (lags >= start) & (lags <= 3 * stop)  # the labels stand to the right of the lines
     origin = 2.5 * np.max(highest[near] / lags[near]) * start
@@ -153,8 +165,8 @@ def _local_exponent_panel(axis, curves, ranges, colors):
         inside = ~few_pairs & np.isfinite(error[window])
         band = mean[inside] + np.array([[-1], [1]]) * error[window][inside]
         axis.fill_between(local.lags[inside], *band, color=color, alpha=0.2, linewidth=0)
-        # add_artist, unlike plot, leaves the limits alone: noise at the last lags must not set the
-        # scale
+        # Noise at the last lags must not set the scale. add_artist, unlike plot, leaves the limits
+        # alone.
         axis.add_artist(
             Line2D(local.lags[few_pairs], mean[few_pairs], color=color, linewidth=0.5, alpha=0.5)
         )
@@ -173,14 +185,17 @@ def _local_exponent_panel(axis, curves, ranges, colors):
 
 
 def _local_exponents(curves):
-    """Local exponents (window, seed, lag) at the lags of the fits, with errors where there are
-    replicates.
+    """Return local exponents (window, seed, lag) at the lags of the fits.
+
+    They have errors where there are replicates.
     """
     msd = curves["msd"].transpose("window", "seed", "lag")
     if "fit_lag" in curves.coords:
         msd = msd.sel(lag=curves["fit_lag"].values)
         stride = STANDARD_STRIDE
-    else:  # an even stride compares lags of one parity: under bouncing of period two, odd and even lags differ
+    else:
+        # Under bouncing of period two, odd and even lags differ. An even stride compares lags of
+        # one parity.
         stride = min(20, max(2, msd.shape[-1] // 20 * 2))
     replicates = curves.get("msd_replicates")
     if replicates is not None:
@@ -220,8 +235,9 @@ def _exponent_panel(axis, fits, ranges):
 
 
 def _seeds(fits):
-    """Mean over seeds with its standard error, or of a single seed with its own, and the seeds
-    (window, seed).
+    """Return the mean over seeds with its standard error, and the seeds (window, seed).
+
+    A single seed has its own error.
     """
     values, errors = (
         fits[name].transpose("window", "seed").values for name in ("exponent", "exponent_error")

@@ -1,8 +1,12 @@
 """Shape of a path and roughness of the loss along it."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+import xarray as xr
 
 from sgd_diffusion import tables
+from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.roughness import MIN_PAIRS
 from sgd_diffusion.plots.style import (
@@ -19,9 +23,12 @@ from sgd_diffusion.plots.style import (
     waiting_time_colors,
 )
 
+if TYPE_CHECKING:
+    import matplotlib.figure
+
 __all__ = ["fractal_path"]
 
-RAW = {
+RAW: dict[str, Any] = {
     "linestyle": "none",
     "marker": ".",
     "markersize": 1.6,
@@ -29,24 +36,30 @@ RAW = {
     "alpha": 0.25,
     "rasterized": True,
 }
-FITTED = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2))}
+FITTED: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2))}
 
 
-def fractal_path(dataset, learning_rate=None):
-    """Paths and losses at one learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6), in two
-    rows of three panels.
+def fractal_path(
+    dataset: xr.Dataset, learning_rate: NumberLike | None = None
+) -> "matplotlib.figure.Figure":
+    """Plot paths and losses at one learning rate, in two rows of three panels.
 
-    Upper row: (a) the first window's path of the first seed in its first two principal components;
-    (b) squared end-to-end distance of fragments against their contour length, a line for each
-    window (mean over seeds in bins), dots for single fragments of the first and the last window,
-    and the power laws fitted to the first seed's first window; (c) path dimension against waiting
-    time, of one power law, and below and above the crossover where most seeds have one, and of the
-    path's surrogates (one power law, in grey). Lower row: (d) squared transverse excursion against
-    squared end-to-end distance, lengths of fragments along each line, dots for single fragments of
-    T/10 steps; (e) mean squared loss against distance, of the probe (solid) and of mini-batches
-    (dotted, first and last window) with their noise floor (horizontal), dots for single pairs; (f)
-    its exponents 2H against waiting time. Bars are standard errors: over seeds where there are
-    several, from block bootstraps over the window otherwise.
+    After Chen, Qu & Gong (arXiv:2009.10588, Fig. 6):
+
+    - (a) The first window's path of the first seed in its first two principal components.
+    - (b) Squared end-to-end distance of fragments against their contour length: a line for each
+      window (mean over seeds in bins), dots for single fragments of the first and the last window,
+      and the power laws fitted to the first seed's first window.
+    - (c) Path dimension against waiting time: of one power law; below and above the crossover where
+      most seeds have one; and of the path's surrogates (one power law, in gray).
+    - (d) Squared transverse excursion against squared end-to-end distance, with lengths of
+      fragments along each line, and dots for single fragments of T/10 steps.
+    - (e) Mean squared loss against distance, of the probe (solid) and of mini-batches (dotted,
+      first and last window) with their noise floor (horizontal), and dots for single pairs.
+    - (f) Its exponents 2H against waiting time.
+
+    Bars are standard errors: over seeds where there are several, from block bootstraps over the
+    window otherwise.
 
     Args:
         dataset: of a run with the measurements `path_shape` and `loss_roughness`.
@@ -56,7 +69,7 @@ def fractal_path(dataset, learning_rate=None):
         A `figure.Figure`.
 
     Raises:
-        KeyError: a learning rate that the dataset does not have.
+        KeyError: the dataset does not have the learning rate.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -97,7 +110,7 @@ def _path_panel(figure, axis, run):
         x, y, c=path["point"].values, s=1.2, cmap="cividis", linewidths=0, rasterized=True, zorder=2
     )
     axis.plot(x[0], y[0], "o", color="black", markersize=3, zorder=3)
-    side = 1 if x[0] < 0 else -1  # towards the middle
+    side = 1 if x[0] < 0 else -1  # toward the middle
     axis.annotate(
         "start",
         (x[0], y[0]),
@@ -274,7 +287,7 @@ def _hurst_panel(axis, table):
 
 
 def _curves(axis, run, x, y, dim, colors, linestyle="-"):
-    """A line for each window, means over seeds bin by bin."""
+    """Draw a line for each window, means over seeds bin by bin."""
     for window in range(run.sizes["window"]):
         here = run.isel(window=window)
         mean_x, mean_y = (
@@ -298,7 +311,7 @@ def _raw(axis, run, x, y, colors, windows=(0, -1)):
 
 
 def _line(x, y, exponent, low, high):
-    """A power law over [low, high] through the geometric mean of a curve there."""
+    """Return a power law over [low, high] through the geometric mean of a curve there."""
     inside = (x >= low) & (x <= high) & (y > 0)
     log_x, log_y = np.log(x[inside]).mean(), np.log(y[inside]).mean()
     ends = np.geomspace(low, high, 21)
@@ -306,7 +319,7 @@ def _line(x, y, exponent, low, high):
 
 
 def _guides(axis, slopes):
-    """Lines of given slopes in the upper left, over a fifth of the panel's width."""
+    """Draw lines of given slopes in the upper left, over a fifth of the panel's width."""
     (left, right), (bottom, top) = np.log(axis.get_xlim()), np.log(axis.get_ylim())
     start, stop = left + 0.06 * (right - left), left + 0.24 * (right - left)
     base = max(top - (max(slopes) + 0.3) * (stop - start), bottom + 0.55 * (top - bottom))
@@ -319,8 +332,9 @@ def _guides(axis, slopes):
 
 
 def _by_waiting_time(axis, table, name, label, color, marker):
-    """Means over seeds with their standard errors, or one seed's value with its own; seeds as small
-    dots.
+    """Draw means over seeds with their standard errors, and seeds as small dots.
+
+    A single seed is drawn with its own error.
     """
     values, errors = (table[n].transpose("window", "seed").values for n in (name, f"{name}_error"))
     if not np.isfinite(values).any():

@@ -1,15 +1,23 @@
 """Walkers on toy landscapes."""
 
+import os
+from typing import TYPE_CHECKING
+
 import numpy as np
+import xarray as xr
 
 from sgd_diffusion._arrays import integer
+from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.analysis.stable import fits, law
 from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, letter
 from sgd_diffusion.tables.walk_statistics import EARLY, GRADIENT_EDGES, PARTS
 
+if TYPE_CHECKING:
+    import matplotlib.figure
+
 __all__ = ["fractal_toy", "walker_animation"]
 
-# Okabe and Ito
+# Okabe and Ito.
 SURFACE_COLORS = {
     "fractal": "black",
     "smoothed": "#0072B2",
@@ -25,25 +33,31 @@ ZOOM = 0.15  # side of the detail
 SHUFFLED_STEPS = 200
 
 
-def fractal_toy(table, statistics, examples):
-    """Walkers on rough landscapes and on controls (Chen, Qu & Gong, arXiv:2009.10588, Fig. 8).
+def fractal_toy(
+    table: xr.Dataset, statistics: xr.Dataset, examples: xr.Dataset
+) -> "matplotlib.figure.Figure":
+    """Plot walkers on rough landscapes and on controls, in two rows of three panels.
 
-    Upper row: (a) contours of one landscape with its wide basin (white) and the path of one walker
-    from dark to light, both chosen by rule; (b) MSD before and after the final entry into the
-    basin, of selected landscapes (filled) and of all (open), bars are errors by resampling
-    landscapes; (c) density of all gradient components visited on rough, shuffled and convex
-    surfaces, with the stable (dashed) and the normal law (dotted) of the rough ones. Lower row: (d)
-    the square marked in panel a, with the steps there coloured by their length; (e) the shuffled
-    and smoothed landscape and its walker's first 200 steps; (f) MSD of the first 144 steps on
-    convex surfaces from a corner, and of whole paths on shuffled and flat ones.
+    After Chen, Qu & Gong (arXiv:2009.10588, Fig. 8):
+
+    - (a) Contours of one landscape with its wide basin (white) and the path of one walker from dark
+      to light, both chosen by rule.
+    - (b) MSD before and after the final entry into the basin, of selected landscapes (filled) and
+      of all (open); bars are errors by resampling landscapes.
+    - (c) Density of all gradient components visited on rough, shuffled and convex surfaces, with
+      the stable (dashed) and the normal law (dotted) of the rough ones.
+    - (d) The square marked in panel a, with the steps there colored by their length.
+    - (e) The shuffled and smoothed landscape and its walker's first 200 steps.
+    - (f) MSD of the first 144 steps on convex surfaces from a corner, and of whole paths on
+      shuffled and flat ones.
 
     Args:
         table: `tables.toy_walks`.
         statistics: what it was made of, with gradients.
         examples: dataset of the landscape and path of panels a, d and e: `height` (surface, row,
             column), `path` (surface, step, axis) and `region` (row, column) for the surfaces
-            "fractal" and "shuffled", with the attributes `extent`, `final_entry` and whether
-            the landscape is `selected`.
+            "fractal" and "shuffled", with the attributes `extent`, `final_entry` and whether the
+            landscape is `selected`.
 
     Returns:
         A `figure.Figure`.
@@ -74,8 +88,14 @@ def fractal_toy(table, statistics, examples):
     return figure
 
 
-def walker_animation(examples, path, *, frames=100, tail=40):
-    """A GIF of the walker of the figure on its landscape, written to a file.
+def walker_animation(
+    examples: xr.Dataset,
+    path: str | os.PathLike,
+    *,
+    frames: IntegerLike = 100,
+    tail: IntegerLike = 40,
+) -> None:
+    """Write a GIF of the walker of the figure on its landscape.
 
     Args:
         examples: as for `fractal_toy`.
@@ -84,7 +104,7 @@ def walker_animation(examples, path, *, frames=100, tail=40):
         tail: steps that stay visible.
 
     Raises:
-        InputError: no pictures, or a negative number of steps.
+        InputError: `frames` is less than 1, or `tail` is negative.
     """
     frames, tail = integer("frames", frames, 1, 10_000), integer("tail", tail, 0)
     import matplotlib as mpl
@@ -108,14 +128,14 @@ def walker_animation(examples, path, *, frames=100, tail=40):
             return line, point
 
         steps = np.linspace(0, len(walked) - 1, frames).astype(int)
-        FuncAnimation(figure, draw, frames=steps, blit=False).save(
-            path, writer=PillowWriter(fps=20)
-        )
+        animation = FuncAnimation(figure, draw, frames=steps, blit=False)
+        animation.save(os.fspath(path), writer=PillowWriter(fps=20))
 
 
 def _detail(examples):
-    """Centre of the square that is magnified: where the walker is half-way to its final entry, away
-    from the walls.
+    """Return the center of the square that is magnified.
+
+    The walker is there half-way to its final entry, and away from the walls.
     """
     steps = examples.sizes["step"] - 1
     half = min(examples.attrs["final_entry"], steps) // 2
@@ -128,17 +148,16 @@ def _detail(examples):
 
 
 def _places(example):
-    """Positions of rows and columns."""
+    """Return the positions of rows and columns."""
     rows, columns = example.sizes["row"], example.sizes["column"]
     half = example.attrs["extent"] / 2
     return np.linspace(-half, half, rows), np.linspace(-half, half, columns)
 
 
 def _landscape_panel(axis, example, *, basin=False, steps=None):
-    """Contours; the path's first steps in colours of time."""
-    every = max(
-        example.sizes["row"] // SHOWN_POINTS, 1
-    )  # divides the cells of a side of 2^n + 1 points if it is a power of 2
+    """Draw contours, and the path's first steps in colors of time."""
+    # A power of 2 divides the cells of a side of 2^n + 1 points.
+    every = max(example.sizes["row"] // SHOWN_POINTS, 1)
     every = 2 ** (every.bit_length() - 1)
     heights = example["height"].transpose("row", "column").values[::every, ::every]
     xs, ys = (places[::every] for places in _places(example))
@@ -176,7 +195,7 @@ def _landscape_panel(axis, example, *, basin=False, steps=None):
 
 
 def _path(axis, path, values, cmap, **style):
-    """A path whose steps have colours."""
+    """Draw a path whose steps have colors."""
     from matplotlib.collections import LineCollection
 
     segments = LineCollection(np.stack([path[:-1], path[1:]], axis=1), cmap=cmap, **style)
@@ -184,28 +203,28 @@ def _path(axis, path, values, cmap, **style):
     return axis.add_collection(segments)
 
 
-def _detail_panel(figure, axis, example, centre):
+def _detail_panel(figure, axis, example, center):
     heights, path = (
         example["height"].transpose("row", "column").values,
         example["path"].transpose("step", "axis").values,
     )
     xs, ys = _places(example)
     rows, columns = (
-        np.abs(places - at) <= ZOOM for places, at in ((xs, centre[0]), (ys, centre[1]))
+        np.abs(places - at) <= ZOOM for places, at in ((xs, center[0]), (ys, center[1]))
     )
     axis.contourf(
         xs[rows], ys[columns], heights[np.ix_(rows, columns)].T, LEVELS, cmap="Greys_r", alpha=0.7
     )
     lengths = np.hypot(*np.diff(path, axis=0).T)
-    near = (np.abs(path[1:] - centre) <= ZOOM / 2).all(axis=1)
+    near = (np.abs(path[1:] - center) <= ZOOM / 2).all(axis=1)
     lines = _path(axis, path, lengths, "copper", linewidth=0.8)
     lines.set_clim(0, lengths[near].max() if near.any() else lengths.max())
     axis.set(
         xlabel="x",
         ylabel="y",
         aspect="equal",
-        xlim=centre[0] + np.array([-1, 1]) * ZOOM / 2,
-        ylim=centre[1] + np.array([-1, 1]) * ZOOM / 2,
+        xlim=center[0] + np.array([-1, 1]) * ZOOM / 2,
+        ylim=center[1] + np.array([-1, 1]) * ZOOM / 2,
     )
     bar = figure.colorbar(lines, cax=axis.inset_axes([1.04, 0, 0.035, 1]))
     bar.ax.set_title("step", fontsize=NOTE["fontsize"])
@@ -258,14 +277,14 @@ def _exponent(one):
 
 
 def _gradient_panel(axis, statistics):
-    centres, width = (
+    centers, width = (
         (GRADIENT_EDGES[1:] + GRADIENT_EDGES[:-1]) / 2,
         GRADIENT_EDGES[1] - GRADIENT_EDGES[0],
     )
     for surface in ("fractal", "shuffled", "cone"):
         here = statistics.sel(surface=surface, visits="all")
         counts = here["gradient_counts"].sum("landscape").values
-        # on a rough surface some gradients lie outside the edges: the density is of all
+        # On a rough surface some gradients lie outside the edges; the density is of all.
         total = (
             statistics.sizes["landscape"]
             * statistics.sizes["walker"]
@@ -274,7 +293,7 @@ def _gradient_panel(axis, statistics):
         )
         shown = counts > 0
         axis.plot(
-            centres[shown],
+            centers[shown],
             counts[shown] / total / width,
             color=SURFACE_COLORS[surface],
             marker="o",

@@ -1,7 +1,11 @@
 """Tails of gradients, and fluctuations of the loss."""
 
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import xarray as xr
+
+from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.stable import law
 from sgd_diffusion.plots.style import (
@@ -14,12 +18,15 @@ from sgd_diffusion.plots.style import (
     waiting_time_colors,
 )
 
+if TYPE_CHECKING:
+    import matplotlib.figure
+
 __all__ = ["gradient_tails"]
 
 FITTED = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2))}
 NORMAL = {"color": "0.5", "linewidth": 0.8, "linestyle": (0, (1, 1.2))}
-# Okabe and Ito; the paper's source bold, the null hypotheses dashed.
-SOURCE_STYLES = {
+# Okabe and Ito. The paper's source is bold, and the null hypotheses are dashed.
+SOURCE_STYLES: dict[str, dict[str, Any]] = {
     "pooled": {"color": "black", "marker": "o", "linewidth": 1.5},
     "frozen": {"color": "#0072B2", "marker": "s"},
     "noise": {"color": "#56B4E9", "marker": "D"},
@@ -38,25 +45,35 @@ SOURCE_STYLES = {
         "markerfacecolor": "white",
     },
 }
-MARKER = {"markersize": 3, "markeredgewidth": 0.6, "elinewidth": 0.6, "linewidth": 0.7}
+MARKER: dict[str, Any] = {
+    "markersize": 3,
+    "markeredgewidth": 0.6,
+    "elinewidth": 0.6,
+    "linewidth": 0.7,
+}
 
 
-def gradient_tails(dataset, table, learning_rate=None):
-    """Gradient entries and loss fluctuations at one learning rate (Chen, Qu & Gong,
-    arXiv:2009.10588, Fig. 5).
+def gradient_tails(
+    dataset: xr.Dataset, table: xr.Dataset, learning_rate: NumberLike | None = None
+) -> "matplotlib.figure.Figure":
+    """Plot gradient entries and loss fluctuations at one learning rate, in two rows of panels.
 
-    Upper row: (a) density of the pooled entries of the mini-batch gradients in the first window,
-    uniform over parameters, with the stable law fitted to them (dashed) and the normal law of the
-    same mean and variance (dotted); (b) the same for their absolute values on logarithmic axes,
-    with the last window; bars are standard errors as if entries were independent; (c) alpha of all
-    sources of entries against waiting time (`tables.gradient_tails`). Lower
-    row: (d) alpha of each layer in the first and the last window; (e) changes of the mini-batch
-    loss from update to update in these windows; (f) variance of 100 consecutive losses along the
-    run, mean over seeds over a band from the smallest to the largest.
+    After Chen, Qu & Gong (arXiv:2009.10588, Fig. 5):
 
-    The first and the last window have the colours of panel b throughout. Panels a, b and e show the
-    first of the seeds that have lasted longest, c and d the mean over seeds with its standard
-    error, or of a single seed the 90 % interval (c) and its standard error (d).
+    - (a) Density of the pooled entries of the mini-batch gradients in the first window, uniform
+      over parameters, with the stable law fitted to them (dashed) and the normal law of the same
+      mean and variance (dotted).
+    - (b) The same for their absolute values on logarithmic axes, with the last window; bars are
+      standard errors as if entries were independent.
+    - (c) Alpha of all sources of entries against waiting time (`tables.gradient_tails`).
+    - (d) Alpha of each layer in the first and the last window.
+    - (e) Changes of the mini-batch loss from update to update in these windows.
+    - (f) Variance of 100 consecutive losses along the run, mean over seeds over a band from the
+      smallest to the largest.
+
+    The first and the last window have the colors of panel b throughout. Panels a, b and e show the
+    first of the seeds that have lasted longest. Panels c and d show the mean over seeds with its
+    standard error, or of a single seed the 90 % interval (c) and its standard error (d).
 
     Args:
         dataset: of a run with gradients.
@@ -67,7 +84,7 @@ def gradient_tails(dataset, table, learning_rate=None):
         A `figure.Figure`.
 
     Raises:
-        KeyError: a learning rate that the dataset does not have.
+        KeyError: the dataset does not have the learning rate.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -111,8 +128,9 @@ def gradient_tails(dataset, table, learning_rate=None):
 
 
 def _entries(run, window):
-    """All pooled entries of a window, and weights that make them uniform over parameters and add up
-    to 1.
+    """Return all pooled entries of a window, and weights that add up to 1.
+
+    The weights make the entries uniform over parameters.
     """
     gradients = (
         run["gradient_sample"]
@@ -125,18 +143,18 @@ def _entries(run, window):
 
 
 def _density(values, weights, edges):
-    """Centres of the bins that are not empty, density and its standard error there."""
+    """Return the centers of the bins that are not empty, and density and standard error there."""
     heights, squares = (
         np.histogram(values, edges, weights=power)[0] for power in (weights, weights**2)
     )
     filled = heights > 0
     width = np.diff(edges)
-    centres = np.sqrt(edges[:-1] * edges[1:]) if edges[0] > 0 else (edges[:-1] + edges[1:]) / 2
-    return centres[filled], (heights / width)[filled], (np.sqrt(squares) / width)[filled]
+    centers = np.sqrt(edges[:-1] * edges[1:]) if edges[0] > 0 else (edges[:-1] + edges[1:]) / 2
+    return centers[filled], (heights / width)[filled], (np.sqrt(squares) / width)[filled]
 
 
 def _laws(values, weights, fit):
-    """Densities of the fitted stable law and of the normal law, as functions."""
+    """Return the densities of the fitted stable law and of the normal law, as functions."""
     alpha, scale, location = (
         float(fit[name].sel(source="pooled")) for name in ("alpha", "scale", "location")
     )
@@ -224,15 +242,15 @@ def _alpha_panel(axis, table):
     gap = np.diff(waiting_times).min() if len(waiting_times) > 1 else 1.0
     shown = [source for source in SOURCE_STYLES if source in table["source"]]
     for number, source in enumerate(shown):
-        found = table.sel(source=source).transpose("window", "seed", ...)
-        values = found["alpha"].values
+        alphas = table.sel(source=source).transpose("window", "seed", ...)
+        values = alphas["alpha"].values
         average = ensemble_average(values, axis=1)
         error = np.stack([average.standard_error] * 2)
         if values.shape[1] == 1:
             error = np.maximum(
                 [
-                    values[:, 0] - found["alpha_low"].values[:, 0],
-                    found["alpha_high"].values[:, 0] - values[:, 0],
+                    values[:, 0] - alphas["alpha_low"].values[:, 0],
+                    alphas["alpha_high"].values[:, 0] - values[:, 0],
                 ],
                 0,
             )

@@ -1,9 +1,11 @@
-"""Eigenvalues of the Hessian through training, their density, and gradient noise along their
-eigenvectors.
-"""
+"""Eigenvalues of the Hessian through training, their density, and gradient noise along them."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray as xr
 
+from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.landscape.curvature import smoothed_density
 from sgd_diffusion.plots.style import (
@@ -17,35 +19,45 @@ from sgd_diffusion.plots.style import (
     waiting_time_colors,
 )
 
+if TYPE_CHECKING:
+    import matplotlib.figure
+
 __all__ = ["hessian_spectrum"]
 
 TITLES = {"batch": "batch statistics", "running": "running averages"}
 POINTS = 600
 
 
-def hessian_spectrum(dataset, learning_rate=None):
-    """Curvature through training at one learning rate (Chen, Qu & Gong, arXiv:2009.10588, Fig. 7):
-    one row for each kind of batch normalisation, three panels each.
+def hessian_spectrum(
+    dataset: xr.Dataset, learning_rate: NumberLike | None = None
+) -> "matplotlib.figure.Figure":
+    """Plot curvature through training at one learning rate.
 
-    Left, the largest eigenvalues against the number of updates, mean over seeds, the first with a
-    band from the smallest to the largest seed, with 2/eta, above which full-batch gradient descent
-    is unstable (Cohen et al., ICLR 2021). Middle, the density of all eigenvalues at the windows
-    that have one: mean over seeds and random vectors with a band of one standard error over all
-    vectors, smoothed by a hundredth of the range. Right, the variance of gradients of single
-    examples along each eigenvector against its eigenvalue, every seed and window, with the line on
-    which they are equal (Xie, Sato & Sugiyama, ICLR 2021). Eigenvalues that have not converged are
-    left out of both.
+    After Chen, Qu & Gong (arXiv:2009.10588, Fig. 7). There is one row of three panels for each kind
+    of batch normalization:
+
+    - Left, the largest eigenvalues against the number of updates, mean over seeds. The first has a
+      band from the smallest to the largest seed. Full-batch gradient descent is unstable above the
+      line 2/eta (Cohen et al., ICLR 2021).
+    - Middle, the density of all eigenvalues at the windows that have one: mean over seeds and
+      random vectors with a band of one standard error over all vectors, smoothed by a hundredth of
+      the range.
+    - Right, the variance of gradients of single examples along each eigenvector against its
+      eigenvalue, every seed and window, with the line on which they are equal (Xie, Sato &
+      Sugiyama, ICLR 2021).
+
+    The left and the right panel leave out eigenvalues that have not converged.
 
     Args:
-        dataset: with the measurements of
-            `dynamics.measurements.hessian_spectrum`, and `update` (0..T-1).
+        dataset: with the measurements of `dynamics.measurements.hessian_spectrum`, and `update`
+            (0..T-1).
         learning_rate: which of the dataset's; the first when None.
 
     Returns:
         A `figure.Figure`.
 
     Raises:
-        KeyError: a learning rate that the dataset does not have.
+        KeyError: the dataset does not have the learning rate.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -1,8 +1,15 @@
 """The loss on planes around the end of training, the path there, and dimensions."""
 
-import numpy as np
+from typing import TYPE_CHECKING
 
+import numpy as np
+import xarray as xr
+
+from sgd_diffusion._types import NumberLike
 from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, leave_empty, letter
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 __all__ = ["loss_surface"]
 
@@ -11,30 +18,35 @@ KINDS = {
     "principal": ("principal component 1", "principal component 2"),
     "hessian": ("along eigenvector 1", "along eigenvector 2"),
 }
-# Okabe and Ito
+# Okabe and Ito.
 PLANE_COLORS = {"random": "#0072B2", "principal": "#D55E00", "hessian": "#009E73"}
 SURFACES = {"loss": {"color": "black"}, "smooth": {"color": "#E69F00"}}
 LEVELS = 14
 
 
-def loss_surface(surfaces, table, learning_rate=None):
-    """The loss around the end of training at one learning rate (Chen, Qu & Gong, arXiv:2009.10588,
-    Fig. 1).
+def loss_surface(
+    surfaces: xr.Dataset, table: xr.Dataset, learning_rate: NumberLike | None = None
+) -> "matplotlib.figure.Figure":
+    """Plot the loss around the end of training at one learning rate, in two rows of three panels.
 
-    Upper row: (a) the loss on the random plane, with the level set whose dimension is measured,
-    that of its median, and the end of training; (b) the loss on the lines through the end along
-    both directions, all seeds; (c) the loss on the next plane that there is, with the path of
-    training projected on it. Lower row: (d) how far off each plane the path is, as a share of its
-    distance from its end, mean over seeds; (e) boxes that cover the level set against their size,
-    for the loss and for a smooth surface of its shape, with lines of dimensions 1 and 2; (f)
-    dimensions of level sets and graphs, calibrated, with the interval that holds the truth (filled)
-    and raw (open), every seed.
+    After Chen, Qu & Gong (arXiv:2009.10588, Fig. 1):
+
+    - (a) The loss on the random plane, with the end of training, and the level set of the median,
+      whose dimension is measured.
+    - (b) The loss on the lines through the end along both directions, all seeds.
+    - (c) The loss on the next plane that there is, with the path of training projected on it.
+    - (d) How far off each plane the path is, as a share of its distance from its end, mean over
+      seeds.
+    - (e) Boxes that cover the level set against their size, for the loss and for a smooth surface
+      of its shape, with lines of dimensions 1 and 2.
+    - (f) Dimensions of level sets and graphs, every seed: calibrated, with the interval that holds
+      the truth (filled), and raw (open).
 
     Panels a, c and e show the first seed that has not diverged.
 
     Args:
-        surfaces: dataset with `loss`, `x`, `y`, `path_x`, `path_y`, `off_plane` and
-            `path_length`, as the experiment leaves it.
+        surfaces: dataset with `loss`, `x`, `y`, `path_x`, `path_y`, `off_plane` and `path_length`,
+            as the experiment leaves it.
         table: its `tables.loss_surface`.
         learning_rate: which of the dataset's; the first when None.
 
@@ -42,18 +54,15 @@ def loss_surface(surfaces, table, learning_rate=None):
         A `figure.Figure`.
 
     Raises:
-        KeyError: a learning rate that the dataset does not have.
+        KeyError: the dataset does not have the learning rate.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     rate = surfaces["learning_rate"].values[0] if learning_rate is None else learning_rate
     run, table = surfaces.sel(learning_rate=rate), table.sel(learning_rate=rate)
-    lasting = (
-        np.isfinite(run["path_length"].sel(plane="random").transpose("seed", "update"))
-        .all("update")
-        .values
-    )
+    lengths = run["path_length"].sel(plane="random").transpose("seed", "update").values
+    lasting = np.isfinite(lengths).all(axis=1)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.4), dpi=200, layout="constrained")
         axes = figure.subplots(2, 3)
@@ -78,7 +87,7 @@ def loss_surface(surfaces, table, learning_rate=None):
 
 
 def _surface_panel(figure, axis, run, *, level_set):
-    """Contours of the loss on a plane, with either its median level set or the path."""
+    """Draw contours of the loss on a plane, with either its median level set or the path."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogLocator
 

@@ -1,21 +1,27 @@
 """Fates of walkers by roughness, learning rate and noise."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import xarray as xr
 
 from sgd_diffusion.plots.style import STYLE, WIDTH, letter
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 __all__ = ["phase_diagram"]
 
 SHOWN = ("superdiffusive", "trapped", "escaped")
 
 
-def phase_diagram(phases):
-    """Shares of walkers by fate, and depth reached, for every noise in a row of its own.
+def phase_diagram(phases: xr.Dataset) -> "matplotlib.figure.Figure":
+    """Plot shares of walkers by fate, and depth reached, with a row for every noise.
 
-    From left to right: the shares that are superdiffusive, trapped and escaped, by Hurst exponent
-    of the landscape (rows) and learning rate (columns), with numbers in percent; what is left is
-    diffusive. Then the exponent of the mean MSD of all walkers in their first 144 steps, and the
-    mean depth, 0 at the median height of a landscape and 100 % at its lowest point.
+    The first panels are the shares that are superdiffusive, trapped and escaped, by Hurst exponent
+    of the landscape (rows) and learning rate (columns), with numbers in percent. What is left is
+    diffusive. The next is the exponent of the mean MSD of all walkers in their first 144 steps. The
+    last is the mean depth, 0 at the median height of a landscape and 100 % at its lowest point.
 
     Args:
         phases: `tables.phase_diagram`.
@@ -48,7 +54,7 @@ def phase_diagram(phases):
 
 
 def _cells(axis, values, cmap, limits, number):
-    """A cell for every roughness and learning rate, with its value."""
+    """Draw a cell for every roughness and learning rate, with its value."""
     values = values.transpose("hurst", "learning_rate")
     grid = values.values
     image = axis.imshow(

@@ -1,12 +1,19 @@
 """How all figures look.
 
-Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colours, 200 dots per inch
+Figures are made for print: 180 mm wide, 7 pt type, perceptually uniform colors, 200 dots per inch
 unless `savefig` is told otherwise.
 """
 
 import string
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Shaped
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.cm
+    import matplotlib.figure
 
 __all__ = [
     "CONTROL_MARKER",
@@ -22,7 +29,7 @@ __all__ = [
     "waiting_time_colors",
 ]
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 7,
     "axes.labelsize": 7.5,
     "axes.titlesize": 7.5,
@@ -46,25 +53,28 @@ STYLE = {
     "legend.borderaxespad": 0.2,
 }
 WIDTH = 7.1  # inches, 180 mm
-GUIDE = {"color": "0.45", "linewidth": 0.7}
-NOTE = {"color": "0.35", "fontsize": 6.5}
-CONTROL_STYLES = {
+GUIDE: dict[str, Any] = {"color": "0.45", "linewidth": 0.7}
+NOTE: dict[str, Any] = {"color": "0.35", "fontsize": 6.5}
+CONTROL_STYLES: dict[str, dict[str, Any]] = {
     "drift subtracted": {"marker": "v", "linestyle": "--", "linewidth": 0.5},
     "shuffled": {"marker": "x", "linestyle": "none"},
     "full-batch descent": {"marker": "^", "linestyle": ":", "linewidth": 0.5},
 }
-CONTROL_MARKER = {"markersize": 3.2, "markerfacecolor": "white", "markeredgewidth": 0.6}
-RANGE_STYLES = [
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-]  # Okabe and Ito
+CONTROL_MARKER: dict[str, Any] = {
+    "markersize": 3.2,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.6,
+}
+# Okabe and Ito.
+RANGE_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
 
 
-def waiting_time_colors(waiting_times):
-    """Colours of the windows by their waiting time: viridis without its last tenth, which is too
-    light for thin lines.
+def waiting_time_colors(
+    waiting_times: Shaped[np.ndarray, "windows"],
+) -> "matplotlib.cm.ScalarMappable":
+    """Return the colors of windows by their waiting time.
+
+    They are viridis without its last tenth, which is too light for thin lines.
     """
     import matplotlib as mpl
     from matplotlib.cm import ScalarMappable
@@ -76,20 +86,25 @@ def waiting_time_colors(waiting_times):
     )
 
 
-def color_bar(figure, axis, colors, label):
-    """Explain colours in a narrow bar at the right of a panel."""
-    bar = figure.colorbar(colors, cax=axis.inset_axes([1.04, 0, 0.035, 1]))
+def color_bar(
+    figure: "matplotlib.figure.Figure",
+    axis: "matplotlib.axes.Axes",
+    colors: "matplotlib.cm.ScalarMappable",
+    label: str,
+) -> None:
+    """Explain colors in a narrow bar at the right of a panel."""
+    bar = figure.colorbar(colors, cax=axis.inset_axes((1.04, 0, 0.035, 1)))
     bar.set_label(label)
     bar.outline.set_visible(False)
 
 
-def leave_empty(axes, note):
-    """Say in panels that have nothing to show why."""
+def leave_empty(axes: np.ndarray, note: str) -> None:
+    """Write into panels that have nothing to show why this is so."""
     for axis in axes.flat:
         axis.text(0.5, 0.5, note, transform=axis.transAxes, ha="center", **NOTE)
 
 
-def letter(axes):
-    """Letters by which captions name panels, row by row."""
+def letter(axes: np.ndarray) -> None:
+    """Give panels the letters by which captions name them, row by row."""
     for name, axis in zip(string.ascii_lowercase, axes.flat, strict=False):
         axis.set_title(name, fontweight="bold", loc="left")

@@ -1,4 +1,4 @@
-"""What is optimised: a loss on a pytree of parameters, with its examples; data sets and networks."""
+"""What SGD optimizes: a loss on a pytree of parameters and its examples, data sets and networks."""
 
 from sgd_diffusion.problems.augmentation import random_crop, random_flip, standard_augmentation
 from sgd_diffusion.problems.datasets import Dataset, Examples, gaussian, load

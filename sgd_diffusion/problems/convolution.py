@@ -1,93 +1,107 @@
-"""How convolutions are executed: the one place that knows what is fast on which backend.
+"""How convolutions are executed: what is fast on which backend stands here and nowhere else.
 
-Flax layers take it as `nn.Conv(conv_general_dilated=convolution)`, or a `partial(convolution,
-formulation=...)`.
+Flax layers take it as `nn.Conv(conv_general_dilated=convolution)`, or as `partial(convolution,
+formulation=...)`. There are four formulations:
 
-On GPU and TPU `lax.conv_general_dilated` is used as it is. On CPU (jaxlib 0.10) it has a trap.
-XLA's libraries need channels-last operands, and the pass that transposes other convolutions into
-that form visits only the entry computation (xla/service/cpu/conv_canonicalization.cc, "top-level
-convolutions"). The gradients that JAX derives from a convolution have swapped dimensions, so that
-inside `lax.scan` or `lax.map` they are left to scalar loops: on two cores, for the kernel gradient
-of 3x3, 16 -> 16 channels, batch 128 at 8 x 8, 94 ms in a loop and 0.36 ms outside. Hence
-
-    dense      the kernel written out as a matrix from all input to all output pixels. Where the map has fewer pixels
-               than the kernel has taps (3x3 on 2 x 2) it has the fewest multiplications and copies
-               no image.
-    patches    the window of every output pixel as a row, times the kernel as a matrix. Strided and 1x1 kernels, and
-               float64, which the libraries do not convolve.
-    canonical  a convolution whose gradients are written as channels-last convolutions from the
-    start. All others.
-               Patches need 9 times the memory of the map here: all three products of the case above
-               at 32 x 32 took 71 ms, canonical 23 ms (interleaved, in a loop).
-    xla        `lax.conv_general_dilated`.
+- "dense": the kernel as one matrix from all input pixels to all output pixels. It is for maps with
+  fewer pixels than the kernel has taps (3x3 on 2 x 2). There it has the fewest multiplications and
+  copies no image.
+- "patches": the window of every output pixel as a row, times the kernel as a matrix. It is for
+  strided and 1x1 kernels, and for float64, which XLA's libraries do not convolve.
+- "canonical": a convolution whose gradients are written as channels-last convolutions from the
+  start. It is for all others.
+- "xla": `lax.conv_general_dilated`. It is for GPU and TPU.
 
 All agree up to rounding in value and in derivatives of every order and mode, under jit, vmap, scan
 and shard_map.
+
+Notes:
+    On CPU (jaxlib 0.10) `lax.conv_general_dilated` has a trap. XLA's libraries need channels-last
+    operands. The pass that transposes other convolutions into that form visits only the entry
+    computation (xla/service/cpu/conv_canonicalization.cc, "top-level convolutions"). The gradients
+    that JAX derives from a convolution have swapped dimensions, so XLA leaves them to scalar loops
+    inside `lax.scan` or `lax.map`. On two cores the kernel gradient of 3x3, 16 -> 16 channels,
+    batch 128 at 8 x 8, takes 94 ms in a loop and 0.36 ms outside.
+
+    Patches of a 3x3 kernel need 9 times the memory of the map. All three products of the case above
+    at 32 x 32 took 71 ms with patches and 23 ms with "canonical" (interleaved, in a loop).
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array
 
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
+
+__all__ = ["FORMULATIONS", "convolution"]
 
 FORMULATIONS = ("xla", "canonical", "patches", "dense")
 _CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
 def convolution(
-    lhs,
-    rhs,
-    window_strides,
-    padding,
-    lhs_dilation=None,
-    rhs_dilation=None,
-    dimension_numbers=None,
-    feature_group_count=1,
-    precision=None,
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    precision: Any = None,
     *,
-    formulation=None,
-    **options,
-):
-    """Return `lax.conv_general_dilated` of the same arguments, executed in the form that is fast on
-    this backend.
+    formulation: str | None = None,
+    **options: Any,
+) -> Array:
+    """Return `lax.conv_general_dilated` of the same arguments, in the form that is fast here.
 
     Args:
         lhs: images (batch, height, width, channels).
         rhs: kernel (kernel height, kernel width, channels, features). Other layouts, dilation and
             groups are left to `lax.conv_general_dilated`.
-        window_strides: as in `lax.conv_general_dilated`, like all up to `precision`, and `options`.
-            A precision of None is that of `jax.default_matmul_precision` when the function is
-            called, in every formulation.
+        window_strides: as in `lax.conv_general_dilated`.
+        padding: as in `lax.conv_general_dilated`.
+        lhs_dilation: as in `lax.conv_general_dilated`.
+        rhs_dilation: as in `lax.conv_general_dilated`.
+        dimension_numbers: as in `lax.conv_general_dilated`.
+        feature_group_count: as in `lax.conv_general_dilated`.
+        precision: as in `lax.conv_general_dilated`. In every formulation None is the precision of
+            `jax.default_matmul_precision` when the function is called.
         formulation: one of `FORMULATIONS`. None chooses: by shape on CPU, "xla" elsewhere. The
-            backend is `jax.default_backend()` when the function is traced; name the formulation to
-            compile for another one, or where vmap over members with kernels of their own would make
-            XLA's grouped convolution ("patches" becomes a batched matrix product, "canonical" a
-            loop).
+            backend is `jax.default_backend()` when the function is traced. Name the formulation to
+            compile for another backend. Name it too where vmap over members with their own kernels
+            would make XLA's grouped convolution: "patches" becomes a batched matrix product,
+            "canonical" a loop.
+        options: as in `lax.conv_general_dilated`.
 
     Returns:
         (batch, output height, output width, features).
 
     Raises:
-        InputError: for an unknown formulation, and for a named one that cannot do what is asked:
-            all but "xla" need two spatial dimensions, channels last, no dilation or groups;
-            "canonical" needs stride 1.
+        InputError: the formulation is unknown or cannot do what is asked. All but "xla" need two
+            spatial dimensions, channels last, no dilation and no groups; "canonical" needs stride
+            1.
     """
     if formulation not in (None, *FORMULATIONS):
-        raise InputError(
-            f"Parameter 'formulation'={formulation!r} is unknown. Expected None or one of "
-            f"{FORMULATIONS}."
+        raise invalid(
+            "formulation", f"is {formulation!r}", f"None or one of {', '.join(FORMULATIONS)}"
         )
     known = _is_plain(
         lhs, rhs, dimension_numbers, lhs_dilation, rhs_dilation, feature_group_count, options
     )
     if not known and formulation not in (None, "xla"):
-        raise InputError(
-            f"Parameter 'formulation'={formulation!r} cannot convolve images {lhs.shape} with "
-            f"kernel {rhs.shape} as asked. Expected NHWC images, an HWIO kernel, no dilation and "
-            "no groups: leave formulation=None, or take 'xla'."
+        raise invalid(
+            "formulation",
+            f"is {formulation!r}, which cannot convolve images {lhs.shape} with kernel {rhs.shape} "
+            "as asked",
+            "NHWC images, an HWIO kernel, no dilation and no groups",
+            "leave formulation=None, or take 'xla'",
         )
     if known and formulation is None:
         formulation = _fastest(lhs, rhs, window_strides)
@@ -108,15 +122,14 @@ def convolution(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     padding = tuple((int(low), int(high)) for low, high in padding)
-    return {"canonical": _canonical, "patches": _patches, "dense": _dense}[formulation](
-        lhs, rhs, strides, padding, precision
-    )
+    chosen = {"canonical": _canonical, "patches": _patches, "dense": _dense}[str(formulation)]
+    return chosen(lhs, rhs, strides, padding, precision)
 
 
 def _is_plain(
     lhs, rhs, dimension_numbers, lhs_dilation, rhs_dilation, feature_group_count, options
 ):
-    """Whether the arguments are those of an ordinary channels-last convolution in two dimensions."""
+    """Say whether the arguments are those of an ordinary channels-last convolution of images."""
     if lhs.ndim != 4 or lhs.dtype != rhs.dtype or feature_group_count != 1 or options:
         return False
     if any(dilation != 1 for dilation in (*(lhs_dilation or ()), *(rhs_dilation or ()))):
@@ -129,7 +142,7 @@ def _is_plain(
 
 
 def _fastest(images, kernel, strides):
-    """Return the formulation to use on this backend; the module's docstring has the reasons."""
+    """Return the formulation that is fastest on this backend, for the reasons above."""
     if jax.default_backend() != "cpu":
         return "xla"
     pixels, taps = images.shape[1] * images.shape[2], kernel.shape[0] * kernel.shape[1]
@@ -148,8 +161,9 @@ def _output_size(images, kernel, strides, padding):
 
 
 def _patches(images, kernel, strides, padding, precision):
-    """Row per output pixel: for every tap the strided map of the pixels that it meets, side by side
-    on the channels.
+    """Multiply the kernel with one row per output pixel.
+
+    A row holds the pixels that the taps meet, side by side on the channels.
     """
     rows, columns = _output_size(images, kernel, strides, padding)
     height, width, _, features = kernel.shape
@@ -174,14 +188,15 @@ def _patches(images, kernel, strides, padding, precision):
 
 
 def _dense(images, kernel, strides, padding, precision):
-    """One matrix from all input to all output pixels: the columns of a pixel are a window of the
-    zero-padded kernel.
+    """Multiply the images with one matrix from all input pixels to all output pixels.
+
+    The columns of an output pixel are a window of the kernel padded with zeros.
     """
     batch, height, width, _ = images.shape
     features = kernel.shape[-1]
     rows, columns = _output_size(images, kernel, strides, padding)
-    # Input pixel a meets output pixel i through tap a - i stride + low: entry a + (outputs - 1 - i)
-    # stride of `padded`.
+    # Input pixel a meets output pixel i through tap a - i stride + low. That is the entry
+    # a + (outputs - 1 - i) stride of `padded`.
     margins = [
         ((outputs - 1) * stride - low, pixels - taps + low, 0)
         for outputs, stride, (low, _), pixels, taps in zip(
@@ -207,25 +222,22 @@ def _dense(images, kernel, strides, padding, precision):
 
 
 def _canonical(images, kernel, strides, padding, precision):
-    """Bind the primitive below; stride 1 makes all three of its products convolutions without
-    dilation.
+    """Bind the primitive below.
+
+    Stride 1 makes all three of its products convolutions without dilation.
     """
     if strides != (1, 1):
-        raise InputError(
-            f"Parameter 'window_strides'={strides} does not go with formulation='canonical'. "
-            "Expected (1, 1): take 'patches'."
-        )
+        raise invalid("window_strides", f"is {strides}", "(1, 1) for 'canonical'", "take 'patches'")
     images, kernel = _varying_alike(images, kernel)
-    if (
-        precision is None
-    ):  # as lax does where it binds; what the primitive becomes is traced later, in another context
+    # Read here, as lax does where it binds: the primitive is lowered later, in another context.
+    if precision is None:
         precision = jax.config.jax_default_matmul_precision
     return canonical_p.bind(images, kernel, padding=padding, precision=precision)
 
 
-# A primitive and not a custom_vjp, because Hessian-vector products need forward mode over reverse
-# mode; and not a custom_jvp, because JAX would transpose the convolution inside of it by its own
-# rule, which is the one to avoid.
+# A custom_vjp would not do, because Hessian-vector products need forward mode over reverse mode.
+# Nor would a custom_jvp, because JAX would transpose the convolution inside it by the rule that is
+# to be avoided. A primitive has rules of its own for both.
 canonical_p = Primitive("canonical_convolution")
 
 
@@ -251,9 +263,7 @@ def _images_cotangent(cotangent, images, kernel, *, padding, precision):
 
 
 def _kernel_cotangent(cotangent, images, kernel, *, padding, precision):
-    """Convolve the images with the cotangent as kernel, and the batch as the channels that are
-    summed.
-    """
+    """Convolve the images with the cotangent as the kernel and the batch as the summed channels."""
     swapped = canonical_p.bind(
         images.transpose(3, 1, 2, 0),
         cotangent.transpose(1, 2, 0, 3),
@@ -264,8 +274,9 @@ def _kernel_cotangent(cotangent, images, kernel, *, padding, precision):
 
 
 def _batched(arguments, axes, **parameters):
-    """A shared kernel sees one longer batch; kernels of their own are a loop, faster than XLA's
-    grouped convolution.
+    """Map over members: one longer batch if they share the kernel, else a loop over the kernels.
+
+    The loop is faster than XLA's grouped convolution.
     """
     images, kernel = (
         x if axis is None else jnp.moveaxis(x, axis, 0)
@@ -280,13 +291,10 @@ def _batched(arguments, axes, **parameters):
 
 
 def _varying_alike(*arrays):
-    """Declare every array to vary over those mesh axes of a shard_map that any of them varies over,
-    as lax does.
-    """
+    """Let all arrays vary over every mesh axis that any of them varies over, as lax does."""
     avals = [jax.typeof(array) for array in arrays]
-    varying = [
-        aval.mat.varying if hasattr(aval, "mat") else aval.vma for aval in avals
-    ]  # jax 0.10; earlier ones
+    # `mat` is jax 0.10's name, `vma` that of earlier versions.
+    varying = [aval.mat.varying if hasattr(aval, "mat") else aval.vma for aval in avals]
     missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]
     return [
         lax.pcast(array, axes, to="varying") if axes else array

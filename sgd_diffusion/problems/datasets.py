@@ -1,6 +1,4 @@
-"""Labelled images as numpy arrays, from an installed package, tensorflow-datasets, an `.npz` file
-or a generator.
-"""
+"""Labeled images as NumPy arrays, from a package, an `.npz` file or a generator."""
 
 import contextlib
 import difflib
@@ -19,10 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import IntegerLike
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.labelled_images import MAX_CLASSES, Dataset, Examples
 from sgd_diffusion.problems.npz_files import ARRAYS, load_npz
 
@@ -31,7 +31,7 @@ __all__ = ["NAMES", "Dataset", "Examples", "channel_statistics", "gaussian", "lo
 NAMES = ("digits", "mnist", "cifar10", "gaussian")
 """The data sets that `load` knows by name."""
 
-# One file of each download, to find out quickly whether its host can be reached.
+# One file of each download, which shows quickly whether its host can be reached.
 _DOWNLOADS = {
     "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz",
     "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -47,23 +47,21 @@ _PUBLISHED_STATISTICS = {
 
 
 def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """Load a data set by its name or from an `.npz` file. The order of the examples is always the
-    same.
+    """Load a data set by its name or from an `.npz` file. The examples always have the same order.
 
-    - "digits": 8 x 8 x 1 uint8, 0..16, from the files inside scikit-learn; 1437 training images and the last 360 as
-      test images. The order is that of the UCI repository, where a writer's digits follow one
-      another, so most test images are by writers whom the training set has not seen: a nearest
-      neighbour errs on 4.4 % of them, but on 1.2 % after a random split.
+    - "digits": 8 x 8 x 1 uint8, 0..16, from the files inside scikit-learn; 1437 training images and
+      the last 360 as test images.
     - "mnist": 28 x 28 x 1 uint8, 60,000 and 10,000 images, through tensorflow-datasets.
     - "cifar10": 32 x 32 x 3 uint8, 50,000 and 10,000 images, through tensorflow-datasets.
     - "gaussian": noise without structure, `gaussian()`.
-    - a path that ends in `.npz`, with the arrays train_images, train_labels, test_images and test_labels: images
-      (N, H, W) or (N, H, W, C), uint8, or other numbers (read as float32); labels (N,) or (N, 1),
-      integers from 0. The number of classes is the largest training label + 1.
+    - a path that ends in `.npz`, with the arrays train_images, train_labels, test_images and
+      test_labels. Images are (N, H, W) or (N, H, W, C), uint8, or other numbers (read as float32).
+      Labels are (N,) or (N, 1), integers from 0. The number of classes is the largest training
+      label + 1.
 
     Reading what tensorflow-datasets has prepared needs neither TensorFlow nor a network. What is
-    not prepared is downloaded and prepared first, if TensorFlow is installed and the download's
-    host answers within seconds; that happens once, in a process of its own, and takes minutes.
+    not prepared is downloaded and prepared first, if TensorFlow is installed and the host of the
+    download answers within seconds. That happens once, in a process of its own, and takes minutes.
 
     Args:
         name_or_npz: one of `NAMES`, or the path of an `.npz` file.
@@ -71,17 +69,20 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
             ~/tensorflow_datasets. The other sources do not use it.
 
     Raises:
-        InputError: for an unknown name, a missing or ill-formed file, or a data set that is not
+        InputError: the name is unknown, the file is missing or ill-formed, or the data set is not
             prepared and cannot be prepared now.
 
     >>> digits = load("digits")
     >>> digits.train.images.shape, digits.test.labels.shape, digits.num_classes
     ((1437, 8, 8, 1), (360,), 10)
+
+    Notes:
+        The digits have the order of the UCI repository, where the digits of a writer follow one
+        another. So the training set has not seen the writers of most test images. A nearest
+        neighbor errs on 4.4 % of them, but on 1.2 % after a random split.
     """
     if not isinstance(name_or_npz, str | os.PathLike):
-        raise InputError(
-            f"Parameter 'name_or_npz'={name_or_npz!r:.100} is unusable. Expected a name or a path."
-        )
+        raise invalid("name_or_npz", f"is {name_or_npz!r:.100}", "a name or a path")
     source = os.fspath(name_or_npz)
     if source.lower().endswith(".npz"):
         return load_npz(_home(source))
@@ -92,30 +93,43 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     if source in _DOWNLOADS:
         return _load_tfds(source, data_dir)
     close = difflib.get_close_matches(source.lower(), NAMES, n=1)
-    raise InputError(
-        f"Parameter 'name_or_npz'={source!r} is unknown. Expected one of {', '.join(NAMES)}, or "
-        f"the path of a file that ends in .npz.{f' Did you mean {close[0]!r}?' if close else ''}"
+    raise invalid(
+        "name_or_npz",
+        f"is {source!r}",
+        f"one of {', '.join(NAMES)}, or the path of a file that ends in .npz",
+        f"did you mean {close[0]!r}?" if close else "",
     )
 
 
 def gaussian(
     *,
-    train_size: int = 50_000,
-    test_size: int = 1_000,
-    shape: tuple[int, int, int] = (32, 32, 3),
-    num_classes: int = 10,
-    seed: int = 0,
+    train_size: IntegerLike = 50_000,
+    test_size: IntegerLike = 1_000,
+    shape: Sequence[int] | np.ndarray = (32, 32, 3),
+    num_classes: IntegerLike = 10,
+    seed: IntegerLike = 0,
 ) -> Dataset:
-    """Images (N, *shape) float32 of independent standard normal pixels, with independent, uniform
-    labels.
+    """Return images of independent standard normal pixels with independent, uniform labels.
 
-    The control without any structure to learn, by default of the size of the published one (614
-    MB). The data that Chen, Qu and Gong (2022) published under this name are uniform instead of
-    normal, and no image has the label 9. The same `seed` gives the same data, and the training set
-    does not depend on `test_size`.
+    This is the control without any structure to learn. By default it has the size of the published
+    one (614 MB).
+
+    Args:
+        train_size: number of training images.
+        test_size: number of test images; the training set does not depend on it.
+        shape: (height, width, channels) of an image.
+        num_classes: number of classes.
+        seed: the same seed gives the same data.
+
+    Returns:
+        The data set, with images (N, *shape) float32.
 
     Raises:
-        InputError: for sizes, classes or a seed that are no integers in their range.
+        InputError: sizes, classes or the seed are no integers in their range.
+
+    Notes:
+        The data that Chen, Qu and Gong (2022) published under this name are uniform instead of
+        normal, and no image has the label 9.
     """
     train_size, test_size = integer("train_size", train_size, 1), integer("test_size", test_size, 1)
     num_classes, seed = (
@@ -123,7 +137,7 @@ def gaussian(
         integer("seed", seed, 0, 2**64 - 1),
     )
     if not isinstance(shape, Sequence | np.ndarray) or len(shape) != 3:
-        raise InputError(f"shape is {shape!r:.100}; expected (height, width, channels)")
+        raise invalid("shape", f"is {shape!r:.100}", "(height, width, channels)")
     shape = tuple(integer("shape", size, 1, 2**16) for size in shape)
     check_memory(
         4 * (train_size + test_size) * math.prod(shape),
@@ -140,15 +154,20 @@ def gaussian(
     return Dataset(examples(0, train_size), examples(1, test_size), num_classes, "gaussian")
 
 
-def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel, (C,) float32 each, in the units of the images.
+def channel_statistics(
+    dataset: Dataset,
+) -> tuple[Float[np.ndarray, "channels"], Float[np.ndarray, "channels"]]:
+    """Return mean and standard deviation of each channel, in the units of the images.
 
-    For "cifar10" and "mnist" they are the published constants (in units of 255: mean 125.3, 123.0,
-    113.9 and std 63.0, 62.1, 66.7; 0.1307 x 255 and 0.3081 x 255); for everything else they are
-    computed from the training images, in float64. A channel that is constant up to float32 rounding
-    gets the standard deviation 1, so that one can divide.
+    For "cifar10" and "mnist" they are the published constants, in units of 255. CIFAR-10: mean
+    125.3, 123.0, 113.9 and std 63.0, 62.1, 66.7. MNIST: 0.1307 x 255 and 0.3081 x 255. For
+    everything else they are computed from the training images, in float64. A channel that is
+    constant up to float32 rounding gets the standard deviation 1, so that one can divide.
+
+    Returns:
+        The mean (C,) and the standard deviation (C,), float32.
     """
-    images = dataset.train.images
+    images = np.asarray(dataset.train.images)
     if dataset.name in _PUBLISHED_STATISTICS and images.dtype == np.uint8:
         mean, std = np.array(_PUBLISHED_STATISTICS[dataset.name], np.float32)
         if len(mean) == images.shape[-1]:
@@ -159,7 +178,8 @@ def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         blocks = (
             images[start : start + 1000].astype(np.float64) for start in range(0, len(images), 1000)
         )
-        return sum(function(block).sum(axis=(0, 1, 2)) for block in blocks) / images[..., 0].size
+        total = sum(function(block).sum(axis=(0, 1, 2)) for block in blocks)
+        return np.asarray(total / images[..., 0].size)
 
     mean = average(lambda block: block)
     std = np.sqrt(average(lambda block: (block - mean) ** 2))
@@ -168,12 +188,15 @@ def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _home(path: str) -> pathlib.Path:
-    """A path in which ~ stands for a home directory."""
+    """Return a path in which ~ stands for a home directory."""
     try:
         return pathlib.Path(path).expanduser()
     except RuntimeError as error:
-        raise InputError(
-            f"Parameter 'name_or_npz'={path!r} cannot be found: {error} Write the path in full."
+        raise invalid(
+            "name_or_npz",
+            f"is {path!r}, which cannot be found ({error})",
+            "a path that exists",
+            "write it in full",
         ) from error
 
 
@@ -195,37 +218,38 @@ def _load_tfds(name: str, data_dir: str | os.PathLike | None) -> Dataset:
     from etils import epath  # tensorflow-datasets brings it: paths that may also lie in a bucket
     from google.protobuf.json_format import ParseError
 
-    data_dir = epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    root = epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     try:
-        data_dir = data_dir.expanduser()
+        root = root.expanduser()
     except RuntimeError as error:
-        raise InputError(
-            f"Parameter 'data_dir'={str(data_dir)!r} cannot be found: {error} Write the path in "
-            "full."
+        raise invalid(
+            "data_dir",
+            f"is {str(root)!r}, which cannot be found ({error})",
+            "a path that exists",
+            "write it in full",
         ) from error
-    directory = _prepared(data_dir / name) or _prepare(name, data_dir)
+    directory = _prepared(root / name) or _prepare(name, root)
     try:
         builder = tfds.builder_from_directory(directory)
         with _quiet_absl():
             train, test = (_read_split(builder, split) for split in ("train", "test"))
     except (RuntimeError, ValueError, OSError, ParseError) as error:
-        raise InputError(
-            f"Data set {name!r} in {directory} cannot be read. Expected array_record files for the "
-            "splits train and test. In another format, convert it: tfds convert_format "
-            f"--dataset_version_dir={directory} --out_file_format=array_record; damaged, remove "
-            f"that folder and prepare it anew. ({error})"
+        raise invalid(
+            f"data set {name!r} in {directory}",
+            f"cannot be read ({error})",
+            "array_record files for the splits train and test",
+            "if it has another format, convert it with tfds convert_format "
+            f"--dataset_version_dir={directory} --out_file_format=array_record; "
+            "if it is damaged, remove that folder and prepare it anew",
         ) from error
     return Dataset(train, test, builder.info.features["label"].num_classes, name)
 
 
 def _prepared(directory):
-    """Folder of the newest version that is completely prepared in `directory`, or None; needs no
-    network.
-    """
+    """Return the folder of the newest fully prepared version, or None. It needs no network."""
     versions = [info.parent for info in directory.glob("*/dataset_info.json")]
-    versions = [
-        path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)
-    ]  # not incomplete.X_3.0.1
+    # A preparation that was interrupted leaves a folder incomplete.X_3.0.1.
+    versions = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
@@ -233,9 +257,7 @@ def _read_split(builder, split: str) -> Examples:
     source = builder.as_data_source(split)
     images = np.empty((len(source), *builder.info.features["image"].shape), np.uint8)
     labels = np.empty(len(source), np.int32)
-    for start in range(
-        0, len(source), 1000
-    ):  # in blocks, which are read three times as fast as single records
+    for start in range(0, len(source), 1000):  # three times as fast as single records
         rows = source.__getitems__(range(start, min(start + 1000, len(source))))
         images[start : start + len(rows)] = [row["image"] for row in rows]
         labels[start : start + len(rows)] = [row["label"] for row in rows]
@@ -244,9 +266,7 @@ def _read_split(builder, split: str) -> Examples:
 
 @contextlib.contextmanager
 def _quiet_absl() -> Iterator[None]:
-    """Hold back absl's log below errors: tensorflow-datasets recommends OpenCV there when it
-    decodes with Pillow.
-    """
+    """Hide what absl logs below errors: tensorflow-datasets recommends OpenCV there."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -257,20 +277,23 @@ def _quiet_absl() -> Iterator[None]:
 
 
 def _prepare(name: str, data_dir):
-    """Download and prepare a data set; returns its folder, or raises within seconds if that cannot
-    work here.
+    """Download and prepare a data set, and return its folder.
+
+    Raises:
+        InputError: that cannot work here; this takes seconds.
     """
     code = (
-        f'import tensorflow_datasets as tfds; tfds.builder("{name}", data_dir={json.dumps(os.fspath(data_dir))}, '
-        'file_format="array_record").download_and_prepare()'
+        f'import tensorflow_datasets as tfds; tfds.builder("{name}", '
+        f'data_dir={json.dumps(os.fspath(data_dir))}, file_format="array_record")'
+        ".download_and_prepare()"
     )
     obstacle = _obstacle(name)
     if obstacle is None:
         logging.getLogger(__name__).warning(
             "Downloading and preparing %s in %s: once, minutes.", name, data_dir
         )
-        # In a process of its own, without GPUs: TensorFlow would take their memory away from JAX,
-        # and leave its settings, warnings and progress bars in this process.
+        # TensorFlow gets a process of its own, without GPUs: it would take their memory away from
+        # JAX, and leave its settings, warnings and progress bars in this process.
         environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True
@@ -279,24 +302,27 @@ def _prepare(name: str, data_dir):
         if done.returncode == 0 and directory is not None:
             return directory
         obstacle = "the preparation failed: " + "\n".join(done.stderr.strip().splitlines()[-5:])
-    raise InputError(
-        f"Data set {name!r} is not prepared in {data_dir}, and that cannot be done now: "
-        f"{obstacle}\nIf it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is "
+    raise invalid(
+        f"data set {name!r}",
+        f"is not prepared in {data_dir}, and that cannot be done now: {obstacle}\n",
+        "a data set that is prepared, or can be",
+        "if it is elsewhere, pass data_dir= or set TFDS_DATA_DIR (without both it is "
         "~/tensorflow_datasets). To prepare it once, with internet access and TensorFlow "
         f"installed (reading it later needs neither), run\n    python -c {shlex.quote(code)}\nOr "
-        f"load an .npz file with the arrays {', '.join(ARRAYS)}."
+        f"load an .npz file with the arrays {', '.join(ARRAYS)}.",
     )
 
 
 def _obstacle(name: str) -> str | None:
-    """Why a data set cannot be downloaded and prepared here, or None. tensorflow-datasets would try
-    for minutes.
+    """Return why a data set cannot be downloaded and prepared here, or None.
+
+    tensorflow-datasets itself would try for minutes.
     """
     if importlib.util.find_spec("tensorflow") is None:
-        return "the first preparation needs TensorFlow, which is not installed."
-    try:  # urllib heeds the proxy settings, a bare socket would not
+        return "the first preparation needs TensorFlow, which is not installed"
+    try:  # with urllib, because a bare socket would not heed the proxy settings
         request = urllib.request.Request(_DOWNLOADS[name], method="HEAD")
         urllib.request.urlopen(request, timeout=_REACH_TIMEOUT).close()
     except OSError as error:
-        return f"{_DOWNLOADS[name]} cannot be reached ({error})."
+        return f"{_DOWNLOADS[name]} cannot be reached ({error})"
     return None

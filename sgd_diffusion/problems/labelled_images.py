@@ -1,29 +1,31 @@
-"""Labelled images in memory: what they are, and the checks that they pass wherever they come from."""
+"""Labeled images in memory: what they are, and the checks that they pass wherever they are from."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int, Shaped
 
 from sgd_diffusion._arrays import integer, real_array
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike, IntegerLike
+from sgd_diffusion.errors import invalid
+
+__all__ = ["MAX_CLASSES", "Dataset", "Examples", "checked"]
 
 MAX_CLASSES = 100_000
-"""More classes than any set of images has; a network gets an output, with weights, for each of
-them.
-"""
+"""More classes than any set of images has. A network gets an output, with weights, for each."""
 
 
 class Examples(NamedTuple):
     """Images and their classes.
 
     Attributes:
-        images: (N, H, W, C), uint8 or float32, in the source's own pixel units and not normalised.
+        images: (N, H, W, C), uint8 or float32, in the source's own pixel units, not normalized.
         labels: (N,) int32, from 0 to the number of classes - 1.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    images: Shaped[Array, "example H W C"] | Shaped[np.ndarray, "example H W C"]
+    labels: Int[Array, "example"] | Int[np.ndarray, "example"]
 
 
 class Dataset(NamedTuple):
@@ -33,7 +35,8 @@ class Dataset(NamedTuple):
         train: the training examples.
         test: the test examples.
         num_classes: number of classes.
-        name: the name it was loaded by; for an `.npz` file the file's name, as "mine.npz".
+        name: the name it was loaded by; for an `.npz` file the name of the file, such as
+            "mine.npz".
     """
 
     train: Examples
@@ -43,14 +46,19 @@ class Dataset(NamedTuple):
 
 
 def checked(
-    train: Examples, test: Examples, name: str, *, num_classes: int | None = None, source: str = ""
+    train: Examples,
+    test: Examples,
+    name: str,
+    *,
+    num_classes: IntegerLike | None = None,
+    source: str = "",
 ) -> Dataset:
-    """A data set of images (N, H, W) or (N, H, W, C) of any real numbers, and integer labels (N,)
-    or (N, 1).
+    """Return a data set of the given examples, after checks.
 
     Args:
-        train: the training examples.
-        test: the test examples.
+        train: the training examples: images (N, H, W) or (N, H, W, C) of any real numbers, and
+            integer labels (N,) or (N, 1).
+        test: the test examples, likewise.
         name: of the data set.
         num_classes: number of classes; the largest training label + 1 if None.
         source: where they come from, for messages, such as " in mine.npz".
@@ -59,7 +67,7 @@ def checked(
         The same images, uint8 as they are and all others as float32, and labels as int32.
 
     Raises:
-        InputError: for images or labels that are something else, or do not fit together.
+        InputError: images or labels are something else, or do not fit together.
     """
     train, test = (
         Examples(
@@ -70,15 +78,19 @@ def checked(
     )
     kinds = [(str(split.images.dtype), split.images.shape[1:]) for split in (train, test)]
     if kinds[0] != kinds[1]:
-        raise InputError(
-            f"Images{source} are {kinds[0]} for training and {kinds[1]} for testing. Expected one "
-            "dtype and one (H, W, C): store both in the same units and size."
+        raise invalid(
+            f"images{source}",
+            f"are {kinds[0]} for training and {kinds[1]} for testing",
+            "one dtype and one (H, W, C)",
+            "store both in the same units and size",
         )
     largest = int(train.labels.max())
     if num_classes is None and test.labels.max() > largest:
-        raise InputError(
-            f"test_labels{source} go up to {test.labels.max()}. Expected at most {largest}, the "
-            "largest training label: leave out test examples of classes without training examples."
+        raise invalid(
+            f"test_labels{source}",
+            f"go up to {test.labels.max()}",
+            f"at most {largest}, the largest training label",
+            "leave out test examples of classes without training examples",
         )
     largest = max(largest, int(test.labels.max()))
     num_classes = (
@@ -89,62 +101,68 @@ def checked(
     return Dataset(train, test, num_classes, name)
 
 
-def _images(where: str, images) -> np.ndarray:
+def _images(where: str, images: ArrayLike) -> np.ndarray:
     images = np.asarray(real_array(where, images))
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise InputError(
-            f"{where} has shape {images.shape}. Expected (N, H, W) or (N, H, W, C), none of them "
-            "0: reshape it, channels last."
+        raise invalid(
+            where,
+            f"has shape {images.shape}",
+            "(N, H, W) or (N, H, W, C), none of them 0",
+            "reshape it, channels last",
         )
     if images.dtype == np.uint8:
         return images if images.ndim == 4 else images[..., None]
     if not jnp.issubdtype(images.dtype, jnp.floating) and np.any(
         np.abs(images.astype(np.float64)) > 2**24
     ):
-        raise InputError(
-            f"{where} has integers that float32 does not hold. Expected at most 2^24: scale them "
-            "down."
+        raise invalid(
+            where, "has integers that float32 does not hold", "at most 2^24", "scale them down"
         )
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported
         images = images.astype(np.float32, copy=False)
     unusable = images.size - np.count_nonzero(np.isfinite(images))
     if unusable:
-        raise InputError(
-            f"{where} has {unusable} pixels that are NaN or infinite in float32. Expected finite "
-            "values: replace them, or leave those images out."
+        raise invalid(
+            where,
+            f"has {unusable} pixels that are NaN or infinite in float32",
+            "finite values",
+            "replace them, or leave those images out",
         )
     return images if images.ndim == 4 else images[..., None]
 
 
-def _labels(where: str, labels, count: tuple[int, ...]) -> np.ndarray:
+def _labels(where: str, labels: ArrayLike, count: tuple[int, ...]) -> np.ndarray:
     labels = np.asarray(real_array(where, labels))
     if labels.shape == (*count, 1):
         labels = labels[:, 0]
     if labels.shape != count:
-        raise InputError(
-            f"{where} has shape {labels.shape}. Expected {count} or {(*count, 1)}, one label for "
-            "each image: " + _way_out(labels, count)
+        raise invalid(
+            where,
+            f"has shape {labels.shape}",
+            f"{count} or {(*count, 1)}, one label for each image",
+            _way_out(labels, count),
         )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"{where} is {labels.dtype}. Expected integers: convert it with .astype(numpy.int32)."
+        raise invalid(
+            where, f"is {labels.dtype}", "integers", "convert it with .astype(numpy.int32)"
         )
     if labels.min() < 0 or labels.max() >= MAX_CLASSES:
-        raise InputError(
-            f"{where} runs from {labels.min()} to {labels.max()}. Expected classes counted from 0, "
-            f"at most {MAX_CLASSES} of them: numpy.unique(labels, return_inverse=True)[1] counts "
-            "them so."
+        raise invalid(
+            where,
+            f"runs from {labels.min()} to {labels.max()}",
+            f"classes counted from 0, at most {MAX_CLASSES} of them",
+            "numpy.unique(labels, return_inverse=True)[1] counts them so",
         )
     return labels.astype(np.int32)
 
 
 def _way_out(labels: np.ndarray, count: tuple[int, ...]) -> str:
-    """What helps with labels of this shape."""
+    """Return what helps with labels of this shape."""
     if labels.ndim != 2 or labels.shape[:1] != count:
-        return "images and labels come in the same order and number."
+        return "images and labels come in the same order and number"
     if ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all():
-        return "these are one-hot rows, take .argmax(1)."
+        return "these are one-hot rows, take .argmax(1)"
     return (
-        "several labels for an image are no classification into one class. Take one column as the "
-        "label, or make a Problem with a loss of your own."
+        "several labels for an image are no classification into one class, so take one column as "
+        "the label, or make a Problem with a loss of your own"
     )

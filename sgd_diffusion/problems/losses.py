@@ -1,29 +1,53 @@
-"""Losses of a classifier, by the names that command lines use."""
+"""Losses of a classifier, under the names that command lines use."""
 
 import contextlib
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import own_precision, real_array
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike
+from sgd_diffusion.errors import invalid
+
+__all__ = ["LABEL_SMOOTHING", "LOSSES", "cross_entropy", "smoothed_kl", "softmax_mse"]
 
 LABEL_SMOOTHING = 0.1
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the labels, in nats; logits (B, C), labels (B,) -> ()."""
+def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
+    """Return the mean cross-entropy of the labels, in nats.
+
+    Args:
+        logits: (B, C).
+        labels: (B,) integers in 0..C-1.
+
+    Returns:
+        ().
+
+    Raises:
+        InputError: `logits` or `labels` have another shape, or `labels` are no integers.
+    """
     with _scores(logits, labels) as (logits, labels):
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
-def smoothed_kl(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean KL divergence from the smoothed labels to the softmax, in nats; logits (B, C), labels
-    (B,) -> ().
+def smoothed_kl(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
+    """Return the mean KL divergence from the smoothed labels to the softmax, in nats.
 
-    The target puts 1 - 0.1 + 0.1/C on the label and 0.1/C on every other class; the loss is 0 where
-    the softmax equals it. (For unsmoothed labels the divergence is the cross-entropy.)
+    The target is 1 - 0.1 + 0.1/C for the label and 0.1/C for every other class. The loss is 0 where
+    the softmax equals the target. For unsmoothed labels the divergence would be the cross-entropy.
+
+    Args:
+        logits: (B, C).
+        labels: (B,) integers in 0..C-1.
+
+    Returns:
+        ().
+
+    Raises:
+        InputError: `logits` or `labels` have another shape, or `labels` are no integers.
     """
     with _scores(logits, labels) as (logits, labels):
         targets = optax.smooth_labels(
@@ -32,8 +56,19 @@ def smoothed_kl(logits: jax.Array, labels: jax.Array) -> jax.Array:
         return optax.losses.kl_divergence(jax.nn.log_softmax(logits), targets).mean()
 
 
-def softmax_mse(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over batch and classes of (softmax - one-hot)^2; logits (B, C), labels (B,) -> ()."""
+def softmax_mse(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
+    """Return the mean over batch and classes of (softmax - one-hot)^2.
+
+    Args:
+        logits: (B, C).
+        labels: (B,) integers in 0..C-1.
+
+    Returns:
+        ().
+
+    Raises:
+        InputError: `logits` or `labels` have another shape, or `labels` are no integers.
+    """
     with _scores(logits, labels) as (logits, labels):
         one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
         return jnp.mean((jax.nn.softmax(logits) - one_hot) ** 2)
@@ -41,9 +76,7 @@ def softmax_mse(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 @contextlib.contextmanager
 def _scores(logits, labels):
-    """Logits in their own precision, at least float32, and labels; refuses what is not (B, C) and
-    (B,) integers.
-    """
+    """Yield the logits in their own precision, at least float32, and the labels, after checks."""
     with own_precision("logits", logits) as scores:
         labels = jnp.asarray(real_array("labels", labels))
         if (
@@ -51,9 +84,10 @@ def _scores(logits, labels):
             or labels.shape != scores.shape[:1]
             or not jnp.issubdtype(labels.dtype, jnp.integer)
         ):
-            raise InputError(
-                f"logits are {list(scores.shape)} and labels {jax.typeof(labels)}; expected (B, C) "
-                "and integers (B,)"
+            raise invalid(
+                "logits",
+                f"are {list(scores.shape)} and labels {jax.typeof(labels)}",
+                "(B, C) and integers (B,)",
             )
         yield scores, labels
 

@@ -1,21 +1,31 @@
-"""Fully connected networks, and the two ways to initialise a network's weights."""
+"""Fully connected networks, and the two ways to initialize the weights of a network."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import flax.linen as nn
 import jax
 from jax.nn import initializers
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import Key
+from sgd_diffusion.errors import invalid
+
+__all__ = [
+    "INITIALIZATIONS",
+    "MLP",
+    "bias_initializer",
+    "check_initialization",
+    "kernel_initializer",
+]
 
 INITIALIZATIONS = ("paper", "pytorch")
 
 
 class MLP(nn.Module):
-    """Flatten, then linear layers with ReLU between them: no ReLU after the last.
+    """Linear layers on the flattened input, with ReLU between them and none after the last.
 
     Called on images (batch, ...) and `train`, which changes nothing, it returns (batch,
     features[-1]).
@@ -25,12 +35,15 @@ class MLP(nn.Module):
             and ten logits; (10,) is a linear classifier.
         bias: whether the layers have biases.
         initialization: "paper": hidden layers Kaiming normal, std sqrt(2 / fan_in), last layer N(0,
-            1e-3^2), biases 0, as in `ResNet`. (The code of Chen, Qu & Gong (2021) draws the hidden
-            linear layers too from N(0, 1e-3^2), and the signal is lost.) "pytorch": weights and
-            biases uniform within +-1 / sqrt(fan_in), the defaults of PyTorch.
+            1e-3^2), biases 0, as in `ResNet`. "pytorch": weights and biases uniform within +-1 /
+            sqrt(fan_in), the defaults of PyTorch.
 
     Raises:
-        InputError: for empty or non-positive features, or an unknown initialization.
+        InputError: `features` is empty or not positive, or `initialization` is unknown.
+
+    Notes:
+        The code of Chen, Qu & Gong (2021) draws the hidden linear layers from N(0, 1e-3^2) too. The
+        signal is lost there.
     """
 
     features: Sequence[int]
@@ -44,16 +57,17 @@ class MLP(nn.Module):
             or not isinstance(self.features, Iterable)
             or len(self.features) == 0
         ):
-            raise InputError(
-                f"features is {self.features!r}; expected one positive size a layer, the output "
-                "included, such as (100, 10)"
+            raise invalid(
+                "features",
+                f"is {self.features!r}",
+                "one positive size a layer, the output included, such as (100, 10)",
             )
         self.features = tuple(integer("features", units, 1, 2**31 - 1) for units in self.features)
         check_initialization(self.initialization)
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, images, train):
+    def __call__(self, images: Array, train: bool) -> Float[Array, "batch features"]:
         """Return the outputs (batch, features[-1]) of inputs (batch, ...)."""
         x = images.reshape(images.shape[0], -1)
         for layer, units in enumerate(self.features):
@@ -69,22 +83,25 @@ class MLP(nn.Module):
         return x
 
 
-def check_initialization(initialization):
+def check_initialization(initialization: str) -> None:
     """Raise InputError unless it is one of `INITIALIZATIONS`."""
     if not isinstance(initialization, str) or initialization not in INITIALIZATIONS:
-        raise InputError(
-            f"initialization is {initialization!r}; expected one of {', '.join(INITIALIZATIONS)}"
+        raise invalid(
+            "initialization", f"is {initialization!r}", f"one of {', '.join(INITIALIZATIONS)}"
         )
 
 
-def kernel_initializer(initialization, role):
-    """Return the initializer of a weight; `role` is "hidden" (convolutions too) or "output"."""
+def kernel_initializer(initialization: str, role: str) -> Callable[..., Array]:
+    """Return the initializer of a weight.
+
+    Args:
+        initialization: one of `INITIALIZATIONS`.
+        role: "hidden" (convolutions too) or "output".
+    """
     if initialization == "pytorch":
-        return initializers.variance_scaling(
-            1 / 3, "fan_in", "uniform"
-        )  # kaiming_uniform(a=sqrt(5)): +-1/sqrt(fan_in)
-    # Not he_normal(), which truncates at two standard deviations; PyTorch's kaiming_normal_ does
-    # not.
+        # PyTorch's kaiming_uniform_(a=sqrt(5)), which is uniform within +-1/sqrt(fan_in).
+        return initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+    # he_normal() would truncate at two standard deviations; PyTorch's kaiming_normal_ does not.
     return (
         initializers.variance_scaling(2.0, "fan_in", "normal")
         if role == "hidden"
@@ -92,12 +109,12 @@ def kernel_initializer(initialization, role):
     )
 
 
-def bias_initializer(initialization, fan_in):
-    """Return the initializer of a bias whose layer has `fan_in` inputs."""
+def bias_initializer(initialization: str, fan_in: int) -> Callable[..., Array]:
+    """Return the initializer of a bias in a layer with `fan_in` inputs."""
     if initialization == "pytorch":
         return partial(_uniform, bound=1 / math.sqrt(fan_in))
     return initializers.zeros
 
 
-def _uniform(key, shape, dtype, bound):
+def _uniform(key: Key, shape, dtype, bound: float) -> Array:
     return jax.random.uniform(key, shape, dtype, -bound, bound)

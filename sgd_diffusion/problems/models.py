@@ -1,43 +1,48 @@
-"""Networks by name, as command lines and configurations spell them."""
+"""Networks under the names that command lines and configurations use."""
 
 import re
 
 from sgd_diffusion._arrays import integer
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import IntegerLike
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.labelled_images import MAX_CLASSES
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.resnet import ResNet
+
+__all__ = ["model"]
 
 RESNET = re.compile(
     r"resnet(?P<depth>\d+)(?P<noshort>-noshort)?(?P<nobatchnorm>-nobatchnorm)?(-width(?P<width>\d+))?"
 )
 FULLY_CONNECTED = re.compile(r"fc(?P<layers>\d+)(-width(?P<width>\d+))?")
-MAX_LAYERS = 500  # fully connected: XLA compiles every layer on its own, in a fraction of a second to a second
-MAX_DEPTH = 1202  # of a ResNet: the deepest that He et al. (2016) train
-MAX_WIDTH = {
-    "fc": 2**16,
-    "resnet": 2**12,
-}  # one layer of twice as many units needs 64 GiB, or 10 GiB
+# XLA compiles every fully connected layer on its own, in a fraction of a second to a second.
+MAX_LAYERS = 500
+# The deepest ResNet that He et al. (2016) train.
+MAX_DEPTH = 1202
+# One layer of twice as many units needs 64 GiB ("fc"), or 10 GiB ("resnet").
+MAX_WIDTH = {"fc": 2**16, "resnet": 2**12}
 EXPECTED = (
     "resnetD[-noshort][-nobatchnorm][-widthW] with D = 6n + 2, such as resnet14, resnet56-noshort "
     "or resnet14-width32, or fcL[-widthW], such as fc3"
 )
 
 
-def model(name: str, *, num_classes: int = 10, initialization: str = "paper"):
-    """The flax.linen module that a name stands for.
+def model(
+    name: str, *, num_classes: IntegerLike = 10, initialization: str = "paper"
+) -> MLP | ResNet:
+    """Return the flax.linen module that a name stands for.
 
     Args:
-        name: `resnetD`, then optionally `-noshort` (no shortcuts), `-nobatchnorm` (no batch norm
-            inside the blocks) and `-widthW` (channels of the first stage, 16 unless given); or
-            `fcL`, fully connected with L layers, the output included, without biases, of `-widthW`
-            hidden units (100 unless given).
+        name: `resnetD` or `fcL`. After `resnetD` may stand `-noshort` (no shortcuts),
+            `-nobatchnorm` (no batch norm inside the blocks) and `-widthW` (channels of the first
+            stage, 16 unless given). `fcL` is fully connected with L layers, the output included,
+            without biases; after it may stand `-widthW` (hidden units, 100 unless given).
         num_classes: number of logits.
         initialization: "paper" or "pytorch", see `ResNet` and `MLP`.
 
     Raises:
-        InputError: for a name of another form, a ResNet of impossible depth, more layers than can
-            be compiled, or a width that does not fit into memory.
+        InputError: the name has another form, no ResNet has this depth, there are more layers than
+            can be compiled, or a layer of this width does not fit into memory.
 
     >>> model("resnet14-noshort").shortcut
     False
@@ -66,7 +71,7 @@ def model(name: str, *, num_classes: int = 10, initialization: str = "paper"):
             bias=False,
             initialization=initialization,
         )
-    raise InputError(f"model is {name!r}; expected {EXPECTED}")
+    raise invalid("model", f"is {name!r}", EXPECTED)
 
 
 def _width(name: str, match: re.Match, kind: str, default: int) -> int:
@@ -78,9 +83,9 @@ def _width(name: str, match: re.Match, kind: str, default: int) -> int:
 
 
 def _bounded(name: str, what: str, digits: str, high: int, reason: str) -> int:
-    """A number from a model's name, which may have any number of digits."""
+    """Return a number from the name of a model, which may have any number of digits."""
     if len(digits.lstrip("0")) > 9 or not 1 <= int(digits) <= high:
-        raise InputError(
-            f"model is {name[:100]!r}; expected {what} in 1..{high}: beyond them {reason}"
+        raise invalid(
+            "model", f"is {name[:100]!r}", f"{what} in 1..{high}", f"beyond them {reason}"
         )
     return int(digits)

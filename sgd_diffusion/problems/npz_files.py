@@ -1,4 +1,4 @@
-"""Labelled images from `.npz` files, of which the headers are read before the memory is asked for."""
+"""Labeled images from `.npz` files, whose headers are read before memory is asked for."""
 
 import math
 import pathlib
@@ -8,8 +8,10 @@ import jax
 import numpy as np
 
 from sgd_diffusion._memory import check_memory
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import InputError, invalid
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
+
+__all__ = ["ARRAYS", "load_npz"]
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _HEADERS = {
@@ -19,10 +21,10 @@ _HEADERS = {
 
 
 def load_npz(path: pathlib.Path) -> Dataset:
-    """The data set in a file, see `datasets.load`.
+    """Return the data set in a file, see `datasets.load`.
 
     Raises:
-        InputError: for a missing or ill-formed file, or one that needs more memory than there is.
+        InputError: the file is missing or ill-formed, or needs more memory than there is.
     """
     arrays = _read(path)
     train, test = (
@@ -33,11 +35,12 @@ def load_npz(path: pathlib.Path) -> Dataset:
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    expected = f"Expected an .npz file as written by numpy.savez(path, {', '.join(f'{key}=...' for key in ARRAYS)})."
+    arguments = ", ".join(f"{key}=..." for key in ARRAYS)
+    expected = f"an .npz file as written by numpy.savez(path, {arguments})"
     if not path.is_file():
-        raise InputError(f"There is no file {path}. {expected}")
+        raise invalid(str(path), "does not exist", expected)
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is cut off, or is no .npz file at all. {expected}")
+        raise invalid(str(path), "is cut off, or is no .npz file at all", expected)
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = archive.files
@@ -45,22 +48,24 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
             arrays = {key: np.asarray(archive[key]) for key in ARRAYS if key in found}
     except InputError:
         raise
-    except (
-        Exception
-    ) as error:  # a damaged header surfaces as nearly anything from inside NumPy's parser
-        raise InputError(
-            f"{path} cannot be read: {error} {expected} All are plain arrays of numbers."
+    except Exception as error:  # NumPy's parser raises nearly anything for a damaged header
+        raise invalid(
+            str(path),
+            f"cannot be read: {error}",
+            f"{expected}, all of them plain arrays of numbers",
         ) from error
     missing = [key for key in ARRAYS if key not in found]
     if missing:
-        raise InputError(
-            f"{path} lacks {', '.join(missing)}; it has {', '.join(found) or 'nothing'}. {expected}"
+        raise invalid(
+            str(path),
+            f"lacks {', '.join(missing)} and has {', '.join(found) or 'nothing'}",
+            expected,
         )
     return arrays
 
 
 def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: list[str]) -> None:
-    """Refuse arrays that are not what their headers say, or do not fit the memory."""
+    """Refuse arrays that are not what their headers say, or do not fit into the memory."""
     needed = 0
     for key in keys:
         name = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
@@ -69,13 +74,15 @@ def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: list[str]) 
             held = archive.getinfo(name).file_size - file.tell()
         declared = math.prod(shape) * dtype.itemsize
         if declared != held and not dtype.hasobject:
-            raise InputError(
-                f"{key} in {path} has a header that says {shape} of {dtype}, {declared} bytes, and "
-                f"{held} bytes behind it. Expected as many: the file is damaged, write it anew."
+            raise invalid(
+                f"{key} in {path}",
+                f"has a header that says {shape} of {dtype}, {declared} bytes, "
+                f"and {held} bytes behind it",
+                "as many",
+                "the file is damaged, write it anew",
             )
-        needed += declared + 4 * math.prod(shape) * (
-            dtype.kind == "f"
-        )  # floating numbers are copied to float32
+        # Floating numbers are copied to float32.
+        needed += declared + 4 * math.prod(shape) * (dtype.kind == "f")
     check_memory(
         needed,
         str(path),

@@ -1,6 +1,4 @@
-"""What is optimised: a `Problem` is a loss on parameters together with the examples it is evaluated
-on.
-"""
+"""What SGD optimizes: a `Problem`, that is, a loss on parameters and the examples of the loss."""
 
 import dataclasses
 import textwrap
@@ -13,12 +11,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen
 from flax.errors import InvalidRngError
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._display import WIDTH
 from sgd_diffusion._json_values import json_values
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import IntegerLike, Key, PyTree
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems import augmentation
 from sgd_diffusion.problems.datasets import channel_statistics
 from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
@@ -41,25 +42,25 @@ EVALUATION_BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What the dynamics need to know of an optimisation problem, and nothing more.
+    """What the dynamics need to know of an optimization problem, and nothing more.
 
     Attributes:
-        init: `init(key) -> (params, state)`, two pytrees of arrays. `params` are what SGD moves and
-            what displacements are measured on; `state` is carried along without being optimised
+        init: `init(key) -> (params, state)`, two pytrees of arrays. SGD moves `params`, and
+            displacements are measured on them; `state` is carried along and not optimized
             (batch-norm averages; `()` if there is none).
         loss: `loss(params, state, batch, train) -> (loss, (state, outputs))` with a scalar mean
             loss over the batch. `train` is a Python bool.
         examples: a pytree of arrays with the training examples along the leading axis; a batch is
             the same pytree with fewer rows.
         test_examples: the same for held-out examples, or None.
-        probe: the same for a fixed batch on which the loss of every visited point is evaluated, or
-              None.
-        augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None. The key is
-            another one for every step and seed; a loss that needs random numbers of its own finds
-            them here too, if its batch gets an entry for them.
-        description: JSON-like facts that identify the problem; they are stored with the results,
-            and a run directory is continued only by a problem of the same description. Kept as JSON
-            has them (see `json_values`).
+        probe: the same for a fixed batch, or None. The loss of every visited point is evaluated on
+            it.
+        augment: `augment(key, batch) -> batch`, applied to every mini-batch, or None. Every step
+            and seed has another key. A loss that needs random numbers of its own can take them from
+            here, through an entry of the batch.
+        description: JSON-like facts that identify the problem, kept as JSON has them (see
+            `json_values`). They are stored with the results. Only a problem of the same description
+            can continue a run directory.
 
     A loss of one's own needs no network:
 
@@ -75,35 +76,37 @@ class Problem:
     32
     """
 
-    init: Callable[[jax.Array], tuple[Any, Any]]
-    loss: Callable[[Any, Any, Any, bool], tuple[jax.Array, tuple[Any, Any]]]
-    examples: Any
-    test_examples: Any = None
-    probe: Any = None
-    augment: Callable[[jax.Array, Any], Any] | None = None
+    init: Callable[[Key], tuple[PyTree, PyTree]]
+    loss: Callable[[PyTree, PyTree, PyTree, bool], tuple[Array, tuple[PyTree, Any]]]
+    examples: PyTree
+    test_examples: PyTree | None = None
+    probe: PyTree | None = None
+    augment: Callable[[Key, PyTree], PyTree] | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         if not isinstance(self.description, Mapping):
-            raise InputError(f"description is {self.description!r:.100}; expected a mapping")
+            raise invalid("description", f"is {self.description!r:.100}", "a mapping")
         object.__setattr__(self, "description", json_values("description", self.description))
         for name in ("examples", "test_examples", "probe"):
             object.__setattr__(self, name, _arrays(name, getattr(self, name)))
         lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
         if len(lengths) != 1 or () in lengths:
-            raise InputError(
-                f"examples has leaves with leading axes {sorted(lengths)}; expected arrays that "
-                "share one leading axis, the examples: make an array of a list of numbers"
+            raise invalid(
+                "examples",
+                f"has leaves with leading axes {sorted(lengths)}",
+                "arrays that share one leading axis, the examples",
+                "make an array of a list of numbers",
             )
 
-    def __repr__(self):
-        """What it is called, and how many examples of what shape there are."""
+    def __repr__(self) -> str:
+        """Show the description, and how many examples of what shape there are."""
 
         def shapes(tree):
-            leaves = jax.tree.leaves_with_path(tree)
+            name = partial(jax.tree_util.keystr, simple=True, separator=".")
             return ", ".join(
-                f"{jax.tree_util.keystr(path, simple=True, separator='.')} {jax.typeof(leaf)}".strip()
-                for path, leaf in leaves
+                f"{name(path)} {jax.typeof(leaf)}".strip()
+                for path, leaf in jax.tree.leaves_with_path(tree)
             )
 
         parts = [f"examples={shapes(self.examples)}"]
@@ -117,14 +120,12 @@ class Problem:
 
     @property
     def num_examples(self) -> int:
-        """Number of training examples."""
+        """Return the number of training examples."""
         return jax.tree.leaves(self.examples)[0].shape[0]
 
 
-def _arrays(name: str, tree):
-    """A pytree of arrays of any kind as one of JAX arrays; what is one already, or traced, stays as
-    it is.
-    """
+def _arrays(name: str, tree: PyTree) -> PyTree:
+    """Convert the leaves of a pytree to JAX arrays. JAX's own and traced ones stay as they are."""
 
     def convert(path, leaf):
         where = f"{name}{jax.tree_util.keystr(path)}"
@@ -133,9 +134,11 @@ def _arrays(name: str, tree):
         array = real_array(where, leaf, or_complex=True)
         found = jnp.asarray(np.float64(array) if array.dtype == np.longdouble else array)
         if jnp.issubdtype(array.dtype, jnp.integer) and not np.array_equal(found, array):
-            raise InputError(
-                f"{where} has integers beyond {found.dtype}; expected smaller ones: take floating "
-                "numbers, or switch on 64-bit mode"
+            raise invalid(
+                where,
+                f"has integers beyond {found.dtype}",
+                "smaller ones",
+                "take floating numbers, or switch on 64-bit mode",
             )
         return found
 
@@ -143,48 +146,55 @@ def _arrays(name: str, tree):
 
 
 class RandomizedExamples(NamedTuple):
-    """Examples with the key of the random layers that see them."""
+    """Examples with the key of the random layers that see them.
 
-    images: jax.Array
-    labels: jax.Array
-    key: jax.Array
+    Attributes:
+        images: (B, H, W, C).
+        labels: (B,) int32.
+        key: a PRNG key.
+    """
+
+    images: Array
+    labels: Array
+    key: Key
 
 
 def classification(
-    model,
+    model: linen.Module,
     dataset: Dataset,
     *,
     loss: str = "cross_entropy",
-    augment: str | Callable | None = "standard",
-    probe_size: int = 0,
+    augment: str | Callable[[Key, Any], Any] | None = "standard",
+    probe_size: IntegerLike = 0,
 ) -> Problem:
-    """The problem of classifying the images of `dataset` with the flax.linen module `model`.
+    """Return the problem of classifying the images of a data set with a network.
 
-    Images stay as they are stored (uint8 where possible) and are normalised per channel inside the
-    loss, after the augmentation, so that padding is black as in the published pipeline.
+    Images stay as they are stored (uint8 where possible). The loss normalizes them per channel
+    after the augmentation, so that padding is black as in the published pipeline.
 
-    A model with random layers, such as dropout, gets its random streams in training: others for
-    every step and seed, and the same ones alone or in an ensemble. Wherever a loss has to be a
-    function of the point alone (of the probe, and in Hessians) the layers draw once, with a fixed
-    key: every example of the batch has a mask of its own, which it keeps. Evaluation
-    (`train=False`) has none.
+    A model with random layers, such as dropout, gets random streams in training. They differ
+    between steps and seeds, and are the same alone and in an ensemble. For the probe and in
+    Hessians a loss has to be a function of the point alone. There the layers draw once, with a
+    fixed key: every example of the batch has a mask of its own and keeps it. Evaluation
+    (`train=False`) draws nothing.
 
     Args:
-        model: called as `model.apply(variables, images, train=bool)` -> logits (B, num_classes).
+        model: a flax.linen module, called as `model.apply(variables, images, train=bool)` -> logits
+            (B, num_classes).
         dataset: as returned by `datasets.load`.
         loss: "cross_entropy", "kl" (against labels smoothed by 0.1) or "mse" (softmax against
-              one-hot).
+            one-hot).
         augment: "standard" (crop-4 and flip for cifar10, one-pixel shifts for digits, otherwise
             nothing), None, or a function `(key, images) -> images`.
         probe_size: the first `probe_size` training examples, not augmented, become `Problem.probe`;
-              0 for none.
+            0 for none.
 
     Raises:
-        InputError: for an unknown loss, a probe larger than the data, images the model cannot take,
-            or logits for fewer classes than there are.
+        InputError: the loss is unknown, the probe is larger than the data, or the model cannot take
+            the images or returns logits for fewer classes than there are.
     """
     if not isinstance(loss, str) or loss not in LOSSES:
-        raise InputError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
+        raise invalid("loss", f"is {loss!r}", f"one of {', '.join(LOSSES)}")
     dataset = checked(dataset.train, dataset.test, dataset.name, num_classes=dataset.num_classes)
     probe_size = integer(
         "probe_size",
@@ -193,18 +203,18 @@ def classification(
         len(dataset.train.labels),
         what="(0 for no probe, at most all training examples)",
     )
-    # of the rank of images, so that nothing is left to rank promotion
+    # They get the rank of images, so that nothing is left to rank promotion.
     mean, std = (
         np.asarray(values, np.float32).reshape(1, 1, 1, -1)
         for values in channel_statistics(dataset)
     )
-    measure, sample = LOSSES[loss], dataset.train.images[:2]
+    measure, sample = LOSSES[loss], np.asarray(dataset.train.images[:2])
 
-    def normalise(images):
+    def normalize(images):
         return (images.astype(jnp.float32) - mean) / std
 
     def init(key):
-        variables = model.init(key, normalise(jnp.asarray(sample)), train=False)
+        variables = model.init(key, normalize(jnp.asarray(sample)), train=False)
         return variables["params"], {
             name: values for name, values in variables.items() if name != "params"
         }
@@ -212,7 +222,7 @@ def classification(
     def apply(params, state, images, rngs):
         return model.apply(
             {"params": params, **state},
-            normalise(images),
+            normalize(images),
             train=True,
             mutable=list(state),
             rngs=rngs,
@@ -224,7 +234,7 @@ def classification(
         if train:
             logits, state = apply(params, state, batch.images, _streams(batch) if random else None)
         else:
-            logits = model.apply({"params": params, **state}, normalise(batch.images), train=False)
+            logits = model.apply({"params": params, **state}, normalize(batch.images), train=False)
         return measure(logits, batch.labels), (state, logits)
 
     train = jax.tree.map(jnp.asarray, dataset.train)
@@ -241,9 +251,11 @@ def classification(
     )
 
 
-def _draws(init, apply, sample, num_classes) -> bool:
-    """Whether a model draws random numbers in training; a model that cannot take the images says so
-    here, before any run.
+def _draws(init, apply, sample: np.ndarray, num_classes: int) -> bool:
+    """Say whether a model draws random numbers in training.
+
+    Raises:
+        InputError: the model cannot take the images; so it is refused before any run.
     """
     variables = jax.eval_shape(init, jax.random.key(0))
     images = jax.ShapeDtypeStruct(sample.shape, sample.dtype)
@@ -254,16 +266,18 @@ def _draws(init, apply, sample, num_classes) -> bool:
         logits, _ = jax.eval_shape(partial(apply, rngs=_streams(None)), *variables, images)
         random = True
     if logits.ndim != 2 or logits.shape[1] < num_classes:
-        raise InputError(
-            f"model returns {list(logits.shape)} for {len(sample)} images; expected logits "
-            f"({len(sample)}, C) with C of at least {num_classes}, the number of classes"
+        raise invalid(
+            "model",
+            f"returns {list(logits.shape)} for {len(sample)} images",
+            f"logits ({len(sample)}, C) with C of at least {num_classes}, the number of classes",
         )
     return random
 
 
-def _streams(batch) -> dict[str, jax.Array]:
-    """Keys of the random layers; fixed ones for a batch that has none. Streams of other names take
-    flax's default.
+def _streams(batch: Any) -> dict[str, Key]:
+    """Return the keys of the random layers, fixed ones for a batch that has none.
+
+    Streams of other names take flax's default.
     """
     key = getattr(batch, "key", None)
     default, dropout = jax.random.split(jax.random.key(0) if key is None else key)
@@ -273,13 +287,14 @@ def _streams(batch) -> dict[str, jax.Array]:
 def _augmentation(
     augment, dataset_name: str, random: bool
 ) -> Callable[[jax.Array, Any], Any] | None:
-    """What a problem does to a batch of images: changes them, and gives it a key for random layers."""
+    """Return what a problem does to a batch: change the images, and add a key for random layers."""
     if augment == "standard":
         augment = augmentation.standard_augmentation(dataset_name)
     elif augment is not None and not callable(augment):
-        raise InputError(
-            f"augment is {augment!r}; expected 'standard', None or a function (key, images) -> "
-            "images"
+        raise invalid(
+            "augment",
+            f"is {augment!r}",
+            "'standard', None or a function (key, images) -> images",
         )
 
     def images_only(key, batch):
@@ -297,7 +312,7 @@ def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -
     images = dataset.train.images
     return {
         "dataset": dataset.name,
-        "fingerprint": zlib.crc32(np.ascontiguousarray(images)),
+        "fingerprint": zlib.crc32(np.ascontiguousarray(images).data),
         "examples": {
             "train": len(images),
             "test": len(dataset.test.labels),
@@ -312,8 +327,9 @@ def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -
 
 
 def _describe(module) -> str:
-    """A flax module as text that is the same in every process, which its repr, with addresses of
-    functions, is not.
+    """Return a flax module as text that is the same in every process.
+
+    Its repr is not: it has the addresses of functions.
     """
     fields = {
         field.name: getattr(module, field.name)
@@ -328,14 +344,24 @@ def _describe(module) -> str:
     return f"{type(module).__name__}({', '.join(shown)})"
 
 
-def accuracy(problem: Problem, params, state, *, examples=None) -> jax.Array:
-    """Fraction of `examples` (the test examples unless given) that a classification problem labels
-    correctly, ().
+def accuracy(
+    problem: Problem, params: PyTree, state: PyTree, *, examples: Examples | None = None
+) -> Float[Array, ""]:
+    """Return the fraction of examples that a classification problem labels correctly.
 
-    Evaluated with running batch-norm averages, in chunks, so that memory stays bounded.
+    It uses running batch-norm averages, and works in chunks, so that memory stays bounded.
+
+    Args:
+        problem: as from `classification`.
+        params: the point.
+        state: the problem's state.
+        examples: the test examples unless given.
+
+    Returns:
+        ().
     """
-    examples = problem.test_examples if examples is None else examples
-    count = len(examples.labels)
+    chosen: Any = problem.test_examples if examples is None else examples
+    count = len(chosen.labels)
     size = min(count, EVALUATION_BATCH)
     chunks = -(-count // size)
 
@@ -349,4 +375,4 @@ def accuracy(problem: Problem, params, state, *, examples=None) -> jax.Array:
         return jnp.sum((jnp.argmax(logits, axis=-1) == batch.labels) & real)
 
     real = cut(jnp.ones(count, bool))  # False for the rows that pad the last chunk
-    return jnp.sum(jax.lax.map(correct, (jax.tree.map(cut, examples), real))) / count
+    return jnp.sum(jax.lax.map(correct, (jax.tree.map(cut, chosen), real))) / count

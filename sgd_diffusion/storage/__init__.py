@@ -1,6 +1,4 @@
-"""What is on disk: run directories, checkpoints and plane files, all complete under their names or
-absent.
-"""
+"""What is on disk: run directories, checkpoints and plane files. A file is complete or absent."""
 
 from sgd_diffusion.storage.checkpoints import Checkpoints
 from sgd_diffusion.storage.plane_files import resumable_plane

@@ -1,6 +1,4 @@
-"""Where an ensemble stands, on disk: the carries after each of the last few windows, verified when
-they are read.
-"""
+"""Where an ensemble stands, on disk: the carries after the last few windows, verified when read."""
 
 import hashlib
 import pathlib
@@ -13,40 +11,49 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion._types import PyTree
+from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.run_directories import DamagedResultsWarning
 
-PyTree = Any
+__all__ = ["KEPT", "Checkpoints", "check_storable"]
 
 KEPT = 3
+"""How many checkpoints stay on disk."""
 
 
 def check_storable(carry: PyTree) -> None:
-    """Raise InputError for a carry, of arrays or their shapes, of which a checkpoint cannot be
-    made.
+    """Refuse a carry that no checkpoint can hold.
+
+    Args:
+        carry: a pytree of arrays or of their shapes.
+
+    Raises:
+        InputError: a type has no whole bytes.
     """
     for path, leaf in jax.tree.leaves_with_path(carry):
         if not _is_key(leaf) and (
             leaf.dtype.itemsize * 8 != jax.dtypes.itemsize_bits(leaf.dtype) and leaf.dtype != bool
         ):
-            raise InputError(
-                f"{jax.tree_util.keystr(path, simple=True, separator='.')} is {leaf.dtype}; "
-                "expected a type of whole bytes, which checkpoints hold: convert it, for example "
-                "to int8"
+            raise invalid(
+                jax.tree_util.keystr(path, simple=True, separator="."),
+                f"is {leaf.dtype}",
+                "a type of whole bytes, which checkpoints hold",
+                "convert it, for example to int8",
             )
 
 
 class Checkpoints:
-    """The newest checkpoints of a run directory; each is complete under its name or absent (Orbax
-    renames it last).
+    """The newest checkpoints of a run directory.
+
+    Each is complete under its name or absent, since Orbax renames it last.
 
     Args:
         directory: where they are.
-        run: what they belong to; a checkpoint of another run, or of another number of windows, is
-              known by it.
+        run: what they belong to. It tells a checkpoint of another run, or of another number of
+            windows.
 
     Raises:
-        StorageError: if the directory cannot be used.
+        StorageError: the directory cannot be used.
     """
 
     def __init__(self, directory: pathlib.Path, run: str = ""):
@@ -66,7 +73,7 @@ class Checkpoints:
         """Keep the carry after so many windows.
 
         Raises:
-            StorageError: if it cannot be written.
+            StorageError: it cannot be written.
         """
         facts = {"sha256": _digest(carry), "identity": self._identity(windows)}
         content = ocp.args.Composite(
@@ -81,21 +88,24 @@ class Checkpoints:
             ) from error
 
     def save_start(self, carry: PyTree) -> None:
-        """Keep the carry before the first window, if there is no checkpoint yet: what cannot be
-        kept shows before it trains.
+        """Keep the carry before the first window, if there is no checkpoint yet.
+
+        So what cannot be kept shows before the run trains.
         """
         if not self._manager.all_steps():
             self.save(0, carry)
 
     def restore(self, like: PyTree, *, at_most: int) -> tuple[int, PyTree] | None:
-        """The newest sound checkpoint after at most so many windows, with their number; None if
-        there is none.
+        """Return the newest sound checkpoint after at most so many windows, with their number.
 
         All others that are newer are deleted, so that the run can go on from this one.
 
+        Returns:
+            The number of windows and the carry; None if there is no sound checkpoint.
+
         Warns:
             DamagedResultsWarning: for every newer checkpoint that cannot be read, fails its digest,
-                  or is of another run.
+                or is of another run.
         """
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, _named_leaves(like))
         content = ocp.args.Composite(
@@ -114,9 +124,7 @@ class Checkpoints:
                     windows
                 ):
                     raise ValueError("it is of another run, or after another window")
-            except (
-                Exception
-            ) as error:  # a damaged file surfaces as nearly anything from inside Orbax
+            except Exception as error:  # Orbax raises nearly anything for a damaged file
                 reason = (
                     str(error).strip().splitlines()[0]
                     if str(error).strip()
@@ -124,8 +132,7 @@ class Checkpoints:
                 )
                 warnings.warn(
                     f"The checkpoint after {windows} windows in {self._directory} is damaged "
-                    f"({reason[:200]}); an "
-                    "earlier one is used.",
+                    f"({reason[:200]}); an earlier one is used.",
                     DamagedResultsWarning,
                     stacklevel=2,
                 )
@@ -149,9 +156,9 @@ def _remove_unfinished(directory: pathlib.Path) -> None:
 
 
 def _named_leaves(carry: PyTree) -> dict[str, jax.Array]:
-    """The leaves under names that sort in tree order, so that no container type enters the files.
+    """Return the leaves under names that sort in tree order, so files know no container types.
 
-    Of random keys their numbers; arrays without entries are left out, since Orbax refuses them.
+    Random keys become their numbers. Arrays without entries are left out, since Orbax refuses them.
     """
     return {
         f"{number:06d}": jax.random.key_data(leaf) if _is_key(leaf) else leaf
@@ -161,8 +168,9 @@ def _named_leaves(carry: PyTree) -> dict[str, jax.Array]:
 
 
 def _with_leaves(like: PyTree, named: Mapping[str, jax.Array]) -> PyTree:
-    """The inverse of `_named_leaves`; kinds of random keys, and arrays without entries, are those
-    of `like`.
+    """Return the inverse of `_named_leaves`.
+
+    The kinds of random keys and the arrays without entries are those of `like`.
     """
 
     def restored(number, leaf):
@@ -181,7 +189,7 @@ def _with_leaves(like: PyTree, named: Mapping[str, jax.Array]) -> PyTree:
     )
 
 
-def _is_key(leaf) -> bool:
+def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
@@ -190,5 +198,5 @@ def _digest(carry: PyTree) -> str:
     for leaf in jax.tree.leaves(carry):
         array = np.ascontiguousarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
         digest.update(f"{leaf.dtype if _is_key(leaf) else array.dtype}{array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

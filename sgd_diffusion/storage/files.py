@@ -7,12 +7,14 @@ import pathlib
 
 from sgd_diffusion.errors import StorageError
 
+__all__ = ["new_directory", "write_atomically"]
+
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Write a file so that it exists under its name complete, on disk, or as it was before.
+    """Write a file so that its name has the complete content on disk, or what was there before.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: it cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -29,18 +31,17 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
 
 
 def new_directory(path: str | os.PathLike) -> pathlib.Path:
-    """Make a directory that was not there, under this name or, if that is taken, with -2, -3, ...
-    behind it.
+    """Make a directory that was not there, and return its path.
 
-    Of several processes that ask for the same name at the same time, each gets a directory of its
-    own.
+    If the name is taken, -2, -3, ... is added to it. Several processes that ask for the same name
+    at the same time each get a directory of their own.
 
     Raises:
-        StorageError: if none can be made.
+        StorageError: none can be made.
     """
-    path = pathlib.Path(path).expanduser()
+    wanted = pathlib.Path(path).expanduser()
     for number in itertools.count(1):
-        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        candidate = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:
             candidate.parent.mkdir(parents=True, exist_ok=True)
             candidate.mkdir()
@@ -55,8 +56,9 @@ def new_directory(path: str | os.PathLike) -> pathlib.Path:
 
 
 def _sync_directory(path: pathlib.Path) -> None:
-    """Make a rename in this directory survive a loss of power; Windows cannot open directories, and
-    needs no such call.
+    """Make a rename in this directory survive a loss of power.
+
+    Windows cannot open directories and needs no such call.
     """
     if os.name == "nt":
         return

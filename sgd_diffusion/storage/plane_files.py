@@ -1,7 +1,6 @@
-"""Planes in files: the loss on a plane, evaluated so that an interruption costs at most one chunk
-of points.
+"""Planes in files: an interruption of the evaluation costs at most one chunk of points.
 
-Apart from `landscape`, which knows arrays and callables only.
+This stands apart from `landscape`, which knows arrays and callables only.
 """
 
 import hashlib
@@ -19,7 +18,8 @@ import xarray as xr
 
 from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._json_values import json_values
-from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion._types import ArrayLike, IntegerLike, PyTree
+from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
 from sgd_diffusion.storage.run_directories import (
     describe_differences,
@@ -27,32 +27,33 @@ from sgd_diffusion.storage.run_directories import (
     write_atomically,
 )
 
+__all__ = ["resumable_plane"]
+
 HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 
 def resumable_plane(
     path: str | os.PathLike,
-    loss: Callable[[Any], Any],
+    loss: Callable[[PyTree], Any],
     plane: Plane,
-    xs,
-    ys,
+    xs: ArrayLike,
+    ys: ArrayLike,
     *,
-    chunk: int,
+    chunk: IntegerLike,
     description: Mapping[str, Any],
-    at_once: int = 1,
+    at_once: IntegerLike = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:
-    """The loss on a grid of points of a plane, in a NetCDF file that is brought up to date after
-    every chunk.
+    """Return the loss on a grid of points of a plane, and keep it in a NetCDF file.
 
-    Called again after an interruption, however that came, it goes on behind the last chunk in the
-    file, to the same numbers bit for bit (on the same machine and versions); at the end it only
-    reads them.
+    The file is brought up to date after every chunk. After an interruption of any kind, another
+    call goes on behind the last chunk in the file. It gives the same numbers bit for bit (on the
+    same machine and versions). Once the file is complete, a call only reads it.
 
     Args:
         path: file, written by one process at a time; its directory is made if need be.
         loss: function of a point that returns a floating scalar, called `loss` in the file, or a
-              dict of such.
+            dict of such.
         plane: see `landscape.planes`.
         xs: (X,) coordinates along the first direction.
         ys: (Y,) coordinates along the second one.
@@ -61,24 +62,21 @@ def resumable_plane(
             file is continued only under the same ones, by the same plane, grid, chunk and at_once.
         at_once: points that are evaluated side by side.
         progress: called as `progress(finished, total)` with numbers of points, after every chunk
-              and at the start.
+            and at the start.
 
     Returns:
-        A dataset with dimensions y and x; in the file, points that are not finished are NaN and the
-        attribute `finished` counts the others, row by row. Attributes `configuration` and
-        `environment` in JSON.
+        A dataset with dimensions y and x, and the attributes `configuration` and `environment` in
+        JSON. In the file, points that are not finished are NaN, and the attribute `finished` counts
+        the others, row by row.
 
     Raises:
-        InputError: as `evaluate_in_chunks`; the description cannot be written in JSON; or the loss
-              returns something else.
-        StorageError: if the file holds something else or is damaged, or cannot be written; it stays
-              as it was.
+        InputError: as for `evaluate_in_chunks`; or the description cannot be written in JSON, or
+            the loss returns something else.
+        StorageError: the file holds something else or is damaged, or cannot be written; it stays as
+            it was.
     """
-    path, xs, ys = (
-        pathlib.Path(path),
-        _storable(real_array("xs", xs)),
-        _storable(real_array("ys", ys)),
-    )
+    file = pathlib.Path(path)
+    xs, ys = _storable(real_array("xs", xs)), _storable(real_array("ys", ys))
     chunk, at_once = integer("chunk", chunk, 1), integer("at_once", at_once, 1)
     total = xs.size * ys.size
     configuration = {
@@ -89,8 +87,8 @@ def resumable_plane(
         "chunk": chunk,
         "at_once": at_once,
     }
-    _make_directory(path.parent)
-    stored = _read(path, configuration)
+    _make_directory(file.parent)
+    stored = _read(file, configuration)
     done = 0 if stored is None else int(stored.attrs["finished"])
     chunks = evaluate_in_chunks(loss, plane, xs, ys, chunk=chunk, at_once=at_once, done=done)
     if stored is None:
@@ -117,14 +115,16 @@ def resumable_plane(
         }
         stored = stored.assign(grids).assign_attrs(finished=done)
         stored.attrs["sha256"] = _checksum(stored)
-        write_atomically(path, bytes(stored.to_netcdf(engine="h5netcdf")))
+        write_atomically(file, bytes(stored.to_netcdf(engine="h5netcdf")))
         report(done, total)
     return stored
 
 
-def _storable(values) -> np.ndarray:
-    """Real numbers in a type that NetCDF has: theirs, or else float32 for 16-bit and float64 for
-    other numbers.
+def _storable(values: ArrayLike) -> np.ndarray:
+    """Return real numbers in a type that NetCDF has.
+
+    They keep their own type if NetCDF has it. Otherwise numbers of 16 bits become float32, and
+    others float64.
     """
     values = np.asarray(values)
     if values.dtype.kind in "iu" or (values.dtype.kind == "f" and values.dtype.itemsize in (4, 8)):
@@ -132,8 +132,8 @@ def _storable(values) -> np.ndarray:
     return values.astype(np.float32 if values.dtype.itemsize == 2 else np.float64)
 
 
-def _named(losses) -> dict[str, np.ndarray]:
-    """What a loss returns for the points of a chunk, by name."""
+def _named(losses: Any) -> dict[str, np.ndarray]:
+    """Return what a loss gives for the points of a chunk, by name."""
     named = losses if isinstance(losses, dict) else {"loss": losses}
     named = {
         name: _storable(values) if getattr(values, "dtype", None) in HALF else values
@@ -142,15 +142,14 @@ def _named(losses) -> dict[str, np.ndarray]:
     for name, values in named.items():
         if np.ndim(values) != 1 or not np.issubdtype(values.dtype, np.floating):
             shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", values)
-            raise InputError(
-                f"Parameter 'loss' returns {shapes} as {name!r}. Expected a floating scalar, or a "
-                "dict of them."
+            raise invalid(
+                "loss", f"returns {shapes} as {name!r}", "a floating scalar, or a dict of them"
             )
     return named
 
 
 def _read(path: pathlib.Path, configuration: dict) -> xr.Dataset | None:
-    """What a file holds, if it is this plane; None if there is no file."""
+    """Return what a file holds, if it is this plane; None if there is no file."""
     try:
         stored = xr.load_dataset(io.BytesIO(path.read_bytes()), engine="h5netcdf")
         if stored.attrs["sha256"] != _checksum(stored):
@@ -181,13 +180,13 @@ def _make_directory(directory: pathlib.Path) -> None:
 
 
 def _checksum(stored: xr.Dataset) -> str:
-    """SHA-256 of all that a resumed evaluation relies on."""
+    """Return the SHA-256 of all that a resumed evaluation relies on."""
     arrays = {name: variable.values for name, variable in stored.variables.items()}
     return _digest((arrays, stored.attrs["configuration"], str(stored.attrs["finished"])))
 
 
-def _digest(tree) -> str:
-    """SHA-256 of a pytree of arrays and texts, their names included."""
+def _digest(tree: PyTree) -> str:
+    """Return the SHA-256 of a pytree of arrays and texts, their names included."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(tree):
         array = np.asarray(leaf)
@@ -197,5 +196,6 @@ def _digest(tree) -> str:
 
 
 def _range(values: np.ndarray) -> str:
-    """Coordinates in short, and in a digest to the last bit."""
-    return f"{values.size} values from {values.ravel()[:1]} to {values.ravel()[-1:]}, SHA-256 {_digest(values)[:16]}"
+    """Describe coordinates in short, and to the last bit by a digest."""
+    ends = f"{values.ravel()[:1]} to {values.ravel()[-1:]}"
+    return f"{values.size} values from {ends}, SHA-256 {_digest(values)[:16]}"

@@ -4,12 +4,15 @@ import os
 import pathlib
 import platform
 import subprocess
+from typing import Any
 
 from sgd_diffusion import __version__
 
+__all__ = ["environment"]
 
-def environment() -> dict:
-    """Versions, device and source revision that a result depends on, as JSON-like values."""
+
+def environment() -> dict[str, Any]:
+    """Return versions, device and source revision that a result depends on, as JSON-like values."""
     import flax
     import jax
     import numpy
@@ -37,8 +40,9 @@ def environment() -> dict:
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout that this file belongs to, marked if it has uncommitted changes;
-    None outside git.
+    """Return the revision of the checkout that this file belongs to; None outside git.
+
+    It is marked if the checkout has uncommitted changes.
     """
     here = pathlib.Path(__file__).resolve().parent
 

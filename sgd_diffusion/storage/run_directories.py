@@ -1,10 +1,10 @@
-"""Labelled datasets in and out of run directories.
+"""Labeled datasets in and out of run directories.
 
 A run directory holds `config.json` (what is run, with versions and device),
 `windows/window_NNNNN.nc` (one self-describing NetCDF-4 file per finished window, with its SHA-256
 beside it, as `sha256sum --check` reads it) and `checkpoints/`. A window file appears under its name
-only when it is complete, and one that was damaged later is known by its checksum. It also says
-which window of which run it is.
+only when it is complete. A checksum tells one that was damaged later. The file also says which
+window of which run it is.
 """
 
 import contextlib
@@ -16,63 +16,91 @@ import pathlib
 import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 from filelock import FileLock, Timeout
 
 from sgd_diffusion._json_values import json_values, same_values
-from sgd_diffusion.errors import InputError, StorageError
+from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.files import write_atomically
 from sgd_diffusion.storage.provenance import environment
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+__all__ = [
+    "DamagedResultsWarning",
+    "RunDirectory",
+    "combine_windows",
+    "describe_differences",
+    "digest_of",
+    "environment",
+    "load_run",
+    "save_figure",
+    "write_atomically",
+]
 
 IDENTITY = "identity"
 """Attribute of window files; it is not part of the results."""
 
-
-_SHORT = reprlib.Repr()  # of values that somebody else wrote, however long or deep they are
+# Somebody else wrote these values, however long or deep they are.
+_SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlist = _SHORT.maxdict = 20
 
 
 class DamagedResultsWarning(UserWarning):
-    """A file of a run directory cannot be used; the message says which, and what is used in its
-    place.
+    """A file of a run directory cannot be used.
+
+    The message says which file, and what is used in its place.
     """
 
 
 def load_run(directory: str | os.PathLike) -> xr.Dataset:
-    """All finished windows of a run as one dataset.
+    """Return all finished windows of a run as one dataset.
+
+    Args:
+        directory: that the run was written to.
 
     Returns:
-        A dataset with dimensions window, seed and learning_rate beside those of the measurements
-        (for example `msd(window, seed, learning_rate, lag)`), coordinate `waiting_time(window)` in
-        updates, and attributes `configuration` and `environment` in JSON. Values of a member are
-        NaN from its divergence on; `diverged_at(seed, learning_rate)` is that step, or -1.
+        A dataset with dimensions window, seed and learning_rate and those of the measurements (for
+        example `msd(window, seed, learning_rate, lag)`), the coordinate `waiting_time(window)` in
+        updates, and the attributes `configuration` and `environment` in JSON. Values of a member
+        are NaN from its divergence on; `diverged_at(seed, learning_rate)` is that step, or -1.
 
     Raises:
-        InputError: if the directory holds no run, or no readable window.
+        InputError: the directory holds no run, or no readable window.
 
     Warns:
-        DamagedResultsWarning: if a window file is damaged; the windows before it are returned.
+        DamagedResultsWarning: a window file is damaged; the windows before it are returned.
     """
     run = RunDirectory(directory)
     if run.configuration() is None:
-        raise InputError(
-            f"Parameter 'directory'={str(directory)!r} holds no run (no readable config.json). "
-            "Expected a directory that a run was written to."
+        raise invalid(
+            "directory",
+            f"is {str(directory)!r}, which holds no run (no readable config.json)",
+            "a directory that a run was written to",
         )
     windows = run.load_windows()
     if not windows:
-        raise InputError(
-            f"Parameter 'directory'={str(directory)!r} holds a run without a finished window. "
-            "Continue it with resume (--resume)."
+        raise invalid(
+            "directory",
+            f"is {str(directory)!r}, which holds a run without a finished window",
+            "a run with one or more finished windows",
+            "continue it with resume (--resume)",
         )
     return combine_windows(windows)
 
 
 def combine_windows(windows: list[xr.Dataset]) -> xr.Dataset:
-    """Datasets of consecutive windows, each with a `window` dimension of one, as one dataset;
-    attributes of the last.
+    """Join datasets of consecutive windows; attributes are those of the last.
+
+    Args:
+        windows: each with a dimension `window` of one.
+
+    Raises:
+        StorageError: they are not of one ensemble.
     """
     try:
         joined = xr.concat(
@@ -92,42 +120,49 @@ def combine_windows(windows: list[xr.Dataset]) -> xr.Dataset:
 
 
 class RunDirectory:
-    """A directory that one process at a time writes a run to, window by window."""
+    """A directory that one process at a time writes a run to, window by window.
+
+    Args:
+        path: of the directory; it need not exist.
+
+    Raises:
+        InputError: `path` is no path.
+    """
 
     def __init__(self, path: str | os.PathLike):
         if not isinstance(path, str | os.PathLike):
-            raise InputError(f"directory is {path!r:.100}; expected a path")
+            raise invalid("directory", f"is {path!r:.100}", "a path")
         self.path = pathlib.Path(path).expanduser()
 
     @property
     def checkpoints(self) -> pathlib.Path:
-        """Where the checkpoints go."""
+        """Return where the checkpoints go."""
         return self.path / "checkpoints"
 
     def window_path(self, index: int) -> pathlib.Path:
-        """File of a window."""
+        """Return the file of a window."""
         return self.path / "windows" / f"window_{index:05d}.nc"
 
-    def configuration(self, part: str = "configuration") -> dict | None:
-        """What the directory was made for, or its "metadata" or "environment"; None if it does not
-        say so.
+    def configuration(self, part: str = "configuration") -> dict[str, Any] | None:
+        """Return what the directory was made for, or its "metadata" or "environment".
+
+        It is None if the directory does not say so.
         """
         try:
-            found = json.loads((self.path / "config.json").read_text(encoding="utf-8"))[part]
-            return json_values("config.json", found) if isinstance(found, dict) else None
+            stored = json.loads((self.path / "config.json").read_text(encoding="utf-8"))[part]
+            return json_values("config.json", stored) if isinstance(stored, dict) else None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
-    def check(self, configuration: dict, *, resume: bool) -> None:
-        """Refuse, without writing anything, a directory that this run must not write to.
+    def check(self, configuration: dict[str, Any], *, resume: bool) -> None:
+        """Refuse a directory that this run must not write to, without writing anything.
 
         Raises:
-            StorageError: if it holds something else, a run that was not to be resumed, or one of
-                  another configuration.
+            StorageError: it holds something else, a run that was not to be resumed, or one of
+                another configuration.
         """
         try:
-            # a process that was killed while it claimed a new directory leaves these and nothing
-            # else
+            # A process that was killed while it claimed a new directory leaves only these.
             traces = {"lock", "config.json.partial"}
             occupied = self.path.exists() and any(
                 entry.name not in traces for entry in self.path.iterdir()
@@ -164,19 +199,21 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def claim(
-        self, configuration: dict, *, resume: bool, metadata: Mapping | None = None
+        self,
+        configuration: dict[str, Any],
+        *,
+        resume: bool,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Iterator[None]:
-        """Make the directory this process's own for as long as the context lasts; it is freed
-        however that ends.
+        """Make the directory this process's own while the context lasts, however that ends.
 
         Raises:
-            StorageError: as `check` does, if another live process writes to it, or if it cannot be
-                  written to.
+            StorageError: as for `check`; or another live process writes to the directory, or it
+                cannot be written to.
         """
         self.check(configuration, resume=resume)
-        lock = FileLock(
-            self.path / "lock", timeout=0
-        )  # the system's own: it goes with the process, however that ends
+        # This is the system's own lock: it goes with the process, however that ends.
+        lock = FileLock(self.path / "lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -209,7 +246,7 @@ class RunDirectory:
         """Write a finished window; its file appears complete or not at all.
 
         Raises:
-            StorageError: if the disk is full or read-only; earlier windows stay as they are.
+            StorageError: the disk is full or read-only; earlier windows stay as they are.
         """
         path = self.window_path(index)
         content = bytes(
@@ -228,17 +265,17 @@ class RunDirectory:
             ) from error
 
     def load_windows(self) -> list[xr.Dataset]:
-        """The finished windows in order, in memory, up to the first that is missing or damaged.
+        """Return the finished windows in order, up to the first that is missing or damaged.
 
         Raises:
-            StorageError: for a window of another run or with another number, or something in the
-                  place of the windows.
+            StorageError: a window is of another run or has another number, or the windows cannot be
+                where they should.
 
         Warns:
-            DamagedResultsWarning: if a window file is damaged or missing before later ones.
+            DamagedResultsWarning: a window file is damaged, or missing before later ones.
         """
         self._check_folders()
-        windows = []
+        windows: list[xr.Dataset] = []
         while (path := self.window_path(len(windows))).exists():
             try:
                 window = _load_window(path)
@@ -255,16 +292,16 @@ class RunDirectory:
         if later:
             warnings.warn(
                 f"{path} is missing, though {later[-1].name} exists; the {len(windows)} windows "
-                "before it are "
-                "used.",
+                "before it are used.",
                 DamagedResultsWarning,
                 stacklevel=2,
             )
         return windows
 
     def _identity(self, index: int) -> str:
-        """What a window file says of itself, so that its checksum covers it: of which run it is,
-        and which window.
+        """Return what a window file says of itself: its run and its number.
+
+        It is in the file so that the checksum covers it.
         """
         return f"window {index} of a run with the configuration {digest_of(self.configuration())}"
 
@@ -295,7 +332,7 @@ class RunDirectory:
 
 
 def _says(window: xr.Dataset, configuration: dict | None) -> bool:
-    """Whether a window is of a run of this configuration, as far as it says so."""
+    """Say whether a window is of a run of this configuration, as far as the window tells."""
     try:
         return "configuration" not in window.attrs or same_values(
             json.loads(window.attrs["configuration"]), configuration
@@ -304,8 +341,8 @@ def _says(window: xr.Dataset, configuration: dict | None) -> bool:
         return False
 
 
-def digest_of(configuration: dict | None) -> str:
-    """SHA-256 of JSON-like values, whatever the order of their names."""
+def digest_of(configuration: dict[str, Any] | None) -> str:
+    """Return the SHA-256 of JSON-like values, whatever the order of their names."""
     return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
 
 
@@ -320,23 +357,24 @@ def _load_window(path: pathlib.Path) -> xr.Dataset:
     return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
 
 
-def describe_differences(stored: dict, wanted: dict, prefix: str = "") -> str:
-    """Where two configurations differ, as text; empty if they do not."""
-    found = []
+def describe_differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
+    """Describe where two configurations differ; empty if they do not."""
+    differences = []
     for name in sorted(stored.keys() | wanted.keys()):
         old, new = stored.get(name), wanted.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            found.append(describe_differences(old, new, f"{prefix}{name}."))
+            differences.append(describe_differences(old, new, f"{prefix}{name}."))
         elif not same_values(old, new):
-            found.append(f"{prefix}{name} is {_SHORT.repr(old)} there and {_SHORT.repr(new)} here")
-    return ", ".join(filter(None, found))
+            old, new = _SHORT.repr(old), _SHORT.repr(new)
+            differences.append(f"{prefix}{name} is {old} there and {new} here")
+    return ", ".join(filter(None, differences))
 
 
-def save_figure(figure, path: pathlib.Path) -> None:
-    """Write a matplotlib figure as PNG, atomically.
+def save_figure(figure: "matplotlib.figure.Figure", path: pathlib.Path) -> None:
+    """Write a matplotlib figure as PNG, complete or not at all.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: it cannot be written.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

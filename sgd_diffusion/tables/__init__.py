@@ -1,4 +1,4 @@
-"""Every table as a function: labelled dataset in, labelled dataset out."""
+"""Every table as a function: it takes a labeled dataset and returns a labeled dataset."""
 
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path

@@ -1,18 +1,21 @@
 """Exponents of the MSD, of its controls and of its parts."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
 from sgd_diffusion._arrays import number
+from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis import scaling
 from sgd_diffusion.analysis.lags import STANDARD_STRIDE, standard_ranges
 from sgd_diffusion.analysis.least_squares import replicate_error
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import InputError, invalid
 
 __all__ = ["exponents"]
 
 SGD = "SGD"
-# The motions whose exponents stand beside those of SGD, and the variables that hold their MSD.
+# The motions that SGD is compared with, and the variables that hold their MSD.
 CONTROLS = {
     "drift subtracted": "drift_subtracted_msd",
     "shuffled": "shuffled_msd",
@@ -21,55 +24,61 @@ CONTROLS = {
 }
 
 
-def exponents(dataset, ranges=None, *, max_rmse=0.03):
-    """Exponents of the time-averaged MSD on ranges of lags beside those of its controls, onsets and
-    crossovers.
+def exponents(
+    dataset: xr.Dataset,
+    ranges: Mapping[str, tuple[NumberLike, NumberLike]] | None = None,
+    *,
+    max_rmse: NumberLike = 0.03,
+) -> xr.Dataset:
+    """Return exponents of the time-averaged MSD and of its controls, with onsets and crossovers.
 
     Args:
         dataset: with `msd` (..., lag), such as (window, seed, learning_rate, lag), and the
-            coordinate `lag`. Where it has the measurements of
-            `measurements.controls`, fits are made on their lags
-            `fit_lag`; where it has `twin_msd` of full-batch descent, this is one more control.
-        ranges: {name: (smallest lag, largest lag)};
-            `lags.standard_ranges` of the largest lag when None.
-        max_rmse: bound of `scaling.superdiffusion_onset` and of
-            `scaling.regime_boundary`.
+            coordinate `lag`. Where it has the measurements of `measurements.controls`, fits are
+            made on their lags `fit_lag`. Where it has `twin_msd` of full-batch descent, this is one
+            more control.
+        ranges: {name: (smallest lag, largest lag)}; `lags.standard_ranges` of the largest lag when
+            None.
+        max_rmse: bound of `scaling.superdiffusion_onset` and of `scaling.regime_boundary`.
 
     Returns:
-        Dataset with the dimensions of `msd` less `lag`, NaN for members without a curve, and
+        Dataset with the dimensions of `msd` without `lag`, NaN for members without a curve, and
 
-        - `exponent`, `exponent_error`, `rmse` with `motion` and `range` in front: least-squares power laws
-          (`scaling.fit_power_law`), with the fitted lags in the
-          coordinates `lag_min` and `lag_max` (range). Motions are "SGD" and the controls that
-          the dataset has. The coordinate `error_source` (motion) says what an error is: "block
-          bootstrap" over the window, the scatter of one of several random "draws" of a surrogate,
-          whose mean the exponent is, or of the "residuals" (a lower bound);
-        - `onset`: tau_0 in steps, NaN where the window does not end superdiffusive, and `onset_exponent`: the
-          exponent of the longest power law that ends at the largest lag, superdiffusive or not;
+        - `exponent`, `exponent_error`, `rmse` with `motion` and `range` in front: least-squares
+          power laws (`scaling.fit_power_law`), with the fitted lags in the coordinates `lag_min`
+          and `lag_max` (range). Motions are "SGD" and the controls that the dataset has. The
+          coordinate `error_source` (motion) says what an error is. "block bootstrap" is over the
+          window. "draws" is the scatter of one of several random draws of a surrogate; the exponent
+          is their mean. "residuals" is that of the residuals, a lower bound;
+        - `onset`: tau_0 in steps, NaN where the window does not end superdiffusive, and
+          `onset_exponent`: the exponent of the longest power law that ends at the largest lag,
+          superdiffusive or not;
         - `crossing`: the lag at which the local exponent first rises through 1;
-        - with controls `crossover`, `crossover_low`, `crossover_high`, `exponent_below`, `exponent_above` and
-          their errors (`scaling.fit_crossover` on lags up to half the
+        - with controls `crossover`, `crossover_low`, `crossover_high`, `exponent_below`,
+          `exponent_above` and their errors (`scaling.fit_crossover` on lags up to half the
           largest), NaN where the curve is a single power law;
-        - with windows `regime_boundary`, without the dimension `window`: the waiting time of the first window whose
-          single power law from the first lag of the short range to half the largest lag is
-          subdiffusive.
+        - with windows `regime_boundary`, without the dimension `window`: the waiting time of the
+          first window with a single subdiffusive power law from the first lag of the short range to
+          half the largest lag.
 
     Raises:
-        InputError: ranges that are no such dict, a range with fewer than 3 lags, or lags too few
-            for ranges or onsets.
+        InputError: ranges are no such dict, a range has fewer than 3 lags, or there are too few
+            lags for ranges or onsets.
     """
     msd = dataset["msd"].transpose(..., "lag")
     longest = int(dataset["lag"].values[-1])
     ranges = standard_ranges(longest) if ranges is None else _checked_ranges(ranges)
     max_rmse = number("max_rmse", max_rmse, at_least=0)
     curves = msd.dims[:-1]
-    found = dict(_all_fits(dataset, curves, ranges))
+    by_motion = dict(_all_fits(dataset, curves, ranges))
     onset = scaling.superdiffusion_onset(dataset["lag"].values, msd.values, max_rmse=max_rmse)
     lags, on_fit_lags = _at_fit_lags(dataset, "msd", curves)
     local = scaling.local_exponent(lags, on_fit_lags, stride=min(STANDARD_STRIDE, len(lags) - 1))
 
     def on_ranges(index, long_name):
-        values = np.stack([np.stack([fit[index] for fit in fits]) for fits, _ in found.values()])
+        values = np.stack(
+            [np.stack([fit[index] for fit in fits]) for fits, _ in by_motion.values()]
+        )
         return ("motion", "range", *curves), values, {"long_name": long_name}
 
     table = xr.Dataset(
@@ -86,8 +95,8 @@ def exponents(dataset, ranges=None, *, max_rmse=0.03):
             "crossing": (curves, scaling.normal_diffusion_crossing(*local), {"units": "step"}),
         },
         coords={
-            "motion": list(found),
-            "error_source": ("motion", [source for _, source in found.values()]),
+            "motion": list(by_motion),
+            "error_source": ("motion", [source for _, source in by_motion.values()]),
             "range": list(ranges),
             "lag_min": ("range", [low for low, _ in ranges.values()], {"units": "step"}),
             "lag_max": ("range", [high for _, high in ranges.values()], {"units": "step"}),
@@ -109,9 +118,10 @@ def _checked_ranges(ranges):
     except (TypeError, ValueError):
         pairs = {}
     if not pairs:
-        raise InputError(
-            f"ranges is {ranges}; expected {{name: (smallest lag, largest lag)}} of at least one "
-            "range"
+        raise invalid(
+            "ranges",
+            f"is {ranges}",
+            "{name: (smallest lag, largest lag)} of at least one range",
         )
     for name, ends in pairs.items():
         for end in ends:
@@ -120,7 +130,7 @@ def _checked_ranges(ranges):
 
 
 def _all_fits(dataset, curves, ranges):
-    """Motions with (exponent, error, rmse) for each range, and what the errors are."""
+    """Yield each motion with (exponent, error, rmse) for each range, and what the errors are."""
     yield SGD, _fits(dataset, "msd", curves, ranges)
     for motion, variable in CONTROLS.items():
         if variable in dataset:
@@ -146,7 +156,7 @@ def _fits(dataset, variable, curves, ranges):
 
 
 def _at_fit_lags(dataset, variable, curves):
-    """Lags that fits are made on, and a variable there, (*curves, [draw,] lag)."""
+    """Return the lags that fits are made on, and a variable there, (*curves, [draw,] lag)."""
     curve = dataset[variable]
     if "lag" in curve.dims and "fit_lag" in dataset.coords:
         curve = curve.sel(lag=dataset["fit_lag"].values)

@@ -1,6 +1,7 @@
 """Dimension and self-affinity of paths, and roughness of the loss along them."""
 
 import numpy as np
+import xarray as xr
 
 from sgd_diffusion.analysis import paths, roughness
 from sgd_diffusion.errors import InputError
@@ -9,33 +10,30 @@ from sgd_diffusion.tables.members import MEMBERS, member_coordinates, rows
 __all__ = ["fractal_path"]
 
 
-def fractal_path(dataset):
-    """Dimension and self-affinity of paths, and Hurst exponents of the loss along them, for every
-    member and window.
+def fractal_path(dataset: xr.Dataset) -> xr.Dataset:
+    """Return dimension and self-affinity of paths, and Hurst exponents of the loss along them.
 
     Args:
-        dataset: with the measurements
-            `path_statistics.shape` and
-            `path_statistics.roughness`, and the series
-            `loss` and, with a probe, `probe_loss`.
+        dataset: with the measurements `path_statistics.path_shape` and
+            `path_statistics.loss_roughness`, and the series `loss` and, with a probe, `probe_loss`.
 
     Returns:
-        Dataset with dimensions (window, seed, learning_rate), NaN for members without a path, and,
-        with `motion` in front, for SGD and its surrogates,
+        Dataset with dimensions (window, seed, learning_rate), NaN for members without a path. With
+        `motion` in front, for SGD and its surrogates:
 
-        - `dimension` of a single power law, `dimension_below` and `dimension_above` of two that meet at the contour
-          length `crossover` (`crossover_low`, `crossover_high`), with errors
-          (`paths.path_dimension` on contour lengths from 10 mean
-          steps, or T/20 if that is less, to half that of the window);
-        - `self_affinity`, chi of squared excursion ~ squared end-to-end distance^chi, its error and `verdict`
-          (`paths.self_affinity` on lengths from 10 to T/2);
+        - `dimension` of a single power law, `dimension_below` and `dimension_above` of two that
+          meet at the contour length `crossover` (`crossover_low`, `crossover_high`), with errors
+          (`paths.path_dimension` on contour lengths from 10 mean steps, or T/20 if that is less, to
+          half that of the window);
+        - `self_affinity`, chi of squared excursion ~ squared end-to-end distance^chi, its error and
+          `verdict` (`paths.self_affinity` on lengths from 10 to T/2).
 
-        and of the losses
+        And of the losses:
 
         - `noise_floor` of mini-batch losses with its error (`roughness.batch_noise_floor`);
-        - `probe_exponent` (with a probe) and `batch_exponent`, the latter above the noise floor: 2H, with errors
-          and the fitted distances `probe_exponent_min`, `probe_exponent_max` and so on
-          (`roughness.hurst_exponent`).
+        - `probe_exponent` (with a probe) and `batch_exponent`, the latter above the noise floor:
+          2H, with errors and the fitted distances `probe_exponent_min`, `probe_exponent_max` and so
+          on (`roughness.hurst_exponent`).
     """
     floor = roughness.batch_noise_floor(
         *(
@@ -93,9 +91,8 @@ def _dimension_of(path):
     )
     contour, steps = path["contour_length"].values, path.sizes["point"] - 1
     whole = np.nanmax(contour, initial=0)
-    shortest = min(
-        10, steps / 20
-    )  # in mean steps: a single step is straight, R = s, however the path winds
+    # In mean steps. A single step is straight, R = s, however the path winds.
+    shortest = min(10, steps / 20)
     try:
         fit = paths.path_dimension(
             contour,
@@ -104,7 +101,7 @@ def _dimension_of(path):
             x_max=whole / 2,
             replicates=path["squared_end_to_end_replicates"].values,
         )
-    except InputError:  # a window too short for so many bins
+    except InputError:  # the window is too short for so many bins
         return dict.fromkeys(names, np.nan)
     return {name: getattr(fit, name) for name in names}
 
@@ -113,14 +110,14 @@ def _self_affinity_of(path):
     enough = path["fragment_length"].values >= min(10, path["fragment_length"].values[-1] / 5)
     path = path.isel(fragment_length=enough)
     ends, excursions = "squared_end_to_end_by_length", "squared_excursion_by_length"
-    found = paths.self_affinity(
+    fit = paths.self_affinity(
         path["fragment_length"].values,
         path[ends].values,
         path[excursions].values,
         replicates=[path[f"{name}_replicates"].values for name in (ends, excursions)],
     )
     return {
-        "self_affinity": found.exponent,
-        "self_affinity_error": found.exponent_error,
-        "verdict": found.verdict,
+        "self_affinity": fit.exponent,
+        "self_affinity_error": fit.exponent_error,
+        "verdict": fit.verdict,
     }

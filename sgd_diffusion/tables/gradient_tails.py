@@ -5,93 +5,103 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from sgd_diffusion._arrays import integer
+from sgd_diffusion._types import IntegerLike, Key
 from sgd_diffusion.analysis import pooling, tails
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS
 from sgd_diffusion.analysis.stable import comparison, fits, law
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.tables.members import MEMBERS, member_coordinates, rows
 
 __all__ = ["gradient_tails"]
 
 INTERVAL = (0.05, 0.95)
 LAYER_RESAMPLES = 20  # a standard error from so many is known to 16 percent
-PLACES = 100  # in which steps, or batches, are counted for the bootstrap: one program for series of any length
+# Steps, or batches, are counted in so many places for the bootstrap. So series of any length have
+# one program.
+PLACES = 100
 RIVALS = ["normal", "student_t", "exponential_power"]
 MOVING = 100  # losses of a moving variance
 
 
-def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
-    """Symmetric alpha-stable laws of the gradients of every member and window, beside what pooling
-    alone makes of them.
+def gradient_tails(
+    dataset: xr.Dataset,
+    *,
+    key: Key | None = None,
+    num_entries: IntegerLike = 5000,
+    num_resamples: IntegerLike = 50,
+) -> xr.Dataset:
+    """Return symmetric alpha-stable laws of the gradients, and what pooling alone makes of them.
 
     A sample is drawn from each `source` of entries, uniform over parameters and steps
     (`pooling.draw_entries`):
 
-    - "pooled": mini-batch gradients along the window, as Chen, Qu & Gong (arXiv:2009.10588, Fig. 5) take them;
+    - "pooled": mini-batch gradients along the window, as Chen, Qu & Gong (arXiv:2009.10588, Fig. 5)
+      take them;
     - "per coordinate": the same, every coordinate in units of its own scale
-      (`pooling.standardized`), which is no mixture of the scales of
-      coordinates, but for the error of a scale, 1.2/sqrt(T) of it;
+      (`pooling.standardised`). It is no mixture of the scales of coordinates, but for the error of
+      a scale, 1.2/sqrt(T) of it;
     - "frozen": mini-batch gradients at the weights where the window ends;
-    - "noise": these less the gradient of all examples, and "noise per coordinate": in units of its own scale, the tail
-      across mini-batches;
-    - "Gaussian, layer scales" and "Gaussian, coordinate scales": Gaussian numbers with the root mean square that layers,
-      or coordinates, have in "pooled" (`pooling.gaussian_surrogate`),
-      the null hypotheses.
+    - "noise": these less the gradient of all examples. "noise per coordinate" has every coordinate
+      in units of its own scale, and shows the tail across mini-batches;
+    - "Gaussian, layer scales" and "Gaussian, coordinate scales": the null hypotheses, Gaussian
+      numbers with the root mean square that layers, or coordinates, have in "pooled"
+      (`pooling.gaussian_surrogate`).
 
     Args:
         dataset: with `gradient_sample` and, for the sources that are called frozen and noise,
-            `frozen_gradient` and `full_gradient`
-            (`standard.default_measurements` of a plan
-            with `gradient_samples` and `frozen_passes`), and the series `loss`.
+            `frozen_gradient` and `full_gradient` (`standard.default_measurements` of a plan with
+            `gradient_samples` and `frozen_passes`), and the series `loss`.
         key: PRNG key; `jax.random.key(0)` when None.
         num_entries: entries in each sample, at least 20. A layer with fewer gives some of them
             twice.
         num_resamples: replicates of the block bootstrap, at least 2; layers get 20 at most.
 
     Returns:
-        Dataset with dimensions (window, seed, learning_rate), NaN for members that diverged, and,
-        with `source` in front,
+        Dataset with dimensions (window, seed, learning_rate), NaN for members that diverged. With
+        `source` in front:
 
-        - `alpha`, `scale`, `location` of the fit and its `status`, a
-          `estimates.Status`
+        - `alpha`, `scale`, `location` of the fit and its `status`, an `estimates.Status`
           (`fits.fit`);
-        - `alpha_error`, `alpha_low` and `alpha_high`: standard deviation and 5 and 95 % quantiles of replicates that
-          are resampled in ten blocks of time, or of batches
-          (`fits.bootstrap_fit`). `alpha_information_error`
-          would be right for independent entries, and is too small for those of steps that have
-          anything in common;
-        - `log_likelihood_ratio`, `vuong_z`, `vuong_p` (source, rival, ..) of the stable law against the normal law,
-          Student's t and the exponential power law, positive where the stable law is better
-          (`analysis.stable.comparison`), with errors from ten blocks of time or
-          batches and `effective_entries`, how many independent entries they are worth for that;
+        - `alpha_error`, `alpha_low` and `alpha_high`: standard deviation and 5 and 95 % quantiles
+          of replicates that are resampled in ten blocks of time, or of batches
+          (`fits.bootstrap_fit`). `alpha_information_error` would be right for independent entries,
+          and is too small for those of steps that have anything in common;
+        - `log_likelihood_ratio`, `vuong_z`, `vuong_p` (source, rival, ..) of the stable law against
+          the normal law, Student's t and the exponential power law, positive where the stable law
+          is better (`analysis.stable.comparison`). Their errors are from ten blocks of time or
+          batches; `effective_entries` is how many independent entries they are worth for that;
         - `ks_stable` and `ks_normal`: Kolmogorov-Smirnov distances of the fitted laws;
         - `hill` (both tails, number of tail points chosen), `mohammadi` (by the median, as some
           entries are zero) and `excess_kurtosis`, with errors;
-        - `num_coordinates`: how many coordinates the entries come from. Of those that are standardised, the ones that
-          have no scale are left out;
+        - `num_coordinates`: how many coordinates the entries come from. Sources in units of scales
+          leave out coordinates that have no scale.
 
-        with `layer` in front `layer_alpha`, `layer_alpha_error` and `layer_status` of the
-        gradients of each layer along the window, and of the mini-batch loss
+        With `layer` in front: `layer_alpha`, `layer_alpha_error` and `layer_status` of the
+        gradients of each layer along the window. Of the mini-batch loss:
 
         - `loss_change` (.., update): |L_{t+1} - L_t|, and `mean_loss_change`;
-        - `moving_variance` (.., first_point): variance of 100 consecutive losses, and `mean_moving_variance`.
+        - `moving_variance` (.., first_point): variance of 100 consecutive losses, and
+          `mean_moving_variance`.
 
     Raises:
-        InputError: a dataset without gradients or with windows of fewer than 100 updates; fewer
-            than 20 entries or 2 replicates.
+        InputError: the dataset has no gradients or windows of fewer than 100 updates, or there are
+            fewer than 20 entries or 2 replicates.
     """
     if "gradient_sample" not in dataset:
-        raise InputError(
-            "dataset has no variable 'gradient_sample'; expected that of a run with a plan in "
-            "which gradient_samples > 0"
+        raise invalid(
+            "dataset",
+            "has no variable 'gradient_sample'",
+            "that of a run whose plan has gradient_samples > 0",
         )
     if dataset.sizes["point"] <= MOVING:
-        raise InputError(
-            f"dataset has windows of {dataset.sizes['point'] - 1} updates; expected at least "
-            f"{MOVING} for the moving variance of the loss"
+        raise invalid(
+            "dataset",
+            f"has windows of {dataset.sizes['point'] - 1} updates",
+            f"at least {MOVING} for the moving variance of the loss",
         )
     num_entries, num_resamples = (
         integer("num_entries", num_entries, 20),
@@ -140,17 +150,17 @@ def gradient_tails(dataset, *, key=None, num_entries=5000, num_resamples=50):
 
 
 def _sources(key, member):
-    """Series (T, S) by source, with the weight of each coordinate."""
+    """Return the series (T, S) by source, with the weight of each coordinate."""
     layers, weights = member["coordinate_layer"].values, member["coordinate_weight"].values
     gradients = _series(member["gradient_sample"], "update")
-    sources = {"pooled": (gradients, weights), "per coordinate": _standardised(gradients, weights)}
+    sources = {"pooled": (gradients, weights), "per coordinate": _standardized(gradients, weights)}
     if "frozen_gradient" in member:
         batches = ("frozen_pass", "frozen_batch")
         noise = _series(member["frozen_gradient"] - member["full_gradient"], *batches)
         sources |= {
             "frozen": (_series(member["frozen_gradient"], *batches), weights),
             "noise": (noise, weights),
-            "noise per coordinate": _standardised(noise, weights),
+            "noise per coordinate": _standardized(noise, weights),
         }
     for name, groups in (("layer", layers), ("coordinate", None)):
         key, surrogate_key = jax.random.split(key)
@@ -162,45 +172,47 @@ def _sources(key, member):
 
 
 def _series(samples, *time):
-    """Samples as (T, S)."""
+    """Return samples as (T, S)."""
     samples = samples.transpose(*time, "coordinate").values
     return samples.reshape(-1, samples.shape[-1])
 
 
-def _standardised(samples, weights):
-    found = pooling.standardized(samples)
-    return found.values, weights * np.asarray(found.usable)
+def _standardized(samples, weights):
+    scaled = pooling.standardised(samples)
+    return scaled.values, weights * np.asarray(scaled.usable)
 
 
 def _tail(key, samples, weights, num_entries, num_resamples):
-    """Everything that is said about a sample of entries, as arrays of the device."""
+    """Return all that is said about a sample of entries, as arrays of the device."""
     with jax.enable_x64(True):
-        values, places, fit, found = _stable(key, samples, weights, num_entries, num_resamples)
+        values, places, fit, numbers = _stable(key, samples, weights, num_entries, num_resamples)
         return (
-            found
+            numbers
             | _without_law(values, places)
-            | _beside_other_laws(values, places, fit)
+            | _against_other_laws(values, places, fit)
             | {"num_coordinates": np.count_nonzero(weights)}
         )
 
 
 def _layer_tail(key, samples, inside, num_entries, num_resamples):
     with jax.enable_x64(True):
-        *_, found = _stable(key, samples, inside, num_entries, num_resamples)
-        return {f"layer_{name}": found[name] for name in ("alpha", "alpha_error", "status")}
+        *_, numbers = _stable(key, samples, inside, num_entries, num_resamples)
+        return {f"layer_{name}": numbers[name] for name in ("alpha", "alpha_error", "status")}
 
 
-def _side_by_side(found):
-    found = list(found)  # all on their way before the first is waited for
-    return {name: np.stack([row[name] for row in found]) for name in found[0]}
+def _side_by_side(rows):
+    started = list(rows)  # all are on their way before the first is waited for
+    return {name: np.stack([row[name] for row in started]) for name in started[0]}
 
 
 _draw_entries = jax.jit(pooling.draw_entries, static_argnames="count")
 
 
 def _stable(key, samples, weights, num_entries, num_resamples):
-    """Entries in random order, their places in time, the stable law of them, and its parameters
-    with errors by name.
+    """Draw entries, and fit the stable law to them.
+
+    Returns:
+        The entries in random order, their places in time, the fit, and its numbers by name.
     """
     draw_key, bootstrap_key = jax.random.split(key)
     entries = _draw_entries(draw_key, samples, weights.astype(np.float32), count=num_entries)
@@ -234,9 +246,7 @@ def _replicates(key, values, fit, places, *, num_resamples):
 @jax.jit
 def _without_law(values, places):
     hill, mohammadi = tails.hill(values), tails.mohammadi_quantile(values)
-    kurtosis = tails.excess_kurtosis(
-        values[jnp.argsort(places)]
-    )  # its errors are by blocks of time
+    kurtosis = tails.excess_kurtosis(values[jnp.argsort(places)])  # errors by blocks of time
     return {
         "hill": hill.value,
         "hill_error": hill.error,
@@ -248,7 +258,7 @@ def _without_law(values, places):
 
 
 @jax.jit
-def _beside_other_laws(values, places, fit):
+def _against_other_laws(values, places, fit):
     in_time = values[jnp.argsort(places)]
     tests = [
         comparison.compare_with_normal(in_time, fit, num_blocks=NUM_BLOCKS),

@@ -1,14 +1,14 @@
-"""Dimensions of loss surfaces and of their level sets, beside those of smooth surfaces of the same
-shape.
-"""
+"""Dimensions of loss surfaces and of their level sets, compared with smooth surfaces."""
 
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from sgd_diffusion._arrays import host_array
+from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.box_counting import (
     box_counting_dimension,
     calibrate,
@@ -34,11 +34,11 @@ def _of_level_set(heights):
 
 
 def _of_variogram(heights):
-    found = variogram_exponent(heights, tolerance=ALL_SIZES)
-    return found._replace(value=3 - found.value)
+    estimate = variogram_exponent(heights, tolerance=ALL_SIZES)
+    return estimate._replace(value=3 - estimate.value)
 
 
-# estimator of heights, and the truth of its dimension
+# Estimators of heights, with the true dimension that each of them estimates.
 ESTIMATORS = {
     "level set, boxes": (_of_level_set, level_set_dimension),
     "graph, oscillation": (
@@ -53,29 +53,27 @@ ESTIMATORS = {
 }
 
 
-def loss_surface(surfaces, *, calibration_repeats=20):
-    """Box dimensions of the logarithm of the loss on random planes, raw and calibrated, for every
-    member.
+def loss_surface(surfaces: xr.Dataset, *, calibration_repeats: IntegerLike = 20) -> xr.Dataset:
+    """Return box dimensions of the logarithm of the loss on random planes, raw and calibrated.
 
-    Of a level set, at the median, which is that of the loss itself; and of the graph of the
-    logarithm by three estimators, the last of which is 3 less the Hurst exponent. All box sizes are
-    fitted (`landscape.box_counting`); calibration is on exact fractional
-    Brownian surfaces of as many points, with 95 % intervals. The control, `smooth`, is the same
-    of the least-squares polynomial of degree 4 in both coordinates: what a surface of this shape
-    without any roughness gives.
+    They are of a level set, at the median, which is that of the loss itself; and of the graph of
+    the logarithm by three estimators. The last of these is 3 less the Hurst exponent. All box sizes
+    are fitted (`landscape.box_counting`). Calibration is on exact fractional Brownian surfaces of
+    as many points, with 95 % intervals. The control, `smooth`, is the least-squares polynomial of
+    degree 4 in both coordinates. It shows what a surface of this shape gives without any roughness.
 
     Args:
-        surfaces: with `loss` (plane, seed, learning_rate, row, column), N x N points, and
-            `random` among the planes.
+        surfaces: with `loss` (plane, seed, learning_rate, row, column), N x N points, and `random`
+            among the planes.
         calibration_repeats: surfaces of each known dimension, at least 10.
 
     Returns:
         Dataset with dimensions (estimator, surface, seed, learning_rate), surface "loss" or
-        "smooth": `raw` and its `raw_error`, `dimension` with its interval `low` to
-        `high`, and `status`; with `size` behind, `curve`, what is fitted by the estimator
-        against the size of boxes or lags; and `smooth_residual` (seed, learning_rate), the
-        standard deviation of the loss's logarithm about the polynomial over that of the logarithm.
-        NaN where a loss is not finite and positive.
+        "smooth": `raw` and its `raw_error`, `dimension` with its interval `low` to `high`, and
+        `status`; with `size` behind, `curve`, what the estimator fits against the size of boxes or
+        lags; and `smooth_residual` (seed, learning_rate), the standard deviation of the loss's
+        logarithm about the polynomial over that of the logarithm. NaN where a loss is not finite
+        and positive.
     """
     losses = (
         surfaces["loss"]
@@ -126,18 +124,21 @@ def loss_surface(surfaces, *, calibration_repeats=20):
     )
 
 
-def smooth_surface(heights):
-    """Least-squares polynomial, of degree 4 in both coordinates together, of heights (N, M); NaN
-    unless all are finite.
+def smooth_surface(heights: ArrayLike) -> Float[np.ndarray, "rows columns"]:
+    """Return the least-squares polynomial of heights, of degree 4 in both coordinates together.
+
+    Args:
+        heights: (N, M).
+
+    Returns:
+        (N, M); NaN unless all heights are finite.
 
     Raises:
         InputError: the heights are no (N, M) array of real numbers.
     """
     heights = host_array("heights", heights)
     if heights.ndim != 2 or heights.size == 0:
-        raise InputError(
-            f"heights has shape {heights.shape}; expected (N, M), those of one surface"
-        )
+        raise invalid("heights", f"has shape {heights.shape}", "(N, M), those of one surface")
     if not np.isfinite(heights).all():
         return np.full_like(heights, np.nan)
     y, x = np.meshgrid(*(np.linspace(-1, 1, length) for length in heights.shape), indexing="ij")
@@ -148,7 +149,7 @@ def smooth_surface(heights):
 
 
 def _row(heights, estimator, calibration):
-    """Numbers of one surface by name."""
+    """Return the numbers of one surface by name."""
     sizes = _sizes(len(heights))
     if not np.isfinite(heights).all():
         return dict.fromkeys(("raw", "raw_error", "dimension", "low", "high"), np.nan) | {
@@ -156,18 +157,18 @@ def _row(heights, estimator, calibration):
             "curve": np.full(len(sizes), np.nan),
         }
     raw = estimator(heights)
-    found = calibration.dimension(raw)
+    calibrated = calibration.dimension(raw)
     return {
         "raw": raw.value,
         "raw_error": raw.error,
-        "dimension": found.value,
-        "low": found.low,
-        "high": found.high,
-        "status": found.status.name,
+        "dimension": calibrated.value,
+        "low": calibrated.low,
+        "high": calibrated.high,
+        "status": calibrated.status.name,
         "curve": raw.curve,
     }
 
 
 def _sizes(points):
-    """Those that estimators of graphs take by default, of so many points along a side."""
+    """Return the sizes that estimators of graphs take by default, for `points` along a side."""
     return box_sizes(None, (points - 1, points - 1))

@@ -1,59 +1,73 @@
-"""Walkers on toy landscapes in numbers, all landscapes beside the selected ones."""
+"""Walkers on toy landscapes in numbers, of all landscapes and of the selected ones."""
+
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 import xarray as xr
 
 from sgd_diffusion._arrays import booleans, integer
+from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.stable import fits
 from sgd_diffusion.analysis.stable.comparison import compare_with_normal
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.tables.walk_statistics import LAGS, PARTS, SAMPLE
 
 __all__ = ["toy_walks"]
 
-POOLED = 5000  # gradient components of all landscapes together, equally many of each
+POOLED = 5000  # gradient components of all landscapes together, as many of each
 REPLICATES, STABLE_REPLICATES = 200, 20  # resamplings of the landscapes, of pooled gradients
 MIN_LANDSCAPES, BLOCKS = 3, 20  # of landscapes, for pooled gradients
 
 
-def toy_walks(statistics, selected, *, tails=None, seed=0):
-    """Exponents, passages, gradients and depth of all landscapes and of the selected ones, side by
-    side.
+def toy_walks(
+    statistics: xr.Dataset,
+    selected: ArrayLike,
+    *,
+    tails: Sequence[str] | None = None,
+    seed: IntegerLike = 0,
+) -> xr.Dataset:
+    """Return exponents, passages, gradients and depth, of all landscapes and of the selected ones.
 
-    Errors are standard deviations over 200 resamplings of the landscapes (their walkers go with
-    them): the walkers of one landscape are not independent. Fewer than 10 landscapes have no
-    errors.
+    The walkers of one landscape are not independent. So errors are standard deviations over 200
+    resamplings of the landscapes with their walkers. Fewer than 10 landscapes have no errors.
 
     Args:
-        statistics: dataset of `walk_statistics` of several kinds of surfaces, along
-            `surface`.
+        statistics: dataset of `walk_statistics` of several kinds of surfaces, along `surface`.
         selected: (landscape,) booleans.
         tails: surfaces whose pooled gradients are compared with a stable law, which takes a second
             each; all when None.
         seed: of the resampling.
 
     Returns:
-        Dataset along `surface` and `selection` ("all", "selected"), each number with its error
-        as NAME_error: `exponent` (..., part) and the mean `msd` (..., part, lag); the shares of
-        walkers `started`, `reached` and `ended` in the basin and `walls` that met a wall;
-        `passage`, the mean first passage of those that came, not from within; `stay`, the mean
-        stay in the basin in steps; `depth`; with `visits`: `excess` kurtosis and `alpha` of
-        the stable law of pooled gradients, mean `landscape_excess` and `landscape_alpha` over
-        landscapes, and `likelihood_ratio` and `p_value` against the normal law of the pooled
-        ones; `walker_excess`, the median over walkers. NaN where nothing is left.
+        Dataset along `surface` and `selection` ("all", "selected"), each number with its error as
+        NAME_error:
+
+        - `exponent` (..., part) and the mean `msd` (..., part, lag);
+        - the shares of walkers `started`, `reached` and `ended` in the basin and `walls` that met a
+          wall;
+        - `passage`, the mean first passage of those that came, not from within;
+        - `stay`, the mean stay in the basin in steps;
+        - `depth`;
+        - with `visits`: `excess` kurtosis and `alpha` of the stable law of pooled gradients, mean
+          `landscape_excess` and `landscape_alpha` over landscapes, and `likelihood_ratio` and
+          `p_value` against the normal law of the pooled ones;
+        - `walker_excess`, the median over walkers.
+
+        NaN where nothing is left.
 
     Raises:
-        InputError: `selected` that are not booleans, one for each landscape, or a negative seed.
+        InputError: `selected` are not booleans, one for each landscape, or the seed is negative.
     """
     seed, selected = integer("seed", seed, 0), np.asarray(booleans("selected", selected))
     if selected.shape != (statistics.sizes["landscape"],):
-        raise InputError(
-            f"selected has shape {selected.shape}; expected ({statistics.sizes['landscape']},), "
-            "one boolean for each landscape"
+        raise invalid(
+            "selected",
+            f"has shape {selected.shape}",
+            f"({statistics.sizes['landscape']},), one boolean for each landscape",
         )
     random = np.random.default_rng(seed)
     rows = {}
@@ -86,7 +100,7 @@ def toy_walks(statistics, selected, *, tails=None, seed=0):
 
 
 def _row(statistics, chosen, resampled, with_tails):
-    """Numbers of one kind of surface and one selection, {name: (dims, values)}."""
+    """Return the numbers of one kind of surface and one selection, {name: (dims, values)}."""
     row = {}
 
     def keep(name, dims, function):
@@ -140,7 +154,7 @@ def _row(statistics, chosen, resampled, with_tails):
 
 
 def _pooled_msd(values, chosen):
-    """Mean over the walkers of these landscapes, (part, lag)."""
+    """Return the mean over the walkers of these landscapes, (part, lag)."""
     weights = values["walkers"][:, chosen, None]
     sums = np.where(
         weights > 0, weights * np.where(weights > 0, values["msd"][:, chosen], 0), 0
@@ -149,18 +163,21 @@ def _pooled_msd(values, chosen):
 
 
 def _exponents(msd):
-    found = []
+    exponents = []
     for curve, (_, (low, high)) in zip(msd, PARTS.values(), strict=True):
         present = np.isfinite(curve) & (curve > 0) & (LAGS >= low) & (LAGS <= high)
-        found.append(
+        exponents.append(
             fit_power_law(LAGS[present], curve[present]).exponent if present.sum() > 2 else np.nan
         )
-    return np.array(found, float)
+    return np.array(exponents, float)
 
 
 def _stable(samples, chosen):
-    """Stable fits of pooled gradients; errors and effective numbers by blocks of landscapes."""
-    found = {
+    """Fit the stable law to pooled gradients.
+
+    Errors and effective numbers are by blocks of landscapes.
+    """
+    numbers = {
         name: np.full(len(samples), np.nan)
         for name in ("alpha", "alpha_error", "likelihood_ratio", "p_value")
     }
@@ -194,12 +211,12 @@ def _stable(samples, chosen):
             ("likelihood_ratio", test.log_likelihood_ratio),
             ("p_value", test.p_value),
         ):
-            found[name][visit] = value
-    return {name: (("visits",), values) for name, values in found.items()}
+            numbers[name][visit] = value
+    return {name: (("visits",), values) for name, values in numbers.items()}
 
 
 def _excess_of_moments(first, second, third, fourth):
-    """Excess kurtosis from the moments about 0."""
+    """Return the excess kurtosis from the moments about 0."""
     variance = second - first**2
     return (
         _ratio(fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4, variance**2) - 3

@@ -1,11 +1,12 @@
-"""What is measured of walkers on landscapes: passages, displacements before and after them,
-gradients; paths are not kept.
-"""
+"""What is measured of walkers on landscapes: passages, displacements, gradients; not the paths."""
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from sgd_diffusion._arrays import booleans, host_array, integer
+from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable import fits
@@ -30,51 +31,49 @@ PARTS = {
     "early": (60, (10, 60)),
     "whole": (500, (10, 100)),
 }
-MIN_BEFORE = (
-    60  # steps before the final entry into the basin, three times the largest lag of that part
-)
-MIN_AFTER = 300  # steps after it, likewise
+# Steps before and after the final entry into the basin: three times the largest lag of the part.
+MIN_BEFORE, MIN_AFTER = 60, 300
 EARLY = 144  # steps of the early part, as in the published figure
 GRADIENT_EDGES = np.linspace(-5, 5, 51)
 SAMPLE = 2000  # gradient components kept of each landscape
 
 
-def walk_statistics(walks, *, seed=0):
-    """What is measured of every walker and landscape, without the paths.
+def walk_statistics(walks: xr.Dataset, *, seed: IntegerLike = 0) -> xr.Dataset:
+    """Return what is measured of every walker and landscape, without the paths.
 
-    The final basin is that of the data; a walker enters it for good at its final entry, the step
-    from which on it stays until the end. Its path *before* counts if it took at least 60 steps,
-    *after* if at least 300 are left (so that the largest lags are a third of both); *early* are the
-    first 144 steps and *whole* is all of it. Walkers weigh the same.
+    The final basin is that of the data. A walker enters it for good at its final entry, the step
+    from which on it stays until the end. Its path has these parts: *before* counts if it took at
+    least 60 steps, *after* if at least 300 are left, so that the largest lags are a third of both;
+    *early* are the first 144 steps; *whole* is all of it. All walkers have the same weight.
 
     Args:
         walks: dataset with `position` (landscape, walker, step, axis), `gradient` (the same),
-            `inside` (landscape, walker, step) whether in the basin, `first_wall_step`
-            (landscape, walker), beyond the last step for never, and `lowest_loss`; of the
-            surfaces `median_height` and `lowest_height` (landscape).
+            `inside` (landscape, walker, step) whether in the basin, `first_wall_step` (landscape,
+            walker), beyond the last step for never, and `lowest_loss`; of the surfaces
+            `median_height` and `lowest_height` (landscape).
         seed: of the choice of gradient components that are kept.
 
     Returns:
         Dataset with
 
-        - `msd` (part, landscape, lag), mean over the walkers that have the part, and their number `walkers` (part,
-          landscape);
-        - (landscape, walker): `first_passage`, `final_entry`, `first_wall_step`, times, beyond the last step for never;
-          `depth`, (median - lowest visited)/(median - lowest) of the surface;
+        - `msd` (part, landscape, lag), mean over the walkers that have the part, and their number
+          `walkers` (part, landscape);
+        - (landscape, walker): `first_passage`, `final_entry`, `first_wall_step`, times, beyond the
+          last step for never; `depth`, (median - lowest visited)/(median - lowest) of the surface;
           `gradient_kurtosis`, excess, of both components;
-        - (landscape): `steps_inside` and `exits` of the basin, whose ratio is the mean stay; `path` (landscape, step,
-          axis) of one walker, the first that came into the basin after 60 steps or more, is there
-          in the end and had met no wall before its final entry, else the first without a wall, else
-          the first of all, with its number `path_walker`, its final entry `path_entry`, and
-          `path_arrives`, whether it came so;
-        - with `visits` in front, for `all` points and for those `inner` ones before any contact with a wall:
-          `gradient_std`, `gradient_excess` and `gradient_alpha` (of the stable law,
+        - (landscape): `steps_inside` and `exits` of the basin, whose ratio is the mean stay; `path`
+          (landscape, step, axis) of one walker, with its number `path_walker`, its final entry
+          `path_entry`, and `path_arrives`, whether it came as follows. It is the first walker that
+          came into the basin after 60 steps or more, is there in the end and had met no wall before
+          its final entry; else the first without a wall; else the first of all;
+        - with `visits` in front, for `all` points and for those `inner` ones before any contact
+          with a wall: `gradient_std`, `gradient_excess` and `gradient_alpha` (of the stable law,
           landscape), `gradient_counts` (landscape, bin) between the `GRADIENT_EDGES`, and
           `gradient_sample` (landscape, sample), 2000 at random.
 
     Raises:
-        InputError: numbers that are not real, `inside` that is not all true or false, or a
-            negative seed.
+        InputError: numbers are not real, `inside` is not all true or false, or the seed is
+            negative.
     """
     seed, steps = integer("seed", seed, 0), walks.sizes["step"] - 1
     dims = ("landscape", "walker", "step", "axis")
@@ -86,18 +85,18 @@ def walk_statistics(walks, *, seed=0):
         _numbers(walks, name, "landscape")[:, None] for name in ("median_height", "lowest_height")
     )
     entry = final_entry(inside)
-    found = {
+    variables: dict[str, Any] = {
         "first_passage": (("landscape", "walker"), first_passage(inside)),
         "final_entry": (("landscape", "walker"), entry),
         "first_wall_step": (("landscape", "walker"), first_wall),
         "depth": (("landscape", "walker"), _depth(lowest_loss, median, lowest)),
     }
     there = [stays(one) for one in inside]
-    found["steps_inside"] = ("landscape", [one.duration.sum() for one in there])
-    found["exits"] = ("landscape", [one.left.sum() for one in there])
-    found |= _displacements(position, entry, steps)
-    found |= _example_paths(position, found["first_passage"][1], entry, first_wall, steps)
-    found["gradient_kurtosis"] = (
+    variables["steps_inside"] = ("landscape", [one.duration.sum() for one in there])
+    variables["exits"] = ("landscape", [one.left.sum() for one in there])
+    variables |= _displacements(position, entry, steps)
+    variables |= _example_paths(position, variables["first_passage"][1], entry, first_wall, steps)
+    variables["gradient_kurtosis"] = (
         ("landscape", "walker"),
         _excess(gradient.reshape(*gradient.shape[:2], -1)),
     )
@@ -106,7 +105,7 @@ def walk_statistics(walks, *, seed=0):
         _gradients(gradient, kept, np.random.default_rng(seed))
         for kept in (np.ones_like(inner), inner)
     ]
-    found |= {
+    variables |= {
         name: (("visits", *dims), np.stack([visit[name] for visit in visits]))
         for name, dims in (
             ("gradient_std", ("landscape",)),
@@ -117,7 +116,7 @@ def walk_statistics(walks, *, seed=0):
         )
     }
     return xr.Dataset(
-        found,
+        variables,
         coords={"lag": LAGS, "part": list(PARTS), "visits": ["all", "inner"]},
         attrs={"steps": steps},
     )
@@ -154,8 +153,10 @@ def _displacements(position, entry, steps):
 
 
 def _example_paths(position, passage, entry, first_wall, steps):
-    """Of each landscape the first walker that came late, is there in the end and met no wall
-    before; else the first that met no wall at all, else the first.
+    """Choose a walker of each landscape to show.
+
+    It is the first that came late, is there in the end and met no wall before; else the first that
+    met no wall at all; else the first.
     """
     arrives = (passage >= MIN_BEFORE) & (entry <= steps) & (first_wall > entry)
     walker = (2 * arrives + (first_wall > steps)).argmax(axis=1)
@@ -169,8 +170,9 @@ def _example_paths(position, passage, entry, first_wall, steps):
 
 
 def _excess(values):
-    """Excess kurtosis along the last axis, NaN where nothing varies; errors, by landscapes, do not
-    take those of a path.
+    """Return the excess kurtosis along the last axis, NaN where nothing varies.
+
+    Its errors are by landscapes, so those that follow from a path are not needed.
     """
     deviations = values - values.mean(axis=-1, keepdims=True, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -178,7 +180,7 @@ def _excess(values):
 
 
 def _gradients(gradient, kept, random):
-    found = {
+    variables = {
         "gradient_std": [],
         "gradient_excess": [],
         "gradient_counts": [],
@@ -186,14 +188,14 @@ def _gradients(gradient, kept, random):
     }
     for values, mask in zip(gradient, kept, strict=True):
         values = values[mask].ravel().astype(np.float64)
-        found["gradient_std"].append(values.std() if values.size else np.nan)
-        found["gradient_excess"].append(_excess(values) if values.size else np.nan)
-        found["gradient_counts"].append(np.histogram(values, GRADIENT_EDGES)[0])
+        variables["gradient_std"].append(values.std() if values.size else np.nan)
+        variables["gradient_excess"].append(_excess(values) if values.size else np.nan)
+        variables["gradient_counts"].append(np.histogram(values, GRADIENT_EDGES)[0])
         chosen = (
             random.choice(values, SAMPLE, replace=values.size < SAMPLE)
             if values.size
             else np.full(SAMPLE, np.nan)
         )
-        found["gradient_sample"].append(chosen)
-    found["gradient_alpha"] = np.asarray(fits.fit(np.array(found["gradient_sample"])).alpha)
-    return {name: np.array(values) for name, values in found.items()}
+        variables["gradient_sample"].append(chosen)
+    variables["gradient_alpha"] = np.asarray(fits.fit(np.array(variables["gradient_sample"])).alpha)
+    return {name: np.array(values) for name, values in variables.items()}

@@ -100,8 +100,10 @@ def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
         plan = dict(learning_rates=(0.05,), window=10, num_windows=2, batch_size=10)
         one = run_ensemble(problem, Plan(seeds=range(6), **plan), measurements=kept)
         for members in (5, 6):
-            many = run_ensemble(problem, Plan(seeds=range(members), **plan), sys.argv[2] + str(members), measurements=kept,
-                                devices=jax.devices())
+            several, directory = Plan(seeds=range(members), **plan), sys.argv[2] + str(members)
+            many = run_ensemble(
+                problem, several, directory, measurements=kept, devices=jax.devices()
+            )
             assert one.isel(seed=slice(members)).equals(many)
     """)
     tests = str(__import__("pathlib").Path(__file__).parents[1])

@@ -97,16 +97,16 @@ def test_the_full_batch_gradient_is_that_of_all_examples_at_once(regression, bat
 
 
 def test_batch_statistics_are_those_of_a_fixed_partition():
-    """Each batch is normalised by its own mean and augmented by its own key, and weighs as much as
+    """Each batch is normalized by its own mean and augmented by its own key, and weighs as much as
     it has examples.
     """
 
-    def normalised(params, state, batch, train):
+    def normalized(params, state, batch, train):
         return half_square(
             params, state, batch | {"x": batch["x"] - batch["x"].mean(axis=0)}, train
         )
 
-    problem = dataclasses.replace(line(), loss=normalised, augment=jitter)
+    problem = dataclasses.replace(line(), loss=normalized, augment=jitter)
     params, key = jnp.array([1.0, -2.0, 0.5, 0.0]), jax.random.key(5)
     loss, gradient = jax.jit(
         lambda params: full_batch_gradient(problem, params, (), batch_size=10, augmentation_key=key)
@@ -120,7 +120,7 @@ def test_batch_statistics_are_those_of_a_fixed_partition():
             jitter(jax.random.fold_in(key, number), part) for number, part in enumerate(parts)
         ]
         return sum(
-            len(batch["y"]) / 23 * normalised(params, (), batch, True)[0] for batch in batches
+            len(batch["y"]) / 23 * normalized(params, (), batch, True)[0] for batch in batches
         )
 
     expected_loss, expected_gradient = jax.jit(jax.value_and_grad(mean_loss))(params)

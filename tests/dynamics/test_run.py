@@ -189,7 +189,8 @@ CHILD = """
 
         checkpoints.Checkpoints.save = save_and_die
         report = lambda step, loss: die() if moment == "window" and step >= 9 else None
-        plan = Plan(seeds=(0, 7), learning_rates=(0.02, 0.1), num_windows=4, window=9, batch_size=10, momentum=0.5)
+        members = {"seeds": (0, 7), "learning_rates": (0.02, 0.1)}
+        plan = Plan(**members, num_windows=4, window=9, batch_size=10, momentum=0.5)
         run_ensemble(two_layer_regression(probe=True), plan, directory, resume=True, report=report)
 
     if sys.argv[2:]:

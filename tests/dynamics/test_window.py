@@ -174,7 +174,7 @@ def test_a_diverged_window_is_masked(regression):
 
 @pytest.mark.parametrize("coordinates", [[0, 49], [-1, 3]])
 def test_coordinates_outside_the_gradient_are_refused(regression, coordinates):
-    with pytest.raises(InputError, match=r"'gradient_coordinates' .* 0 to 48"):
+    with pytest.raises(InputError, match=r"gradient_coordinates has .* 0 to 48"):
         record(regression, recording=Recording(gradient_coordinates=coordinates))
 
 

@@ -50,7 +50,8 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     [
         (
             ["--window", "99"],
-            "--window is 99; expected an integer in 100..100000 for power laws in the contour length",
+            "--window is 99; expected an integer in 100..100000 for power laws in the contour "
+            "length",
         ),
         (["--probe-size", "1438"], "1437"),
     ],

@@ -72,7 +72,8 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     [
         (
             ["--window", "99"],
-            "--window is 99; expected an integer in 100..100000 for the moving variance of the loss",
+            "--window is 99; expected an integer in 100..100000 for the moving variance of the "
+            "loss",
         ),
         (["--gradient-samples", "0", "--frozen-passes", "0"], "--gradient-samples is 0"),
         (["--gradient-samples", "1"], "gradient_samples"),  # there are more layers

@@ -10,7 +10,7 @@ from sgd_diffusion.tables import exponents
 
 
 def study(windows=2, seeds=2, learning_rates=(0.1,), steps=100):
-    """Superdiffusion beyond a lag that grows with the waiting time, seeds that differ by a factor."""
+    """Superdiffusion beyond a lag that grows with the waiting time; seeds differ by a factor."""
     lags = np.arange(1, steps + 1)
     onset = (0.05 + np.arange(windows)[:, None, None, None]) * steps
     factor = 1 + 0.1 * np.arange(seeds)[:, None, None]

@@ -14,7 +14,8 @@ from sgd_diffusion.problems.convolution import convolution
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 ONE = ((1, 1), (1, 1))
-CASES = {  # images (batch, height, width, channels), kernel (height, width, features), strides, padding
+# Images (batch, height, width, channels), kernel (height, width, features), strides, padding.
+CASES = {
     "3x3": ((3, 8, 8, 2), (3, 3, 4), (1, 1), ONE),
     "3x3, stride 2, even": ((3, 8, 8, 2), (3, 3, 4), (2, 2), ONE),
     "3x3, stride 2, odd": ((2, 7, 5, 2), (3, 3, 4), (2, 2), ONE),
@@ -207,16 +208,16 @@ def test_unusual_convolutions_are_left_to_lax(name):
     )
     with pytest.raises(
         InputError,
-        match=r"'formulation'='patches' cannot convolve images .* leave formulation=None",
+        match=r"formulation is 'patches', which cannot convolve images .* leave formulation=None",
     ):
         convolution(images, kernel, (1, 1), ONE, **options, formulation="patches")
 
 
 def test_unknown_formulation():
-    with pytest.raises(InputError, match=r"'formulation'='winograd'.*canonical"):
+    with pytest.raises(InputError, match=r"formulation is 'winograd'; .*canonical"):
         convolution(*draw((2, 4, 4, 2), (3, 3, 2)), (1, 1), ONE, formulation="winograd")
 
 
 def test_canonical_has_no_strides():
-    with pytest.raises(InputError, match=r"'window_strides'=\(2, 2\).*take 'patches'"):
+    with pytest.raises(InputError, match=r"window_strides is \(2, 2\); .*take 'patches'"):
         padded("canonical")(*draw((2, 4, 4, 2), (3, 3, 2)), window_strides=(2, 2))

@@ -37,7 +37,7 @@ def assert_same_data(one, other):
 
 
 # digits, gaussian
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_digits_are_the_embedded_ones_in_their_order():
@@ -98,7 +98,7 @@ def test_load_gaussian_takes_the_defaults(monkeypatch):
 
 
 # channel statistics
-# ---------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def dataset_of(images, name="x"):
@@ -144,16 +144,16 @@ def test_published_channel_statistics():
 
 
 # names
-# ----------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(
         InputError,
-        match=r"'CIFAR-10' is unknown.*digits, mnist, cifar10, gaussian.*mean 'cifar10'\?",
+        match=r"name_or_npz is 'CIFAR-10'; .*digits, mnist, cifar10, gaussian.*mean 'cifar10'\?",
     ):
         load("CIFAR-10")
-    with pytest.raises(InputError, match=r"'weather' is unknown.*ends in .npz\.$"):
+    with pytest.raises(InputError, match=r"name_or_npz is 'weather'; .*ends in .npz$"):
         load("weather")
 
 
@@ -366,11 +366,11 @@ def test_failed_preparation_shows_the_end_of_its_log(tmp_path, monkeypatch):
 
 
 # .npz
-# -----------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def arrays(**changes):
-    """Valid contents of an .npz file, but for the changes; a change to None leaves the array out."""
+    """Valid contents of an .npz file, but for the changes. A change to None drops the array."""
     valid = {
         "train_images": np.arange(48, dtype=np.uint8).reshape(3, 4, 4),
         "train_labels": np.array([0, 2, 1]),
@@ -432,11 +432,11 @@ CUBE = np.zeros((3, 4, 4), np.uint8)
     [
         (
             {"test_labels": None, "train_images": None, "extra": CUBE},
-            r"lacks train_images, test_labels; it has .*extra.*numpy\.savez",
+            r"lacks train_images, test_labels and has .*extra.*numpy\.savez",
         ),
         (
             {"train_images": CUBE[0]},
-            r"train_images in .* has shape \(4, 4\). Expected \(N, H, W\) or",
+            r"train_images in .* has shape \(4, 4\); expected \(N, H, W\) or",
         ),
         ({"train_images": np.uint8(1)}, r"train_images in .* has shape \(\)"),
         (
@@ -461,7 +461,7 @@ CUBE = np.zeros((3, 4, 4), np.uint8)
         ),
         (
             {"train_labels": np.array([0, 2])},
-            r"train_labels in .* has shape \(2,\). Expected \(3,\)",
+            r"train_labels in .* has shape \(2,\); expected \(3,\)",
         ),
         (
             {"train_labels": np.array([[0, 1], [1, 0], [1, 0]])},
@@ -477,28 +477,28 @@ CUBE = np.zeros((3, 4, 4), np.uint8)
         ),
         (
             {"train_labels": np.array([0.0, 2.0, 1.0])},
-            r"train_labels in .* is float64. Expected integers",
+            r"train_labels in .* is float64; expected integers",
         ),
         (
             {"train_labels": np.array([True, False, True])},
-            r"train_labels in .* is bool. Expected integers",
+            r"train_labels in .* is bool; expected integers",
         ),
         (
             {"test_labels": np.array([0, -1])},
-            r"test_labels in .* runs from -1 to 0. Expected classes counted from 0",
+            r"test_labels in .* runs from -1 to 0; expected classes counted from 0",
         ),
         (
             {"train_labels": np.array([0, 1, 2**40])},
             r"train_labels in .* runs from 0 to 1099511627776",
         ),
-        ({"test_labels": np.array([0, 3])}, r"test_labels in .* go up to 3. Expected at most 2"),
+        ({"test_labels": np.array([0, 3])}, r"test_labels in .* go up to 3; expected at most 2"),
         (
             {"test_images": CUBE[:2, 1:]},
             r"are \('uint8', \(4, 4, 1\)\) for training and \('uint8', \(3, 4, 1\)\)",
         ),
         (
             {"test_images": np.zeros((2, 4, 4))},
-            r"and \('float32', \(4, 4, 1\)\) for testing. Expected one dtype",
+            r"and \('float32', \(4, 4, 1\)\) for testing; expected one dtype",
         ),
         (
             {"train_labels": np.array([0, 1, None])},
@@ -516,11 +516,11 @@ def test_ill_formed_npz_says_what_is_wrong(tmp_path, changes, message):
 
 def test_npz_that_is_no_archive(tmp_path):
     path = tmp_path / "mine.npz"
-    with pytest.raises(InputError, match=r"There is no file .*mine\.npz"):
+    with pytest.raises(InputError, match=r"mine\.npz does not exist; expected an \.npz file"):
         load(path)
     path.write_bytes(b"not a zip file")
     with pytest.raises(
-        InputError, match=r"mine\.npz is cut off, or is no \.npz file.*Expected an \.npz file"
+        InputError, match=r"mine\.npz is cut off, or is no \.npz file.*; expected an \.npz file"
     ):
         load(path)
     save(path, arrays())

@@ -45,7 +45,7 @@ def digits():
 
 @pytest.mark.parametrize("loss", objectives.LOSSES)
 def test_a_linear_classifier_on_digits(digits, loss):
-    """Against the same loss written with NumPy on normalised pixels."""
+    """Against the same loss written with NumPy on normalized pixels."""
     problem = objectives.classification(MLP((10,)), digits, loss=loss, probe_size=50)
     params, state = jax.jit(problem.init)(KEY)
     params = jax.tree.map(

@@ -115,7 +115,7 @@ def test_identity_shortcut_adds_the_input():
     np.testing.assert_array_equal(jax.jit(block(shortcut=False).apply)(variables, x), 0)
 
 
-def test_strided_shortcut_is_a_normalised_1x1_of_every_second_pixel():
+def test_strided_shortcut_is_a_normalized_1x1_of_every_second_pixel():
     model, x = block(features=2, stride=2), jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
     variables = jax.jit(model.init)(KEY, x)
     variables["params"]["norm2"]["scale"] = jnp.zeros(2)
@@ -171,7 +171,7 @@ def test_batch_norm_is_flaxs_in_value_gradients_and_running_statistics(train):
 
 @pytest.mark.parametrize("depth", [2, 13, 15, 18])
 def test_impossible_depth(depth):
-    with pytest.raises(InputError, match=rf"'depth'={depth} .* 6n \+ 2 .* nearest"):
+    with pytest.raises(InputError, match=rf"depth is {depth}; .* 6n \+ 2 .* nearest"):
         ResNet(depth)
 
 

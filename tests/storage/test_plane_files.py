@@ -205,7 +205,7 @@ def test_a_directory_that_cannot_be_made_is_said_before_anything_is_evaluated(tm
     [
         (
             lambda params: params.sum(axis=0),
-            r"'loss' returns float32\[4\] as 'loss'.*floating scalar",
+            r"loss returns float32\[4\] as 'loss'; .*floating scalar",
         ),
         (lambda params: {"count": (params > 0).sum()}, r"returns int32\[\] as 'count'"),
         (lambda params: (params.sum(),), r"returns \('float32\[\]',\) as 'loss'"),

@@ -1,8 +1,8 @@
 """What a run keeps of every member and window: pure functions with named dimensions.
 
 A `PathMeasurement` sees the record of a window, on the device and inside the compiled window
-program. A `StateMeasurement` sees the point where the window ends. A run takes a list of
-them, and a user's own stands beside the ones here on equal terms.
+program. A `StateMeasurement` sees the point where the window ends. A run takes a list of them, and
+treats a user's own like the ones here.
 """
 
 from sgd_diffusion.dynamics.measurements.frozen_gradients import frozen_gradients

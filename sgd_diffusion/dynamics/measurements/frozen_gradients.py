@@ -1,36 +1,39 @@
-"""Gradient noise at a point: all mini-batch gradients of an epoch at frozen weights, and their
-mean.
+"""Gradient noise at a point: mini-batch gradients of an epoch at frozen weights, and their mean.
 
-Along a path, the difference of a mini-batch gradient and the mean of those of an epoch contains the
-drift of the weights during that epoch. Here the weights stand still: what differs between batches
-is noise, and what they share is the exact gradient of all examples.
+Along a path, mini-batch gradients also differ from their mean over an epoch because the weights
+drift during the epoch. Here the weights stand still. What differs between batches is noise, and
+what they share is the exact gradient of all examples.
 """
 
 import jax
 
 from sgd_diffusion._arrays import integer
+from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates
 from sgd_diffusion.dynamics.measurements.schema import StateMeasurement
 from sgd_diffusion.dynamics.parameters import flatten
 from sgd_diffusion.dynamics.sgd import loss_and_gradient
 
+__all__ = ["frozen_gradients"]
+
 
 def frozen_gradients(
-    coordinates: GradientCoordinates, *, num_passes: int, batch_size: int
+    coordinates: GradientCoordinates, *, num_passes: IntegerLike, batch_size: IntegerLike
 ) -> StateMeasurement:
-    """`frozen_gradient(frozen_pass, frozen_batch, coordinate)` and `full_gradient(frozen_pass,
-    coordinate)`, the gradient of the mean loss in training mode at the weights where the window
-    ends, at some of its coordinates.
+    """Measure gradients of the loss in training mode at the weights where a window ends.
+
+    `frozen_gradient(frozen_pass, frozen_batch, coordinate)` and `full_gradient(frozen_pass,
+    coordinate)` are the gradient of the mean loss at some of its coordinates.
 
     Each of the E passes goes through the N training examples in an order and with an augmentation
-    of its own. The first is the gradient of each of its N // B full batches, the second the mean
-    over all of its batches, weighted by their examples (the last one has fewer where B does not
-    divide N). So the noise, their difference, adds up to zero over the batches of a pass, apart
-    from that last batch. The problem's state stays as it is.
+    of its own. The first variable is the gradient of each of the N // B full batches of a pass. The
+    second is the mean over all batches of the pass, weighted by their examples (the last one has
+    fewer where B does not divide N). So the noise, their difference, adds up to zero over the
+    batches of a pass, apart from that last batch. The problem's state stays as it is.
 
-    Costs E N / B evaluations of the gradient a window, as much as E epochs of training, and keeps S
-    numbers of each.
+    A window costs E N / B evaluations of the gradient, as much as E epochs of training. S numbers
+    are kept of each.
 
     Args:
         coordinates: S coordinates of the gradient, as from `draw_coordinates`.

@@ -1,11 +1,10 @@
-"""Curvature where windows end: eigenvalues of the Hessian, its density, and how gradients and their
-noise lie to it.
+"""Curvature where windows end: the Hessian's eigenvalues and density, and gradients along them.
 
-Two curvatures of a network with batch normalisation are measured side by side, since they differ by
-much more than either changes: "batch", in which every mini-batch of B examples is normalised by
-statistics of its own, as in training, and "running", with the running averages of evaluation. The
-Hessian is that of the mean loss of the first N training examples without augmentation, and exact
-for them. All is computed in full precision on every device, whatever training has.
+Two curvatures of a network with batch normalization are measured side by side, since they differ by
+much more than either changes. For "batch", every mini-batch of B examples is normalized by its own
+statistics, as in training. For "running" it is normalized by the running averages of evaluation.
+The Hessian is that of the mean loss of the first N training examples without augmentation, and
+exact for them. All is computed in full precision on every device, whatever training has.
 """
 
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ import jax.numpy as jnp
 
 from sgd_diffusion._arrays import integer, number
 from sgd_diffusion._pytrees import full_precision
+from sgd_diffusion._types import IntegerLike, NumberLike
 from sgd_diffusion.dynamics.measurements.schema import StateMeasurement
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature import (
     gradient_alignment,
     hessian_vector_product,
@@ -28,6 +28,8 @@ from sgd_diffusion.landscape.curvature import (
 from sgd_diffusion.landscape.curvature.stochastic import standard_error
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH, Problem
 
+__all__ = ["STATISTICS", "hessian_density", "hessian_eigenvalues"]
+
 STATISTICS = ("batch", "running")
 MIN_BATCHES = 3  # for a variance and its error
 
@@ -35,40 +37,42 @@ MIN_BATCHES = 3  # for a variance and its error
 def hessian_eigenvalues(
     problem: Problem,
     *,
-    num_eigenvalues: int,
-    num_examples: int,
-    batch_size: int,
+    num_eigenvalues: IntegerLike,
+    num_examples: IntegerLike,
+    batch_size: IntegerLike,
     statistics: Sequence[str] = STATISTICS,
-    tol: float = 1e-3,
+    tol: NumberLike = 1e-3,
 ) -> StateMeasurement:
-    """The k largest eigenvalues of the Hessian, and the gradient and its noise along their
-    eigenvectors.
+    """Measure the k largest eigenvalues of the Hessian, and the gradient and its noise along them.
 
-    With dimensions `statistics` and `rank`, from 1 on:
+    The variables have the dimensions `statistics` and `rank`, which counts from 1:
 
-    - `hessian_eigenvalue`, `hessian_residual` |H v - value v| and `hessian_converged` (1 or 0), and, without rank,
-      `hessian_products` (see `curvature.top_eigenpairs`);
-    - `gradient_share` of the squared gradient of these examples that lies along the eigenvector;
-    - `noise_variance`, B times the variance along it of the gradients of the batches of B examples, and its error
-      `noise_variance_error`: the variance of single examples, if they are in random order. Near a
-      minimum of a negative log-likelihood it is about the eigenvalue (Xie, Sato & Sugiyama, ICLR
-      2021). `noise_share` is its share of the variance along all parameters.
+    - `hessian_eigenvalue`, `hessian_residual` |H v - value v| and `hessian_converged` (1 or 0),
+      and, without rank, `hessian_products` (see `curvature.top_eigenpairs`);
+    - `gradient_share`, the share of the squared gradient of these examples that lies along the
+      eigenvector;
+    - `noise_variance`, B times the variance of the gradients of the batches of B examples along the
+      eigenvector, and its error `noise_variance_error`. It is the variance of single examples, if
+      they are in random order. Near a minimum of a negative log-likelihood it is about the
+      eigenvalue (Xie, Sato & Sugiyama, ICLR 2021). `noise_share` is its share of the variance along
+      all parameters.
 
-    Gradients and noise have the same batch normalisation as the Hessian. Costs some 4 k products of
-    the size of two gradients each (see there), and holds N / B gradients.
+    Gradients and noise have the same batch normalization as the Hessian. The measurement costs some
+    4 k products of the size of two gradients each (see `curvature.top_eigenpairs`), and holds N / B
+    gradients.
 
     Args:
-        problem: whose members are measured.
+        problem: its members are measured.
         num_eigenvalues: k.
-        num_examples: N, of which N // B full batches are used.
+        num_examples: N; N // B full batches of them are used.
         batch_size: B.
-        statistics: of `STATISTICS`; the first alone where the problem has no state, and they do not
-              differ.
+        statistics: some of `STATISTICS`. Where the problem has no state they do not differ, and
+            only the first is measured.
         tol: relative residual at which an eigenvalue has converged.
 
     Raises:
-        InputError: for a k or N that the problem does not have, fewer than three batches, or
-              unknown statistics.
+        InputError: the problem does not have this k or N, there are fewer than three batches, or
+            the statistics are unknown.
     """
     num_examples, batch_size = (
         integer("num_examples", num_examples),
@@ -122,31 +126,31 @@ def hessian_eigenvalues(
 def hessian_density(
     problem: Problem,
     *,
-    num_examples: int,
-    batch_size: int,
+    num_examples: IntegerLike,
+    batch_size: IntegerLike,
     statistics: Sequence[str] = STATISTICS,
-    num_probes: int = 4,
-    num_products: int = 40,
+    num_probes: IntegerLike = 4,
+    num_products: IntegerLike = 40,
     windows: tuple[int, ...] | None = None,
 ) -> StateMeasurement:
-    """The distribution of all eigenvalues of the Hessian, by stochastic Lanczos quadrature.
+    """Measure the distribution of all eigenvalues of the Hessian by stochastic Lanczos quadrature.
 
-    `hessian_node` and `hessian_weight` (statistics, probe, node), and `hessian_trace` (statistics)
-    with its standard error `hessian_trace_error`: see `curvature.spectral_density`, and
-    `curvature.smoothed_density` for a curve.
+    The variables are `hessian_node` and `hessian_weight` (statistics, probe, node), and
+    `hessian_trace` (statistics) with its standard error `hessian_trace_error`. See
+    `curvature.spectral_density`, and `curvature.smoothed_density` for a curve.
 
     Args:
-        problem: whose members are measured.
-        num_examples: as for `hessian_eigenvalues`, like the next two.
+        problem: its members are measured.
+        num_examples: N, as for `hessian_eigenvalues`.
         batch_size: B.
-        statistics: of `STATISTICS`.
+        statistics: some of `STATISTICS`.
         num_probes: random vectors, at least 2.
         num_products: products with the Hessian for each of them.
         windows: numbers of the windows after which it is measured; None for all.
 
     Raises:
-        InputError: as `hessian_eigenvalues`; fewer than two probes, or products that are not in
-              1..n of n parameters.
+        InputError: as for `hessian_eigenvalues`; or there are fewer than two probes, or products
+            outside 1..n for n parameters.
     """
     num_examples, batch_size = (
         integer("num_examples", num_examples),
@@ -161,19 +165,21 @@ def hessian_density(
         product = hessian_vector_product(
             loss, params, examples, chunk_size=_chunk_size(kind, batch_size)
         )
-        found = spectral_density(
+        density = spectral_density(
             key, product, params, num_products=num_products, num_probes=num_probes
         )
-        traces = count(params) * (found.nodes * found.weights).sum(axis=1)
+        traces = count(params) * (density.nodes * density.weights).sum(axis=1)
         return {
-            "hessian_node": found.nodes,
-            "hessian_weight": found.weights,
+            "hessian_node": density.nodes,
+            "hessian_weight": density.weights,
             "hessian_trace": traces.mean(),
             "hessian_trace_error": standard_error(traces),
         }
 
-    dims = dict.fromkeys(("hessian_node", "hessian_weight"), ("statistics", "probe", "node"))
-    dims |= dict.fromkeys(("hessian_trace", "hessian_trace_error"), ("statistics",))
+    dims: dict[str, tuple[str, ...]] = {
+        **dict.fromkeys(("hessian_node", "hessian_weight"), ("statistics", "probe", "node")),
+        **dict.fromkeys(("hessian_trace", "hessian_trace_error"), ("statistics",)),
+    }
     return StateMeasurement(
         _for_all(measure_one, statistics),
         dims,
@@ -184,21 +190,23 @@ def hessian_density(
 
 
 def _checked(problem, statistics, num_examples, batch_size):
-    """The statistics that there are to measure, and the number of parameters."""
+    """Return the statistics that there are to measure, and the number of parameters."""
     if (
         not statistics
         or set(statistics) - set(STATISTICS)
         or len(set(statistics)) < len(statistics)
     ):
-        raise InputError(
-            f"Parameter 'statistics'={tuple(statistics)} is empty, unknown or twice the same. "
-            f"Expected one or both of {', '.join(STATISTICS)}."
+        raise invalid(
+            "statistics",
+            f"is {tuple(statistics)}: empty, unknown or twice the same",
+            f"one or both of {', '.join(STATISTICS)}",
         )
     if not MIN_BATCHES * batch_size <= num_examples <= problem.num_examples:
-        raise InputError(
-            f"Parameter 'num_examples'={num_examples} of the Hessian is out of range. Expected at "
-            f"least {MIN_BATCHES} batches of 'batch_size'={batch_size}, and at most "
-            f"{problem.num_examples}, the training examples."
+        raise invalid(
+            "num_examples",
+            f"is {num_examples}",
+            f"at least {MIN_BATCHES} batches of batch_size = {batch_size}, and at most "
+            f"{problem.num_examples}, the training examples",
         )
     params, state = initial_shapes(problem)
     return tuple(statistics) if jax.tree.leaves(state) else tuple(statistics)[:1], count(params)
@@ -214,15 +222,15 @@ def _loss_and_examples(problem, state, kind, num_examples, batch_size):
 
 
 def _chunk_size(kind, batch_size):
-    """What a batch is to training, or what evaluation takes at once."""
+    """Return the size of a batch in training, or what evaluation takes at once."""
     return batch_size if kind == "batch" else EVALUATION_BATCH
 
 
 def _for_all(measure_one, statistics):
     def measure(*arguments):
         with full_precision():  # gradients too
-            found = [measure_one(*arguments, kind) for kind in statistics]
-        return jax.tree.map(lambda *values: jnp.stack(values), *found)
+            values = [measure_one(*arguments, kind) for kind in statistics]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *values)
 
     return measure
 

@@ -1,15 +1,16 @@
-"""What is kept of the path of a window beyond its MSD: resampled curves, surrogates, shape, and
-roughness of the loss.
+"""What is kept of a path beyond its MSD: resampled curves, surrogates, shape, and roughness.
 
-Fits are left to whoever reads the results; kept are the curves, binned where they are long, with
-replicates from a block bootstrap over the window in the dimension `replicate`, from which any fit
-gets its error. Resampling and surrogates use fixed keys, the same for all members and windows.
+Fits are left to the readers of the results. The curves are kept, binned where they are long. With
+them are replicates from a block bootstrap over the window, in the dimension `replicate`; any fit
+gets its error from them. Resampling and surrogates use fixed keys, the same for all members and
+windows.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._types import Key
 from sgd_diffusion.analysis import paths, surrogates
 from sgd_diffusion.analysis.displacement import squared_displacements, time_averaged_msd
 from sgd_diffusion.analysis.lags import standard_lags
@@ -17,25 +18,33 @@ from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, bloc
 from sgd_diffusion.analysis.roughness import loss_by_contour, loss_by_distance
 from sgd_diffusion.dynamics.measurements.schema import PathMeasurement
 
+__all__ = ["controls", "loss_roughness", "path_shape"]
+
 NUM_REPLICATES = 100  # the standard deviation over replicates is then known to 7 %
 NUM_DRAWS = 10
 NUM_FRAGMENTS = 50  # as many as Chen, Qu & Gong show
 NUM_PAIRS = 2000
 MOTIONS = ["SGD", "drift subtracted", "shuffled"]
-DRIFT_SUBTRACTED = 1  # among them
-# Bins of distances and contour lengths, ten a decade, alike for all windows and members, which can
-# then be averaged.
+DRIFT_SUBTRACTED = 1  # its position among them
+# Bins of distances and contour lengths, ten a decade. They are the same for all windows and
+# members, so that these can be averaged.
 EDGES = 10 ** (np.arange(-60, 41) / 10)
-CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
+CENTERS = np.sqrt(EDGES[:-1] * EDGES[1:])
 
 
 def controls(window: int) -> PathMeasurement:
-    """What an exponent of the MSD is read beside: its replicates, and the surrogates of the path.
+    """Measure what an exponent of the MSD is compared with: replicates and surrogates of the path.
 
-    On the lags of `standard_lags`, in the dimension `fit_lag`: `msd_replicates(replicate,
-    fit_lag)`; `drift_subtracted_msd(fit_lag)`, corrected for the bridge, and
-    `drift_subtracted_msd_replicates`; `shuffled_msd(draw, fit_lag)` and `sign_flipped_msd(draw,
-    fit_lag)` of 10 random surrogates each.
+    On the lags of `standard_lags`, in the dimension `fit_lag`:
+
+    - `msd_replicates(replicate, fit_lag)`;
+    - `drift_subtracted_msd(fit_lag)`, corrected for the bridge, and
+      `drift_subtracted_msd_replicates`;
+    - `shuffled_msd(draw, fit_lag)` and `sign_flipped_msd(draw, fit_lag)` of 10 random surrogates
+      each.
+
+    Args:
+        window: T, updates in a window.
     """
     lags = standard_lags(window)
 
@@ -48,9 +57,8 @@ def controls(window: int) -> PathMeasurement:
             factor = jnp.asarray(np.where(factor > 0, factor, np.nan), gram.dtype)
 
             def draws(key, surrogate):
-                keys = jax.random.split(
-                    key, NUM_DRAWS
-                )  # one at a time: each takes several (T, T) matrices
+                # One at a time, because each takes several (T, T) matrices.
+                keys = jax.random.split(key, NUM_DRAWS)
                 return jax.lax.map(lambda key: time_averaged_msd(surrogate(key, gram), lags), keys)
 
             of_sgd, of_drift_subtracted = _replicates(
@@ -79,18 +87,28 @@ def controls(window: int) -> PathMeasurement:
 
 
 def path_shape(window: int) -> PathMeasurement:
-    """How crooked, how wide and in how many directions the path is, beside two of its surrogates.
+    """Measure how crooked and how wide the path is and in how many directions, with two surrogates.
 
-    For each `motion`, of SGD, drift subtracted and shuffled (see `analysis.surrogates`; one
-    shuffle): in bins of contour length (`contour_bin`) `contour_length`, `squared_end_to_end` with
-    replicates, and `fragments`, how many there are; by `fragment_length`
-    `squared_end_to_end_by_length` and `squared_excursion_by_length` with replicates. End-to-end
-    distances without the drift are corrected for the bridge, as those of steps in random order.
+    For each `motion` (SGD, drift subtracted, and shuffled; see `analysis.surrogates`; one shuffle):
 
-    Of SGD alone, single fragments of T/10 steps (`fragment`): `fragment_squared_end_to_end`,
-    `fragment_squared_excursion`, and over all of these fragments `excursion_slope` with its error;
-    `explained_variance_ratio(component)` of 10 principal components, and the `scores(point, score)`
-    of the first 3.
+    - in bins of contour length (`contour_bin`): `contour_length`, `squared_end_to_end` with
+      replicates, and `fragments`, how many there are;
+    - by `fragment_length`: `squared_end_to_end_by_length` and `squared_excursion_by_length` with
+      replicates.
+
+    End-to-end distances without the drift are corrected for the bridge, as those of steps in random
+    order.
+
+    Of SGD alone:
+
+    - single fragments of T/10 steps (`fragment`): `fragment_squared_end_to_end` and
+      `fragment_squared_excursion`, and over all of these fragments `excursion_slope` with its
+      error;
+    - `explained_variance_ratio(component)` of 10 principal components, and the `scores(point,
+      score)` of the first 3.
+
+    Args:
+        window: T, updates in a window.
     """
     lengths = standard_lags(window)
     lengths = lengths[(lengths >= 2) & (lengths <= window // 2)]
@@ -168,7 +186,7 @@ def path_shape(window: int) -> PathMeasurement:
         },
         {
             "motion": MOTIONS,
-            "contour_bin": CENTRES,
+            "contour_bin": CENTERS,
             "fragment_length": lengths,
             "fragment": shown,
             "component": np.arange(1, components + 1),
@@ -177,13 +195,18 @@ def path_shape(window: int) -> PathMeasurement:
 
 
 def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
-    """How much losses differ between points of the path.
+    """Measure how much losses differ between points of the path.
 
-    In bins of distance (`distance_bin`): `distance`, `batch_msl` of mini-batch losses with
-    replicates, and `pairs`, how many there are; in bins of contour length, `batch_msl_by_contour`.
-    With a probe the same as `probe_msl` and `probe_msl_by_contour`. Of single pairs (`pair`), at
-    random with lags at equal ratios: `pair_distance`, `pair_contour_length` and
-    `pair_batch_difference`, `pair_probe_difference`, squared.
+    - In bins of distance (`distance_bin`): `distance`, `batch_msl` of mini-batch losses with
+      replicates, and `pairs`, how many there are.
+    - In bins of contour length: `batch_msl_by_contour`.
+    - With a probe the same as `probe_msl` and `probe_msl_by_contour`.
+    - Of single pairs (`pair`), at random with lags at equal ratios: `pair_distance`,
+      `pair_contour_length`, and `pair_batch_difference` and `pair_probe_difference`, squared.
+
+    Args:
+        window: T, updates in a window.
+        probe: whether the problem has a probe.
     """
     kinds = ("batch", "probe") if probe else ("batch",)
     first, second = _random_pairs(window)
@@ -213,7 +236,7 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
                 values[f"pair_{kind}_difference"] = (losses[second] - losses[first]) ** 2
             return values
 
-    dims = {
+    dims: dict[str, tuple[str, ...]] = {
         "pair_distance": ("pair",),
         "pair_contour_length": ("pair",),
         "distance": ("distance_bin",),
@@ -222,11 +245,11 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
     for kind in kinds:
         dims |= _dims_with_replicates("distance_bin", f"{kind}_msl")
         dims |= {f"{kind}_msl_by_contour": ("contour_bin",), f"pair_{kind}_difference": ("pair",)}
-    return PathMeasurement(measure, dims, {"distance_bin": CENTRES, "contour_bin": CENTRES})
+    return PathMeasurement(measure, dims, {"distance_bin": CENTERS, "contour_bin": CENTERS})
 
 
-def _replicates(key, *curves: PairAverages):
-    """Replicates of several curves of one path with the same weights, which are costly to compile."""
+def _replicates(key: Key, *curves: PairAverages) -> list[jax.Array]:
+    """Return replicates of several curves of one path; they share weights that compile slowly."""
     joined = PairAverages(
         *(jnp.concatenate(fields, axis=-1) for fields in zip(*curves, strict=True))
     )
@@ -235,20 +258,20 @@ def _replicates(key, *curves: PairAverages):
     return jnp.split(replicates, np.cumsum([curve.sums.shape[1] for curve in curves])[:-1], axis=1)
 
 
-def _with_replicates(key, **curves: PairAverages):
+def _with_replicates(key: Key, **curves: PairAverages) -> dict[str, jax.Array]:
     values = {name: average(pairs) for name, pairs in curves.items()}
     names = [f"{name}_replicates" for name in curves]
     return values | dict(zip(names, _replicates(key, *curves.values()), strict=True))
 
 
-def _dims_with_replicates(dim, *names):
+def _dims_with_replicates(dim: str, *names: str) -> dict[str, tuple[str, ...]]:
     return {name: (dim,) for name in names} | {
         f"{name}_replicates": ("replicate", dim) for name in names
     }
 
 
-def _random_pairs(window):
-    """First and second points of pairs with lags at equal ratios, always the same ones."""
+def _random_pairs(window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return first and second points of pairs with lags at equal ratios, always the same ones."""
     random = np.random.default_rng(0)
     lags = np.exp(random.uniform(0, np.log(window), NUM_PAIRS)).astype(int)
     first = random.integers(0, window + 1 - lags)

@@ -10,12 +10,15 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion._json_values import json_values
+from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.dynamics.parameters import computing_dtype
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.window import WindowRecord
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
+
+__all__ = ["RESERVED", "PathMeasurement", "Schema", "StateMeasurement"]
 
 RESERVED = ("window", "seed", "learning_rate", "waiting_time", "diverged_at")
 
@@ -36,7 +39,7 @@ class PathMeasurement:
 
     function: Callable[[WindowRecord], dict[str, jax.Array]]
     dims: Mapping[str, tuple[str, ...]]
-    coords: Mapping[str, Sequence] = field(default_factory=dict)
+    coords: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,59 +52,66 @@ class StateMeasurement:
         dims: names of the dimensions of each array.
         coords: coordinates of these dimensions and along them, as in `PathMeasurement`.
         windows: numbers of the windows after which it is made, from 0 on; None for all. Elsewhere
-              its values are NaN.
-        description: JSON-like facts that its values depend on; a run directory is continued only
-              under the same ones.
+            its values are NaN.
+        description: JSON-like facts that its values depend on. A run directory is continued only
+            under the same ones.
     """
 
-    function: Callable[[Problem, Any, Any, jax.Array], dict[str, jax.Array]]
+    function: Callable[[Problem, PyTree, PyTree, Key], dict[str, jax.Array]]
     dims: Mapping[str, tuple[str, ...]]
-    coords: Mapping[str, Sequence] = field(default_factory=dict)
+    coords: Mapping[str, Any] = field(default_factory=dict)
     windows: tuple[int, ...] | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Schema:
-    """The measurements of a run as one, and how their values become a labelled dataset.
+    """The measurements of a run as one, and how their values become a labeled dataset.
+
+    Args:
+        plan: of the run.
+        measurements: of the run.
 
     Raises:
-        InputError: if two measurements use the same name, give different coordinates of one name,
-            or coordinates along no dimension of theirs.
+        InputError: two measurements use the same name or give different coordinates of one name, or
+            a coordinate lies along no dimension of its measurement.
     """
 
     def __init__(self, plan: Plan, measurements: Sequence[PathMeasurement | StateMeasurement]):
         self.plan, self.measurements = plan, measurements
         steps = np.arange(plan.window + 1)
-        self.coords: dict[str, tuple[str, Sequence]] = {
+        self.coords: dict[str, tuple[str, Any]] = {
             "lag": ("lag", steps[1:]),
             "point": ("point", steps),
             "update": ("update", steps[:-1]),
         }
         for measurement in measurements:
-            for name, (dim, values) in _labelled(measurement).items():
+            for name, (dim, values) in _labeled(measurement).items():
                 stored_dim, stored = self.coords.setdefault(name, (dim, values))
                 if stored_dim != dim or list(stored) != list(values):
-                    raise InputError(
-                        f"Parameter 'measurements' gives two different coordinates {name!r}. "
-                        "Expected one, or different names."
+                    raise invalid(
+                        "measurements",
+                        f"gives two different coordinates {name!r}",
+                        "one, or different names",
                     )
         # Coordinates along a dimension are variables like the others, with names of their own.
-        variables = [(name, (dim,)) for name, (dim, _) in self.coords.items() if name != dim]
-        variables += [
-            variable for measurement in measurements for variable in measurement.dims.items()
+        variables: list[tuple[str, tuple[str, ...]]] = [
+            *((name, (dim,)) for name, (dim, _) in self.coords.items() if name != dim),
+            *(variable for measurement in measurements for variable in measurement.dims.items()),
         ]
         self.dims: dict[str, tuple[str, ...]] = {}
         for name, dims in variables:
             if name in self.dims or name in RESERVED:
-                raise InputError(
-                    f"Parameter 'measurements' has two variables named {name!r}. Expected distinct "
-                    f"names, other than {', '.join(RESERVED)}."
+                raise invalid(
+                    "measurements",
+                    f"has two variables named {name!r}",
+                    f"distinct names, other than {', '.join(RESERVED)}",
                 )
             self.dims[name] = tuple(dims)
 
     def description(self) -> dict[str, Any]:
-        """What fixes the measurements, as JSON-like values: the names of all variables, and what
-        they depend on.
+        """Return what fixes the measurements, as JSON-like values.
+
+        These are the names of all variables, and what they depend on.
         """
         facts = {
             name: value
@@ -114,7 +124,7 @@ class Schema:
         )
 
     def measure_path(self, record: WindowRecord) -> dict[str, jax.Array]:
-        """All path measurements of a member's window."""
+        """Return all path measurements of a member's window."""
 
         def make(measurement):
             return jax.tree.map(_numbers, measurement.function(record))
@@ -122,16 +132,14 @@ class Schema:
         return self._collect(PathMeasurement, make)
 
     def measure_state(
-        self, window: jax.Array, problem: Problem, params, state, key
+        self, window: jax.Array, problem: Problem, params: PyTree, state: PyTree, key: Key
     ) -> dict[str, jax.Array]:
-        """All measurements of the point at the end of a member's window, of which the number is
-        traced.
-        """
+        """Return all measurements of the point at the end of a window with a traced number."""
 
         def make(measurement):
             def made():
-                found = measurement.function(problem, params, state, key)
-                return jax.tree.map(lambda leaf: _numbers(leaf, floating=True), found)
+                values = measurement.function(problem, params, state, key)
+                return jax.tree.map(lambda leaf: _numbers(leaf, floating=True), values)
 
             if measurement.windows is None:
                 return made()
@@ -145,18 +153,21 @@ class Schema:
         return self._collect(StateMeasurement, make)
 
     def check(self, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> None:
-        """Refuse values of these shapes, with a leading axis of members, that cannot be labelled
-        and stored.
+        """Refuse shapes of values that cannot be labeled and stored.
+
+        Args:
+            shapes: of all values, with a leading axis of members.
 
         Raises:
-            InputError: for values of other dimensions than they say.
+            InputError: values have other dimensions than they say.
         """
         sizes: dict[str, int] = {}
         for name, (dim, values) in self.coords.items():
             if sizes.setdefault(dim, len(values)) != len(values):
-                raise InputError(
-                    f"a measurement gives {len(values)} values of {name!r} along {dim!r}, which "
-                    f"has {sizes[dim]}; expected as many"
+                raise invalid(
+                    "measurements",
+                    f"gives {len(values)} values of {name!r} along {dim!r}, which has {sizes[dim]}",
+                    "as many",
                 )
         for name, leaf in shapes.items():
             dims, shape = self.dims[name], leaf.shape[1:]
@@ -165,15 +176,17 @@ class Schema:
             )
             if len(dims) != len(shape) or known != shape:
                 wanted = ", ".join(f"{dim}: {sizes.get(dim, 'any')}" for dim in dims)
-                raise InputError(
-                    f"a measurement returned {name!r} of shape {shape}; expected ({wanted}), as "
-                    "its dims say"
+                raise invalid(
+                    "measurements",
+                    f"returned {name!r} of shape {shape}",
+                    f"({wanted}), as its dims say",
                 )
 
-    def label(self, index: int, values: dict[str, jax.Array], carry: Carry) -> xr.Dataset:
-        """Values with a leading axis of members as the dataset of a window."""
-        members = {"seed": list(self.plan.seeds), "learning_rate": list(self.plan.learning_rates)}
-        shape = tuple(map(len, members.values()))
+    def label(self, index: int, values: Mapping[str, ArrayLike], carry: Carry) -> xr.Dataset:
+        """Return values with a leading axis of members as the dataset of a window."""
+        seeds, learning_rates = list(self.plan.seeds), list(self.plan.learning_rates)
+        members: dict[str, Any] = {"seed": seeds, "learning_rate": learning_rates}
+        shape = len(seeds), len(learning_rates)
 
         def unstack(array):
             array = np.asarray(array)
@@ -193,33 +206,36 @@ class Schema:
         values = {}
         for measurement in self.measurements:
             if isinstance(measurement, kind):
-                found = make(measurement)
-                if found.keys() != measurement.dims.keys():
-                    raise InputError(
-                        f"A measurement returned {sorted(found)}. Expected "
-                        f"{sorted(measurement.dims)}, the names in its 'dims'."
+                own = make(measurement)
+                if own.keys() != measurement.dims.keys():
+                    raise invalid(
+                        "measurements",
+                        f"has one that returned {sorted(own)}",
+                        f"{sorted(measurement.dims)}, the names in its dims",
                     )
-                values |= found
+                values |= own
         return values
 
 
-def _numbers(value, *, floating: bool = False) -> jax.Array:
-    """What a measurement returned as numbers that files hold: floating ones of at least float32.
+def _numbers(value: ArrayLike, *, floating: bool = False) -> jax.Array:
+    """Return what a measurement gave as numbers that files hold, floating ones of at least float32.
 
     Args:
         value: an array or a number.
         floating: whether integers become floating numbers too.
 
     Raises:
-        InputError: for what is no real number.
+        InputError: it is no real number.
     """
     value = jnp.asarray(value)
     if not any(
         jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)
     ):
-        raise InputError(
-            f"a measurement returned {jax.typeof(value)}; expected real numbers: of complex ones "
-            "the parts as two variables, of random keys jax.random.key_data"
+        raise invalid(
+            "measurements",
+            f"has one that returned {jax.typeof(value)}",
+            "real numbers",
+            "of complex ones the parts as two variables, of random keys jax.random.key_data",
         )
     dtype = (
         computing_dtype(value.dtype)
@@ -229,8 +245,8 @@ def _numbers(value, *, floating: bool = False) -> jax.Array:
     return value if value.dtype == dtype else value.astype(dtype)
 
 
-def _labelled(measurement: PathMeasurement | StateMeasurement) -> dict[str, tuple[str, Sequence]]:
-    """The coordinates of a measurement as pairs (dimension, values)."""
+def _labeled(measurement: PathMeasurement | StateMeasurement) -> dict[str, tuple[str, Any]]:
+    """Return the coordinates of a measurement as pairs (dimension, values)."""
     dims = {dim for dims in measurement.dims.values() for dim in dims}
     pairs = {
         name: (name, values) if name in dims else values
@@ -238,8 +254,9 @@ def _labelled(measurement: PathMeasurement | StateMeasurement) -> dict[str, tupl
     }
     for name, pair in pairs.items():
         if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] in dims):
-            raise InputError(
-                f"Parameter 'measurements' has a coordinate {name!r} along no dimension. Expected "
-                f"the name of one of {', '.join(sorted(dims))}, or a pair (dimension, values)."
+            raise invalid(
+                "measurements",
+                f"has a coordinate {name!r} along no dimension",
+                f"the name of one of {', '.join(sorted(dims))}, or a pair (dimension, values)",
             )
     return pairs

@@ -1,9 +1,4 @@
-"""What a run keeps of every member and window: pure functions with named dimensions.
-
-A `PathMeasurement` sees the record of a window, on the device and inside the compiled window
-program; a `StateMeasurement` sees the point where the window ends. A run takes a list of them, and
-a user's own stands beside the ones here on equal terms.
-"""
+"""Measurements of a few lines: series, displacements, and points as they are."""
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +13,23 @@ from sgd_diffusion.dynamics.parameters import flatten, initial_shapes, layer_nam
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
+__all__ = [
+    "default_measurements",
+    "displacements",
+    "endpoints",
+    "gradient_samples",
+    "layer_displacements",
+    "series",
+    "step_grams",
+    "test_accuracy",
+    "twin_displacements",
+]
+
 
 def displacements() -> PathMeasurement:
-    """`msd(lag)`, time-averaged, and `displacement_from_start(lag)`, both squared and summed over
-    parameters.
+    """Measure `msd(lag)`, time-averaged, and `displacement_from_start(lag)`.
+
+    Both are squared and summed over parameters.
     """
 
     def measure(record):
@@ -34,7 +42,7 @@ def displacements() -> PathMeasurement:
 
 
 def series(*, probe: bool = False) -> PathMeasurement:
-    """`loss(point)` and `gradient_norm(update)`; with a probe `probe_loss(point)`."""
+    """Measure `loss(point)` and `gradient_norm(update)`, and with a probe `probe_loss(point)`."""
     dims = {"loss": ("point",), "gradient_norm": ("update",)}
     if probe:
         dims["probe_loss"] = ("point",)
@@ -51,8 +59,10 @@ def series(*, probe: bool = False) -> PathMeasurement:
 
 
 def gradient_samples(coordinates: GradientCoordinates) -> PathMeasurement:
-    """`gradient_sample(update, coordinate)`, every mini-batch gradient at the coordinates that the
-    plan asks for, with `coordinate_layer` and `coordinate_weight` (see `gradient_coordinates`).
+    """Measure `gradient_sample(update, coordinate)`, every mini-batch gradient at some coordinates.
+
+    The coordinates are those that the plan asks for. With them are `coordinate_layer` and
+    `coordinate_weight` (see `gradient_coordinates`).
     """
     return PathMeasurement(
         lambda record: {"gradient_sample": record.gradient_samples},
@@ -62,8 +72,9 @@ def gradient_samples(coordinates: GradientCoordinates) -> PathMeasurement:
 
 
 def layer_displacements(problem: Problem) -> PathMeasurement:
-    """`layer_msd(layer, lag)`, which adds up to `msd` over layers; needs a plan with
-    `by_layer=True`.
+    """Measure `layer_msd(layer, lag)`, which adds up to `msd` over layers.
+
+    It needs a plan with `by_layer=True`.
     """
     params, _ = initial_shapes(problem)
     layers = sorted({layer_name(path) for path, _ in jax.tree.leaves_with_path(params)})
@@ -80,10 +91,10 @@ def layer_displacements(problem: Problem) -> PathMeasurement:
 
 
 def twin_displacements() -> PathMeasurement:
-    """`twin_msd(lag)`, the `msd` of the full-batch twin of every window; needs a plan with
-    `full_batch_twin=True`.
+    """Measure `twin_msd(lag)`, the `msd` of the full-batch twin of every window.
 
-    NaN for a member that has diverged, and for a window whose twin does.
+    It needs a plan with `full_batch_twin=True`. It is NaN for a member that has diverged, and for a
+    window whose twin does.
     """
     return PathMeasurement(
         lambda record: {"twin_msd": time_averaged_msd(record.twin_gram)}, {"twin_msd": ("lag",)}
@@ -91,14 +102,14 @@ def twin_displacements() -> PathMeasurement:
 
 
 def step_grams() -> PathMeasurement:
-    """`step_gram(update, other_update)` itself: 8 T^2 bytes a member and window."""
+    """Measure `step_gram(update, other_update)` itself: 8 T^2 bytes a member and window."""
     return PathMeasurement(
         lambda record: {"step_gram": record.step_gram}, {"step_gram": ("update", "other_update")}
     )
 
 
 def test_accuracy() -> StateMeasurement:
-    """`test_accuracy()` of a classification problem, as a fraction."""
+    """Measure `test_accuracy()` of a classification problem, as a fraction."""
     return StateMeasurement(
         lambda problem, params, state, key: {"test_accuracy": accuracy(problem, params, state)},
         {"test_accuracy": ()},
@@ -106,8 +117,10 @@ def test_accuracy() -> StateMeasurement:
 
 
 def endpoints() -> StateMeasurement:
-    """`params(parameter)` and `state(state_entry)`, the point where the window ends, each as one
-    vector, leaf by leaf: 4 P bytes a member and window. Random keys in the state are left out.
+    """Measure `params(parameter)` and `state(state_entry)`, the point where the window ends.
+
+    Each is one vector, leaf by leaf: 4 P bytes a member and window. Random keys in the state are
+    left out.
     """
 
     def measure(problem, params, state, key):
@@ -123,10 +136,15 @@ def endpoints() -> StateMeasurement:
 
 
 def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:
-    """Displacements with their controls (in windows of 10 updates and more), series, and what the
-    plan and the problem ask for beyond them.
+    """Return the measurements of a run that names none.
+
+    They are displacements with their controls (in windows of 10 updates and more), series, and what
+    the plan and the problem ask for beyond them.
     """
-    chosen = [displacements(), series(probe=problem.probe is not None)]
+    chosen: list[PathMeasurement | StateMeasurement] = [
+        displacements(),
+        series(probe=problem.probe is not None),
+    ]
     if plan.window >= MIN_WINDOW:
         chosen.append(controls(plan.window))
     if plan.by_layer:
