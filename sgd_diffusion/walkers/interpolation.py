@@ -137,7 +137,7 @@ def _bilinear(heights, periodic):
 
 
 def _bicubic(heights, periodic):
-    """Heights with one more row and column around, and the weights of the four points at a place."""
+    """Heights with one more row and column around and the weights of the four points at a place."""
     padded = (
         jnp.pad(heights[:-1, :-1], ((1, 2), (1, 2)), mode="wrap")
         if periodic
