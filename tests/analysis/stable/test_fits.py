@@ -382,7 +382,7 @@ def test_unusable_data_give_no_number():
         ({"beta": 0.1}, "symmetric"),
         ({"beta": 1.5, "symmetric": False}, "beta is 1.5"),
         ({"location": np.nan}, "location"),
-        ({"alpha": 1, "location": 0, "scale": 1}, "all parameters"),
+        ({"alpha": 1, "location": 0, "scale": 1}, "and scale are all pinned; expected at least one"),
     ],
 )
 def test_wrong_arguments(arguments, message):
