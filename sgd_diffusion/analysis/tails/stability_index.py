@@ -202,7 +202,7 @@ def _index_from_rises(samples, blocks, rise, contributions, *reasons):
 
 
 def _quantile(ascending, share):
-    """Quantile of sorted values, linear between the two nearest, at a place known before tracing."""
+    """Quantile of sorted values, linear between the two nearest; the place is known in advance."""
     place = share * (ascending.shape[-1] - 1)
     below = int(place)
     above = min(below + 1, ascending.shape[-1] - 1)

@@ -108,10 +108,10 @@ def box_counting_dimension(
 
     If at least three sizes over a factor of 8 fit the set exactly, these are fitted. Their
     `box_counts` lie on the power law that bounds those of all sizes from below, and `curve` is
-    `box_counts`. Some sets get their exact
-    dimension: those made by one rule again and again (Sierpinski's triangle and carpet, Cantor
-    dust), lines along the grid or its diagonal, and filled rectangles of any sides. With boxes of the lengths a along the longer and b along the shorter side that fill
-    the bounding box, the law is a N = c b^(1 - dimension).
+    `box_counts`. Some sets get their exact dimension: those made by one rule again and again
+    (Sierpinski's triangle and carpet, Cantor dust), lines along the grid or its diagonal, and
+    filled rectangles of any sides. With boxes of the lengths a along the longer and b along the
+    shorter side that fill the bounding box, the law is a N = c b^(1 - dimension).
 
     For all other sets, `curve` is the mean number of boxes over all places of the grid. For a
     bounding box of L x M pixels the law is
