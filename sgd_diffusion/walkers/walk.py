@@ -410,8 +410,8 @@ def _refuse_outside(starts, surfaces):
         raise invalid(
             "start",
             f"is {starts[outside][0].tolist()}",
-            "a position within the square",
-            f"at most {walls.min():g} from its center along each axis",
+            "a position within the square, at most "
+            f"{walls.min():g} from its center along each axis",
         )
 
 
