@@ -170,12 +170,12 @@ def compare(
         )
     fit_rival, log_density = _RIVALS[rival]
     with in_double():
-        rival_fit = fit_rival(x)
+        fitted = fit_rival(x)
         test = vuong(
-            fits.log_density(x, fit, symmetric=symmetric) - log_density(x, rival_fit),
+            fits.log_density(x, fit, symmetric=symmetric) - log_density(x, fitted),
             num_blocks=num_blocks,
         )
-        return _of_fits(test, fit.status, rival_fit.status)
+        return _of_fits(test, fit.status, fitted.status)
 
 
 def compare_with_normal(
