@@ -18,13 +18,19 @@ def on_pre_build(config):
     from _public import entries
 
     for entry in entries():
-        for name in {entry.path, entry.name, f"{entry.room}.{entry.name}", ".".join(entry.path.split(".")[-2:])}:
+        for name in {
+            entry.path,
+            entry.name,
+            f"{entry.room}.{entry.name}",
+            ".".join(entry.path.split(".")[-2:]),
+        }:
             PAGES.setdefault(name, set()).add((entry.room, entry.path))
         PAGES.setdefault(entry.name.split(".")[-1], set()).add((entry.room, entry.path))
 
 
 def on_page_content(content, page, config, files):
     """Draw equations and link names, where a name means one object only."""
+
     def mathml(match):
         display = "block" if match[2] == "[" else "inline"
         return convert(html.unescape(match[3]), display=display)

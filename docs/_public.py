@@ -36,7 +36,9 @@ def _of_package(room, module_name, prefix):
             inner = _of_package(room, value.__name__, f"{prefix}{name}.")
             found += [entry._replace(topic=f"{prefix}{name}") for entry in inner]
         elif hasattr(value, "__module__") and hasattr(value, "__qualname__"):
-            found.append(Entry(room, topic, prefix + name, f"{value.__module__}.{value.__qualname__}", value))
+            found.append(
+                Entry(room, topic, prefix + name, f"{value.__module__}.{value.__qualname__}", value)
+            )
         else:
             found.append(Entry(room, topic, prefix + name, f"{module_name}.{name}", value))
     return [entry for entry in found if not (entry.path in seen or seen.add(entry.path))]

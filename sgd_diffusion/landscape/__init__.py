@@ -1,6 +1,4 @@
-"""What the surface is: curvature, planes through it, its fractal dimension, and random surfaces of
-known roughness.
-"""
+"""Describe loss surfaces: curvature, planes, fractal dimensions, and reference surfaces."""
 
 from sgd_diffusion.landscape import box_counting, curvature, fractal_surfaces
 from sgd_diffusion.landscape.box_counting import (

@@ -1,7 +1,7 @@
-"""Random directions in weight space, and what length to give them.
+"""Return random directions in weight space, and rescale directions.
 
-As functions of pytrees; precision and transformations are as in
-`landscape.planes`, where users find them.
+Directions are pytrees. Users find these functions in `landscape.planes`, which says how they treat
+precision and transformations.
 """
 
 import jax
@@ -9,17 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion._pytrees import in_precision_of, norms
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import Key, PyTree
+from sgd_diffusion.errors import invalid
 
 __all__ = ["filter_normalize", "layer_normalize", "random_direction"]
 
 
-def random_direction(key, params):
-    """Independent standard normal numbers in the shapes of `params`; the same ones in either
-    precision.
+def random_direction(key: Key, params: PyTree) -> PyTree:
+    """Return independent standard normal numbers in the shapes of `params`.
+
+    The numbers are the same in either precision.
+
+    Args:
+        key: PRNG key.
+        params: pytree of arrays.
+
+    Returns:
+        Pytree like `params`.
 
     Raises:
-        InputError: `params` has no leaf, or one that does not hold real numbers.
+        InputError: `params` has no leaf, or a leaf that does not hold real numbers.
     """
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, max(len(leaves), 1))
@@ -34,36 +43,40 @@ def random_direction(key, params):
         return direction
 
 
-def filter_normalize(direction, params, *, ignore_vectors=True):
-    """The direction with each of its filters rescaled to the norm of the same filter of `params`.
+def filter_normalize(direction: PyTree, params: PyTree, *, ignore_vectors: bool = True) -> PyTree:
+    """Rescale each filter of a direction to the norm of the same filter of `params`.
 
-    Rescaling the weights of a filter that batch norm follows, or of one layer against the next,
-    leaves a network as it is; so rescaled, directions do not depend on it, and landscapes of
-    different networks compare (Li et al., NeurIPS 2018, Sec. 4). Filters are the slices along the
-    last axis, as Flax lays kernels out: (..., in, out) and (in, out).
+    A network stays the same if the weights of a filter before batch norm are rescaled, or those of
+    one layer against the next. Directions with this rescaling do not depend on it, so that
+    landscapes of different networks compare (Li et al., NeurIPS 2018, Sec. 4). Filters are the
+    slices along the last axis, as in the kernels of Flax: (..., in, out) and (in, out).
 
     Args:
-        direction: like `params`.
+        direction: pytree like `params`.
         params: pytree of arrays.
-        ignore_vectors: what to do with leaves of fewer than two axes, biases and the scales and
-            offsets of batch norm: their direction becomes zero, or else gets the norm of the leaf
-            as a whole.
+        ignore_vectors: whether the direction becomes zero in leaves of fewer than two axes. These
+            are biases, and the scales and offsets of batch norm. Otherwise their direction gets the
+            norm of the leaf as a whole.
 
     Returns:
-        Like `params`. A filter is zero where either of the two is, and NaN where either has NaN.
+        Pytree like `params`. A filter is zero where either of the two is, and NaN where either has
+        NaN.
 
     Raises:
-        InputError: the two pytrees do not match, or nothing but vectors is there and they are
-            ignored.
+        InputError: the two pytrees do not match, or there are only vectors and they are ignored.
 
-    >>> filter_normalize(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([[3.0, 0.0], [4.0, 0.0]])).tolist()
+    >>> direction, params = jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([[3.0, 0.0], [4.0, 0.0]])
+    >>> filter_normalize(direction, params).tolist()
     [[5.0, 0.0], [0.0, 0.0]]
     """
     return _normalize(direction, params, ignore_vectors, by_filter=True)
 
 
-def layer_normalize(direction, params, *, ignore_vectors=True):
-    """As `filter_normalize`, with each leaf as a whole in place of its filters."""
+def layer_normalize(direction: PyTree, params: PyTree, *, ignore_vectors: bool = True) -> PyTree:
+    """Rescale each leaf of a direction to the norm of the same leaf of `params`.
+
+    Arguments, result and errors are those of `filter_normalize`.
+    """
     return _normalize(direction, params, ignore_vectors, by_filter=False)
 
 
@@ -77,8 +90,10 @@ def _normalize(direction, params, ignore_vectors, *, by_filter):
 
     with in_precision_of("params", params, direction=direction) as (params, direction):
         if ignore_vectors and all(leaf.ndim < 2 for leaf in jax.tree.leaves(params)):
-            raise InputError(
-                "params has no leaf with two or more axes, and nothing would be left of the "
-                "direction; expected kernels, or ignore_vectors=False"
+            raise invalid(
+                "params",
+                "has no leaf with two or more axes, so that the direction would be zero",
+                "kernels",
+                "pass ignore_vectors=False to keep vectors",
             )
         return jax.tree.map(rescale, direction, params)

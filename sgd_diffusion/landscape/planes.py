@@ -1,31 +1,34 @@
-"""Planes and lines through weight space, and the loss on them.
+"""Place planes and lines in weight space, and evaluate the loss on them.
 
-Parameters are any pytree of arrays. A `Plane` is an origin and two directions like it; its
-points are origin + x first + y second, and what x and y mean follows from the directions:
+Parameters are any pytree of arrays. A `Plane` has an origin and two directions like it. Its points
+are origin + x first + y second. The directions say what x and y mean:
 
-    random_plane      normalised directions: a filter moves by |x| times its own norm, so that x and y are in units of the
-                      weights' norm. Two random directions are nearly orthogonal, not exactly
-    principal_plane   orthonormal directions: x and y are distances, in weight units
-    orthonormal       makes any plane so, for instance one along given directions, Plane(origin, first, second)
+- `random_plane`: normalized directions. A filter moves by |x| times its own norm, so that x and y
+  are in units of the norm of the weights. Two random directions are nearly orthogonal, not exactly.
+- `principal_plane`: orthonormal directions. Here x and y are distances in weight units.
+- `orthonormal`: makes any plane orthonormal, for instance one along given directions,
+  Plane(origin, first, second).
 
-Two directions show little of what many are there: most of a path lies off any plane, and
-`project` says how far off. Where a network keeps running averages of batch norm, they belong
-to one point; what is done about them at the others is up to the loss.
+Two directions show little of a space with many. Most of a path lies off any plane; `project` says
+how far off. If a network keeps running averages of batch norm, they belong to one point. The loss
+decides what happens to them at the other points.
 
-Pure JAX in the precision of the origin (or of `params`), leaf by leaf: float64 where its numbers
-have 8 bytes, float32 otherwise; everything else is cast to it, and a loss is called with such
-points. All can be jitted, and mapped with `jax.vmap` over planes and members; only
-`evaluate_in_chunks` runs on the host.
+All functions are pure JAX in the precision of the origin (or of `params`), leaf by leaf: float64
+where its numbers have 8 bytes, and float32 otherwise. Everything else is cast to it, and a loss is
+called with such points. All functions can be jitted, and mapped with `jax.vmap` over planes and
+members; only `evaluate_in_chunks` runs on the host.
 """
 
 import contextlib
 import functools
 import operator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, own_precision
 from sgd_diffusion._display import shown_briefly
@@ -39,8 +42,9 @@ from sgd_diffusion._pytrees import (
     take_out,
     tree_norm,
 )
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike, PyTree
 from sgd_diffusion.analysis.paths import principal_components
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.directions import filter_normalize, layer_normalize, random_direction
 
 __all__ = [
@@ -62,38 +66,55 @@ __all__ = [
 ]
 
 MIN_PATH = 3  # points that span a plane
-FLAT = 1e-12  # variances are known to 1e-14 of the largest; of a smaller second one there is no direction
+# Share of the largest variance below which a component has no direction: rounding is 1e-14 of it.
+FLAT = 1e-12
 PARALLEL = 100  # roundings by which a direction has to leave the line along the other
 
 
 @shown_briefly
 class Plane(NamedTuple):
-    """The points origin + x first + y second."""
+    """The points origin + x first + y second.
 
-    origin: Any  # three pytrees of arrays, alike in structure and shapes
-    first: Any
-    second: Any
+    Attributes:
+        origin: pytree of arrays.
+        first: pytree like `origin`, the direction of x.
+        second: pytree like `origin`, the direction of y.
+    """
+
+    origin: PyTree
+    first: PyTree
+    second: PyTree
 
 
 @shown_briefly
 class Projection(NamedTuple):
-    """Where points are with respect to a plane; (...) are the leading axes of the points."""
+    """Where points are with respect to a plane; (...) are the leading axes of the points.
 
-    coordinates: jax.Array  # (..., 2), x and y of the nearest point of the plane
-    distance: jax.Array  # (...) from that point, in weight units
+    Attributes:
+        coordinates: (..., 2) x and y of the nearest point of the plane.
+        distance: (...) distance from that point, in weight units.
+    """
+
+    coordinates: Float[Array, "*points 2"]
+    distance: Float[Array, "*points"]
 
 
-def random_plane(key, params, *, normalize=filter_normalize):
-    """The plane through `params` along two random directions.
+def random_plane(
+    key: Key, params: PyTree, *, normalize: Callable[[PyTree, PyTree], PyTree] = filter_normalize
+) -> Plane:
+    """Return the plane through `params` along two random directions.
 
     Args:
         key: PRNG key.
         params: pytree of arrays, the origin.
-        normalize: function of a direction and `params` that returns the direction to take, as
-            `filter_normalize`, `layer_normalize` or one of them with its option bound.
+        normalize: function of a direction and `params` that returns the direction to take. Examples
+            are `filter_normalize`, `layer_normalize`, or one of them with its option bound.
+
+    Returns:
+        `Plane`.
 
     Raises:
-        InputError: as these.
+        InputError: as for `random_direction` and `normalize`.
     """
     directions = (
         normalize(random_direction(half, params), params) for half in jax.random.split(key)
@@ -102,34 +123,37 @@ def random_plane(key, params, *, normalize=filter_normalize):
         return Plane(origin, *directions)
 
 
-def principal_plane(path, *, origin=None):
-    """The plane along the first two principal components of a path, orthonormal, as Li et al.
-    (NeurIPS 2018, Sec. 7) show.
+def principal_plane(path: PyTree, *, origin: PyTree | None = None) -> Plane:
+    """Return the orthonormal plane along the first two principal components of a path.
 
-    The components are those of the positions about their mean, from their Gram matrix in float64;
-    the largest score of each, by magnitude, is positive. They say little of the landscape: a random
-    walk too has most of its variance in two components, and shows there as a Lissajous figure
-    (`paths.principal_components`).
+    Li et al. (NeurIPS 2018, Sec. 7) show such planes. The components are those of the positions
+    about their mean, from their Gram matrix in float64. The largest score of each component, by
+    magnitude, is positive.
 
     Args:
-        path: pytree of positions w_0, ..., w_T, stacked along the leading axis of every leaf, T >=
-            2.
-        origin: pytree without that axis; the last point when None.
+        path: pytree of positions w_0, ..., w_T with T >= 2, stacked along the leading axis of every
+            leaf.
+        origin: pytree without that axis; the last point if None.
 
     Returns:
-        `Plane`. The second direction is NaN for a path along a straight line, both for one
-        that stands still or has NaN.
+        `Plane`. The second direction is NaN for a path along a straight line. Both are NaN for a
+        path that stands still or has NaN.
 
     Raises:
-        InputError: fewer than three points, leaves of different lengths, or an origin that does not
-            match.
+        InputError: the path has fewer than three points or leaves of different lengths, or the
+            origin does not match.
+
+    Notes:
+        The components say little about the landscape. A random walk too has most of its variance in
+        two components, where it looks like a Lissajous figure (`paths.principal_components`).
     """
     with in_precision_of("path", path) as (path,):
         lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(path)}
         if len(lengths) > 1 or min(lengths) < (MIN_PATH,):
-            raise InputError(
-                f"path has leaves with leading axes {sorted(lengths)}; expected the same for all, "
-                f"{MIN_PATH} or more points"
+            raise invalid(
+                "path",
+                f"has leaves with leading axes {sorted(lengths)}",
+                f"the same for all, {MIN_PATH} or more points",
             )
         last = jax.tree.map(lambda leaf: leaf[-1], path)
         origin = last if origin is None else matched("origin", origin, last)[0]
@@ -156,20 +180,26 @@ def _step_gram(leaf):
 
 
 def _combination(weights, leaf):
-    """Sum over the points of their weights times their position about the mean, in float64 until it
-    is done.
+    """Sum over the points of their weights times their position about the mean.
+
+    It is computed in float64 and cast at the end.
     """
     positions = leaf.astype(jnp.float64)
     positions = positions - positions.mean(axis=0, keepdims=True)
     return jax.lax.dot_general(weights, positions, (((0,), (0,)), ((), ()))).astype(leaf.dtype)
 
 
-def orthonormal(plane):
-    """The same plane through the same origin with orthonormal directions: first keeps its sense,
-    second its side of it.
+def orthonormal(plane: Plane) -> Plane:
+    """Return the same plane through the same origin with orthonormal directions.
 
-    Directions that are parallel up to rounding span no plane: then the second is NaN, and so is a
-    first that is zero.
+    The first direction keeps its sense, and the second its side of the first. Directions that are
+    parallel up to rounding span no plane: then the second is NaN, and so is a first that is zero.
+
+    Args:
+        plane: `Plane`.
+
+    Returns:
+        `Plane`.
 
     Raises:
         InputError: the three pytrees of the plane do not match.
@@ -179,8 +209,16 @@ def orthonormal(plane):
         return Plane(plane.origin, first, second)
 
 
-def plane_point(plane, x, y):
-    """The point origin + x first + y second, a pytree; x and y are numbers.
+def plane_point(plane: Plane, x: NumberLike, y: NumberLike) -> PyTree:
+    """Return the point origin + x first + y second of a plane.
+
+    Args:
+        plane: `Plane`.
+        x: () coordinate along the first direction.
+        y: () coordinate along the second direction.
+
+    Returns:
+        Pytree like the origin.
 
     Raises:
         InputError: the three pytrees of the plane do not match, or `x` or `y` has axes.
@@ -190,9 +228,16 @@ def plane_point(plane, x, y):
         return _point(plane, (_number("x", x, dtype), _number("y", y, dtype)))
 
 
-def interpolate(start, end, fraction):
-    """The point (1 - fraction) start + fraction end, a pytree; beyond the two for fractions outside
-    [0, 1].
+def interpolate(start: PyTree, end: PyTree, fraction: NumberLike) -> PyTree:
+    """Return the point (1 - fraction) start + fraction end.
+
+    Args:
+        start: pytree of arrays.
+        end: pytree like `start`.
+        fraction: (). Fractions outside [0, 1] give points beyond the two.
+
+    Returns:
+        Pytree like `start`.
 
     Raises:
         InputError: the two pytrees do not match, or `fraction` has axes.
@@ -207,25 +252,24 @@ def interpolate(start, end, fraction):
         return jax.tree.map(between, start, end)
 
 
-def project(plane, params):
-    """Coordinates of the points of a plane that are nearest to `params`, and the distances from
-    them.
+def project(plane: Plane, params: PyTree) -> Projection:
+    """Return the plane coordinates nearest to `params`, and the distances from the plane.
 
-    Least squares: params - origin = x first + y second + something orthogonal to both directions,
-    the norm of which is the distance. A point of the plane itself has a distance of rounding, about
-    1e-8 (float64: 1e-16) of the norm of the weights.
+    This is least squares: params - origin = x first + y second + rest, with a rest that is
+    orthogonal to both directions. The norm of the rest is the distance. For a point of the plane
+    itself the distance is rounding, about 1e-8 (float64: 1e-16) of the norm of the weights.
 
     Args:
         plane: `Plane`; its directions need be neither orthogonal nor of length 1.
-        params: pytree of points, each leaf with the shape of the origin's behind leading axes (...)
-            that all share.
+        params: pytree of points. Each leaf has the shape of the origin's leaf behind leading axes
+            (...) that all leaves share.
 
     Returns:
-        `Projection`; NaN for a plane whose directions are parallel up to rounding, and for a
+        `Projection`. It is NaN for a plane whose directions are parallel up to rounding, and for a
         point with NaN.
 
     Raises:
-        InputError: pytrees that do not match.
+        InputError: the pytrees do not match.
 
     >>> plane = Plane(np.zeros(3), np.array([2.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0]))
     >>> on_plane = project(plane, np.array([[5.0, 3.0, 4.0]]))
@@ -247,53 +291,67 @@ def project(plane, params):
 # The loss
 
 
-def evaluate_points(loss, point_of, coordinates, *, at_once=1):
-    """The loss at many points, one group after the other in one compiled program; memory holds one
-    group.
+def evaluate_points(
+    loss: Callable[[PyTree], PyTree],
+    point_of: Callable[[Array], PyTree],
+    coordinates: ArrayLike,
+    *,
+    at_once: IntegerLike = 1,
+) -> PyTree:
+    """Return the loss at many points, computed in groups by one compiled program.
+
+    Memory holds one group at a time.
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
         point_of: function of an entry of `coordinates` that returns the point.
         coordinates: (K, ...), in JAX's current precision.
-        at_once: how many points make a group, which is vmapped; known before tracing.
+        at_once: number of points in a group, which is vmapped; known before tracing.
 
     Returns:
-        What the loss returns, every leaf with a leading axis (K,). NaN and infinite losses stay
-        what they are.
+        What the loss returns, every leaf with a leading axis (K,). NaN and infinite losses stay as
+        they are.
 
     Raises:
-        InputError: `at_once` is not a positive integer.
+        InputError: `coordinates` has no axis, or `at_once` is not a positive integer.
     """
     size = _positive("at_once", at_once)
     with own_precision("coordinates", coordinates) as coordinates:
         pass
     coordinates = coordinates.astype(jax.dtypes.canonicalize_dtype(coordinates.dtype))
     if coordinates.ndim == 0:
-        raise InputError("coordinates has shape (); expected (K, ...), the coordinates of K points")
+        raise invalid("coordinates", "has shape ()", "(K, ...), the coordinates of K points")
     with full_precision():
-        # a group of one is not vmapped, so that it costs what the loss costs alone
+        # A group of one is not vmapped, so that it costs what the loss costs alone.
         return jax.lax.map(
             lambda entry: loss(point_of(entry)), coordinates, batch_size=size if size > 1 else None
         )
 
 
-def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
-    """The loss on a grid of points of a plane.
+def evaluate_plane(
+    loss: Callable[[PyTree], PyTree],
+    plane: Plane,
+    xs: ArrayLike,
+    ys: ArrayLike,
+    *,
+    at_once: IntegerLike = 1,
+) -> PyTree:
+    """Return the loss on a grid of points of a plane.
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
         plane: `Plane`.
         xs: (X,) coordinates along the first direction.
-        ys: (Y,) coordinates along the second one.
+        ys: (Y,) coordinates along the second direction.
         at_once: as in `evaluate_points`.
 
     Returns:
-        (Y, X), or a pytree of arrays (Y, X, ...): entry [i, j] belongs to the point at xs[j],
-        ys[i], as matplotlib's contour takes it. NaN and infinite losses stay what they are.
+        (Y, X), or a pytree of arrays (Y, X, ...). Entry [i, j] belongs to the point at xs[j],
+        ys[i], as matplotlib's contour takes it. NaN and infinite losses stay as they are.
 
     Raises:
-        InputError: the three pytrees of the plane do not match; `xs` or `ys` is not
-            one-dimensional; `at_once` is not a positive integer.
+        InputError: the three pytrees of the plane do not match, `xs` or `ys` is not
+            one-dimensional, or `at_once` is not a positive integer.
 
     >>> plane = Plane(np.zeros(2), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
     >>> evaluate_plane(lambda w: w[0] + 10 * w[1], plane, xs=[1, 2, 3], ys=[0, 1]).tolist()
@@ -307,21 +365,28 @@ def evaluate_plane(loss, plane, xs, ys, *, at_once=1):
         return jax.tree.map(lambda leaf: leaf.reshape(*grid.shape[:2], *leaf.shape[1:]), losses)
 
 
-def evaluate_line(loss, start, end, fractions, *, at_once=1):
-    """The loss along the straight line from one point to another, and beyond them.
+def evaluate_line(
+    loss: Callable[[PyTree], PyTree],
+    start: PyTree,
+    end: PyTree,
+    fractions: ArrayLike,
+    *,
+    at_once: IntegerLike = 1,
+) -> PyTree:
+    """Return the loss along the straight line through two points.
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
         start: pytree of arrays, where the fraction is 0.
         end: pytree like it, where the fraction is 1.
-        fractions: (K,).
+        fractions: (K,). Fractions outside [0, 1] give points beyond the two.
         at_once: as in `evaluate_points`.
 
     Returns:
         (K,), or a pytree of arrays (K, ...).
 
     Raises:
-        InputError: the two pytrees do not match; `fractions` is not one-dimensional; `at_once`
+        InputError: the two pytrees do not match, `fractions` is not one-dimensional, or `at_once`
             is not a positive integer.
     """
     with in_precision_of("start", start, end=end) as (start, end):
@@ -331,29 +396,38 @@ def evaluate_line(loss, start, end, fractions, *, at_once=1):
         )
 
 
-def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
-    """As `evaluate_plane`, on the host and piece by piece, so that what is finished can be
-    kept and shown.
+def evaluate_in_chunks(
+    loss: Callable[[PyTree], PyTree],
+    plane: Plane,
+    xs: ArrayLike,
+    ys: ArrayLike,
+    *,
+    chunk: IntegerLike,
+    at_once: IntegerLike = 1,
+    done: IntegerLike = 0,
+) -> Iterator[PyTree]:
+    """Return an iterator over the loss on a grid of points of a plane, piece by piece.
 
-    One compiled program for all pieces. The numbers do not depend on where an evaluation was
-    interrupted, bit for bit, if `chunk` and `at_once` stay the same.
+    It runs on the host, so that finished pieces can be stored and shown. One compiled program
+    computes all pieces. Where an evaluation was interrupted does not change the numbers, bit for
+    bit, if `chunk` and `at_once` stay the same.
 
     Args:
         loss: function of a point that returns a scalar or a pytree of arrays.
         plane: `Plane`.
         xs: (X,) coordinates along the first direction.
-        ys: (Y,) coordinates along the second one.
-        chunk: points of a piece.
+        ys: (Y,) coordinates along the second direction.
+        chunk: number of points in a piece.
         at_once: as in `evaluate_points`.
-        done: points that are finished already and not evaluated again, 0..XY: the first rows of the
-            grid come first, each from its first x on.
+        done: number of points in 0..XY that are finished and not evaluated again. The first rows of
+            the grid come first, each from its first x on.
 
     Returns:
-        An iterator over the pieces that are left: what the loss returns, as NumPy arrays (chunk,
-        ...), the last of them shorter where XY is no multiple.
+        An iterator over the remaining pieces. Each is what the loss returns, as NumPy arrays
+        (chunk, ...). The last piece is shorter where XY is no multiple of `chunk`.
 
     Raises:
-        InputError: at once, for arguments that do not fit.
+        InputError: an argument does not fit. It is raised by the call, before the iteration.
     """
     _positive("at_once", at_once)
     with _own_precision(plane) as own:
@@ -369,12 +443,11 @@ def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
         for begin in range(done, len(coordinates), size):
             part = coordinates[begin : begin + size]
             padded = np.pad(part, ((0, size - len(part)), (0, 0)), mode="edge")
-            with _own_precision(
-                plane
-            ) as own:  # not across yield, which would set the caller's precision
-                found = jax.tree.map(np.asarray, evaluate(own, padded))
+            # The context ends before `yield`: it would set the caller's precision.
+            with _own_precision(plane) as own:
+                losses = jax.tree.map(np.asarray, evaluate(own, padded))
             real = slice(len(part))
-            yield jax.tree.map(operator.itemgetter(real), found)
+            yield jax.tree.map(operator.itemgetter(real), losses)
 
     return pieces()
 
@@ -384,7 +457,7 @@ def evaluate_in_chunks(loss, plane, xs, ys, *, chunk, at_once=1, done=0):
 
 @contextlib.contextmanager
 def _own_precision(plane):
-    """A plane, checked, as arrays in the precision of its origin."""
+    """Yield a plane, checked, as arrays in the precision of its origin."""
     with in_precision_of("origin", plane.origin, first=plane.first, second=plane.second) as parts:
         yield Plane(*parts)
 
@@ -401,11 +474,11 @@ def _point(plane, coordinates):
 
 
 def _frame(plane):
-    """Orthonormal directions q, r of a plane, and (a, b, c) in first = a q and second = b q + c r."""
+    """Orthonormal directions q, r, and (a, b, c) in first = a q and second = b q + c r."""
     length = tree_norm(plane.first)
     q = divided(plane.first, length)
     along, rest = take_out(plane.second, q)
-    correction, rest = take_out(rest, q)  # once is not enough where the two are nearly parallel
+    correction, rest = take_out(rest, q)  # once is not enough if the two are nearly parallel
     across = tree_norm(rest)
     rounding = PARALLEL * jnp.finfo(across.dtype).eps * tree_norm(plane.second)
     across = jnp.where(across > rounding, across, jnp.nan)
@@ -422,16 +495,15 @@ def _grid(plane, xs, ys):
 def _one_axis(name, values, dtype):
     with own_precision(name, values) as values:
         if values.ndim != 1 or values.size == 0:
-            raise InputError(f"{name} has shape {values.shape}; expected (K,), K >= 1 coordinates")
+            raise invalid(name, f"has shape {values.shape}", "(K,), K >= 1 coordinates")
         return values.astype(dtype)
 
 
 def _number(name, value, dtype):
     with own_precision(name, value) as value:
         if value.ndim != 0:
-            raise InputError(
-                f"{name} has shape {value.shape}; expected a number; use jax.vmap for several "
-                "points"
+            raise invalid(
+                name, f"has shape {value.shape}", "a number", "use jax.vmap for several points"
             )
         return value.astype(dtype)
 

@@ -42,7 +42,7 @@ def gradient_tails(
     - "pooled": mini-batch gradients along the window, as Chen, Qu & Gong (arXiv:2009.10588, Fig. 5)
       take them;
     - "per coordinate": the same, every coordinate in units of its own scale
-      (`pooling.standardised`). It is no mixture of the scales of coordinates, but for the error of
+      (`pooling.standardized`). It is no mixture of the scales of coordinates, but for the error of
       a scale, 1.2/sqrt(T) of it;
     - "frozen": mini-batch gradients at the weights where the window ends;
     - "noise": these less the gradient of all examples. "noise per coordinate" has every coordinate
@@ -178,7 +178,7 @@ def _series(samples, *time):
 
 
 def _standardized(samples, weights):
-    scaled = pooling.standardised(samples)
+    scaled = pooling.standardized(samples)
     return scaled.values, weights * np.asarray(scaled.usable)
 
 

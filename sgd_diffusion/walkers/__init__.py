@@ -1,6 +1,4 @@
-"""Walkers of two coordinates on a surface: how they move, where its walls are, and where they get
-and when.
-"""
+"""Simulate walkers of two coordinates on a surface, and measure where they get and when."""
 
 from sgd_diffusion.walkers.basins import Basin, wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES

@@ -1,12 +1,15 @@
-"""Walls: where a normal step along one coordinate leads if there are walls at plus and minus
-`wall`.
+"""Return where a normal step along one coordinate leads between walls at plus and minus `wall`.
 
-Each boundary is `boundary(mean, std, uniform, wall) -> place, crossed`: from where the step would
-lead without noise, the standard deviation of the noise and a uniform number in (0, 1), the place
-between the walls, up to rounding, and whether the step without walls, at the quantile of the
-uniform number, would have led out. The four may be arrays that are broadcast. A standard deviation
-below 0 gives NaN. Places a thousand sides outside, as the longest jumps of stable noise may be, are
-known in float32 to 1e-4 of a side, those 1e7 sides outside not at all.
+Each boundary is a function `boundary(mean, std, uniform, wall) -> place, crossed`:
+
+- `mean` is where the step would lead without noise, and `std` the standard deviation of the noise;
+- `uniform` is a random number in (0, 1), whose normal quantile gives the noise;
+- `place` is between the walls, up to rounding;
+- `crossed` says whether the same step without walls would have led out.
+
+The four arguments may be arrays that broadcast. A standard deviation below 0 gives NaN. In float32,
+places a thousand sides outside are known to 1e-4 of a side, and places 1e7 sides outside not at
+all. The longest jumps of stable noise may lead that far.
 """
 
 import functools
@@ -15,36 +18,52 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from sgd_diffusion._arrays import floats, is_traced
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike
+from sgd_diffusion.errors import invalid
 
 __all__ = ["BOUNDARIES", "periodic", "reflect", "reject"]
 
 SQRT_2 = math.sqrt(2)
-FAR = 5.0  # standard deviations beyond a wall; from there on a continued fraction gives tail probabilities
-FARTHEST = 1e18  # standard deviations; as far as squares are known in float32
-NARROW = (
-    1 / 64
-)  # standard deviations from wall to wall; on less, a normal density is an exponential one
-LEAST_STD = 1e-15  # of half the side: below, noise is none
+# Standard deviations beyond a wall from which a continued fraction gives tail probabilities.
+FAR = 5.0
+FARTHEST = 1e18  # standard deviations; float32 holds squares up to here
+# Standard deviations from wall to wall below which a normal density is an exponential one.
+NARROW = 1 / 64
+LEAST_STD = 1e-15  # share of half the side; smaller noise counts as none
 LEAST_CHANCE = 1e-14  # of the smallest random number, 5 standard deviations beyond a wall
-# Of the normal quantile, x = t - P(t)/Q(t) with t^2 = -2 ln(chance above), fitted for 1.17 < t <
-# 8.1; error below 1e-6.
+# P and Q of the normal quantile x = t - P(t)/Q(t) with t^2 = -2 ln(chance above). They are fitted
+# for 1.17 < t < 8.1; the error is below 1e-6.
 NUMERATOR = 4.68938249e-3, 1.01471043, 6.24330948, 3.06837293
 DENOMINATOR = 0.21984949, 2.64336079, 4.26976001, 1.0
 
 
-def reject(mean, std, uniform, wall):
-    """The normal law within the walls: what noise has that is redrawn until it leads to a place
-    between them.
+def reject(
+    mean: ArrayLike, std: ArrayLike, uniform: ArrayLike, wall: ArrayLike
+) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
+    """Return a place from the normal law between the walls, and whether the step crossed a wall.
 
-    Drawn directly, by inversion, however far outside the mean is. The error of a quantile is below
+    This is the law of noise that is redrawn until it leads to a place between the walls. It is
+    drawn directly, by inversion, however far outside the mean is. The error of a quantile is below
     2e-4 of the distance between the quartiles, in float32 as in float64, plus the rounding of
     places at the wall.
+
+    Args:
+        mean: (...) where the step would lead without noise.
+        std: (...) standard deviation of the noise, not negative.
+        uniform: (...) random numbers in (0, 1).
+        wall: (...) distance of the walls from the middle, positive.
+
+    Returns:
+        Places (...), and booleans (...) that say whether the step without walls would have led out.
+
+    Raises:
+        InputError: the shapes do not broadcast, or a known `wall` is not positive.
     """
     mean, std, uniform, wall = _read(mean, std, uniform, wall)
-    mirrored = mean < 0  # the wall above is the nearer one
+    mirrored = mean < 0  # so that the wall above is the nearer one
     mean, rest = jnp.abs(mean), jnp.where(mirrored, uniform, 1 - uniform)
     level = jnp.where(mirrored, 1 - uniform, uniform)
     unit = jnp.maximum(std, LEAST_STD * wall)
@@ -66,8 +85,9 @@ def _tail(x):
 
 
 def _quantile(below, above):
-    """Standard normal number with these chances below and above it, of which the smaller one is
-    exact.
+    """Standard normal number with these chances below and above it.
+
+    The smaller chance is exact.
     """
     t = jnp.sqrt(-2 * jnp.log(jnp.clip(jnp.minimum(below, above), LEAST_CHANCE, 0.5)))
     quantile = t - _polynomial(NUMERATOR, t) / _polynomial(DENOMINATOR, t)
@@ -85,12 +105,11 @@ def _share(rate, level):
 
 
 def _beyond(low, width, level, rest):
-    """Quantile of `x - low` for a standard normal number x between low, which is far above 0, and
-    low + width.
+    """Quantile of `x - low` for a standard normal number x between `low` and `low + width`.
 
-    `level` is the chance below, `rest` that above. Inverts the tail probability exp(-x^2/2)
-    R(x) for x^2/2, with one of Newton's steps from where a constant d ln R / d ln x = -1 would
-    lead.
+    `low` is far above 0. `level` is the chance below, `rest` the chance above. It inverts the tail
+    probability exp(-x^2/2) R(x) for x^2/2, with one Newton step. The step starts from the solution
+    for a constant d ln R / d ln x = -1.
     """
     left = jnp.exp(-width * (low + width / 2)) * (_mills_ratio(low + width) / _mills_ratio(low))
     exponential = -jnp.log(rest + level * left)
@@ -102,15 +121,21 @@ def _beyond(low, width, level, rest):
 
 
 def _mills_ratio(x):
-    """R, tail probability over density of the standard normal law: a convergent of Laplace's
-    continued fraction.
+    """R, tail probability over density of the standard normal law.
+
+    It is a convergent of Laplace's continued fraction.
     """
     inverse = 1 / x**2
     return (1 + inverse * (9 + 8 * inverse)) / (x * (1 + inverse * (10 + 15 * inverse)))
 
 
-def reflect(mean, std, uniform, wall):
-    """Mirrored at the walls, as often as is needed."""
+def reflect(
+    mean: ArrayLike, std: ArrayLike, uniform: ArrayLike, wall: ArrayLike
+) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
+    """Return the place mirrored at the walls as often as needed, and whether the step crossed one.
+
+    Arguments, results and errors are those of `reject`.
+    """
     mean, std, uniform, wall = _read(mean, std, uniform, wall)
     place = _normal(mean, std, uniform)
     crossed = jnp.abs(place) > wall
@@ -119,8 +144,13 @@ def reflect(mean, std, uniform, wall):
     ), crossed
 
 
-def periodic(mean, std, uniform, wall):
-    """Goes on at the opposite wall."""
+def periodic(
+    mean: ArrayLike, std: ArrayLike, uniform: ArrayLike, wall: ArrayLike
+) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
+    """Return the place continued at the opposite wall, and whether the step crossed one.
+
+    Arguments, results and errors are those of `reject`.
+    """
     mean, std, uniform, wall = _read(mean, std, uniform, wall)
     place = _normal(mean, std, uniform)
     crossed = jnp.abs(place) > wall
@@ -133,7 +163,7 @@ def _normal(mean, std, uniform):
 
 
 def _read(*inputs):
-    """Floats of one type and shape."""
+    """Return floats of one type and shape."""
     arrays = [
         floats(name, value)
         for name, value in zip(("mean", "std", "uniform", "wall"), inputs, strict=True)
@@ -141,14 +171,16 @@ def _read(*inputs):
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
-        raise InputError(
-            f"mean, std, uniform and wall have shapes {[array.shape for array in arrays]}; "
-            "expected shapes that broadcast"
+        raise invalid(
+            "mean, std, uniform and wall",
+            f"have shapes {[array.shape for array in arrays]}",
+            "shapes that broadcast",
         ) from None
     if not is_traced(arrays[3]) and not np.all(np.asarray(arrays[3]) > 0):
-        raise InputError(
-            f"wall is {np.asarray(arrays[3]).tolist()}; expected a positive distance from the "
-            "middle"
+        raise invalid(
+            "wall",
+            f"is {np.asarray(arrays[3]).tolist()}",
+            "a positive distance from the middle",
         )
     dtype = np.result_type(*(array.dtype for array in arrays))
     mean, std, uniform, wall = (jnp.broadcast_to(array.astype(dtype), shape) for array in arrays)

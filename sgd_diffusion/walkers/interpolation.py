@@ -1,53 +1,59 @@
-"""A surface between its points: interpolants whose exact gradients drive a walker."""
+"""Interpolate a surface between its grid points, so that its exact gradient can drive a walker."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from sgd_diffusion._arrays import floats, real_array
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import checked
+from sgd_diffusion._types import ArrayLike
+from sgd_diffusion.errors import invalid
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked
 
 __all__ = ["INTERPOLANTS", "half_sides", "interpolator", "nearest"]
 
 
-def interpolator(surface, *, interpolant="bilinear", periodic=False):
-    """Height of a surface as a function of the position, and of nothing else.
+def interpolator(
+    surface: Surface, *, interpolant: str = "bilinear", periodic: bool = False
+) -> Callable[[ArrayLike, ArrayLike], Float[Array, ""]]:
+    """Return the height of a surface as a function of the position alone.
 
-    `bilinear` is the product of straight lines within each cell of the grid: continuous, with a
-    gradient that jumps from cell to cell. `bicubic` is cubic convolution (Keys, IEEE Trans.
-    Acoust. Speech Signal Process. 29, 1153, 1981, with a = -1/2, along both axes): it goes through
-    the heights as well and has a continuous gradient; one more row of points beyond each side is
-    extrapolated, 2 h_0 - h_1, or periodic.
+    `bilinear` is the product of straight lines within each cell of the grid. It is continuous, and
+    its gradient jumps from cell to cell.
+
+    `bicubic` is cubic convolution along both axes with a = -1/2 (Keys, IEEE Trans. Acoust. Speech
+    Signal Process. 29, 1153, 1981). It goes through the heights and has a continuous gradient. It
+    needs one more row of points beyond each side: extrapolated as 2 h_0 - h_1, or periodic.
 
     `jax.grad` of the function gives the exact gradient of the interpolant, not a difference of
-    heights. On an edge between two bilinear cells it is that of the cell towards larger
-    coordinates; on a wall, that of the cell inside. Outside the square the outermost cell goes on.
+    heights. On an edge between two bilinear cells it is the gradient of the cell towards larger
+    coordinates. On a wall it is the gradient of the cell inside. The outermost cells continue
+    outside the square.
 
     Args:
-        surface: one `fractal_surfaces.Surface` with heights (N, M),
-            N and M at least 2.
+        surface: one `fractal_surfaces.Surface` with heights (N, M), N and M at least 2.
         interpolant: `"bilinear"` or `"bicubic"`.
         periodic: whether opposite sides are the same points, for `bicubic` at the sides.
 
     Returns:
-        `height(x, y) -> ()` for two numbers `()` in the unit of `surface.extent`, the
-        square's centre being the origin and x running along the first axis. Map it with
-        `jax.vmap`; it can be jitted and differentiated. The precision is that of the heights,
-        float32 at least; integers have JAX's default.
+        `height(x, y) -> ()` for two numbers `()` in the unit of `surface.extent`. The origin is the
+        center of the square and x runs along the first axis. Map the function with `jax.vmap`; it
+        can be jitted and differentiated. It has the precision of the heights: at least float32, and
+        JAX's default for integers.
 
     Raises:
-        InputError: heights that are not one surface, an unknown `interpolant`; of `height`,
-            positions that are not numbers.
+        InputError: the heights are not one surface, or `interpolant` is unknown. `height` raises it
+            for positions that are not numbers.
 
     >>> from sgd_diffusion.landscape.fractal_surfaces import Surface
     >>> height = interpolator(Surface(jnp.array([[0.0, 2.0], [1.0, 3.0]]), jnp.array(2.0)))
-    >>> float(height(0.0, 0.0)), [float(slope) for slope in jax.grad(height, argnums=(0, 1))(0.0, 0.0)]
+    >>> slopes = jax.grad(height, argnums=(0, 1))(0.0, 0.0)
+    >>> float(height(0.0, 0.0)), [float(slope) for slope in slopes]
     (1.5, [0.5, 1.0])
     """
     if interpolant not in INTERPOLANTS:
-        raise InputError(
-            f"interpolant is {interpolant!r}; expected one of {', '.join(INTERPOLANTS)}"
-        )
+        raise invalid("interpolant", f"is {interpolant!r}", f"one of {', '.join(INTERPOLANTS)}")
     surface = checked(surface, least=2)
     shape, dtype = surface.heights.shape, surface.heights.dtype
     heights, weights = INTERPOLANTS[interpolant](surface.heights, periodic)
@@ -56,9 +62,11 @@ def interpolator(surface, *, interpolant="bilinear", periodic=False):
     def height(x, y):
         position = [floats(name, at).astype(dtype) for name, at in (("x", x), ("y", y))]
         if any(at.ndim for at in position):
-            raise InputError(
-                f"x and y have shapes {[at.shape for at in position]}; expected two numbers: map "
-                "with jax.vmap"
+            raise invalid(
+                "x and y",
+                f"have shapes {[at.shape for at in position]}",
+                "two numbers",
+                "map with jax.vmap",
             )
         places = [(at + side) / spacing for at, side in zip(position, sides, strict=True)]
         cells = [
@@ -78,30 +86,33 @@ def interpolator(surface, *, interpolant="bilinear", periodic=False):
     return height
 
 
-def nearest(surface, x, y):
-    """Height at the nearest point of the grid, for positions (...); of a surface of booleans,
-    whether they are in a region.
+def nearest(
+    surface: Surface, x: ArrayLike, y: ArrayLike
+) -> Float[Array, "..."] | Bool[Array, "..."]:
+    """Return the height at the grid point nearest to each position.
+
+    For a surface of booleans, it says whether each position is in the region.
 
     Args:
-        surface: one `fractal_surfaces.Surface` with heights (N, M);
-            booleans stay booleans.
-        x: (...), unit of `surface.extent`.
-        y: (...), the same shape.
+        surface: one `fractal_surfaces.Surface` with heights (N, M); booleans stay booleans.
+        x: (...) positions along the first axis, in the unit of `surface.extent`.
+        y: (...) positions along the second axis, the same shape.
 
     Returns:
-        (...), that of the border outside the square; NaN, or False of booleans, where a position is
-        NaN.
+        (...) heights; outside the square, those of the border. Where a position is NaN, the height
+        is NaN, or False for booleans.
 
     Raises:
-        InputError: heights that are not one surface of 2 points a side, or positions that are not
+        InputError: the heights are not one surface with 2 points a side, or the positions are not
             real numbers.
     """
     frame, heights = checked(surface, least=2), real_array("heights", surface.heights)
     x, y = (floats(name, at).astype(frame.extent.dtype) for name, at in (("x", x), ("y", y)))
     if x.shape != y.shape:
-        raise InputError(
-            f"x has shape {x.shape} and y {y.shape}; expected the same shape, one pair for each "
-            "position"
+        raise invalid(
+            "x",
+            f"has shape {x.shape} and y {y.shape}",
+            "the same shape, one pair for each position",
         )
     spacing = frame.extent / (heights.shape[0] - 1)
     places = (
@@ -109,12 +120,12 @@ def nearest(surface, x, y):
         for at, side, points in zip((x, y), half_sides(frame), heights.shape, strict=True)
     )
     region, lost = heights.dtype == bool, jnp.isnan(x) | jnp.isnan(y)
-    found = (jnp.asarray(heights) if region else frame.heights).at[tuple(places)].get(mode="clip")
-    return found & ~lost if region else jnp.where(lost, jnp.nan, found)
+    there = (jnp.asarray(heights) if region else frame.heights).at[tuple(places)].get(mode="clip")
+    return there & ~lost if region else jnp.where(lost, jnp.nan, there)
 
 
-def half_sides(surface):
-    """Half the length of the square along both axes: the walls are at plus and minus that."""
+def half_sides(surface: Surface) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Return half the sides of the square along both axes, where the walls are."""
     rows, columns = jnp.shape(surface.heights)[-2:]
     half = floats("extent", surface.extent) / 2
     return half, half * ((columns - 1) / (rows - 1))
@@ -126,7 +137,7 @@ def _bilinear(heights, periodic):
 
 
 def _bicubic(heights, periodic):
-    """Heights with one more row and column around, and the weights of the four points about a cell."""
+    """Heights with one more row and column around and the weights of the four points at a place."""
     padded = (
         jnp.pad(heights[:-1, :-1], ((1, 2), (1, 2)), mode="wrap")
         if periodic

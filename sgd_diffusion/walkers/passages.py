@@ -1,45 +1,68 @@
-"""Times at which walkers come into a region, stay and leave, from whether they are inside at every
-step.
+"""Return the times at which walkers enter a region, stay in it and leave it.
 
-`inside` is (..., T+1) booleans, or numbers that are all 0 or 1, one path along the last axis;
-times count steps from 0. What has not happened within the path has the time T + 1, so that times
-above T are censored.
+The argument `inside` says at every step whether a walker is in the region. It is (..., T+1)
+booleans, or numbers that are all 0 or 1, with one path along the last axis. Times count steps from
+0. What does not happen within the path has the time T + 1; times above T are censored.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from sgd_diffusion._arrays import booleans, host_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike
+from sgd_diffusion.errors import invalid
 
 __all__ = ["MeanDuration", "Stays", "final_entry", "first_passage", "mean_duration", "stays"]
 
 
 @shown_briefly
 class Stays(NamedTuple):
-    """Uninterrupted stays in a region, of all paths one after the other; every field is (K,)."""
+    """Uninterrupted stays in a region, of all paths one after the other.
 
-    path: np.ndarray  # integers, index of the path, in the order of a flattened array of paths
-    first: np.ndarray  # integers, the first step inside
-    duration: np.ndarray  # integers, number of steps inside, at least 1
-    entered: np.ndarray  # booleans, whether the entry was seen: not for a stay from step 0 on
-    left: np.ndarray  # booleans, whether the exit was seen: not for a stay up to step T
+    Attributes:
+        path: (K,) index of the path, in the order of a flattened array of paths.
+        first: (K,) first step inside.
+        duration: (K,) number of steps inside, at least 1.
+        entered: (K,) whether the entry was seen. It is not seen where a stay begins at step 0.
+        left: (K,) whether the exit was seen. It is not seen where a stay lasts until step T.
+    """
+
+    path: Int[np.ndarray, "stay"]
+    first: Int[np.ndarray, "stay"]
+    duration: Int[np.ndarray, "stay"]
+    entered: Bool[np.ndarray, "stay"]
+    left: Bool[np.ndarray, "stay"]
 
 
 @shown_briefly
 class MeanDuration(NamedTuple):
-    """Mean length of stays that go on beyond what was seen of them."""
+    """Mean length of stays, some of which last longer than they were observed.
 
-    value: np.ndarray  # () steps; infinite where no exit was seen, NaN without a stay
-    error: np.ndarray  # () its standard error, of independent stays
-    exits: int  # how many were seen
+    Attributes:
+        value: () mean in steps. It is infinite where no exit was seen, and NaN without a stay.
+        error: () standard error of the mean, for independent stays.
+        exits: number of exits that were seen.
+    """
+
+    value: Float[np.ndarray, ""]
+    error: Float[np.ndarray, ""]
+    exits: int
 
 
-def first_passage(inside):
-    """First step inside, (...) integers: 0 for a path that starts there, T + 1 for one that never
-    comes.
+def first_passage(inside: ArrayLike) -> Int[np.ndarray, "..."]:
+    """Return the first step at which each path is inside.
+
+    Args:
+        inside: (..., T+1) booleans, or numbers that are all 0 or 1.
+
+    Returns:
+        (...) integers: 0 for a path that starts inside, T + 1 for a path that never enters.
+
+    Raises:
+        InputError: `inside` has other values, has no point of a path, or is traced.
 
     >>> first_passage([[False, False, True], [False, False, False]]).tolist()
     [2, 3]
@@ -48,9 +71,17 @@ def first_passage(inside):
     return np.where(inside.any(axis=-1), inside.argmax(axis=-1), inside.shape[-1])
 
 
-def final_entry(inside):
-    """Step from which on a path stays inside until its end, (...) integers: T + 1 for one that ends
-    outside.
+def final_entry(inside: ArrayLike) -> Int[np.ndarray, "..."] | np.integer:
+    """Return the step from which each path stays inside until its end.
+
+    Args:
+        inside: (..., T+1) booleans, or numbers that are all 0 or 1.
+
+    Returns:
+        (...) integers: T + 1 for a path that ends outside.
+
+    Raises:
+        InputError: `inside` has other values, has no point of a path, or is traced.
 
     >>> final_entry([[True, False, True, True], [True, True, True, False]]).tolist()
     [2, 4]
@@ -59,14 +90,20 @@ def final_entry(inside):
     return inside.shape[-1] - first_passage(~inside[..., ::-1])
 
 
-def stays(inside):
-    """All uninterrupted stays; those outside are `stays(~inside)`.
+def stays(inside: ArrayLike) -> Stays:
+    """Return all uninterrupted stays inside; `stays(~inside)` returns those outside.
+
+    Args:
+        inside: (..., T+1) booleans, or numbers that are all 0 or 1.
 
     Returns:
-        `Stays`.
+        `Stays` of all paths together.
 
-    >>> found = stays([[True, False, True, True, False]])
-    >>> found.first.tolist(), found.duration.tolist(), found.entered.tolist(), found.left.tolist()
+    Raises:
+        InputError: `inside` has other values, has no point of a path, or is traced.
+
+    >>> seen = stays([[True, False, True, True, False]])
+    >>> seen.first.tolist(), seen.duration.tolist(), seen.entered.tolist(), seen.left.tolist()
     ([0, 2], [1, 2], [False, True], [True, True])
     """
     inside = _series(inside).reshape(-1, np.shape(inside)[-1])
@@ -76,21 +113,28 @@ def stays(inside):
     return Stays(path, first, end - first, first > 0, end < inside.shape[-1])
 
 
-def mean_duration(found):
-    """Mean length of stays: all steps inside over the number of exits.
+def mean_duration(observed: Stays) -> MeanDuration:
+    """Return the mean length of stays: the number of steps inside divided by the number of exits.
 
-    The maximum-likelihood estimate for stays that end with the same probability at every step, with
-    those that go on beyond the path as censored and those from step 0 on counted from there. Its
-    relative error is sqrt((1 - 1/value)/exits), from the binomial law, for independent stays; many
-    of one walker are not.
+    This is the maximum-likelihood estimate for stays that end with the same probability at every
+    step. Stays that last beyond the path are censored; stays from step 0 on are counted from there.
+    The relative error is sqrt((1 - 1/value)/exits), from the binomial law. It holds for independent
+    stays, and many stays of one walker are not independent.
+
+    Args:
+        observed: `Stays`, as `stays` returns them.
+
+    Returns:
+        `MeanDuration`.
+
+    Raises:
+        InputError: a duration is not a real number, or a value of `left` is not a boolean.
 
     >>> mean_duration(stays([[True, True, True, False, True]]))
     MeanDuration(value=4 ± 3.464, exits=1)
     """
-    steps, exits = (
-        host_array("duration", found.duration).sum(),
-        int(booleans("left", found.left).sum()),
-    )
+    steps = host_array("duration", observed.duration).sum()
+    exits = int(booleans("left", observed.left).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.asarray(np.float64(steps) / exits)
         return MeanDuration(value, np.asarray(value * np.sqrt((1 - 1 / value) / exits)), exits)
@@ -100,8 +144,7 @@ def _series(inside):
     host_array("inside", inside)  # refuses traced values
     inside = np.asarray(booleans("inside", inside))
     if inside.ndim < 1 or not inside.shape[-1]:
-        raise InputError(
-            f"inside has shape {inside.shape}; expected (..., T+1) with one point of a path at "
-            "least"
+        raise invalid(
+            "inside", f"has shape {inside.shape}", "(..., T+1) with at least one point of a path"
         )
     return inside

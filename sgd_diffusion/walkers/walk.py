@@ -1,34 +1,37 @@
-"""Walkers that go down a surface under noise: gradient descent on a landscape of two coordinates.
+"""Simulate walkers that go down a surface under noise: gradient descent in two coordinates.
 
     w <- w - learning_rate grad L(w) + noise_std xi
 
-with xi a standard normal vector, drawn anew at every step (Chen, Qu & Gong, arXiv:2009.10588, Eq.
-10): the noise is not multiplied by the learning rate. Surfaces are losses, walkers go down.
+Here xi is a standard normal vector, drawn anew at every step (Chen, Qu & Gong, arXiv:2009.10588,
+Eq. 10). The noise is not multiplied by the learning rate. Surfaces are losses; walkers go down.
 
-`walk` is one walker, to be mapped as one likes; `walk_ensemble` is all walkers on all
-surfaces with all learning rates and noises, in the order of execution that is fast. What is
-measured on every step is kept in running sums, so that memory holds every k-th position only.
+`walk` simulates one walker, to be mapped as needed. `walk_ensemble` simulates all walkers on all
+surfaces with all learning rates and noises, in the fast order of execution. Running sums keep what
+is measured on every step, so that memory holds every k-th position only.
 
 >>> from sgd_diffusion.landscape.fractal_surfaces import cone
->>> slide = walk(jax.random.key(0), cone(65), jnp.array([0.9, 0.9]), learning_rate=0.02, noise_std=0.0, steps=100)
+>>> options = {"learning_rate": 0.02, "noise_std": 0.0, "steps": 100}
+>>> slide = walk(jax.random.key(0), cone(65), jnp.array([0.9, 0.9]), **options)
 >>> slide.positions.shape, [round(float(place), 3) for place in slide.positions[100]]
 ((101, 2), [0.193, 0.193])
 """
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import booleans, floats, integer, is_traced, number, parameter
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
 from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
-from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.fractal_surfaces.surface import checked
+from sgd_diffusion.errors import invalid
+from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked
 from sgd_diffusion.walkers.boundaries import BOUNDARIES
 from sgd_diffusion.walkers.interpolation import INTERPOLANTS, half_sides, interpolator, nearest
 
@@ -39,104 +42,118 @@ MOST_STEPS = 2**31 - 2
 
 @shown_briefly
 class Walk(NamedTuple):
-    """A walker's path, every k-th point of it, and what was seen on all steps 0..T; leading axes if
-    it was mapped.
+    """A walker's path, every k-th point of it, and what was seen on all steps 0..T.
 
-    A step that did not come within the walk is T + 1, so that times beyond T are censored ones.
-    Everything is NaN, and steps are T + 1, from where a position is: a start outside the square, or
-    a surface with NaN.
+    Fields have leading axes if the walk was mapped. A step that did not occur within the walk is
+    T + 1, so that times beyond T are censored. From the first position that is NaN on, everything
+    is NaN and steps are T + 1. A start outside the square and a surface with NaN lead there.
+
+    Attributes:
+        positions: (T/k + 1, 2) positions in the unit of the surface's extent, the start first.
+        losses: (T/k + 1,) heights of the interpolated surface there.
+        gradients: (T/k + 1, 2) gradients of the interpolated surface there.
+        lowest_loss: () lowest loss of all points visited.
+        lowest_step: () integer, the first step with that loss.
+        wall_steps: () integer, number of steps whose noise, at the first draw, would have carried
+            the walker out of the square.
+        first_wall_step: () integer, the first of these steps, from 1 on.
+        region_steps: () integer, number of points visited within the region, the start included.
+        first_region_step: () integer, the first step within the region; 0 where the start is.
     """
 
-    positions: jax.Array  # (T/k + 1, 2), unit of the surface's extent, the start first
-    losses: jax.Array  # (T/k + 1,), height of the interpolated surface there
-    gradients: jax.Array  # (T/k + 1, 2), its gradient there
-    lowest_loss: jax.Array  # (), of all points visited
-    lowest_step: jax.Array  # () integer, when first
-    wall_steps: jax.Array  # () integer, steps whose noise, at the first draw, would have carried the walker out of the square
-    first_wall_step: jax.Array  # () integer, the first of them, from 1 on
-    region_steps: jax.Array  # () integer, points visited within the region, the start included
-    first_region_step: jax.Array  # () integer, the first of them; 0 where the start is
+    positions: Float[Array, "*walks points 2"]
+    losses: Float[Array, "*walks points"]
+    gradients: Float[Array, "*walks points 2"]
+    lowest_loss: Float[Array, "*walks"]
+    lowest_step: Int[Array, "*walks"]
+    wall_steps: Int[Array, "*walks"]
+    first_wall_step: Int[Array, "*walks"]
+    region_steps: Int[Array, "*walks"]
+    first_region_step: Int[Array, "*walks"]
 
 
 def walk(
-    key,
-    surface,
-    start,
+    key: Key,
+    surface: Surface,
+    start: ArrayLike,
     *,
-    learning_rate,
-    noise_std,
-    steps,
-    boundary="reject",
-    interpolant="bilinear",
-    alpha=2.0,
-    sqrt_scaling=False,
-    every=1,
-    region=None,
-):
-    """One walker on one surface.
+    learning_rate: NumberLike,
+    noise_std: NumberLike,
+    steps: IntegerLike,
+    boundary: str = "reject",
+    interpolant: str = "bilinear",
+    alpha: NumberLike = 2.0,
+    sqrt_scaling: bool = False,
+    every: IntegerLike = 1,
+    region: ArrayLike | None = None,
+) -> Walk:
+    """Return the path of one walker on one surface.
 
-    The gradient is that of the interpolant, exactly
-    (`interpolation.interpolator`).
+    The gradient is exactly that of the interpolant (`interpolation.interpolator`).
 
-    At the walls of the square, `reject` redraws the noise until the walker stays inside, with the
-    same drift, as the published model does. The conditional law of the two independent normal
-    numbers is drawn from directly, by inversion, so that no step is skipped or given up however far
-    outside the drift alone would end: there the walker comes to rest within about
-    noise_std^2/distance of the wall. Without noise it stays on the wall. `reflect` mirrors the
-    path at the walls as often as is needed, `periodic` goes on at the opposite side (and suits
-    surfaces whose opposite sides agree; `numpy.unwrap` with the side as period undoes it if every
-    step is recorded and shorter than half the side).
+    The boundary says what happens at the walls of the square:
 
-    Noise with an `alpha` below 2 is isotropic and alpha-stable, sqrt(A) times the normal vector
-    with A > 0 of Laplace transform exp(-s^(alpha/2)): each component has the stable law of scale
+    - `reject` redraws the noise until the walker stays inside, with the same drift, as the
+      published model does. It draws from the conditional law of the two independent normal numbers
+      directly, by inversion. So no step is skipped or given up, however far outside the drift alone
+      would end. There the walker comes to rest within about noise_std^2/distance of the wall.
+      Without noise it stays on the wall.
+    - `reflect` mirrors the path at the walls as often as is needed.
+    - `periodic` continues at the opposite side. It suits surfaces whose opposite sides agree.
+      `numpy.unwrap` with the side as period undoes it if every step is recorded and shorter than
+      half the side.
+
+    Noise with `alpha` below 2 is isotropic and alpha-stable: sqrt(A) times the normal vector, with
+    A > 0 of Laplace transform exp(-s^(alpha/2)). Each component has the stable law of scale
     noise_std/sqrt(2), which at alpha = 2 is the normal law above. At a wall, `reject` redraws the
     normal vector and keeps A.
 
-    Step t uses the noise of `key` and t alone: longer walks begin like shorter ones, whatever is
-    recorded. The two words of 32 bits that a key folded with t consists of are the random numbers;
+    Step t uses the noise of `key` and t alone. Longer walks therefore begin like shorter ones,
+    whatever is recorded. The random numbers are the two words of 32 bits of a key folded with t;
     drawing from that key would hash twice more.
 
     Args:
         key: PRNG key.
-        surface: one `fractal_surfaces.Surface` with heights (N, M),
-            whose precision the walk has: float32 at least, JAX's default for integers.
-        start: (2,), a position within the square.
-        learning_rate: eta, unit of the extent squared over that of the heights; may be traced.
-        noise_std: sigma, unit of the extent, standard deviation per coordinate and step; may be
+        surface: one `fractal_surfaces.Surface` with heights (N, M). The walk has their precision:
+            at least float32, and JAX's default for integers.
+        start: (2,) position within the square.
+        learning_rate: eta, in the unit of the extent squared over that of the heights; may be
             traced.
+        noise_std: sigma, standard deviation per coordinate and step, in the unit of the extent; may
+            be traced.
         steps: T, known before tracing.
         boundary: `"reject"`, `"reflect"` or `"periodic"`.
         interpolant: `"bilinear"` or `"bicubic"`.
         alpha: stability index of the noise, in 0.3..2, known before tracing.
         sqrt_scaling: whether the noise of a step is sqrt(eta) sigma, as in the Euler-Maruyama
-            scheme of dw = -grad L dt + sigma dB with time steps of eta; sigma then has the unit of
+            scheme of dw = -grad L dt + sigma dB with time steps of eta. Then sigma has the unit of
             extent/sqrt(eta).
-        every: k, which positions are recorded; divides `steps`.
-        region: (N, M) booleans or None; a walker is within it where the nearest point of the grid
-            is.
+        every: k, the number of steps from one recorded position to the next; divides `steps`.
+        region: (N, M) booleans or None. A walker is in the region where its nearest grid point is.
 
     Returns:
         `Walk`.
 
     Raises:
-        InputError: no surface with heights (N, M); a start outside the square, or a negative or
-            infinite learning rate or noise, that are known before tracing (traced ones give NaN);
-            steps that are not positive or no multiple of `every`, an unknown boundary or
-            interpolant, an alpha outside 0.3..2, a region of another shape than the heights.
+        InputError: the surface does not have heights (N, M); the region has another shape; the
+            start is not within the square; the learning rate or the noise is negative or infinite;
+            `steps` is not positive or not a multiple of `every`; the boundary or the interpolant is
+            unknown; `alpha` is outside 0.3..2. A traced start, learning rate or noise gives NaN
+            instead.
     """
     options = _Options(steps, boundary, interpolant, alpha, sqrt_scaling, every)
     surface, start = checked(surface, least=2), floats("start", start)
     dtype = surface.heights.dtype
     region = None if region is None else jnp.asarray(booleans("region", region))
     if region is not None and region.shape != surface.heights.shape:
-        raise InputError(
-            f"region has shape {region.shape}; expected that of the heights, "
-            f"{surface.heights.shape}"
+        raise invalid(
+            "region",
+            f"has shape {region.shape}",
+            f"that of the heights, {surface.heights.shape}",
         )
     if start.shape != (2,):
-        raise InputError(
-            f"start has shape {start.shape}; expected (2,): map many with jax.vmap, or "
-            "walk_ensemble"
+        raise invalid(
+            "start", f"has shape {start.shape}", "(2,)", "map many with jax.vmap, or walk_ensemble"
         )
     _refuse_outside(start, surface)
     learning_rate, noise_std = (
@@ -146,36 +163,46 @@ def walk(
     return _walk(key, surface, start.astype(dtype), learning_rate, noise_std, region, options)
 
 
-def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions=None, **options):
-    """Many walkers on many surfaces, with every learning rate and every noise.
+def walk_ensemble(
+    keys: Key,
+    surfaces: Surface,
+    starts: ArrayLike,
+    *,
+    learning_rates: ArrayLike,
+    noise_stds: ArrayLike,
+    regions: ArrayLike | None = None,
+    **options: Any,
+) -> Walk:
+    """Return the paths of many walkers on many surfaces, with every learning rate and every noise.
 
-    Surfaces are worked through one after the other with all walkers of one at a time: its heights
-    stay in the cache, which is several times faster on CPU than mapping the surfaces too. Walker w
-    of a surface has the same start and the same random numbers with every learning rate and noise,
-    so that these are compared on paired walks.
+    Surfaces are computed one after the other, each with all its walkers. So its heights stay in the
+    cache, which is several times faster on CPU than mapping the surfaces too. Walker w of a surface
+    has the same start and the same random numbers with every learning rate and noise. Comparisons
+    between these are therefore comparisons of paired walks.
 
     Args:
         keys: (S,) PRNG keys, one a surface.
-        surfaces: Surface with heights (S, N, M) and extent (S,).
-        starts: (S, W, 2), or (W, 2) for the same ones on every surface.
-        learning_rates: (R,).
-        noise_stds: (Q,).
+        surfaces: `fractal_surfaces.Surface` with heights (S, N, M) and extent (S,).
+        starts: (S, W, 2), or (W, 2) for the same starts on every surface.
+        learning_rates: (R,) values of `learning_rate`.
+        noise_stds: (Q,) values of `noise_std`.
         regions: (S, N, M) booleans or None.
-        options: the others of `walk`.
+        options: the other options of `walk`.
 
     Returns:
         `Walk` with leading axes (S, R, Q, W).
 
     Raises:
-        InputError: as `walk`, and for shapes that do not fit.
+        InputError: as for `walk`, and for shapes that do not fit.
     """
-    options = _Options(**options)
+    program = _Options(**options)
     surfaces, starts = checked(surfaces, dims=3, least=2), floats("starts", starts)
     number, dtype = len(surfaces.heights), surfaces.heights.dtype
     if jnp.shape(keys)[:1] != (number,):
-        raise InputError(
-            f"keys has shape {jnp.shape(keys)}; expected ({number},), one key for each of the "
-            f"{number} surfaces"
+        raise invalid(
+            "keys",
+            f"has shape {jnp.shape(keys)}",
+            f"({number},), one key for each of the {number} surfaces",
         )
     if (
         starts.ndim not in (2, 3)
@@ -183,9 +210,10 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
         or not starts.size
         or starts.shape[:-2] not in ((), (number,))
     ):
-        raise InputError(
-            f"starts has shape {starts.shape}; expected ({number}, W, 2), or (W, 2) for the same "
-            "on every surface"
+        raise invalid(
+            "starts",
+            f"has shape {starts.shape}",
+            f"({number}, W, 2), or (W, 2) for the same starts on every surface",
         )
     learning_rates = _values("learning_rates", learning_rates).astype(dtype)
     noise_stds = _values("noise_stds", noise_stds).astype(dtype)
@@ -194,23 +222,24 @@ def walk_ensemble(keys, surfaces, starts, *, learning_rates, noise_stds, regions
     if regions is not None:
         regions = jnp.asarray(booleans("regions", regions))
         if regions.shape != surfaces.heights.shape:
-            raise InputError(
-                f"regions has shape {regions.shape}; expected that of the heights, "
-                f"{surfaces.heights.shape}"
+            raise invalid(
+                "regions",
+                f"has shape {regions.shape}",
+                f"that of the heights, {surfaces.heights.shape}",
             )
-    return _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, options)
+    return _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, program)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Options:
-    """What a walk's program is made for, checked; see `walk`."""
+    """What the program of a walk is compiled for; see `walk`."""
 
-    steps: int
+    steps: IntegerLike
     boundary: str = "reject"
     interpolant: str = "bilinear"
-    alpha: float = 2.0
+    alpha: NumberLike = 2.0
     sqrt_scaling: bool = False
-    every: int = 1
+    every: IntegerLike = 1
 
     def __post_init__(self):
         alpha = number(
@@ -225,15 +254,14 @@ class _Options:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         if self.steps % self.every:
-            raise InputError(
-                f"steps is {self.steps} and every {self.every}; expected steps that are a multiple "
-                "of every"
+            raise invalid(
+                "steps",
+                f"is {self.steps} and every {self.every}",
+                "steps that are a multiple of every",
             )
         for name, choices in (("boundary", BOUNDARIES), ("interpolant", INTERPOLANTS)):
             if getattr(self, name) not in tuple(choices):
-                raise InputError(
-                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}"
-                )
+                raise invalid(name, f"is {getattr(self, name)!r}", f"one of {', '.join(choices)}")
 
 
 @functools.partial(jax.jit, static_argnums=6)
@@ -310,7 +338,7 @@ def _walk(key, surface, start, learning_rate, noise_std, region, options):
 
 
 class _Point(NamedTuple):
-    place: tuple  # two numbers: kept apart, all loops over walkers are over contiguous numbers
+    place: tuple  # two separate numbers, so that all loops over walkers run over contiguous memory
     loss: jax.Array
     gradient: tuple
 
@@ -350,7 +378,7 @@ def _within(region, surface, place):
 
 
 def _noise(key, std, alpha):
-    """Two uniform numbers in (0, 1) for the normal ones, and their standard deviation at this step."""
+    """Two uniform numbers in (0, 1) for the normal ones, and their standard deviation."""
     uniform = _open_uniform(key, std.dtype)
     if alpha == 2:
         return uniform, std
@@ -359,8 +387,9 @@ def _noise(key, std, alpha):
 
 
 def _open_uniform(key, dtype):
-    """Two uniform numbers of 23 bits from the words of a key that no one else uses: the middles of
-    cells.
+    """Two uniform numbers of 23 bits, the middles of cells, from the words of a key.
+
+    No other draw uses this key.
     """
     words = jax.random.key_data(key)[:2]
     return ((words >> 9).astype(dtype) + 0.5) * 2.0**-23
@@ -378,9 +407,11 @@ def _refuse_outside(starts, surfaces):
         walls = walls[:, None] if starts.ndim > 2 else walls.min(axis=0)
     outside = ~(np.abs(starts) <= walls).all(axis=-1)  # NaN too
     if outside.any():
-        raise InputError(
-            f"start is {starts[outside][0].tolist()}; expected a position within the square, at "
-            f"most {walls.min():g} from its centre along each axis"
+        raise invalid(
+            "start",
+            f"is {starts[outside][0].tolist()}",
+            "a position within the square, at most "
+            f"{walls.min():g} from its center along each axis",
         )
 
 
@@ -388,11 +419,9 @@ def _values(name, values):
     """Values of a parameter, (R,): finite and not negative, where they are known."""
     values = jnp.atleast_1d(floats(name, values))
     if values.ndim > 1 or not values.size:
-        raise InputError(f"{name} has shape {values.shape}; expected one or more numbers, (R,)")
+        raise invalid(name, f"has shape {values.shape}", "one or more numbers, (R,)")
     if not is_traced(values):
         known = np.asarray(values)
         if not np.all((known >= 0) & np.isfinite(known)):
-            raise InputError(
-                f"{name} is {known.tolist()}; expected finite numbers that are not negative"
-            )
+            raise invalid(name, f"is {known.tolist()}", "finite numbers that are not negative")
     return values

@@ -401,7 +401,10 @@ def test_an_empty_mask():
         ),
         (lambda: variogram_exponent(np.ones(51)), r"heights has shape \(51,\); expected \(N, M\)"),
         (lambda: level_set(np.ones((1, 5)), 0.0), r"heights has shape \(1, 5\); expected"),
-        (lambda: level_set([[1.0, np.nan], [2.0, 3.0]], 1.0), "1 of 4 heights are NaN"),
+        (
+            lambda: level_set([[1.0, np.nan], [2.0, 3.0]], 1.0),
+            "heights has 1 NaN in 4 numbers; expected numbers everywhere",
+        ),
         (lambda: level_set(np.ones((3, 3)), np.nan), "level is nan"),
     ],
 )

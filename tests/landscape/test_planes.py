@@ -191,7 +191,7 @@ def test_points_of_a_plane():
     np.testing.assert_array_equal(flat(plane_point(plane, 0, 0)), flat(plane.origin))
 
 
-def test_random_planes_have_independent_normalised_directions():
+def test_random_planes_have_independent_normalized_directions():
     params = network()
     plane = random_of(jax.random.key(3), params)
     jax.tree.map(np.testing.assert_array_equal, plane.origin, params)

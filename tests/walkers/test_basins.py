@@ -22,7 +22,7 @@ def test_a_well_is_filled_to_half_of_its_depth():
     found = wide_basin(gaussian_well(SIZE, width=WIDTH), smoothing=1e-3)
     radius = WIDTH * np.sqrt(2 * np.log(2 / (1 + 1e-3)))
     assert found.area == pytest.approx(np.pi * radius**2 / 4, rel=0.03)
-    np.testing.assert_allclose(found.centre, [0, 0], atol=1e-6)
+    np.testing.assert_allclose(found.center, [0, 0], atol=1e-6)
     assert found.margin == pytest.approx(1)
     assert found.depth == pytest.approx(1, rel=0.02)
     assert found.region[SIZE // 2, SIZE // 2]
@@ -36,12 +36,12 @@ def test_the_wide_well_counts_and_a_narrow_hole_does_not():
     """
     heights = well(0.5, -0.3) + well(-0.5, 0.3, width=0.02, depth=3) + 0.9 * well(-0.6, 0.6)
     found = wide_basin(Surface(jnp.asarray(heights, np.float32), jnp.float32(2)))
-    np.testing.assert_allclose(found.centre, [0.5, -0.3], atol=0.04)
+    np.testing.assert_allclose(found.center, [0.5, -0.3], atol=0.04)
     assert found.margin == pytest.approx(0.5, abs=0.04)
     assert found.region[96, 45]
     assert not found.region[:60].any()
     exact = wide_basin(Surface(jnp.asarray(heights, np.float32), jnp.float32(2)), smoothing=1e-3)
-    np.testing.assert_allclose(exact.centre, [-0.5, 0.3], atol=0.02)
+    np.testing.assert_allclose(exact.center, [-0.5, 0.3], atol=0.02)
 
 
 def test_a_slope_ends_at_a_wall():

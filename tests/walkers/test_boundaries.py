@@ -32,7 +32,7 @@ compiled = jax.jit(reject)
 
 
 def truncated_normal(levels, low, high):
-    """Quantiles of the standard normal law between two bounds, from logarithms of the nearer tail."""
+    """Quantiles of the standard normal law between two bounds, from logs of the nearer tail."""
     if low > 0:
         return -truncated_normal(1 - levels, -high, -low)
     chance = np.logaddexp(

@@ -138,7 +138,7 @@ def test_surfaces_can_be_mapped_and_differentiated():
 
 
 def test_the_nearest_point():
-    """Up to half a spacing away, and the border beyond; of any kind of values, one surface or many."""
+    """Up to half a spacing away, the border beyond; of any values, one surface or many."""
     shift = 0.49 * SPACING
     for along_x, along_y in (0, 0), (shift, -shift), (-shift, shift):
         np.testing.assert_array_equal(

@@ -1,6 +1,4 @@
-"""The alpha-stable law: itself, fits of it to samples, and whether it describes them better than
-other laws.
-"""
+"""Compute the alpha-stable law, fit it to samples, and compare it with other laws."""
 
 from sgd_diffusion.analysis.stable import quick_fits
 from sgd_diffusion.analysis.stable.comparison import (

@@ -1,80 +1,93 @@
-"""Whether the alpha-stable law describes samples better than the normal, Student's t and the
-exponential power law.
+"""Test whether the alpha-stable law describes samples better than other laws.
 
-Each rival is fitted by maximum likelihood, and the fits are compared by their log likelihood ratio
-LLR = sum of d_i, d_i = ln f(x_i) - ln g(x_i), positive where f is better.
+The rivals are the normal law, Student's t law and the exponential power law. Each is fitted by
+maximum likelihood. Fits are compared by their log likelihood ratio LLR = sum of d_i with
+d_i = ln f(x_i) - ln g(x_i), positive where f is better.
 
 Vuong's test (Econometrica 57, 307, 1989) asks whether LLR is more than the scatter of the d_i
-explains. It holds for laws neither of which contains the other, as stable and Student's t, or
-stable and exponential power (`compare`), and not where both have come to the same law: the
+explains. It holds for two laws if neither contains the other, such as stable and Student's t, or
+stable and exponential power (`compare`). It does not hold where both have come to the same law: the
 Cauchy law, or the normal law. The normal law is the stable one with alpha = 2, at the edge of the
-family (`compare_with_normal`): there LLR is never negative and has a law of its own.
+family (`compare_with_normal`). There LLR is never negative and has its own law.
 
-Samples in the order of time that depend on each other count for fewer (`num_blocks`). Arithmetic
-is float64; everything can be jitted and mapped. NaN in a sample makes its numbers NaN.
+Samples in the order of time that depend on each other count for fewer (`num_blocks`). Arithmetic is
+float64; everything can be jitted and mapped. NaN in a sample makes its numbers NaN.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
+from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.likelihood import in_double
 from sgd_diffusion.analysis.stable import fits, rivals
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = ["VuongTest", "compare", "compare_with_normal", "ks_distance", "vuong"]
 
 ROUNDING = 1e-6  # of a log likelihood ratio
-# ln(A ln n) and kappa of compare_with_normal, each a constant and the factor of 1/ln n, for
-# symmetric laws and for all.
+# ln(A ln n) and kappa of compare_with_normal, by whether laws are symmetric. Each is a constant and
+# the factor of 1/ln n.
 NULL_LAW = {True: ((0.840, -5.55), (1.403, -2.264)), False: ((1.520, -3.61), (1.198, -1.170))}
-MAX_KAPPA = 1.1  # what is found from n = 1000 on; it falls to 1 for n -> infinity
-MIN_NULL_SIZE = 50  # n below which the numbers above have not been measured
+MAX_KAPPA = 1.1  # measured from n = 1000 on; it falls to 1 for n -> infinity
+MIN_NULL_SIZE = 50  # least n for which the numbers above were measured
 
 
 @shown_briefly
 class VuongTest(NamedTuple):
-    """Comparison of two laws on the same samples."""
+    """Comparison of two laws on the same samples.
 
-    log_likelihood_ratio: jax.Array  # (), positive where the first law is the better one
-    z: jax.Array  # in standard errors
-    p_value: jax.Array  # see `compare` for what it is worth
-    effective_sample_size: jax.Array  # independent samples that they are worth; n without blocks
-    status: jax.Array  # int32, an estimates.Status: OK, or that of a fit that is not; NaN for the rest unless AT_BOUND
+    Attributes:
+        log_likelihood_ratio: () positive where the first law is better.
+        z: () mean difference in standard errors.
+        p_value: () see `compare` for what it is worth.
+        effective_sample_size: () number of independent samples that the samples are worth; n
+            without blocks.
+        status: () int32, an `estimates.Status`: OK, or that of a fit that is not OK. All other
+            fields are then NaN unless it is AT_BOUND.
+    """
+
+    log_likelihood_ratio: Float[Array, "*tests"]
+    z: Float[Array, "*tests"]
+    p_value: Float[Array, "*tests"]
+    effective_sample_size: Float[Array, "*tests"]
+    status: Int[Array, "*tests"]
 
 
-def vuong(differences, *, num_blocks=None):
-    """Vuong's test of two laws that do not contain each other.
+def vuong(differences: ArrayLike, *, num_blocks: IntegerLike | None = None) -> VuongTest:
+    """Return Vuong's test of two laws that do not contain each other.
 
-    z = sqrt(n) mean(d) / sd(d) for the differences d of the log densities, normally distributed if
-    both laws are equally far from the truth (Vuong, Econometrica 57, 307, 1989, Theorem 5.1,
-    without correction for the number of parameters).
+    z = sqrt(n) mean(d) / sd(d) for the differences d of the log densities. It is normally
+    distributed if both laws are equally far from the truth (Vuong, Econometrica 57, 307, 1989,
+    Theorem 5.1, without correction for the number of parameters).
 
     For samples that depend on each other, the standard error of the mean comes from the means of B
-    consecutive blocks, which have to be longer than the memory; z then has Student's t law with B-1
-    degrees of freedom. Gradients (T, S) of S coordinates at T times go in as
-    `differences.ravel()`, so that blocks are blocks of time and hold all coordinates.
+    consecutive blocks. The blocks must be longer than the memory. Then z has Student's t law with
+    B-1 degrees of freedom. Pass gradients (T, S) of S coordinates at T times as
+    `differences.ravel()`. Blocks are then blocks of time and hold all coordinates.
 
     Args:
-        differences: (n,) in the order of time, n >= 2. Status NOT_FINITE where one is not.
-        num_blocks: B, an integer in 2..n known before tracing; independent samples when None. The
+        differences: (n,) in the order of time, n >= 2. Status is NOT_FINITE where one is not
+            finite.
+        num_blocks: B, an integer in 2..n known before tracing; None for independent samples. The
             last n mod B do not enter the standard error.
 
     Returns:
-        `VuongTest` with a two-sided p value; z = 0, p = 1 and n samples where all
-        differences are 0. The effective sample size is n times the variance that the mean of
-        independent samples has, over that from the blocks: above n where neighbours differ more
-        than others do.
+        `VuongTest` with a two-sided p value; z = 0, p = 1 and n samples where all differences are
+        0. The effective sample size is n times the variance of the mean of independent samples,
+        over that from the blocks. It is above n where neighbors differ more than others do.
 
     Raises:
-        InputError: not one sample of at least 2, or a number of blocks outside 2..n.
+        InputError: `differences` is not one sample of at least 2, or `num_blocks` is outside 2..n.
 
     >>> test = vuong([1.0, 2.0, 3.0, 2.0])
     >>> float(test.log_likelihood_ratio), round(float(test.z), 3), float(test.effective_sample_size)
@@ -82,15 +95,17 @@ def vuong(differences, *, num_blocks=None):
     """
     differences = real_array("differences", differences)
     if differences.ndim != 1 or differences.size < 2:
-        raise InputError(
-            f"differences has shape {differences.shape}; expected (n,) with n >= 2; use jax.vmap "
-            "for several"
+        raise invalid(
+            "differences",
+            f"has shape {differences.shape}",
+            "(n,) with n >= 2",
+            "use jax.vmap for several",
         )
     n = differences.size
-    try:
-        num_blocks = None if num_blocks is None else integer("num_blocks", num_blocks, 2, n)
-    except InputError as error:
-        raise InputError(f"{error}, at most the {n} differences, or None") from None
+    if num_blocks is not None:
+        num_blocks = integer(
+            "num_blocks", num_blocks, 2, n, what=f"(at most the {n} differences), or None"
+        )
     with in_double():
         differences = jnp.asarray(differences, jnp.float64)
         mean, independent = differences.mean(), differences.var(ddof=1) / n
@@ -109,37 +124,49 @@ def vuong(differences, *, num_blocks=None):
         return VuongTest(differences.sum(), z, p_value, effective, status.astype(jnp.int32))
 
 
-def compare(x, fit, rival, *, symmetric=True, num_blocks=None):
-    """Vuong's test of a fitted stable law against a rival that does not contain it and is not
-    contained in it.
+def compare(
+    x: ArrayLike,
+    fit: fits.StableFit,
+    rival: str,
+    *,
+    symmetric: bool = True,
+    num_blocks: IntegerLike | None = None,
+) -> VuongTest:
+    """Return Vuong's test of a fitted stable law against a rival.
 
-    The p value is too small where the rival is found the better one. Of mixtures of a stable law of
-    alpha = 1.5 and the rival, both equally far from the laws that were fitted, p < 0.05 was found
-    in 14, 12 and 17 percent of samples of 200, 1000 and 5000 (p < 0.01 in 5, 6 and 7) against the
-    exponential power law, and in 8, 6 and 4 percent against Student's t law. At most 2 percent
-    found for the stable law. Few samples, far out, carry most of the evidence for it, and others
-    that could have come did not: d grows like |x|^power, and for power > alpha/2 has no variance
-    under the stable law.
+    Neither law contains the other. Few samples, far out, carry most of the evidence for the rival,
+    and others that could have come did not. The differences d grow like |x|^power, and for power >
+    alpha/2 have no variance under the stable law. So the p value is too small where the rival is
+    better.
 
     Args:
         x: (n,) samples, n >= 20.
         fit: their `fits.StableFit`.
         rival: "student_t" or "exponential_power"; fitted here.
         symmetric: as in the fit.
-        num_blocks: of `vuong`.
+        num_blocks: as for `vuong`.
 
     Returns:
-        `VuongTest`, positive where the stable law is better. Its status is that of the fits:
-        OK; AT_BOUND where one of them is, with numbers; or the other of the first that has one,
-        with NaN for all numbers, as where one is NOT_CONVERGED.
+        `VuongTest`, positive where the stable law is better. Its status is that of the fits: OK, or
+        AT_BOUND where one of them is, with numbers. Otherwise it is that of the first fit with
+        another status, such as NOT_CONVERGED, with NaN for all numbers.
 
     Raises:
-        InputError: an unknown rival, or those of `vuong` and of the fits.
+        InputError: the rival is unknown, or as for `vuong` and the fits.
+
+    Notes:
+        The size of the test was measured on mixtures of a stable law of alpha = 1.5 and the rival,
+        both equally far from the fitted laws. In samples of 200, 1000 and 5000, p < 0.05 for the
+        rival came in 14, 12 and 17 percent (p < 0.01 in 5, 6 and 7) against the exponential power
+        law. Against Student's t law it came in 8, 6 and 4 percent. At most 2 percent were for the
+        stable law.
     """
     if rival not in _RIVALS:
-        raise InputError(
-            f"rival is {rival!r}; expected one of {', '.join(_RIVALS)}; see compare_with_normal "
-            "for normal"
+        raise invalid(
+            "rival",
+            f"is {rival!r}",
+            f"one of {', '.join(_RIVALS)}",
+            "use compare_with_normal for the normal law",
         )
     fit_rival, log_density = _RIVALS[rival]
     with in_double():
@@ -151,44 +178,50 @@ def compare(x, fit, rival, *, symmetric=True, num_blocks=None):
         return _of_fits(test, fit.status, fitted.status)
 
 
-def compare_with_normal(x, fit, *, symmetric=True, num_blocks=None):
-    """Test of the normal law against a fitted stable law, which contains it.
+def compare_with_normal(
+    x: ArrayLike,
+    fit: fits.StableFit,
+    *,
+    symmetric: bool = True,
+    num_blocks: IntegerLike | None = None,
+) -> VuongTest:
+    """Return a test of the normal law against a fitted stable law, which contains it.
 
-    Of all sets of n normal samples about six in seven have their largest likelihood at alpha = 2
-    (half of them with free beta), with LLR = 0; in the others the farthest sample lies further out
-    than usual, and LLR comes from that one. Vuong's z is then below 1, whatever n, so that his test
-    never finds for the stable law by chance: p values from z are far too large.
+    About six in seven sets of n normal samples have their largest likelihood at alpha = 2, with LLR
+    = 0 (half of them with free beta). In the others the farthest sample lies further out than
+    usual, and LLR comes from that one. Vuong's z is then below 1, whatever n. So his test never
+    decides for the stable law by chance: p values from z are far too large.
 
-    Here p is the probability that n normal samples give this LLR or more. A sample at which the
-    tail of the stable law exceeds the normal density by a factor of M times what the other samples
-    lose gives LLR = u - 1 + exp(-u) with u = ln M, and among normal samples such an M is found with
-    a probability that falls a little faster than exp(-u). Hence
+    Here p is the probability that n normal samples give this LLR or more. Take a sample at which
+    the tail of the stable law exceeds the normal density by a factor of M times what the other
+    samples lose. It gives LLR = u - 1 + exp(-u) with u = ln M. Among normal samples, the
+    probability of such an M falls a little faster than exp(-u). Hence
 
         p = A exp(-kappa u),    LLR = u - 1 + exp(-u),    p = 1 for LLR = 0,
 
     with A and kappa fitted to 22,000 fits of normal samples, 50 <= n <= 20,000 (11,000 with free
-    beta, n <= 10,000). They give p = 0.02..0.1 within 15 percent of itself (25 with free beta, too
-    large for n = 10,000); smaller p are too large, 0.002 by a factor of 2.
+    beta, n <= 10,000).
 
-    Where samples depend on each other n is the effective sample size (at most n), and LLR counts
-    for its share of n. That is a rough correction: at 5 percent, normal samples x_{t+1} = 0.9 x_t +
-    noise are found against in 13 percent of all cases without blocks and in 8 with 25 of them, for
-    n = 5000.
+    Where samples depend on each other, n is the effective sample size (at most n), and LLR counts
+    for its share of n. That is a rough correction.
 
     Args:
         x: (n,) samples, n >= 20.
-        fit: their `fits.StableFit` (of the largest
-            likelihood, without pins).
+        fit: their `fits.StableFit` (of the largest likelihood, without pins).
         symmetric: as in the fit.
-        num_blocks: of `vuong`.
+        num_blocks: as for `vuong`.
 
     Returns:
-        `VuongTest` with Vuong's z and the p value of the above; its status is as in
-        `compare`.
+        `VuongTest` with Vuong's z and the p value from above; its status is as in `compare`.
 
     Raises:
-        InputError: those of `vuong` and of
-            `rivals.fit_normal`.
+        InputError: as for `vuong` and `rivals.fit_normal`.
+
+    Notes:
+        The fitted A and kappa give p = 0.02..0.1 within 15 percent of itself (25 with free beta,
+        too large for n = 10,000). Smaller p are too large, 0.002 by a factor of 2. With dependence,
+        at 5 percent and n = 5000, normal samples x_{t+1} = 0.9 x_t + noise are rejected in 13
+        percent of all cases without blocks and in 8 with 25 of them.
     """
     with in_double():
         normal = rivals.fit_normal(x)
@@ -201,16 +234,18 @@ def compare_with_normal(x, fit, *, symmetric=True, num_blocks=None):
         return test._replace(p_value=_normal_exceedance(ratio, size, symmetric))
 
 
-def ks_distance(x, cdf):
-    """Kolmogorov-Smirnov distance, the largest difference between the distribution function of the
-    samples and a law's.
+def ks_distance(
+    x: ArrayLike, cdf: ArrayLike | Callable[[ArrayLike], ArrayLike]
+) -> Float[Array, ""]:
+    """Return the Kolmogorov-Smirnov distance of samples from a law.
 
-    Its textbook p values hold for a law that is known beforehand. For one fitted to the same
+    It is the largest difference between the distribution function of the samples and that of the
+    law. Its textbook p values hold for a law that is known beforehand. For a law fitted to the same
     samples they are far too large; simulate from the fit and fit again.
 
     Args:
         x: (n,) samples.
-        cdf: the law's distribution function, as a function of (n,) or as its values (n,) at x.
+        cdf: distribution function of the law, as a function of (n,) or as its values (n,) at x.
 
     Returns:
         () in 0..1, at least 1/(2n); NaN where a sample or value is.
@@ -226,9 +261,11 @@ def ks_distance(x, cdf):
         x = jnp.asarray(x, jnp.float64)
         values = jnp.asarray(real_array("cdf", cdf(x) if callable(cdf) else cdf), jnp.float64)
         if x.ndim != 1 or x.size == 0 or values.shape != x.shape:
-            raise InputError(
-                f"x has shape {x.shape} and cdf {values.shape}; expected (n,) for both; use "
-                "jax.vmap for several"
+            raise invalid(
+                "x",
+                f"has shape {x.shape} and cdf {values.shape}",
+                "(n,) for both",
+                "use jax.vmap for several",
             )
         values, rank = values[jnp.argsort(x)], jnp.arange(x.size)
         return (
@@ -261,10 +298,10 @@ def _variance_of_mean(values, num_blocks):
 
 
 def _student_t_tails(t, nu):
-    """Probability that Student's t is farther from 0: integral of cos(phi)^(nu - 1) beyond phi =
-    arctan(t/sqrt(nu)).
+    """Probability that Student's t is farther from 0.
 
-    JAX's incomplete beta function would leave the 64-bit context under an outer jit.
+    It is the integral of cos(phi)^(nu - 1) beyond phi = arctan(t/sqrt(nu)). JAX's incomplete beta
+    function would leave the 64-bit context under an outer jit.
     """
     nodes, weights = np.polynomial.legendre.leggauss(100)
     left = jnp.arctan2(np.sqrt(nu), abs(t))
@@ -277,7 +314,7 @@ def _normal_exceedance(ratio, size, symmetric):
     positive = ratio > ROUNDING
     ratio = jnp.where(positive, ratio, 1)
 
-    def newton(_, u):  # from above, where the convex function stays
+    def newton(_, u):  # it starts above the root and stays there, as the function is convex
         return u - (u - 1 + jnp.exp(-u) - ratio) / -jnp.expm1(-u)
 
     u = jax.lax.fori_loop(0, 20, newton, ratio + 1)

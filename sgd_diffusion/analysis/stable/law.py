@@ -1,92 +1,112 @@
-"""The alpha-stable law: density, distribution function and random numbers, exact for all
-parameters.
+"""Compute the alpha-stable law: density, distribution function and random numbers.
 
-The standard law of stability alpha in [0.3, 2] and skewness beta in [-1, 1] in Nolan's S0
-parameterization has the characteristic function
+They are exact for all parameters: stability alpha in [0.3, 2] and skewness beta in [-1, 1]. In
+Nolan's S0 parameterization, the standard law has the characteristic function
 
-    E exp(i k X) = exp(-|k|^alpha [1 + i beta sgn(k) tan(pi alpha/2) (|k|^(1 - alpha) - 1)]),
+    E exp(i k X) = exp(-|k|^alpha [1 + i beta sgn(k) tan(pi alpha/2) (|k|^(1 - alpha) - 1)]).
 
-continuous in all parameters, through alpha = 1 too. S1, the form of most textbooks (Samorodnitsky &
-Taqqu, Stable Non-Gaussian Random Processes, 1994, Def. 1.1.6), has exp(-|k|^alpha [1 - i beta
-sgn(k) tan(pi alpha/2)]), at alpha = 1 exp(-|k| [1 + i beta (2/pi) sgn(k) ln|k|]); it differs in
-location by beta tan(pi alpha/2) and leaves every scale at alpha -> 1. With location and scale X
-stands for (X - location)/scale in S0; S1 is as in `scipy.stats.levy_stable`. They agree for beta =
-0. alpha = 2 is the normal law of variance 2 scale^2, (1, 0) the Cauchy law, (1/2, 1) Levy's.
+It is continuous in all parameters, through alpha = 1 too. S1 is the form of most textbooks
+(Samorodnitsky & Taqqu, Stable Non-Gaussian Random Processes, 1994, Def. 1.1.6):
+
+    exp(-|k|^alpha [1 - i beta sgn(k) tan(pi alpha/2)]),    alpha != 1,
+    exp(-|k| [1 + i beta (2/pi) sgn(k) ln|k|]),             alpha = 1.
+
+S1 differs in location by beta tan(pi alpha/2), which goes beyond every scale at alpha -> 1. With
+location and scale, X stands for (X - location)/scale in S0; S1 is as in `scipy.stats.levy_stable`.
+They agree for beta = 0. alpha = 2 is the normal law of variance 2 scale^2, (1, 0) the Cauchy law,
+(1/2, 1) Levy's law.
 
 Right of zeta = -beta tan(pi alpha/2), with y = x - zeta, the law has Zolotarev's integrals (Nolan,
-Commun. Statist. - Stochastic Models 13, 759, 1997, Theorem 1): over angles phi in (0, Phi),
+Commun. Statist. - Stochastic Models 13, 759, 1997, Theorem 1) over angles phi in (0, Phi),
 
-    p(x) = alpha/(pi |alpha - 1| y) * integral of g exp(-g) dphi,    ln g = alpha/(alpha - 1) ln y + ln V(phi),
+    p(x) = alpha/(pi |alpha - 1| y) * integral of g exp(-g) dphi,
+    ln g = alpha/(alpha - 1) ln y + ln V(phi).
 
-and its distribution function one of exp(-g); left of zeta is the mirror image. They are positive,
-so that nothing cancels however small the density, but g exp(-g) can be narrower than any grid
-(alpha -> 1) and have two humps (the bulk and the heavy tail of the light side, alpha -> 2 or |beta|
--> 1). Here every point gets nodes of its own: in the variable xi = ln(phi/(Phi - phi)) the humps
-are found by bisection, and the trapezoidal rule, which converges exponentially, sums over a
-variable that is an asinh around each hump. Sines and logarithms are arranged so that no digits are
-lost at the ends of the interval, where angles differ from pi by little, and near alpha = 1, where
-ln y and ln V are both large.
+The distribution function is an integral of exp(-g). Left of zeta is the mirror image. The integrals
+are positive, so that nothing cancels however small the density. But g exp(-g) can be narrower than
+any grid (alpha -> 1). It can also have two humps (alpha -> 2 or |beta| -> 1): the bulk, and the
+heavy tail of the light side.
 
-Errors of ln p against inversions of the characteristic function, at 9400 random points with |x| in
-0.01..1000, many of them near the limits: 3e-8 for |beta| <= 0.9 more than 0.1 away from alpha = 1
-and 2, else 1e-6, as are those of the distribution function. Derivatives (those above 1 relatively)
-err by 1e-3 within 5e-4 of alpha = 1, by up to 1e-2 there in light tails, by 1e-4 near alpha = 1 and
-|beta| = 1 and by 4e-6 elsewhere, as a rule by much less. At alpha = 2 and |beta| = 1 themselves
-those in alpha and beta are one-sided, from inside. Arithmetic is float64 whatever the precision of
-the input and the JAX mode, and takes 25 microseconds a point on one core.
+So every point gets its own nodes. In the variable xi = ln(phi/(Phi - phi)), bisection finds the
+humps. The trapezoidal rule, which converges exponentially, sums over a variable that is an asinh
+around each hump. Sines and logarithms are arranged so that no digits are lost in two places. At the
+ends of the interval, angles differ little from pi; near alpha = 1, ln y and ln V are both large.
+
+Arithmetic is float64 whatever the precision of the input and the JAX mode, and takes 25
+microseconds a point on one core.
+
+Notes:
+    Errors were measured against inversions of the characteristic function, at 9400 random points
+    with |x| in 0.01..1000, many of them near the limits. Errors of ln p are 3e-8 for |beta| <= 0.9
+    more than 0.1 away from alpha = 1 and 2, and 1e-6 elsewhere. Those of the distribution function
+    are the same.
+
+    Derivatives (those above 1 relatively) have errors of 1e-3 within 5e-4 of alpha = 1, and up to
+    1e-2 there in light tails. The errors are 1e-4 near alpha = 1 and |beta| = 1, and 4e-6
+    elsewhere, usually much less. At alpha = 2 and |beta| = 1 themselves, the derivatives in alpha
+    and beta are one-sided, from inside.
 """
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, is_traced, own_precision, real_array
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key
 from sgd_diffusion.analysis.likelihood import in_double
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = ["MIN_ALPHA", "cdf", "logpdf", "pdf", "sample"]
 
 MIN_ALPHA = 0.3
 PARAMETERIZATIONS = ("S0", "S1")
-# Closer to alpha = 1 than this, the law is taken at this distance: it has moved by about the
-# distance times ln|x|, and rounding, which grows like its inverse (for second derivatives its
-# fourth power), has not spoilt it yet.
+# Closer to alpha = 1 than this, the law is taken at this distance. It differs there by about the
+# distance times ln|x|. Rounding grows like the inverse of the distance (for second derivatives like
+# its fourth power), and is still small there.
 NEAR_ONE = 1e-8
 NEAR_ONE_FOR_DERIVATIVES = 5e-4
-# y below this likewise: p(zeta) is the limit of a quotient of two zeros. For derivatives in widths
-# of the core.
+# Smaller y are taken at this distance, as p(zeta) is the limit of a quotient of two zeros. For
+# derivatives the distance is in widths of the core.
 NEAR_ZETA = 1e-10
 NEAR_ZETA_FOR_DERIVATIVES = 1e-6
-CLOSE, NUM_TERMS = (
-    0.1,
-    12,
-)  # y in the scale of form (C) below which p is a power series for alpha > 1, and its length
-# At alpha = 2 and |beta| = 1 a heavy tail has come to nothing, and how fast it did is seen at this
-# distance.
+# For alpha > 1, p is a power series of NUM_TERMS terms where y in the scale of form (C) is below
+# CLOSE.
+CLOSE, NUM_TERMS = 0.1, 12
+# At alpha = 2 and |beta| = 1 a heavy tail vanishes. This distance shows how fast.
 EDGE = 1e-8
 MAX_SIZE = 2**31 - 1  # of an axis of random numbers
-CHUNK = 8192  # points whose nodes are held at a time, 60 MB of them
+CHUNK = 8192  # points whose nodes are in memory at a time, 60 MB of them
 
 FARTHEST = 330.0  # xi beyond which the angles leave the range of float64
 NUM_NODES = 112
-FIRST, LAST = (
-    -3.0,
-    5.5,
-)  # asinh((xi - hump)/width) from where g exp(-g) has vanished like exp(-exp) to where it has like exp
-TWO_HUMPS = 0.2  # ratio of the angle at which V falls to that at which it levels, below which there are two humps
-NO_HUMP = 1e30  # width of a hump that is not there
-STEEP = 2.0  # slope of ln g in xi above which a hump is narrower than the angles change
+# Range of asinh((xi - hump)/width). Beyond the first end g exp(-g) vanishes like exp(-exp), beyond
+# the last like exp.
+FIRST, LAST = -3.0, 5.5
+# There are two humps if the angle at which V falls is below this share of that at which it levels.
+TWO_HUMPS = 0.2
+NO_HUMP = 1e30  # width of a hump that does not exist
+STEEP = 2.0  # slope of ln g in xi above which a hump is narrower than the scale of the angles
 
 
-def logpdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
-    """Logarithm of the density.
+def logpdf(
+    x: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike = 0.0,
+    *,
+    location: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    parameterization: str = "S0",
+) -> Float[Array, "..."]:
+    """Return the logarithm of the density of the alpha-stable law.
 
-    Can be jitted, mapped and differentiated in all arguments but the parameterization; derivatives
-    at alpha within 5e-4 of 1 are those at that distance.
+    It can be jitted, mapped and differentiated in all arguments except the parameterization.
+    Derivatives at alpha within 5e-4 of 1 are those at that distance.
 
     Args:
         x: any shape; the shapes of all arguments are broadcast.
@@ -97,9 +117,9 @@ def logpdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"
         parameterization: "S0" or "S1", see the module.
 
     Returns:
-        The logarithm of a density per unit of x: float64 if x is, or holds Python numbers, else
-        float32. -inf outside the support (alpha < 1, beta = +-1) and at infinite x; NaN for NaN in
-        x and for traced parameters out of range.
+        The logarithm of a density per unit of x: float64 if x is, or holds Python numbers, and
+        float32 otherwise. It is -inf outside the support (alpha < 1, beta = +-1) and at infinite x.
+        It is NaN for NaN in x and for traced parameters out of range.
 
     Raises:
         InputError: parameters that are known before tracing are out of range, or the
@@ -120,8 +140,19 @@ def logpdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"
     )
 
 
-def pdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
-    """Density per unit of x; arguments and errors of `logpdf`."""
+def pdf(
+    x: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike = 0.0,
+    *,
+    location: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    parameterization: str = "S0",
+) -> Float[Array, "..."]:
+    """Return the density of the alpha-stable law per unit of x.
+
+    Arguments and errors are those of `logpdf`.
+    """
     return _of_location_scale(
         _log_density,
         lambda value, scale: jnp.exp(value) / scale,
@@ -134,8 +165,18 @@ def pdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
     )
 
 
-def cdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
-    """Distribution function P(X <= x); arguments and errors of `logpdf`.
+def cdf(
+    x: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike = 0.0,
+    *,
+    location: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    parameterization: str = "S0",
+) -> Float[Array, "..."]:
+    """Return the distribution function P(X <= x) of the alpha-stable law.
+
+    Arguments and errors are those of `logpdf`.
 
     >>> [round(float(value), 6) for value in cdf([-1.0, 0.0, 1.0], 1.0)]     # Cauchy
     [0.25, 0.5, 0.75]
@@ -145,25 +186,37 @@ def cdf(x, alpha, beta=0.0, *, location=0.0, scale=1.0, parameterization="S0"):
     )
 
 
-def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameterization="S0"):
-    """Independent random numbers (Chambers, Mallows & Stuck, J. Amer. Statist. Assoc. 71, 340,
-    1976).
+def sample(
+    key: Key,
+    alpha: ArrayLike,
+    beta: ArrayLike = 0.0,
+    *,
+    shape: Sequence[IntegerLike] = (),
+    location: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    parameterization: str = "S0",
+) -> Float[Array, "..."]:
+    """Return independent random numbers of the alpha-stable law.
 
-    An angle uniform in (0, pi) decides the side of zeta and phi there; then g of the module is
-    exponentially distributed.
+    The method is that of Chambers, Mallows & Stuck (J. Amer. Statist. Assoc. 71, 340, 1976). A
+    uniform angle in (0, pi) decides the side of zeta and phi there. Then g of the module is
+    exponentially distributed. The other arguments and the errors are those of `logpdf`.
 
     Args:
         key: PRNG key.
-        shape: of the result, to which the shapes of the parameters are broadcast.
-
-    The others are those of `logpdf`, as are the errors.
+        alpha: stability, 0.3 <= alpha <= 2.
+        beta: skewness, -1 <= beta <= 1.
+        shape: of the result; the shapes of the parameters are broadcast to it.
+        location: in the units of the result.
+        scale: positive, in the units of the result.
+        parameterization: "S0" or "S1", see the module.
 
     Returns:
-        `shape`, float64, in which the largest of many numbers keep their digits and do not
-        overflow.
+        Array of shape `shape`, float64. There the largest of many numbers keep their digits and do
+        not overflow.
     """
     if not isinstance(shape, tuple | list):
-        raise InputError(f"shape is {shape}; expected a tuple of integers")
+        raise invalid("shape", f"is {shape}", "a tuple of integers")
     shape = tuple(integer("shape", size, 0, MAX_SIZE) for size in shape)
     angle_key, exponential_key = jax.random.split(key)
     with in_double():
@@ -171,9 +224,10 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
         exponential = -jnp.log(_open_uniform(exponential_key, shape))
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
         if _together(alpha=alpha, beta=beta, location=location, scale=scale, shape=angle) != shape:
-            raise InputError(
-                f"shape is {shape}; expected one that holds all parameters, each with numbers of "
-                "its own"
+            raise invalid(
+                "shape",
+                f"is {shape}",
+                "a shape to which all parameters broadcast, as each gets its own numbers",
             )
         return location + scale * _on_points(_standard_number, angle, exponential, alpha, beta)
 
@@ -182,8 +236,9 @@ def sample(key, alpha, beta=0.0, *, shape=(), location=0.0, scale=1.0, parameter
 
 
 def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, parameterization):
-    """`rescaled(function((x - location)/scale, alpha, beta), scale)` in float64, returned in the
-    precision of x.
+    """`rescaled(function((x - location)/scale, alpha, beta), scale)` in the precision of x.
+
+    The computation runs in float64.
     """
     with own_precision("x", x) as x, in_double():
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
@@ -193,13 +248,12 @@ def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, para
 
 
 def _parameters(alpha, beta, location, scale, parameterization):
-    """Parameters of S0 in float64, NaN where they are out of range and this is not known before
-    tracing.
-    """
+    """Parameters of S0 in float64, NaN where traced ones are out of range."""
     if parameterization not in PARAMETERIZATIONS:
-        raise InputError(
-            f"parameterization is {parameterization!r}; expected one of "
-            f"{', '.join(PARAMETERIZATIONS)}"
+        raise invalid(
+            "parameterization",
+            f"is {parameterization!r}",
+            f"one of {', '.join(PARAMETERIZATIONS)}",
         )
     alpha = _in_range(
         "alpha", alpha, lambda a: (a >= MIN_ALPHA) & (a <= 2), f"numbers in {MIN_ALPHA}..2"
@@ -218,13 +272,16 @@ def _parameters(alpha, beta, location, scale, parameterization):
 
 
 def _together(**arguments):
-    """The shape of all arguments when they are broadcast."""
+    """The shape of all arguments after broadcasting."""
     shapes = {name: argument.shape for name, argument in arguments.items()}
     try:
         return np.broadcast_shapes(*shapes.values())
     except ValueError:
-        words = ", ".join(f"{name} has shape {shape}" for name, shape in shapes.items())
-        raise InputError(f"{words}; expected shapes that can be broadcast") from None
+        raise invalid(
+            ", ".join(shapes),
+            f"have shapes {', '.join(map(str, shapes.values()))}",
+            "shapes that broadcast",
+        ) from None
 
 
 def _in_range(name, value, accepted, expected):
@@ -234,19 +291,19 @@ def _in_range(name, value, accepted, expected):
         return jnp.where(accepted(value), value, jnp.nan)
     value = np.asarray(value, np.float64)
     if not np.all(accepted(value)):
-        raise InputError(f"{name} is {value}; expected {expected}")
+        raise invalid(name, f"is {value}", expected)
     return jnp.asarray(value)
 
 
 def _on_points(function, *arguments):
-    """A function of a point (as many numbers as there are arguments), on broadcast arguments."""
+    """A function of points (as many numbers as there are arguments) on broadcast arguments."""
     points = jnp.stack(jnp.broadcast_arrays(*arguments), axis=-1)
     flat = points.reshape(-1, len(arguments))
     n = len(flat)
     if n == 0:
         return jnp.zeros(points.shape[:-1])
-    # Few sizes, since one takes longer to compile than to run: above 512 points, steps of an eighth
-    # to a quarter.
+    # There are few sizes, as each takes longer to compile than to run: above 512 points, steps of
+    # an eighth to a quarter.
     step = max(64, 2 ** ((min(n, CHUNK) - 1).bit_length() - 3))
     chunks = -(-n // CHUNK)
     size = -(-n // (chunks * step)) * step
@@ -256,12 +313,12 @@ def _on_points(function, *arguments):
     )
 
 
-@functools.partial(
-    jax.jit, static_argnums=0
-)  # run one by one, its loops would be compiled at every call
+# Without jit, its loops would be compiled at every call.
+@functools.partial(jax.jit, static_argnums=0)
 def _mapped(function, chunks):
-    """A function of a point on points (chunks, n, ...), for so many at a time that their nodes stay
-    in the cache.
+    """A function of a point on points (chunks, n, ...).
+
+    It handles one chunk at a time, so that the nodes stay in the cache.
     """
     return (
         jax.vmap(function)(chunks[0])
@@ -272,9 +329,8 @@ def _mapped(function, chunks):
 
 def _open_uniform(key, shape):
     """Uniform numbers of 52 bits between 0 and 1, both excluded: the middles of cells."""
-    high, low = jax.random.bits(
-        key, (2, *shape), jnp.uint32
-    )  # those of 64 bits compile in 64-bit mode only
+    # Bits of 64 at once compile in 64-bit mode only.
+    high, low = jax.random.bits(key, (2, *shape), jnp.uint32)
     return (high * 2.0**20 + (low >> 12) + 0.5) * 2.0**-52
 
 
@@ -282,11 +338,10 @@ def _open_uniform(key, shape):
 
 
 def _differentiable(relative):
-    """Decorator for `function(point, for_derivatives)` of (x, alpha, beta): its values, with
-    derivatives at the edges too.
+    """Give `function(point, for_derivatives)` of (x, alpha, beta) derivatives at the edges too.
 
-    `relative(inside, here)` is what a derivative where the value is `inside` has to be
-    multiplied with at the edge.
+    `relative(inside, here)` is the factor of a derivative at the edge, where the value is `here`.
+    The derivative is taken where the value is `inside`.
     """
 
     def decorated(function):
@@ -298,7 +353,7 @@ def _differentiable(relative):
         def rule(points, tangents):
             (point,), (tangent,) = points, tangents
             _, alpha, beta = point
-            normal = alpha == 2  # where beta means nothing
+            normal = alpha == 2  # here beta means nothing
             one_sided = (abs(beta) == 1) & ~normal
             edge = jnp.stack([jnp.zeros_like(normal), normal, one_sided])
             inside = point - jnp.where(edge, EDGE * jnp.sign(point), 0)
@@ -333,7 +388,7 @@ def _log_density(point, for_derivatives):
 
 @_differentiable(lambda inside, here: 1.0)
 def _distribution(point, for_derivatives):
-    # By parts, so that what is integrated is the peak g exp(-g) again and not the step exp(-g).
+    # Integration by parts turns the step exp(-g) into the peak g exp(-g) again.
     side, x, y, close, mirrored = _seen_from_zeta(*point, for_derivatives)
     xi, log_weights = _nodes(side, x)
     node = _integrand(side, x, xi)
@@ -364,13 +419,13 @@ def _standard_number(point):
 
 
 class _Side(NamedTuple):
-    """What the law is right of zeta; left of it, it is that of -beta."""
+    """The law right of zeta; left of zeta it is the law of -beta."""
 
     alpha: jax.Array
     excess: jax.Array  # alpha - 1
     skew: jax.Array  # beta tan(pi alpha/2) = -zeta
     norm: jax.Array  # sqrt(1 + skew^2)
-    middle: jax.Array  # arctan(skew)/alpha, phi less this is Nolan's theta
+    middle: jax.Array  # arctan(skew)/alpha; phi minus this is Nolan's theta
     whole: jax.Array  # Phi = pi/2 + middle
     top: jax.Array  # pi - alpha Phi: 0 where the right tail is light, alpha > 1
     bottom: jax.Array  # pi - Phi: 0 where there is nothing left of zeta, alpha < 1
@@ -388,8 +443,8 @@ def _side(alpha, beta, nearest):
         from_end > 0.5, 1 / jnp.tan(jnp.pi / 2 * from_pole), jnp.tan(jnp.pi / 2 * from_end)
     )
     skew = beta * jnp.where(below, tangent, -tangent)
-    # Sum and difference of the arctangents of |tan| and beta |tan|, relatively exact where they are
-    # small.
+    # Sum and difference of the arctangents of |tan| and beta |tan|, with a small relative error
+    # where they are small.
     added = jnp.arctan2(tangent * (1 + beta), 1 - beta * tangent**2)
     left = jnp.arctan2(tangent * (1 - beta), 1 + beta * tangent**2)
     whole = jnp.where(below, added, jnp.pi - added) / alpha
@@ -408,10 +463,10 @@ def _side(alpha, beta, nearest):
 
 
 def _seen_from_zeta(x, alpha, beta, for_derivatives):
-    """The side on which x lies, x or its mirror image there, y, whether y is close to 0, and
-    whether x is mirrored.
+    """The side on which x lies, x for the integrals, y, and two booleans.
 
-    The x is that for the integrals, to the right of what is too close for them.
+    The x is mirrored to the right, and moved right where it is too close for the integrals. The
+    booleans say whether y is close to 0, and whether x is mirrored.
     """
     nearest, least = NEAR_ONE, NEAR_ZETA
     if for_derivatives:
@@ -433,8 +488,9 @@ def _seen_from_zeta(x, alpha, beta, for_derivatives):
 
 
 def _close_to_zeta(side, y):
-    """Density at y, and probability of 0..y, for alpha > 1: its power series (Zolotarev,
-    One-dimensional Stable Distributions, 1986, Sec. 2.4).
+    """Density at y, and probability of 0..y, for alpha > 1.
+
+    It is the power series of Zolotarev (One-dimensional Stable Distributions, 1986, Sec. 2.4).
     """
     n = np.arange(1, NUM_TERMS + 1)
     size = (
@@ -460,8 +516,9 @@ class _Integrand(NamedTuple):
 
 
 def _sines(side, phi, psi):
-    """sin(alpha phi), sin(psi) and sin(alpha phi + psi); near pi from the supplement, whose digits
-    are known.
+    """Return sin(alpha phi), sin(psi) and sin(alpha phi + psi).
+
+    Near pi they come from the supplement, whose digits are known.
     """
     supplement = jnp.where(
         side.excess < 0, side.bottom - side.excess * phi, side.top + side.excess * psi
@@ -478,7 +535,7 @@ def _integrand(side, x, xi):
     phi, psi = side.whole * jax.nn.sigmoid(xi), side.whole * jax.nn.sigmoid(-xi)
     inner, outer, both = _sines(side, phi, psi)
     # ln g = alpha/excess ln(quotient) + ln(norm both/outer). Near alpha = 1 the quotient is 1 +
-    # O(excess), and what is beyond 1 is known better than their sum, except at the ends.
+    # O(excess). The part beyond 1 is known better than the sum, except at the ends.
     theta, size = phi - side.middle, side.norm * inner
     beyond = (
         x * outer
@@ -490,8 +547,8 @@ def _integrand(side, x, xi):
         near, jnp.log1p(jnp.where(near, beyond, 0)), jnp.log((x + side.skew) * outer / size)
     )
     log_g = alpha / excess * log_quotient + jnp.log(side.norm * both / outer)
-    # The cotangents that make up the slope nearly cancel where g levels off; these are their sums
-    # over one denominator.
+    # The cotangents in the slope nearly cancel where g levels off. So these are their sums over one
+    # denominator.
     first = phi < psi
     turned = jnp.where(
         first, jnp.sin(side.bottom + (1 + alpha) * phi), -jnp.sin(side.top + (1 + alpha) * psi)
@@ -511,8 +568,8 @@ def _integrand(side, x, xi):
 def _nodes(side, x):
     """Nodes xi for the integral at x, (NUM_NODES,), and the logarithms of their weights.
 
-    They are equidistant in t = asinh((s - bulk)/width) + asinh((s - tail)/width), the humps being
-    those of `_humps`.
+    They are equidistant in t = asinh((s - bulk)/width) + asinh((s - tail)/width), with the humps of
+    `_humps`.
     """
     direction, two, (bulk, tail), (bulk_width, tail_width), falls, larger = _humps(
         *jax.lax.stop_gradient((side, x))
@@ -524,14 +581,14 @@ def _nodes(side, x):
     )
     step = (last - first) / NUM_NODES
     t = first + step * (np.arange(NUM_NODES) + 0.5)
-    # A quadratic equation for exp(of_bulk), of_bulk the first term of t.
+    # A quadratic equation gives exp(of_bulk), where of_bulk is the first term of t.
     lower, upper = bulk_width + tail_width * jnp.exp(-t), bulk_width + tail_width * jnp.exp(t)
     of_bulk = jnp.arcsinh(apart / jnp.sqrt(lower * upper)) + jnp.log(upper / lower) / 2
     s = bulk + bulk_width * jnp.sinh(of_bulk)
     dt_ds = 1 / (bulk_width * jnp.cosh(of_bulk)) + 1 / (tail_width * jnp.cosh(t - of_bulk))
-    # To whoever differentiates, the nodes move with the larger hump if it is steep. How fast it
-    # moves near alpha = 1 is 1/(alpha - 1)^2 times all else, of which fixed nodes would leave what
-    # does not cancel.
+    # For derivatives, the nodes move with the larger hump if it is steep. Near alpha = 1 it moves
+    # 1/(alpha - 1)^2 times as fast as all else. Fixed nodes would leave an error that does not
+    # cancel.
     moving, fall = jnp.where(larger, tail, bulk), jnp.where(larger, falls[1], falls[0])
     log_g = _integrand(side, x, direction * moving).log_g
     motion = jnp.where(fall > STEEP, (log_g - jax.lax.stop_gradient(log_g)) / fall, 0)
@@ -539,12 +596,12 @@ def _nodes(side, x):
 
 
 def _humps(side, x):
-    """In which direction of xi g falls, whether there are two humps in s = direction * xi, their
-    places, widths and falls, and whether the second is the larger one.
+    """Direction of xi in which g falls, and the humps of g exp(-g) in s = direction * xi.
 
-    The integrand falls like exp(-exp) before a hump and like exp behind it. Where g levels off
-    before it falls for good (by `ratio` of the angles) there are two humps, first that of the bulk
-    and then that of the tail.
+    Returns the direction, whether there are two humps, their places, widths and falls, and whether
+    the second is larger. The integrand falls like exp(-exp) before a hump and like exp behind it.
+    Where g levels off before its final fall (by `ratio` of the angles), there are two humps: first
+    that of the bulk, then that of the tail.
     """
     direction = jnp.where(side.excess < 0, -1.0, 1.0)
     ratio = jnp.where(side.excess < 0, side.bottom, side.top) / abs(side.excess)
@@ -561,8 +618,8 @@ def _humps(side, x):
     def at(s):
         point = _integrand(side, x, direction * s)
         fall = jnp.maximum(-direction * point.slope, math.exp(-2 * FARTHEST))
-        # g where the integrand peaks: 1 but for how the angles change with xi. The tail's hump is
-        # where g = 1.
+        # g where the integrand peaks: 1 up to the change of the angles with xi. The hump of the
+        # tail is where g = 1.
         peak = jnp.where(of_tail, 1, 1 + direction * (point.phi - point.psi) / (side.whole * fall))
         peak = jnp.maximum(peak, math.exp(-2 * FARTHEST))
         return point, fall, peak, point.log_g - jnp.log(peak)
@@ -572,7 +629,7 @@ def _humps(side, x):
         _, fall, _, excess = at(jnp.sinh(s))
         low, high = jnp.where(excess > 0, s, low), jnp.where(excess > 0, high, s)
         # Where g falls so fast that ten halvings of the interval do not find the hump, Newton's
-        # method does.
+        # method finds it.
         newton = jnp.arcsinh(
             jnp.sinh(s) + jnp.where(fall > STEEP, jnp.clip(excess / fall, -1, 1), 0)
         )

@@ -1,9 +1,8 @@
-"""Fits of the alpha-stable law that are quicker than maximum likelihood: from five quantiles, and
-from Fourier components.
+"""Fit the alpha-stable law quickly, from five quantiles or from Fourier components.
 
-Both take samples (n,) and can be jitted and mapped; arithmetic is float64 whatever the precision of
-the samples. Asymptotic efficiency for symmetric laws, variance of the maximum-likelihood alpha over
-that of the fit:
+Both fits take samples (n,) and can be jitted and mapped. Arithmetic is float64 whatever the
+precision of the samples. Their asymptotic efficiency for symmetric laws is the variance of the
+maximum-likelihood alpha over that of the fit:
 
     alpha                      0.5   0.7   1.0   1.3   1.7   1.95
     quantiles                  0.36  0.45  0.60  0.69  0.33  0.05
@@ -16,30 +15,32 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 from numpy.polynomial import chebyshev
 from scipy import interpolate
 
 from sgd_diffusion._arrays import real_array
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.estimates import Status, one_sample, spread_status
 from sgd_diffusion.analysis.likelihood import in_double, movable
 from sgd_diffusion.analysis.stable import law
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = ["QuickFit", "characteristic_function", "from_quantiles", "quantiles"]
 
 PROBABILITIES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-# Grid of the table, denser at the ends of beta, where light tails appear. The law itself is asked
-# at fewer points: between them are polynomials in alpha and splines in arcsin(beta).
+# Grid of the table, denser at the ends of beta, where light tails appear. The law itself is
+# evaluated at fewer points: polynomials in alpha and splines in arcsin(beta) give the others.
 ALPHAS = np.linspace(law.MIN_ALPHA, 2, 171)
 ANGLES = np.pi / 2 * np.linspace(-1, 1, 111)
 BETAS = np.sin(ANGLES)
 NUM_ALPHAS, BETA_STRIDE = 20, 5
-HALVINGS = 13  # of the interval of a quantile
+HALVINGS = 13  # number of halvings of the interval of a quantile
 
 NUM_FREQUENCIES = 10
-# Each regression has the weights of the law of the one before. With those of alpha = 2 it would
-# know alpha too well.
+# Each regression has the weights of the law from the one before. Those of alpha = 2 would make the
+# error of alpha too small.
 LARGEST_ALPHAS = (1.9, 1.99)
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-6  # squared change of the last iteration, in standard errors
@@ -47,42 +48,52 @@ TOLERANCE = 1e-6  # squared change of the last iteration, in standard errors
 
 @shown_briefly
 class QuickFit(NamedTuple):
-    """An alpha-stable law in Nolan's S0 parameterization, and standard errors for independent
-    samples.
+    """An alpha-stable law in Nolan's S0 parameterization, with errors for independent samples.
 
-    The errors are asymptotic (delta method at the fitted law), NaN for a parameter that is pinned
-    or lies on its bound.
+    The standard errors are asymptotic (delta method at the fitted law). They are NaN for a
+    parameter that is pinned or lies on its bound.
+
+    Attributes:
+        alpha: () stability.
+        alpha_error: () its standard error.
+        beta: () skewness; 0 where alpha is 2, which has no skewness.
+        beta_error: () its standard error.
+        location: () location in the units of the samples.
+        location_error: () its standard error.
+        scale: () scale in the units of the samples.
+        scale_error: () its standard error.
+        status: () int32, an `estimates.Status`.
     """
 
-    alpha: jax.Array  # ()
-    alpha_error: jax.Array
-    beta: jax.Array  # 0 where alpha is 2, which has no skewness
-    beta_error: jax.Array
-    location: jax.Array  # in the units of the samples
-    location_error: jax.Array
-    scale: jax.Array  # in the units of the samples
-    scale_error: jax.Array
-    status: jax.Array  # int32, an estimates.Status
+    alpha: Float[Array, "*samples"]
+    alpha_error: Float[Array, "*samples"]
+    beta: Float[Array, "*samples"]
+    beta_error: Float[Array, "*samples"]
+    location: Float[Array, "*samples"]
+    location_error: Float[Array, "*samples"]
+    scale: Float[Array, "*samples"]
+    scale_error: Float[Array, "*samples"]
+    status: Int[Array, "*samples"]
 
 
-def quantiles(x, *, symmetric=True):
-    """Fit to the quantiles of 5, 25, 50, 75 and 95 percent.
+def quantiles(x: ArrayLike, *, symmetric: bool = True) -> QuickFit:
+    """Fit the alpha-stable law to the quantiles of 5, 25, 50, 75 and 95 percent.
 
-    alpha and beta are those of the law that has the sample's (q95 - q05)/(q75 - q25) and (q95 + q05
-    - 2 q50)/(q95 - q05); its quartiles and median then give scale and location (McCulloch, Commun.
-    Statist. - Simul. Comput. 15, 1109, 1986, with a table made from
-    `law.cdf` at first use, in 2 s). Quantiles of the sample
-    are those of its ECDF with steps of 1/n joined at half height.
+    alpha and beta are those of the law with the sample's values of (q95 - q05)/(q75 - q25) and (q95
+    + q05 - 2 q50)/(q95 - q05). Its quartiles and median then give scale and location (McCulloch,
+    Commun. Statist. - Simul. Comput. 15, 1109, 1986). The table is made from `law.cdf` at first
+    use, in 2 s. Quantiles of the sample are those of its ECDF with steps of 1/n joined at half
+    height.
 
     Args:
         x: (n,) samples, n >= 20.
         symmetric: whether beta is pinned to 0.
 
     Returns:
-        `QuickFit`. Its status is OK; AT_BOUND where the tails are lighter than those of
-        alpha = 2 or heavier than those of 0.3, or the skewness exceeds that of beta = +-1: the
-        nearest law then; NOT_FINITE, or CONSTANT where more than half of x are one value, both with
-        NaN for all else.
+        `QuickFit`. Its status is OK; AT_BOUND; NOT_FINITE; or CONSTANT where more than half of x
+        are one value. With the last two, all else is NaN. AT_BOUND means that the tails are lighter
+        than those of alpha = 2 or heavier than those of 0.3, or that the skewness exceeds that of
+        beta = +-1. The fit is the nearest law then.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -90,17 +101,18 @@ def quantiles(x, *, symmetric=True):
     return _fit(_fit_quantiles, x, symmetric)
 
 
-def characteristic_function(x, *, symmetric=True):
-    """Fit to the empirical characteristic function at ten frequencies.
+def characteristic_function(x: ArrayLike, *, symmetric: bool = True) -> QuickFit:
+    """Fit the alpha-stable law to the empirical characteristic function at ten frequencies.
 
-    For phi(k) = E exp(i k X), ln(-ln|phi|) is a line in ln|k| of slope alpha, and the phase tells
+    For phi(k) = E exp(i k X), ln(-ln|phi|) is a line in ln|k| of slope alpha, and the phase gives
     beta and the location (Koutrouvelis, J. Amer. Statist. Assoc. 75, 918, 1980). Both regressions
-    are done as one, by generalised least squares with the covariances that the law itself implies
-    (as in his Commun. Statist. - Simul. Comput. 10, 17, 1981), and repeated for standardised
-    samples, from the quantile fit on, until nothing changes. The frequencies are where |phi| is
-    between exp(-s_min) and exp(-s_max), with s log-spaced, s_max = ln(sqrt(n/50)) kept within
-    0.7..2.5 so that the noise of phi remains small against it, and s_min = 100/n kept within
-    0.02..0.2.
+    are done as one, by generalized least squares with the covariances of the law itself (as in his
+    Commun. Statist. - Simul. Comput. 10, 17, 1981). They start from the quantile fit and are
+    repeated for standardized samples, until nothing changes.
+
+    The frequencies are where |phi| is between exp(-s_min) and exp(-s_max), with s log-spaced. s_max
+    = ln(sqrt(n/50)) is kept within 0.7..2.5, so that the noise of phi remains small against it.
+    s_min = 100/n is kept within 0.02..0.2.
 
     Args:
         x: (n,) samples, n >= 20.
@@ -115,19 +127,27 @@ def characteristic_function(x, *, symmetric=True):
     return _fit(_fit_characteristic_function, x, symmetric)
 
 
-def from_quantiles(values, *, symmetric=True):
-    """Parameters (alpha, beta, location, scale) of the law with quantiles `values` (5,) of
-    float64.
+def from_quantiles(values: ArrayLike, *, symmetric: bool = True) -> Float[Array, "4"]:
+    """Return the parameters (alpha, beta, location, scale) of the law with given quantiles.
 
-    This is the fit of `quantiles` for others to start from.
+    This is the fit of `quantiles`, from which other fits start.
+
+    Args:
+        values: (5,) quantiles of 5, 25, 50, 75 and 95 percent.
+        symmetric: whether beta is pinned to 0.
+
+    Returns:
+        (4,), float64.
 
     Raises:
-        InputError: there are not five.
+        InputError: there are not five quantiles.
     """
     values = real_array("values", values)
     if values.shape != PROBABILITIES.shape:
-        raise InputError(
-            f"values has shape {values.shape}; expected the 5 quantiles of {PROBABILITIES.tolist()}"
+        raise invalid(
+            "values",
+            f"has shape {values.shape}",
+            f"the 5 quantiles of {PROBABILITIES.tolist()}",
         )
     with in_double():
         return _from_quantiles(jnp.asarray(values, jnp.float64), symmetric)
@@ -141,7 +161,7 @@ def _from_quantiles(values, symmetric):
         beta = jnp.zeros_like(log_ratio)
         alpha = jnp.interp(-log_ratio, -table.log_ratio[:, len(BETAS) // 2], ALPHAS)
     else:
-        # For each beta the alpha that gives the ratio, and the skewness that both give, which grows
+        # For each beta, take the alpha that gives the ratio, and the skewness of both, which grows
         # with beta.
         alphas = jax.vmap(lambda ratios: jnp.interp(-log_ratio, -ratios, ALPHAS), in_axes=1)(
             table.log_ratio
@@ -164,8 +184,9 @@ def _fit(function, x, symmetric):
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _usable_fit(function, x, symmetric):
-    """`QuickFit` by a `function(sorted samples, symmetric)` that gives parameters,
-    covariance and status.
+    """`QuickFit` by a `function(sorted samples, symmetric)`.
+
+    The function returns parameters, covariance and status.
     """
     x = jnp.sort(x)
     of_data = spread_status(x)
@@ -228,9 +249,7 @@ def _table():
 
 
 def _standard_quantiles(alpha, beta):
-    """The asinh of the quantiles of the standard law, and the logarithm of its density there, (...,
-    5).
-    """
+    """The asinh of the quantiles of the standard law, and its log density there, (..., 5)."""
     shape = np.broadcast_shapes(alpha.shape, beta.shape, PROBABILITIES.shape)
     high = np.broadcast_to(4 / alpha, shape)  # beyond the quantiles of all skewnesses
     low, below, above = -high, np.zeros(shape), np.ones(shape)
@@ -240,10 +259,10 @@ def _standard_quantiles(alpha, beta):
             jax.ensure_compile_time_eval(),
             jax.default_device(jax.local_devices(backend="cpu")[0]),
         ):
-            found = np.asarray(law.cdf(np.sinh(middle), alpha, beta))
-        left = found < PROBABILITIES
-        low, below = np.where(left, middle, low), np.where(left, found, below)
-        high, above = np.where(left, high, middle), np.where(left, above, found)
+            share = np.asarray(law.cdf(np.sinh(middle), alpha, beta))
+        left = share < PROBABILITIES
+        low, below = np.where(left, middle, low), np.where(left, share, below)
+        high, above = np.where(left, high, middle), np.where(left, above, share)
     density = (above - below) / (np.sinh(high) - np.sinh(low))
     return low + (high - low) * (PROBABILITIES - below) / (above - below), np.log(density)
 
@@ -279,14 +298,13 @@ def _log_characteristic(k, parameters):
     alpha, beta, location, log_scale = parameters
     sign, log_k = jnp.sign(k), jnp.log(jnp.where(k == 0, 1, abs(k))) + log_scale
     excess = jnp.where(abs(1 - alpha) < 1e-9, 1e-9, 1 - alpha)
-    tilt = jnp.expm1(excess * log_k) / jnp.tan(
-        jnp.pi / 2 * excess
-    )  # tan(pi alpha/2) (|k|^(1 - alpha) - 1)
+    # This is tan(pi alpha/2) (|k|^(1 - alpha) - 1).
+    tilt = jnp.expm1(excess * log_k) / jnp.tan(jnp.pi / 2 * excess)
     return sign**2 * -jnp.exp(alpha * log_k) * (1 + 1j * beta * sign * tilt) + 1j * k * location
 
 
 def _responses(log_phi):
-    """What is linear in the parameters, or nearly: ln(-ln|phi|) and the phase, (2K,)."""
+    """Quantities that are nearly linear in the parameters: ln(-ln|phi|) and the phase, (2K,)."""
     return jnp.concatenate([jnp.log(-log_phi.real), log_phi.imag])
 
 
@@ -314,19 +332,19 @@ def _fit_characteristic_function(x, symmetric):
 
 
 def _regression(x, about, largest_alpha, symmetric):
-    """Parameters, covariance and status from frequencies and weights of the law of parameters
-    `about`.
+    """Parameters, covariance and status of one regression.
+
+    Frequencies and weights are those of the law with parameters `about`.
     """
     alpha, beta, location, scale = about
-    law_about = jnp.stack(
-        [jnp.minimum(alpha, largest_alpha), beta, 0 * location, 0 * scale]
-    )  # of standardised samples
+    # The law of standardized samples.
+    law_about = jnp.stack([jnp.minimum(alpha, largest_alpha), beta, 0 * location, 0 * scale])
     lowest, highest = np.clip(100 / x.size, 0.02, 0.2), np.clip(np.log(x.size / 50) / 2, 0.7, 2.5)
     k = jnp.asarray(np.geomspace(lowest, highest, NUM_FREQUENCIES)) ** (1 / alpha)
     empirical = jnp.exp(1j * k[:, None] * (x - location) / scale).mean(axis=1)
     expected = _log_characteristic(k, law_about).imag
     phase = expected + jnp.angle(empirical * jnp.exp(-1j * expected))
-    found = _responses(jnp.log(abs(empirical)) + 1j * phase)
+    observed = _responses(jnp.log(abs(empirical)) + 1j * phase)
     weights = x.size * jnp.linalg.inv(_response_covariance(k, law_about))
     end = np.array([np.inf, np.inf])
     lower, upper = np.append([law.MIN_ALPHA, -1], -end), np.append([2, 1], end)
@@ -337,7 +355,7 @@ def _regression(x, about, largest_alpha, symmetric):
     def improved(state):
         parameters, _, _, iterations = state
         design = jax.jacfwd(model)(parameters)
-        slope = (found - model(parameters)) @ weights @ design
+        slope = (observed - model(parameters)) @ weights @ design
         free = jnp.stack([True, (parameters[0] < 2) & (not symmetric), True, True])
         moves = movable(parameters, slope, lower, upper) & free
         information = jnp.where(moves & moves[:, None], design.T @ weights @ design, jnp.eye(4))

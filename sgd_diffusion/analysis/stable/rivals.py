@@ -1,9 +1,8 @@
-"""Laws that compete with the alpha-stable one, fitted by maximum likelihood: normal, Student's t
-and exponential power.
+"""Fit rivals of the alpha-stable law: the normal, Student's t and exponential power laws.
 
-All take one sample (n,) and can be jitted and mapped with `jax.vmap`; arithmetic is float64
-whatever the precision of the samples. Shape and scale are searched for in samples standardised by
-their median and quartiles.
+All fits are of maximum likelihood. They take one sample (n,) and can be jitted and mapped with
+`jax.vmap`. Arithmetic is float64 whatever the precision of the samples. The search for shape and
+scale runs on samples standardized by their median and quartiles.
 """
 
 import math
@@ -13,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
+from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import real_array
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.estimates import Status, one_sample
 from sgd_diffusion.analysis.likelihood import in_double, maximize, standardized
 
@@ -30,44 +31,55 @@ __all__ = [
 ]
 
 DEGREES_OF_FREEDOM = (0.2, 1e4)  # bounds; at the upper one it is the normal law
-POWERS = (
-    0.02,
-    20.0,
-)  # bounds; at the lower one only ln|x| counts, at the upper one it is nearly uniform
-NUM_POWERS = 15  # of the grid on which the search for the power begins
-CANDIDATES = 32  # for the location, to either side of the best so far
+POWERS = (0.02, 20.0)  # bounds: only ln|x| counts at the lower, nearly uniform at the upper
+NUM_POWERS = 15  # points of the grid on which the search for the power begins
+CANDIDATES = 32  # locations to try on either side of the best so far
 HALVINGS = 60
 ENOUGH = 1e-8  # gain of the log likelihood in a round at which the search ends
 MAX_ROUNDS = 100
-EDGE = 1e-9  # of ln power: closer to the end it is there
-LEAST = 1e-300  # distance of a sample from the location
+EDGE = 1e-9  # distance of ln power from its end below which it is at the end
+LEAST = 1e-300  # least distance of a sample from the location
 
 
 @shown_briefly
 class RivalFit(NamedTuple):
-    """A law fitted by maximum likelihood, with standard errors for independent samples (NaN on a
-    bound).
+    """A law fitted by maximum likelihood.
+
+    Standard errors are for independent samples, and NaN on a bound.
+
+    Attributes:
+        shape: () degrees of freedom of Student's t law, or power of the exponential power law. NaN
+            for the normal law.
+        shape_error: () its standard error.
+        location: () location in the units of the samples.
+        location_error: () its standard error.
+        scale: () scale in the units of the samples.
+        scale_error: () its standard error.
+        log_likelihood: () largest logarithm of the likelihood.
+        status: () int32, an `estimates.Status`.
     """
 
-    shape: jax.Array  # (): degrees of freedom of Student's t, power of the exponential power law; NaN of the normal law
-    shape_error: jax.Array
-    location: jax.Array  # in the units of the samples
-    location_error: jax.Array
-    scale: jax.Array  # in the units of the samples
-    scale_error: jax.Array
-    log_likelihood: jax.Array
-    status: jax.Array  # int32, an estimates.Status
+    shape: Float[Array, "*samples"]
+    shape_error: Float[Array, "*samples"]
+    location: Float[Array, "*samples"]
+    location_error: Float[Array, "*samples"]
+    scale: Float[Array, "*samples"]
+    scale_error: Float[Array, "*samples"]
+    log_likelihood: Float[Array, "*samples"]
+    status: Int[Array, "*samples"]
 
 
-def fit_normal(x):
-    """Normal law of the largest likelihood: mean and standard deviation, with n in the denominator.
+def fit_normal(x: ArrayLike) -> RivalFit:
+    """Return the normal law of the largest likelihood.
+
+    These are the mean and the standard deviation with n in the denominator.
 
     Args:
         x: (n,) samples, n >= 20.
 
     Returns:
-        `RivalFit`, errors scale / sqrt(n) and scale / sqrt(2n); status NOT_FINITE, or
-        CONSTANT where x is, with NaN for all else.
+        `RivalFit` with errors scale / sqrt(n) and scale / sqrt(2n). Its status is OK, NOT_FINITE,
+        or CONSTANT where x is constant. With the last two, all else is NaN.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -92,19 +104,20 @@ def fit_normal(x):
         )
 
 
-def fit_student_t(x):
-    """Student's t law of the largest likelihood.
+def fit_student_t(x: ArrayLike) -> RivalFit:
+    """Return Student's t law of the largest likelihood.
 
-    p(x) ~ (1 + z^2 / nu)^(-(nu + 1)/2) with z = (x - location)/scale and 0.2 <= nu <= 10^4, the
-    search being in 1/nu. A sample with lighter tails than the normal law has nu = 10^4 and status
+    p(x) ~ (1 + z^2 / nu)^(-(nu + 1)/2) with z = (x - location)/scale and 0.2 <= nu <= 10^4. The
+    search is in 1/nu. A sample with lighter tails than the normal law has nu = 10^4 and status
     AT_BOUND.
 
     Args:
         x: (n,) samples, n >= 20.
 
     Returns:
-        `RivalFit`, errors from the observed information; status AT_BOUND, NOT_CONVERGED;
-        NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
+        `RivalFit` with errors from the observed information. Its status is OK, AT_BOUND,
+        NOT_CONVERGED, NOT_FINITE, or CONSTANT where more than half of x are one value. With the
+        last two, all else is NaN.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -113,21 +126,22 @@ def fit_student_t(x):
         return _student_t(one_sample(x))
 
 
-def fit_exponential_power(x):
-    """Exponential power law (generalised normal law) of the largest likelihood.
+def fit_exponential_power(x: ArrayLike) -> RivalFit:
+    """Return the exponential power law (generalized normal law) of the largest likelihood.
 
-    p(x) ~ exp(-|z|^power) with z = (x - location)/scale and 0.02 <= power <= 20: 1 is Laplace's
-    law, 2 the normal law of standard deviation scale/sqrt(2). Power and location are searched for
-    in turns, at the best scale of both. For power < 1 the likelihood has a cusp at every sample and
-    no other maximum, and the best of them is the location.
+    p(x) ~ exp(-|z|^power) with z = (x - location)/scale and 0.02 <= power <= 20. A power of 1 is
+    Laplace's law, 2 is the normal law of standard deviation scale/sqrt(2). The search alternates
+    between power and location, at the best scale of both. For power < 1 the likelihood has a cusp
+    at every sample and no other maximum; the best cusp is the location.
 
     Args:
         x: (n,) samples, n >= 20.
 
     Returns:
-        `RivalFit`, errors from the Fisher information of the fitted law, NaN for the
-        location where power <= 1/2; status AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED;
-        NOT_FINITE, or CONSTANT where more than half of x are one value, with NaN for all else.
+        `RivalFit` with errors from the Fisher information of the fitted law, NaN for the location
+        where power <= 1/2. Its status is OK, AT_BOUND where the power is 0.02 or 20, NOT_CONVERGED,
+        NOT_FINITE, or CONSTANT where more than half of x are one value. With the last two, all else
+        is NaN.
 
     Raises:
         InputError: x is not one sample of at least 20.
@@ -136,18 +150,18 @@ def fit_exponential_power(x):
         return _exponential_power(one_sample(x))
 
 
-def normal_log_density(x, fit):
-    """Logarithm of the density of a fitted normal law at x, float64 of its shape."""
+def normal_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "..."]:
+    """Return the log density of a fitted normal law at x, float64 of its shape."""
     return _log_density(lambda shape, z: -(z**2) / 2 - np.log(2 * np.pi) / 2, x, fit)
 
 
-def student_t_log_density(x, fit):
-    """Logarithm of the density of a fitted Student's t law at x, float64 of its shape."""
+def student_t_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "..."]:
+    """Return the log density of a fitted Student's t law at x, float64 of its shape."""
     return _log_density(_log_student_t, x, fit)
 
 
-def exponential_power_log_density(x, fit):
-    """Logarithm of the density of a fitted exponential power law at x, float64 of its shape."""
+def exponential_power_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "..."]:
+    """Return the log density of a fitted exponential power law at x, float64 of its shape."""
     return _log_density(_log_exponential_power, x, fit)
 
 
@@ -174,11 +188,10 @@ def _log_exponential_power(power, z):
 
 
 def _maximum(log_standard, start, x, lowest, highest):
-    """Largest likelihood over (shape, location, ln scale), from `start(standardised x)`, the
-    first shape and ln scale.
+    """Largest likelihood over (shape, location, ln scale).
 
-    Returns the status of x and of the search, its errors, and shape, location and scale in the
-    units of x.
+    `start(standardized x)` gives the first shape and ln scale. Returns the status of x and of the
+    search, its errors, and shape, location and scale in the units of x.
     """
     data = standardized(x)
 
@@ -188,13 +201,13 @@ def _maximum(log_standard, start, x, lowest, highest):
 
     shape, log_scale = start(data.z)
     bounds = np.array([(lowest, highest), (-np.inf, np.inf), (-np.inf, np.inf)])
-    found = maximize(
+    fit = maximize(
         log_density, data.z, jnp.stack([shape, 0.0, log_scale]), bounds[:, 0], bounds[:, 1]
     )
-    shape, location, log_scale = found.parameters
+    shape, location, log_scale = fit.parameters
     scale = data.spread * jnp.exp(log_scale)
-    errors = jnp.sqrt(jnp.diagonal(found.covariance)) * jnp.stack([1, data.spread, scale])
-    return data.status, found.status, errors, shape, data.median + data.spread * location, scale
+    errors = jnp.sqrt(jnp.diagonal(fit.covariance)) * jnp.stack([1, data.spread, scale])
+    return data.status, fit.status, errors, shape, data.median + data.spread * location, scale
 
 
 @jax.jit
@@ -263,10 +276,10 @@ def _logarithm(distances):
 
 
 def _profile(log_distances, power):
-    """Mean log density of distances from the location at the best scale, the log of that scale, and
-    the slope in ln power.
+    """Mean log density at the best scale, the log of that scale, and the slope in ln power.
 
-    At the best scale the mean of |z|^power is 1/power.
+    The arguments are distances from the location. At the best scale the mean of |z|^power is
+    1/power.
     """
     powered = power * log_distances
     log_mean = special.logsumexp(powered) - math.log(log_distances.size)
@@ -277,8 +290,9 @@ def _profile(log_distances, power):
 
 
 def _best_power(distances):
-    """Power of the largest likelihood for given distances from the location: the best on a grid,
-    then halvings.
+    """Power of the largest likelihood for given distances from the location.
+
+    It is the best on a grid, refined by halvings.
     """
     log_distances, grid = _logarithm(distances), np.linspace(*np.log(POWERS), NUM_POWERS)
     values = jax.lax.map(
@@ -289,17 +303,17 @@ def _best_power(distances):
         jnp.asarray(grid)[jnp.maximum(best - 1, 0)],
         jnp.asarray(grid)[jnp.minimum(best + 1, NUM_POWERS - 1)],
     )
-    found = _root(lambda log_power: _profile(log_distances, jnp.exp(log_power))[2], *ends)
-    power = jnp.where(found >= grid[-1] - EDGE, POWERS[1], jnp.exp(found))
-    return jnp.where(found <= grid[0] + EDGE, POWERS[0], power)
+    log_power = _root(lambda log_power: _profile(log_distances, jnp.exp(log_power))[2], *ends)
+    power = jnp.where(log_power >= grid[-1] - EDGE, POWERS[1], jnp.exp(log_power))
+    return jnp.where(log_power <= grid[0] + EDGE, POWERS[0], power)
 
 
 def _best_location(z, power):
     """Location of the largest likelihood for a given power.
 
-    From a power of 1 on the likelihood has one maximum. Below 1 it has a cusp at every sample and
-    no other maximum; they are searched from coarse to fine, with |z| rounded off at the distance of
-    neighbouring candidates.
+    From a power of 1 on, the likelihood has one maximum. Below 1 it has a cusp at every sample and
+    no other maximum. The search over cusps goes from coarse to fine, with |z| rounded off at the
+    distance of neighboring candidates.
     """
     ordered, strides = jnp.sort(z), [max(1, -(-z.size // (2 * CANDIDATES)))]
     while strides[-1] > 1:
@@ -350,11 +364,11 @@ def _root(falling, low, high):
 
 
 def _exponential_power_errors(power):
-    """Square roots of the inverse Fisher information of one sample about power, location and ln
-    scale at scale 1, (3,).
+    """Square roots of the inverse Fisher information of one sample, (3,).
 
-    |z|^power has the gamma law of parameter 1/power; the scores of power and ln scale are linear in it and in its product
-    with its logarithm.
+    They are for power, location and ln scale, at scale 1. |z|^power has the gamma law of parameter
+    1/power. The scores of power and ln scale are linear in it and in its product with its
+    logarithm.
     """
     a = 1 / power
     first, second = special.digamma(a + 1), special.digamma(a + 2)

@@ -1,4 +1,4 @@
-"""How heavy tails are, without a fitted law, and how much series fluctuate."""
+"""Measure how heavy tails are, without a fitted law, and how much series fluctuate."""
 
 from sgd_diffusion.analysis.tails.extremes import hill, hill_curve, moment_estimator, pickands
 from sgd_diffusion.analysis.tails.fluctuations import (

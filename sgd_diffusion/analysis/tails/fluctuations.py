@@ -1,13 +1,11 @@
-"""Fluctuations of a series, such as the losses of a window: how they change with time, their shape,
-and their memory.
+"""Measure fluctuations of a series, such as the losses of a window: size, shape and memory.
 
 Series have shape (..., T), time along the last axis. The functions are pure JAX in the precision of
-the series, as those of `analysis.displacement`, and can be jitted and mapped.
-Where a series has NaN (a member that diverged) its numbers are NaN, and the other series are not
-affected.
+the series, as those of `analysis.displacement`, and can be jitted and mapped. Where a series has
+NaN (a member that diverged) its numbers are NaN, and the other series are not affected.
 
-Losses of mini-batches carry the noise of the batch on top of what the walker does; losses on a
-fixed set do not.
+Losses of mini-batches contain the noise of the batch on top of the motion of the walker. Losses on
+a fixed set do not.
 """
 
 import contextlib
@@ -17,12 +15,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer, own_precision
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion.analysis.estimates import Status, flagged, in_blocks, numbered, sample_of
+from sgd_diffusion._types import ArrayLike, IntegerLike
+from sgd_diffusion.analysis.estimates import (
+    Estimate,
+    Status,
+    flagged,
+    in_blocks,
+    numbered,
+    sample_of,
+)
 from sgd_diffusion.analysis.gram import non_negative
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 
 __all__ = [
     "ExcessKurtosis",
@@ -35,17 +42,25 @@ __all__ = [
 
 @shown_briefly
 class ExcessKurtosis(NamedTuple):
-    """Excess kurtosis of each sample; every array has the shape of the samples without their axis."""
+    """Excess kurtosis of each sample; (...) is the shape of the samples without their axis.
 
-    value: jax.Array  # NaN unless status is OK
-    error: jax.Array  # standard error, by the block jackknife
-    gaussian_error: jax.Array  # standard error if the values were independent and Gaussian
-    num_points: jax.Array
-    status: jax.Array  # of Status, integers
+    Attributes:
+        value: (...) excess kurtosis; NaN unless status is OK.
+        error: (...) standard error, by the block jackknife.
+        gaussian_error: (...) standard error of independent Gaussian values.
+        num_points: (...) integers, number of values.
+        status: (...) integers, of `estimates.Status`.
+    """
+
+    value: Float[Array, "*samples"]
+    error: Float[Array, "*samples"]
+    gaussian_error: Float[Array, "*samples"]
+    num_points: Int[Array, "*samples"]
+    status: Int[Array, "*samples"]
 
 
-def loss_changes(losses):
-    """Size of the change of the loss from point to point, |L_{t+1} - L_t|.
+def loss_changes(losses: ArrayLike) -> Float[Array, "..."]:
+    """Return the size of the change of the loss from point to point, |L_{t+1} - L_t|.
 
     Chen, Qu & Gong (arXiv:2009.10588, Fig. 5e) draw it for single windows.
 
@@ -56,7 +71,7 @@ def loss_changes(losses):
         (..., T-1) in the unit of the loss; NaN beside a NaN.
 
     Raises:
-        InputError: fewer than 2 points, or values that are not real numbers.
+        InputError: there are fewer than 2 points, or values that are not real numbers.
 
     >>> loss_changes([3.0, 1.0, 2.0]).tolist()
     [2.0, 1.0]
@@ -65,17 +80,17 @@ def loss_changes(losses):
         return jnp.abs(jnp.diff(losses, axis=-1))
 
 
-def moving_variance(losses, window=100):
-    """Variance of the loss within a window that moves forward.
+def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array, "..."]:
+    """Return the variance of the loss within a window that moves forward.
 
-    Entry t is the sample variance, with window - 1 in the denominator, of the `window` values at
-    t, ..., t + window - 1 (Chen, Qu & Gong, arXiv:2009.10588, Fig. 5f, with a window of 100; their
-    code takes 101 values, and fewer at the end of the series). It contains the decrease of the loss
-    over a window.
+    Entry t is the sample variance of the `window` values at t, ..., t + window - 1, with window - 1
+    in the denominator. It contains the decrease of the loss over a window. Chen, Qu & Gong
+    (arXiv:2009.10588, Fig. 5f) use a window of 100; their code takes 101 values, and fewer at the
+    end of the series.
 
-    Every window is the end of one block of `window` values and the beginning of the next, whose
-    moments are merged (Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983): the work grows as T. Sums
-    are of deviations from a value that is in the window, so that neither an offset nor an outlier
+    Every window is the end of one block of `window` values and the beginning of the next. Their
+    moments are merged (Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983), so that the work grows as
+    T. Sums are of deviations from a value in the window, so that neither an offset nor an outlier
     elsewhere costs digits.
 
     Args:
@@ -87,7 +102,8 @@ def moving_variance(losses, window=100):
         NaN or infinity.
 
     Raises:
-        InputError: fewer than 2 points, values that are not real numbers, or a window outside 2..T.
+        InputError: there are fewer than 2 points, values are not real numbers, or the window is
+            outside 2..T.
 
     >>> moving_variance([1.0, 3.0, 3.0, 9.0], window=2).tolist()
     [2.0, 0.0, 18.0]
@@ -104,7 +120,7 @@ def moving_variance(losses, window=100):
         )
         mean, squares = _running_moments(beginning)
         shift = beginning[..., :1] - end[..., -1:] + mean - end_mean[..., 1:]
-        # From the next block come 1, ..., window - 1 values, the others from the end of this one.
+        # The next block gives 1, ..., window - 1 values, the end of this block the others.
         count = numbered(mean)
         merged = end_squares[..., 1:] + squares + shift**2 * (count * (window - count) / window)
         variance = jnp.concatenate([end_squares[..., :1], merged], axis=-1) / (window - 1)
@@ -113,20 +129,21 @@ def moving_variance(losses, window=100):
         ]
 
 
-def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
-    """Excess kurtosis, how much heavier than Gaussian the tails are, with its error for samples of
-    any shape.
+def excess_kurtosis(
+    samples: ArrayLike, *, axis: IntegerLike = -1, num_blocks: IntegerLike = 20
+) -> ExcessKurtosis:
+    """Return the excess kurtosis, how much heavier than Gaussian the tails are, with its error.
 
-    <d^4> / <d^2>^2 - 3 for the deviations d from the mean, averages over the n values: 0 for
-    Gaussian samples in the limit (-6 / (n+1) on average), and between -2 and n - 5 + 1/(n-1). Where
-    the law has no fourth moment, as stable laws have none, it grows with n and says little more
-    than how large the largest value is.
+    It is <d^4> / <d^2>^2 - 3 for the deviations d from the mean, averages over the n values. It is
+    0 for Gaussian samples in the limit (-6 / (n+1) on average), and between -2 and n - 5 + 1/(n-1).
+    Stable laws have no fourth moment. For such laws it grows with n and says little more than the
+    size of the largest value.
 
-    `gaussian_error` is sqrt(24 / n), the scatter about 0 of independent Gaussian values: it tests
-    for that and nothing else. `error` is that of the jackknife over consecutive blocks (Kunsch,
-    Ann. Stat. 17, 1217, 1989, without overlap), for any law with eight moments and for memory
-    shorter than a block: (B-1)/B times the sum of the squared deviations of the B estimates that
-    leave out a block, square root.
+    `gaussian_error` is sqrt(24 / n), the scatter about 0 of independent Gaussian values. It tests
+    for them and nothing else. `error` is that of the jackknife over consecutive blocks (Kunsch,
+    Ann. Stat. 17, 1217, 1989, without overlap). It holds for any law with eight moments and for
+    memory shorter than a block. It is the square root of (B-1)/B times the sum of the squared
+    deviations of the B estimates that leave out a block.
 
     Args:
         samples: (..., n, ...), n >= 20.
@@ -134,11 +151,11 @@ def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
         num_blocks: B, an integer in 2..n known before tracing.
 
     Returns:
-        `ExcessKurtosis`; `error` is NaN where the sample is constant but for one block.
+        `ExcessKurtosis`; `error` is NaN where the sample is constant except for one block.
 
     Raises:
-        InputError: fewer than 20 values, values that are not real numbers, or a number of blocks
-            outside 2..n.
+        InputError: there are fewer than 20 values, values are not real numbers, or the number of
+            blocks is outside 2..n.
     """
     with sample_of("samples", samples, axis) as samples:
         n = samples.shape[-1]
@@ -159,31 +176,32 @@ def excess_kurtosis(samples, *, axis=-1, num_blocks=20):
         )
 
 
-def effective_sample_size(series, *, block_size=None):
-    """Number of independent values that the values of a series are worth for its mean.
+def effective_sample_size(series: ArrayLike, *, block_size: IntegerLike | None = None) -> Estimate:
+    """Return how many independent values the values of a series are worth for its mean.
 
-    T times the variance of the mean of T independent values over the variance that the means of
-    consecutive blocks of m values show: T Var(x) / (m Var(block means)), both with the number less
-    1 in the denominator (batch means; Flegal & Jones, Ann. Stat. 38, 1034, 2010). For x_{t+1} = r
-    x_t + noise it tends to T (1-r) / (1+r); while m is not much longer than the memory it is too
-    large, by a share of 2 r / ((1 - r^2) m) of itself. Negative correlations make a mean better
-    known than T independent values do: the result is at most T, with status AT_BOUND then. It is
-    never below 1.
+    It is T times the variance of the mean of T independent values, over the variance from the means
+    of consecutive blocks of m values: T Var(x) / (m Var(block means)). Both variances have the
+    number minus 1 in the denominator (batch means; Flegal & Jones, Ann. Stat. 38, 1034, 2010).
+
+    For x_{t+1} = r x_t + noise it tends to T (1-r) / (1+r). While m is not much longer than the
+    memory, it is too large, by a share of 2 r / ((1 - r^2) m) of itself. With negative correlations
+    a mean is known better than from T independent values: the result is at most T, with status
+    AT_BOUND then. It is never below 1.
 
     Its relative standard error is sqrt(2 / (K-1)) for K blocks, if their means are Gaussian and
     independent.
 
     Args:
         series: (..., T), T >= 20.
-        block_size: m, an integer in 2..T//2 known before tracing; the integer part of sqrt(T) when
+        block_size: m, an integer in 2..T//2 known before tracing; the integer part of sqrt(T) if
             None. The last T mod m values are left out of the variances.
 
     Returns:
         `estimates.Estimate`, dimensionless.
 
     Raises:
-        InputError: fewer than 20 points, values that are not real numbers, or a block size outside
-            2..T//2.
+        InputError: there are fewer than 20 points, values are not real numbers, or the block size
+            is outside 2..T//2.
     """
     with sample_of("series", series) as series:
         n = series.shape[-1]
@@ -205,22 +223,23 @@ def effective_sample_size(series, *, block_size=None):
 
 @contextlib.contextmanager
 def _series(name, series):
-    """Series (..., T) with T >= 2 as a JAX array in their own precision."""
+    """Yield series (..., T) with T >= 2 as a JAX array in their own precision."""
     with own_precision(name, series) as series, jax.debug_nans(False):
         if series.ndim == 0 or series.shape[-1] < 2:
-            raise InputError(f"{name} has shape {series.shape}; expected (..., T) with T >= 2")
+            raise invalid(name, f"has shape {series.shape}", "(..., T) with T >= 2")
         yield series
 
 
 def _running_moments(values):
-    """Means, less the first value, and sums of squared deviations of the first 1, ..., n of the
-    values (..., n).
+    """Means and sums of squared deviations of the first 1, ..., n of the values (..., n).
+
+    The first value is subtracted from the means.
     """
     count = numbered(values)
     deviation = values - values[..., :1]
     mean = jnp.cumsum(deviation, axis=-1) / count
-    # At most n (n+1) roundings of the result are lost: the first value is within the root of it
-    # from the mean.
+    # At most n (n+1) roundings of the result are lost, as the first value is within its root of the
+    # mean.
     return mean, non_negative(jnp.cumsum(deviation**2, axis=-1) - count * mean**2)
 
 
@@ -228,7 +247,6 @@ def _kurtosis(samples, kept):
     """Excess kurtosis (...) of the samples (..., n) where `kept` (n,) is 1."""
     n, kept = kept.sum(), kept.reshape((1,) * (samples.ndim - 1) + kept.shape)
     deviation = kept * (samples - (kept * samples).sum(axis=-1, keepdims=True) / n)
-    scaled = deviation / jnp.abs(deviation).max(
-        axis=-1, keepdims=True
-    )  # else float32 may lose the powers
+    # Without this scale float32 may lose the powers.
+    scaled = deviation / jnp.abs(deviation).max(axis=-1, keepdims=True)
     return n * (scaled**4).sum(axis=-1) / (scaled**2).sum(axis=-1) ** 2 - 3

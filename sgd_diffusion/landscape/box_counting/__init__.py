@@ -1,16 +1,18 @@
-"""Dimensions of surfaces and of their level sets: how rough a landscape is, with errors and
-calibrated against the truth.
+"""Estimate the dimensions of surfaces and of their level sets, with errors and a calibration.
 
-Two dimensions of one surface, never to be mixed up. Its *graph* is a set in space, of dimension 2
-where the surface is smooth and up to 3 where it is rough: `differential_box_counting` and
-`oscillation_dimension`. Its *level sets* are sets in the plane, of dimension 1 (curves) up to
-2: `box_counting_dimension` of `level_set`. A dimension below 2 is no graph's. For a
-fractional Brownian surface of Hurst exponent H, which `variogram_exponent` gives, the first
-is 3 - H and the second 2 - H.
+A surface has two different dimensions:
 
-Estimates are biased at any size that can be stored, most of all those of rough surfaces: compare
-them with `calibrate` on exact surfaces, or with a smooth surface, before calling anything
-fractal. Everything here is float64 NumPy on the host.
+- Its *graph* is a set in space. Its dimension is 2 where the surface is smooth and up to 3 where it
+  is rough: `differential_box_counting` and `oscillation_dimension`.
+- Its *level sets* are sets in the plane. Their dimension is 1 (curves) up to 2:
+  `box_counting_dimension` of `level_set`.
+
+A dimension below 2 is not that of a graph. For a fractional Brownian surface of Hurst exponent H,
+which `variogram_exponent` gives, the first dimension is 3 - H and the second 2 - H.
+
+Estimates are biased at any size that can be stored, those of rough surfaces most of all. Compare
+them with `calibrate` on exact surfaces, or with a smooth surface, before calling anything fractal.
+Everything here is float64 NumPy on the host.
 """
 
 from sgd_diffusion.landscape.box_counting.calibration import (

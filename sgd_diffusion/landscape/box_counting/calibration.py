@@ -1,21 +1,22 @@
-"""What an estimator says of surfaces whose dimension is known, and what an estimate therefore
-means.
-"""
+"""Calibrate an estimator on surfaces of known dimension."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import isotonic_regression
 from scipy.stats import t as student_t
 
 from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
-from sgd_diffusion.errors import InputError
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.fractal_surfaces import fractional_brownian_surface
 
 __all__ = [
@@ -29,65 +30,82 @@ __all__ = [
 HURSTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MOST_POINTS = 2**15  # along a side, 8 GiB
 MOST_REPEATS = 10**6
-CANDIDATES = 2001  # Hurst exponents that an interval is made of
+CANDIDATES = 2001  # Hurst exponents that are tried for an interval
 
 
-def graph_dimension(hurst):
-    """Box dimension 3 - H of the graph of a fractional Brownian surface, from 2 to 3."""
+def graph_dimension(hurst: Any) -> Any:
+    """Return the box dimension 3 - H of the graph of a fractional Brownian surface, 2 to 3."""
     return 3 - hurst
 
 
-def level_set_dimension(hurst):
-    """Box dimension 2 - H of the level sets of a fractional Brownian surface, from 1 to 2."""
+def level_set_dimension(hurst: Any) -> Any:
+    """Return the box dimension 2 - H of the level sets of a fractional Brownian surface, 1 to 2."""
     return 2 - hurst
 
 
 @shown_briefly
 class CalibratedDimension(NamedTuple):
-    """The dimension of the fractional Brownian surfaces that give such an estimate; every field is
-    ().
+    """The dimension of the fractional Brownian surfaces that give such an estimate.
+
+    Attributes:
+        value: () dimension.
+        low: () lower end of its confidence interval, within the range of the calibration.
+        high: () upper end.
+        status: AT_BOUND where estimates are as extreme at the end of the calibration. Then that end
+            is the value.
     """
 
-    value: np.ndarray
-    low: np.ndarray  # its confidence interval, within the range of the calibration
-    high: np.ndarray
-    status: Status  # AT_BOUND where estimates are as extreme at the end of the calibration, which then is the value
+    value: Float[np.ndarray, ""] | np.floating
+    low: Float[np.ndarray, ""] | np.floating
+    high: Float[np.ndarray, ""] | np.floating
+    status: Status
 
 
 @shown_briefly
 class Calibration(NamedTuple):
-    """Raw estimates of exact surfaces."""
+    """Raw estimates of exact surfaces.
 
-    hursts: np.ndarray  # (K,) increasing
-    truths: np.ndarray  # (K,) the dimension of these surfaces
-    means: np.ndarray  # (K,) of the raw estimates, made monotone in the truth
-    scatter: np.ndarray  # (K,) standard deviation from surface to surface
-    repeats: np.ndarray  # (K,) surfaces that had an estimate
+    Attributes:
+        hursts: (K,) Hurst exponents, increasing.
+        truths: (K,) dimensions of these surfaces.
+        means: (K,) means of the raw estimates, made monotone in the truth.
+        scatter: (K,) standard deviations from surface to surface.
+        repeats: (K,) numbers of surfaces that had an estimate.
+    """
 
-    def dimension(self, estimate, *, confidence=0.95):
-        """The dimension that an estimate stands for, with a confidence interval.
+    hursts: Float[np.ndarray, "hurst"]
+    truths: Float[np.ndarray, "hurst"]
+    means: Float[np.ndarray, "hurst"]
+    scatter: Float[np.ndarray, "hurst"]
+    repeats: Int[np.ndarray, "hurst"]
 
-        Means are interpolated monotonically (Fritsch & Carlson's cubics); of the scatter of the two
-        nodes around a truth the larger counts, since it drops to nothing only at H = 1 itself. The
-        value is where the mean raw estimate is the given one; the interval holds every truth in
-        whose scatter it lies: no further from the mean than Student's t times the standard
-        deviation of a new surface. It always holds the value. The error that the estimate states of
-        itself does not enter: one image knows it far worse than the surfaces of the calibration do.
+    def dimension(self, estimate: Any, *, confidence: NumberLike = 0.95) -> CalibratedDimension:
+        """Return the dimension that an estimate stands for, with a confidence interval.
+
+        Means are interpolated monotonically (Fritsch & Carlson's cubics). Of the scatter of the two
+        nodes around a truth, the larger one counts, as it drops to nothing only at H = 1 itself.
+
+        The value is where the mean raw estimate is the given one. The interval holds every truth
+        whose mean is no further from the estimate than Student's t times the standard deviation of
+        a new surface. It always holds the value. The error that the estimate states is not used:
+        one image knows it far worse than the surfaces of the calibration do.
 
         Args:
-            estimate: what the calibrated estimator said, with `value` and `status`.
+            estimate: result of the calibrated estimator, with `value` and `status`.
             confidence: of the interval.
 
         Returns:
-            `CalibratedDimension`; NaN, with its status, for an estimate that is NaN.
+            `CalibratedDimension`. For an estimate that is NaN, it is NaN with the status of the
+            estimate.
 
         Raises:
-            InputError: a confidence outside (0, 1).
+            InputError: the confidence is outside (0, 1).
         """
         confidence = number("confidence", confidence, above=0, below=1, what="such as 0.95")
         raw = float(estimate.value)
         if np.isnan(raw):
-            return CalibratedDimension(*[np.array(np.nan)] * 3, estimate.status)
+            nothing = np.array(np.nan)
+            return CalibratedDimension(nothing, nothing, nothing, estimate.status)
         hursts = np.linspace(self.hursts[0], self.hursts[-1], CANDIDATES)
         truths, mean = (
             PchipInterpolator(self.hursts, values)(hursts) for values in (self.truths, self.means)
@@ -104,36 +122,49 @@ class Calibration(NamedTuple):
         return CalibratedDimension(np.array(value), possible.min(), possible.max(), status)
 
 
-def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
-    """Runs an estimator on exact fractional Brownian surfaces.
+def calibrate(
+    key: Key,
+    estimator: Callable[[np.ndarray], Any],
+    size: IntegerLike,
+    *,
+    truth: Callable[[Any], Any],
+    hursts: ArrayLike = HURSTS,
+    repeats: IntegerLike = 20,
+) -> Calibration:
+    """Return the estimates of an estimator on exact fractional Brownian surfaces.
 
-    Sizes and tolerance have to be those of the estimate that is to be calibrated: bind them in
+    Sizes and tolerance must be those of the estimate that is to be calibrated: bind them in
     `estimator`.
 
     Args:
         key: PRNG key.
-        estimator: heights (size, size), float64 -> estimate with `value`, such as
-            `oscillation_dimension` or ``lambda heights:
-            box_counting_dimension(level_set(heights, np.median(heights)))``.
+        estimator: function of float64 heights (size, size) that returns an estimate with `value`.
+            Examples are `oscillation_dimension` and
+            `lambda heights: box_counting_dimension(level_set(heights, np.median(heights)))`.
         size: points along a side, those of the surface that is to be calibrated.
-        truth: what its estimate is to become: `graph_dimension` or
-            `level_set_dimension` of a Hurst exponent.
+        truth: the dimension as a function of the Hurst exponent: `graph_dimension` or
+            `level_set_dimension`.
         hursts: (K,) increasing, in (0, 1], at least 2; 1 is a plane.
-        repeats: surfaces of each, at least 10.
+        repeats: surfaces for each exponent, at least 10.
 
     Returns:
-        `Calibration`. With its defaults and all sizes fitted, 95-percent intervals held the
-        truth of 38 to 40 of 40 held-out surfaces of 256 x 256 points, H from 0.25 to 0.95, for each
-        of the estimators. Their mean widths at H = 0.25, 0.65 and 0.95 were 0.05, 0.13 and 0.16 for
-        the oscillation, 0.08, 0.16 and 0.16 for differential box counting, 0.19, 0.31 and 0.19 for
-        median level sets. On 51 x 51 points (94 of 99 to 99 of 100 held) they were, at H = 0.35,
-        0.55 and 0.95, 0.15, 0.25 and 0.21; 0.17, 0.24 and 0.25; 0.35, 0.43 and 0.32: a quadratic
-        bowl there has 2.0 within its interval, and 2.24 as well.
+        `Calibration`.
 
     Raises:
-        InputError: not at least 2 increasing Hurst exponents in (0, 1], a size below 2, fewer than
-            10 repeats, or an estimator that has no value for so many of them that fewer than 10 are
-            left.
+        InputError: there are not at least 2 increasing Hurst exponents in (0, 1], the size is below
+            2, or there are fewer than 10 repeats. It is also raised if the estimator has a value
+            for fewer than 10 surfaces of an exponent.
+
+    Notes:
+        Defaults and a fit of all sizes were tried on 40 held-out surfaces of 256 x 256 points, H
+        from 0.25 to 0.95. 95-percent intervals held the truth of 38 to 40 of them, for each of the
+        estimators. The mean widths at H = 0.25, 0.65 and 0.95 were 0.05, 0.13 and 0.16 for the
+        oscillation; 0.08, 0.16 and 0.16 for differential box counting; 0.19, 0.31 and 0.19 for
+        median level sets.
+
+        On 51 x 51 points 94 of 99 to 99 of 100 intervals held the truth. The mean widths at H =
+        0.35, 0.55 and 0.95 were 0.15, 0.25 and 0.21; 0.17, 0.24 and 0.25; 0.35, 0.43 and 0.32. A
+        quadratic bowl there has 2.0 within its interval, and 2.24 as well.
     """
     hursts, size = host_array("hursts", hursts), integer("size", size, 2, MOST_POINTS)
     rising = (
@@ -144,9 +175,7 @@ def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
         and hursts[-1] <= 1
     )
     if not rising:
-        raise InputError(
-            f"hursts is {hursts.tolist()}; expected at least 2 increasing numbers in (0, 1]"
-        )
+        raise invalid("hursts", f"is {hursts.tolist()}", "at least 2 increasing numbers in (0, 1]")
     repeats = integer(
         "repeats",
         repeats,
@@ -163,10 +192,12 @@ def calibrate(key, estimator, size, *, truth, hursts=HURSTS, repeats=20):
             row[repeat] = estimator(np.asarray(heights, dtype=np.float64)).value
     raw = ensemble_average(estimates, axis=1)
     if raw.count.min() < MIN_REPLICATES:
-        raise InputError(
-            f"the estimator had a value for {raw.count.min()} of {repeats} surfaces with hurst = "
-            f"{hursts[raw.count.argmin()]:g}; expected at least {MIN_REPLICATES}: fit a fixed "
-            "range of sizes (tolerance = inf)"
+        raise invalid(
+            "estimator",
+            f"has a value for {raw.count.min()} of {repeats} surfaces with hurst = "
+            f"{hursts[raw.count.argmin()]:g}",
+            f"at least {MIN_REPLICATES}",
+            "fit a fixed range of sizes (tolerance = inf)",
         )
     truths = truth(hursts)
     rising = np.sum((raw.mean - raw.mean.mean()) * (hursts - hursts.mean())) > 0

@@ -1,25 +1,30 @@
-"""Box counting of sets in the plane, such as the level sets of a surface.
+"""Count boxes of sets in the plane, such as the level sets of a surface.
 
-Two things go wrong with counts of boxes, and two laws mend them. Sets that are made by one rule
-again and again have boxes that fit them, powers of the ratio of the rule placed on the right grid,
-and all others cover them badly: counts of the best grid at the sizes that fit are an exact power
-law, and it bounds all the others from below. The best grid of a set without such a rule is a lucky
-one, the more so the fewer boxes there are: the mean over all grids has no luck in it.
+Counts of boxes have two problems, and there is a law for each.
 
-Boxes stick out at the rim of the bounding box of the set, unless its sides are multiples of theirs.
-Covered by n boxes along a side of length L, the set has boxes of the length L/n; and the boxes that
-cover the bounding box are E times as many as its area takes.
+The place of the grid: a set that is made by one rule again and again has boxes that fit it. Their
+sizes are powers of the ratio of the rule, on the right grid; all others cover the set badly. The
+counts of the best grid at the sizes that fit are an exact power law, a lower bound for all the
+others. For a set without such a rule the best grid is a lucky one, and more so the fewer boxes
+there are. The mean over all grids has no luck in it.
+
+The rim: boxes stick out of the bounding box of the set, unless its sides are multiples of theirs.
+If n boxes cover a side of length L, the set has boxes of the length L/n. The boxes that cover the
+bounding box are E times as many as its area needs.
 """
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from sgd_diffusion._arrays import host_array, integer_array, number
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike, NumberLike
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.box_counting.graphs import extremes
 from sgd_diffusion.landscape.box_counting.scales import (
     MIN_RANGE,
     MOST,
     TILES,
+    ScalingEstimate,
     bounded_estimate,
     box_sizes,
     powers_up_to,
@@ -29,16 +34,17 @@ from sgd_diffusion.landscape.box_counting.scales import (
 
 __all__ = ["box_counting_dimension", "box_counts", "level_set"]
 
-BASES = range(
-    2, 11
-)  # sizes are powers of them: those that fit sets made by a rule of such a ratio, and dense enough
-SHORTEST = 16  # sides of a bounding box that hold four sizes up to a quarter of them
-MIN_FITTING = 3  # sizes on one line; any two are
-COLLINEAR = 1e-6  # in logarithms of counts, integers below 1e6
+# Sizes are powers of these: they fit sets made by a rule of such a ratio, and are dense enough.
+BASES = range(2, 11)
+SHORTEST = 16  # least side of a bounding box with four sizes up to a quarter of it
+MIN_FITTING = 3  # sizes on one line; any two sizes are on one
+COLLINEAR = 1e-6  # in logarithms of counts, which are integers below 1e6
 
 
-def level_set(heights, level):
-    """The cells of a surface that a level crosses: lowest of the four corners <= level < highest.
+def level_set(heights: ArrayLike, level: NumberLike) -> Bool[np.ndarray, "rows columns"]:
+    """Return the cells of a surface that a level crosses.
+
+    A level crosses a cell where the lowest of its four corners <= level < the highest.
 
     Args:
         heights: (N, M), N and M >= 2.
@@ -48,32 +54,33 @@ def level_set(heights, level):
         (N - 1, M - 1) booleans.
 
     Raises:
-        InputError: `heights` is not such a surface, or has NaN: what a diverged point hides is
-            not known; or `level` is no finite number.
+        InputError: `heights` is not such a surface, or has NaN, as the cells of a diverged point
+            are not known. Or `level` is not a finite number.
 
     >>> level_set([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], 0.5).tolist()
     [[True, False]]
     """
     heights, level = host_array("heights", heights), number("level", level)
     if heights.ndim != 2 or min(heights.shape) < 2:
-        raise InputError(
-            f"heights has shape {heights.shape}; expected (N, M) with N and M >= 2, one surface"
+        raise invalid(
+            "heights", f"has shape {heights.shape}", "(N, M) with N and M >= 2, one surface"
         )
     if np.isnan(heights).any():
-        raise InputError(
-            f"{np.isnan(heights).sum()} of {heights.size} heights are NaN; expected numbers: a "
-            "boolean image cannot say that it is not known"
+        raise invalid(
+            "heights",
+            f"has {np.isnan(heights).sum()} NaN in {heights.size} numbers",
+            "numbers everywhere, as a boolean image cannot say what is not known",
+            "cut the surface, or fill the NaN",
         )
     lowest, highest = extremes(heights, 1)
     return (lowest <= level) & (level < highest)
 
 
-def box_counts(mask, sizes):
-    """Boxes of a grid that it takes to cover the set pixels of an image, at the best of all places
-    of the grid.
+def box_counts(mask: ArrayLike, sizes: ArrayLike) -> Int[np.ndarray, "size"]:
+    """Return the number of boxes that cover the set pixels of an image, on the best grid.
 
-    The minimum over all s^2 offsets of the grid by whole pixels, for box size s. Boxes may stick
-    out of the image, outside of which nothing is set, so that an empty margin changes nothing.
+    For box size s it is the minimum over all s^2 offsets of the grid by whole pixels. Boxes may
+    stick out of the image. Nothing is set outside it, so that an empty margin changes nothing.
 
     Args:
         mask: (N, M) booleans, or zeros and ones.
@@ -94,45 +101,55 @@ def box_counts(mask, sizes):
     return np.array([np.count_nonzero(boxes) for _, boxes in _coverings(mask, sizes)])
 
 
-def box_counting_dimension(mask, *, sizes=None, tolerance=0.1):
-    """Box dimension of the set pixels of an image: counts of boxes ~ size^-dimension.
+def box_counting_dimension(
+    mask: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
+) -> ScalingEstimate:
+    """Return the box dimension of the set pixels of an image: number of boxes ~ size^-dimension.
 
-    Where three sizes or more over a factor of 8 fit the set exactly, these are fitted: their
-    `box_counts` lie on the power law that bounds those of all sizes from below, and `curve`
-    is `box_counts`. Sets made by one rule again and again (Sierpinski's triangle and carpet,
-    Cantor dust), lines along the grid or its diagonal, and filled rectangles of any sides get their
-    dimension exactly. With boxes of the lengths a along the longer and b along the shorter side
-    that fill the bounding box, the law is a N = c b^(1 - dimension).
+    If at least three sizes over a factor of 8 fit the set exactly, these are fitted. Their
+    `box_counts` lie on the power law that bounds those of all sizes from below, and `curve` is
+    `box_counts`. Some sets get their exact dimension: those made by one rule again and again
+    (Sierpinski's triangle and carpet, Cantor dust), lines along the grid or its diagonal, and
+    filled rectangles of any sides. With boxes of the lengths a along the longer and b along the
+    shorter side that fill the bounding box, the law is a N = c b^(1 - dimension).
 
-    For all other sets `curve` is the mean number of boxes over all places of the grid, and the
-    law is N = c size^-dimension E^(dimension - 1), E = (L + size - 1) (M + size - 1) / (L M) for a
-    bounding box of L x M pixels: what sticks out counts for a filled box and not for a closed
-    curve. Koch curves of 200 to 2187 pixels, in two directions, gave 1.245 to 1.28 for 1.262, a
-    disc 1.98. Lines of one pixel in every column that rise by 0.4 to 0.9 of a pixel give 0.93 to
-    0.94: seen from near they are thinner than from far. A set that is made by a rule only nearly,
-    such as Cantor dust with one pixel too many, is not told from the others and comes out low.
+    For all other sets, `curve` is the mean number of boxes over all places of the grid. For a
+    bounding box of L x M pixels the law is
 
-    Level sets come out low where they are dense: median level sets of exact fractional Brownian
-    surfaces of 1024 x 1024 points gave, on average over all sizes, 1.62, 1.43 and 1.25 for H = 0.3,
-    0.5 and 0.7, whose level sets have 2 - H. The root mean square of the errors was 1.9 to 2.0
-    times the scatter from surface to surface at 256 x 256 points, which is 0.04 to 0.06, and 1.8 to
-    3.6 times the 0.03 to 0.05 at 1024 x 1024. Level sets of small images seldom have a plateau: fit
-    all sizes.
+        N = c size^-dimension E^(dimension - 1),    E = (L + size - 1) (M + size - 1) / (L M).
+
+    So what sticks out counts for a filled box and not for a closed curve.
 
     Args:
         mask: (N, M) booleans, or zeros and ones, N and M >= 32 for the default sizes.
-        sizes: (K,) sides of the boxes in pixels; when None all powers of 2, 3, ..., 10 up to a
-            quarter of the shorter side of the bounding box (of sides from 16 pixels on); and
-        tolerance: what is fitted, see `landscape.box_counting.scales`.
+        sizes: (K,) sides of the boxes in pixels. None takes all powers of 2, 3, ..., 10 up to a
+            quarter of the shorter side of the bounding box (of sides from 16 pixels on).
+        tolerance: largest deviation on the plateau that is fitted; see
+            `landscape.box_counting.scales`.
 
     Returns:
-        `scales.ScalingEstimate` of a dimension from 0
-        to 2; NOT_POSITIVE where nothing is set, and OUT_OF_RANGE where there is no plateau. The
-        error of a set that fewer than five windows hold is NaN.
+        `scales.ScalingEstimate` of a dimension from 0 to 2. Its status is NOT_POSITIVE where
+        nothing is set, and OUT_OF_RANGE where there is no plateau. The error of a set that fewer
+        than five windows hold is NaN.
 
     Raises:
-        InputError: `mask` is not one image of booleans or of zeros and ones, or too small, sizes
-            or tolerance that cannot be.
+        InputError: `mask` is not one image of booleans or of zeros and ones or too small, or
+            `sizes` or `tolerance` is not usable.
+
+    Notes:
+        Koch curves of 200 to 2187 pixels, in two directions, gave 1.245 to 1.28 for 1.262, and a
+        disc gave 1.98. Lines of one pixel in every column that rise by 0.4 to 0.9 of a pixel give
+        0.93 to 0.94: seen from near they are thinner than from far. A set that follows a rule only
+        nearly, such as Cantor dust with one pixel too many, counts as one of the others and comes
+        out low.
+
+        Dense level sets come out low. Median level sets of exact fractional Brownian surfaces of
+        1024 x 1024 points gave, on average over all sizes, 1.62, 1.43 and 1.25 for H = 0.3, 0.5 and
+        0.7, whose level sets have 2 - H. The root mean square of the errors was 1.9 to 2.0 times
+        the scatter from surface to surface at 256 x 256 points, which is 0.04 to 0.06. At 1024 x
+        1024 points it was 1.8 to 3.6 times the scatter of 0.03 to 0.05. Level sets of small images
+        seldom
+        have a plateau: fit all sizes.
     """
     mask = _image(mask)
     checked, sides = box_sizes(sizes, mask.shape), _bounding_sides(mask)
@@ -140,25 +157,29 @@ def box_counting_dimension(mask, *, sizes=None, tolerance=0.1):
         checked = powers_up_to(
             min([*mask.shape, *(side for side in sides if side >= SHORTEST)]) // TILES, BASES
         )
-    best, mean = [], []
+    columns = []
     for size, (occupied, boxes) in zip(checked, _coverings(mask, checked), strict=True):
-        best.append(boxes.size * window_means(boxes))
-        mean.append(occupied.size / size**2 * window_means(occupied))
-    best, mean = np.stack(best, axis=1), np.stack(mean, axis=1)
+        columns.append(
+            (
+                boxes.size * window_means(boxes),
+                occupied.size / size**2 * window_means(occupied),
+            )
+        )
+    best, mean = np.stack(columns, axis=2)
     rim = np.prod([(side + checked - 1) / side for side in sides if side >= checked[-1]], axis=0)
-    found = scaling_estimate(
+    fit = scaling_estimate(
         checked,
         mean * rim,
         lengths=checked / rim,
         value=lambda exponent: -exponent,
-        bounds=(0, 2),
+        bounds=(0.0, 2.0),
         tolerance=tolerance,
     )
     law = _fitting(checked, best, sides) if mask.any() else None
     if law is None:
-        return found._replace(curve=mean[0])
-    found = bounded_estimate(checked, *law, value=lambda exponent: 1 - exponent, bounds=(0, 2))
-    return found._replace(curve=best[0])
+        return fit._replace(curve=mean[0])
+    fit = bounded_estimate(checked, *law, value=lambda exponent: 1 - exponent, bounds=(0.0, 2.0))
+    return fit._replace(curve=best[0])
 
 
 def _bounding_sides(mask):
@@ -170,8 +191,9 @@ def _bounding_sides(mask):
 
 
 def _fitting(sizes, curves, sides):
-    """Lengths (K,), curves (10, K) that are a power law in them at the sizes that fit the set, and
-    which these are, or None.
+    """Lengths (K,), curves (10, K) and which sizes fit the set, or None.
+
+    The curves are a power law in the lengths at the sizes that fit.
     """
     longer, shorter = (
         side / np.ceil(side / sizes) if side >= sizes[-1] else sizes for side in sides
@@ -192,8 +214,9 @@ def _fitting(sizes, curves, sides):
 
 
 def _coverings(mask, sizes):
-    """For each size, which boxes of all grids hold a set pixel, (N + size - 1, M + size - 1), and
-    those of the best grid.
+    """For each size, which boxes of all grids hold a set pixel, and which boxes of the best grid.
+
+    The first array is (N + size - 1, M + size - 1).
     """
     table = np.pad(
         mask.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32), ((1, 0), (1, 0))
@@ -201,13 +224,11 @@ def _coverings(mask, sizes):
     for size in map(int, sizes):
         (top, bottom), (left, right) = (_box_edges(length, size) for length in mask.shape)
         bands = table[bottom] - table[top]
-        occupied = (
-            bands[:, right] > bands[:, left]
-        )  # by the first pixel of the box, from 1 - size on
+        # Indexed by the first pixel of the box, from 1 - size on.
+        occupied = bands[:, right] > bands[:, left]
         counts = _by_offset(occupied, size)
-        row, column = np.unravel_index(
-            counts[::-1, ::-1].argmin(), counts.shape
-        )  # of equals that aligned with the image
+        # Of equal grids, this takes the one aligned with the image.
+        row, column = np.unravel_index(counts[::-1, ::-1].argmin(), counts.shape)
         yield occupied, occupied[size - 1 - row :: size, size - 1 - column :: size]
 
 
@@ -228,8 +249,10 @@ def _by_offset(occupied, size):
 def _image(mask):
     mask = host_array("mask", mask)
     if mask.ndim != 2 or mask.size == 0 or not np.isin(mask, (0, 1)).all():
-        raise InputError(
-            f"mask has shape {mask.shape} and {np.count_nonzero(~np.isin(mask, (0, 1)))} values "
-            "other than 0 and 1; expected (N, M) booleans, as level_set gives, or zeros and ones"
+        raise invalid(
+            "mask",
+            f"has shape {mask.shape} and {np.count_nonzero(~np.isin(mask, (0, 1)))} values "
+            "other than 0 and 1",
+            "(N, M) booleans, as level_set gives, or zeros and ones",
         )
     return mask.astype(bool)

@@ -1,6 +1,4 @@
-"""Curvature of a loss: exact products, eigenvalues at the ends of the spectrum, its density and
-trace.
-"""
+"""Compute the curvature of a loss: exact products, eigenvalues, spectral density and trace."""
 
 from sgd_diffusion.landscape.curvature.alignment import (
     NoiseAlignment,

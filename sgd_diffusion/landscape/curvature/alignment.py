@@ -1,4 +1,4 @@
-"""How gradients and their noise lie to the eigenvectors of the curvature."""
+"""Measure how gradients and their noise are aligned with the eigenvectors of the curvature."""
 
 import contextlib
 import math
@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._pytrees import in_precision_of, precision
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import PyTree
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature.krylov import dot, power_of_two
 
 __all__ = ["NoiseAlignment", "gradient_alignment", "noise_alignment"]
@@ -20,57 +22,65 @@ MIN_BATCHES = 3  # for a variance and its error
 
 @shown_briefly
 class NoiseAlignment(NamedTuple):
-    """Variance of gradients between mini-batches along k directions."""
+    """Variance of gradients between mini-batches along k directions.
 
-    variance: jax.Array  # (k,) v . C v, with the covariance C of the gradients
-    error: jax.Array  # (k,) its standard error, for independent mini-batches
-    share: jax.Array  # (k,) of the variance of all parameters, the trace of C
+    Attributes:
+        variance: (k,) v . C v with the covariance C of the gradients.
+        error: (k,) its standard error, for independent mini-batches.
+        share: (k,) its share of the variance of all parameters, the trace of C.
+    """
+
+    variance: Float[Array, "*maps k"]
+    error: Float[Array, "*maps k"]
+    share: Float[Array, "*maps k"]
 
 
-def gradient_alignment(vectors, gradient):
-    """Share of the squared gradient that lies along each of k orthonormal vectors (Gur-Ari, Roberts
-    & Dyer, arXiv:1812.04754).
+def gradient_alignment(vectors: PyTree, gradient: PyTree) -> Float[Array, "k"]:
+    """Return the share of the squared gradient along each of k orthonormal vectors.
+
+    See Gur-Ari, Roberts & Dyer, arXiv:1812.04754.
 
     Args:
-        vectors: pytree like the gradient with a leading axis of k, as in
-            `eigenpairs.Eigenpairs`.
+        vectors: pytree like the gradient with a leading axis of k, as in `eigenpairs.Eigenpairs`.
         gradient: pytree of arrays of real numbers.
 
     Returns:
         (k,) squared cosines, which add up to at most 1. For a random direction each is 1/P on
-        average, P the number of parameters. NaN where the gradient is zero.
+        average, with P the number of parameters. NaN where the gradient is zero.
 
     Raises:
-        InputError: pytrees that do not match.
+        InputError: the pytrees do not match.
     """
     with _side_by_side(
         vectors, "gradient", jax.tree.map(lambda leaf: real_array("gradient", leaf)[None], gradient)
-    ) as found:
-        pairs, _ = found
+    ) as (pairs, _):
         components = _components(pairs)[0]
         return components**2 / sum((gradient**2).sum() for _, gradient in pairs)
 
 
-def noise_alignment(vectors, gradients):
-    """Variance of mini-batch gradients at frozen parameters along each of k orthonormal vectors.
+def noise_alignment(vectors: PyTree, gradients: PyTree) -> NoiseAlignment:
+    """Return the variance of mini-batch gradients along each of k orthonormal vectors.
+
+    The gradients are those at frozen parameters.
 
     Args:
         vectors: pytree with a leading axis of k, as for `gradient_alignment`.
         gradients: the same with a leading axis of B mini-batches.
 
     Returns:
-        `NoiseAlignment`; variances with B - 1 in the denominator, and errors from the fourth
-        moments. The share is NaN where gradients do not differ.
+        `NoiseAlignment`. Variances have B - 1 in the denominator; errors come from the fourth
+        moments. The share is NaN where all gradients are the same.
 
     Raises:
-        InputError: fewer than 3 mini-batches, or pytrees that do not match.
+        InputError: there are fewer than 3 mini-batches, or the pytrees do not match.
     """
     with _side_by_side(vectors, "gradients", gradients) as (pairs, unit):
         count = len(pairs[0][1])
         if count < MIN_BATCHES:
-            raise InputError(
-                f"gradients has {count} mini-batches; expected at least 3 for a variance and its "
-                "error"
+            raise invalid(
+                "gradients",
+                f"has {count} mini-batches",
+                "at least 3 for a variance and its error",
             )
         pairs = [
             (vectors, gradients - gradients.mean(axis=0, keepdims=True))
@@ -85,8 +95,9 @@ def noise_alignment(vectors, gradients):
 
 @contextlib.contextmanager
 def _side_by_side(vectors, name, gradients):
-    """The leaves of vectors (k, size) and gradients (B, size) in pairs, the gradients in units that
-    are yielded too.
+    """Yield the leaves of vectors (k, size) and gradients (B, size) in pairs, and a unit.
+
+    The gradients are in this unit.
     """
     with (
         in_precision_of("vectors", vectors) as (vectors,),
@@ -99,9 +110,11 @@ def _side_by_side(vectors, name, gradients):
         ]
         lengths = [{leaf.shape[:1] for leaf in jax.tree.leaves(each)} for each in both]
         if shapes[0] != shapes[1] or any(len(each) > 1 or () in each for each in lengths):
-            raise InputError(
-                f"{name} does not match vectors; expected the same pytree with the same shapes "
-                "behind the leading axis, which all leaves of vectors share, and all gradients"
+            raise invalid(
+                name,
+                "does not match vectors",
+                "the same pytree with the same shapes behind the leading axis, which all leaves of "
+                f"vectors share, and all leaves of {name}",
             )
         dtype = precision(both)
         vectors, gradients = (

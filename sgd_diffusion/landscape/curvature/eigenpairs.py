@@ -1,16 +1,19 @@
-"""Eigenvalues and eigenvectors at the ends of the spectrum of a symmetric matrix that is known by
-its products.
+"""Compute eigenvalues and eigenvectors at the ends of the spectrum of a symmetric matrix.
+
+Only products of the matrix with vectors are needed.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from sgd_diffusion._arrays import integer, number
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import IntegerLike, Key, Matvec, NumberLike, PyTree
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature.flat import flat_matrix
 from sgd_diffusion.landscape.curvature.krylov import (
     Krylov,
@@ -26,26 +29,33 @@ from sgd_diffusion.landscape.curvature.krylov import (
 __all__ = ["Eigenpairs", "top_eigenpairs"]
 
 ENDS = ("largest", "smallest", "both")
-ROUNDING = 32  # residuals below this many units of rounding of the norm of the matrix are rounding
+ROUNDING = 32  # units of rounding of the norm of the matrix below which residuals are rounding
 EXTRA = 20  # vectors of the basis beyond twice the number of pairs
 TOLERANCES = {4: 1e-4, 8: 1e-10}  # by the bytes of a number
 
 
 @shown_briefly
 class Eigenpairs(NamedTuple):
-    """k eigenvalues with their vectors, from the wanted end on."""
+    """k eigenvalues with their eigenvectors, from the wanted end on.
 
-    values: jax.Array  # (k,)
-    vectors: Any  # pytree like the vectors of the matrix, with a leading axis of k; orthonormal
-    residuals: (
-        jax.Array
-    )  # (k,) |A v - value v| itself, not an estimate; an eigenvalue lies within this distance
-    converged: jax.Array  # (k,) bool
-    num_products: jax.Array  # () products with the matrix
+    Attributes:
+        values: (k,) eigenvalues.
+        vectors: pytree like the vectors of the matrix with a leading axis of k; orthonormal.
+        residuals: (k,) |A v - value v| itself, not an estimate. An eigenvalue lies within this
+            distance of the value.
+        converged: (k,) whether the residual is small enough.
+        num_products: () number of products with the matrix.
+    """
+
+    values: Float[Array, "*maps k"]
+    vectors: PyTree
+    residuals: Float[Array, "*maps k"]
+    converged: Bool[Array, "*maps k"]
+    num_products: Int[Array, "*maps"]
 
 
 class _Search(NamedTuple):
-    krylov: Krylov  # begins with the best approximations, in the order in which they are wanted
+    krylov: Krylov  # begins with the best approximations, in the wanted order
     kept: jax.Array  # how many of them are there
     residuals: jax.Array  # (k,)
     fresh: jax.Array  # whether a random vector follows them
@@ -54,61 +64,72 @@ class _Search(NamedTuple):
 
 
 def top_eigenpairs(
-    matvec, like, k, *, which="largest", tol=None, max_restarts=100, key=None, start=None
-):
-    """Eigenvalues at the ends of the spectrum, and their vectors.
+    matvec: Matvec,
+    like: PyTree,
+    k: IntegerLike,
+    *,
+    which: str = "largest",
+    tol: NumberLike | None = None,
+    max_restarts: IntegerLike = 100,
+    key: Key | None = None,
+    start: PyTree | None = None,
+) -> Eigenpairs:
+    """Return eigenvalues at the ends of the spectrum, and their eigenvectors.
 
-    Thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full
-    reorthogonalisation: a basis of min(n, 2k + 20) vectors grows by one product each, and is then
-    replaced by its best approximations to the wanted eigenvectors and k/2 + 10 more, until their
-    residuals are small. From a single vector, only one vector of a degenerate eigenvalue can be
-    reached. So when all have converged the basis goes on once more from a random vector, until that
+    This is thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full
+    reorthogonalization. A basis of min(n, 2k + 20) vectors grows by one product each. Then its best
+    approximations to the wanted eigenvectors and k/2 + 10 more replace it. This goes on until their
+    residuals are small. A single start vector reaches only one vector of a degenerate eigenvalue.
+    So when all have converged, the basis continues once more from a random vector, until that
     changes none of the wanted eigenvalues.
 
-    The basis and its products take 8 (2k + 20) n bytes in single precision. Under `jax.vmap`
-    all members go on until the last has finished. With `like` and products in float64,
-    eigenvalues are those of a dense eigenvalue solver to 1e-10 of the largest. That residuals are
-    small says that there are these eigenvalues, and not that there is no other between them: at the
-    edge of a dense bulk one may be missed.
-
-    Products of matrices and convolutions that the product is made of have full precision on every
-    device. A matrix may have any size that its type holds: it is scaled.
+    The basis and its products take 8 (2k + 20) n bytes in single precision. Under `jax.vmap` all
+    members continue until the last has finished. Products of matrices and convolutions within the
+    product have full precision on every device. A matrix may have any size that its type holds: it
+    is scaled.
 
     Args:
-        matvec: `vector -> A vector`, pytrees like `like`, with A symmetric; as from
-            `products.hessian_vector_product`. For 16-bit
-            weights its vectors are in float32, unless it takes none of these; then its rounding,
-            1/256 of bfloat16, shows in the residuals.
-        like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in
-            all. All is computed in float64 where one of them has 8 bytes and the product gives back
-            such numbers, in float32 otherwise.
+        matvec: `vector -> A vector`, pytrees like `like`, with A symmetric; for example from
+            `products.hessian_vector_product`. For 16-bit weights its vectors are in float32. If it
+            does not take these, they have 16 bits, and their rounding, 1/256 of bfloat16, shows in
+            the residuals.
+        like: pytree of floating arrays, n numbers in all; only shapes and types are used. The
+            computation runs in float64 where one of them has 8 bytes and the product returns such
+            numbers, and in float32 otherwise.
         k: number of pairs, 1..n.
         which: "largest" eigenvalues, in descending order; "smallest" (the most negative), in
-            ascending order; or "both", half of them from each end and the odd one among the
-            largest, in descending order.
-        tol: residual at which a pair has converged, relative to its eigenvalue; 1e-4 if None, and
-            1e-10 in float64. An eigenvalue is right to within its residual; that of one which is
-            far from others, to tol^2 of its distance from these. Residuals that are rounding, below
-            32 eps times the norm of A, have converged whatever the eigenvalue.
+            ascending order; or "both" in descending order, half of them from each end and the odd
+            one among the largest.
+        tol: residual at which a pair has converged, relative to its eigenvalue. None is 1e-4, and
+            1e-10 in float64. An eigenvalue is right to within its residual. One that is far from
+            others is right to tol^2 of its distance from them. Residuals below 32 eps times the
+            norm of A are rounding and have converged whatever the eigenvalue.
         max_restarts: how often the basis is replaced at most.
-        key: PRNG key of random vectors; `jax.random.key(0)` when None.
-        start: eigenvectors found earlier, at near-by parameters, as in `Eigenpairs`. The
-            first vector is then their sum.
+        key: PRNG key of random vectors; `jax.random.key(0)` if None.
+        start: eigenvectors from earlier, at nearby parameters, as in `Eigenpairs`. The first vector
+            is then their sum.
 
     Returns:
-        `Eigenpairs`: vectors in the types of `like`, values and residuals in the precision
-        of the computation. NaN where products are not finite.
+        `Eigenpairs`: vectors in the types of `like`, values and residuals in the precision of the
+        computation. NaN where products are not finite.
 
     Raises:
-        InputError: k not in 1..n, an unknown end, a negative tolerance, a pytree of other than
-            floating arrays, or products that do not match it.
+        InputError: k is not in 1..n, the end is unknown, the tolerance is negative, the pytree has
+            other than floating arrays, or the products do not match it.
 
-    >>> pairs = top_eigenpairs(lambda v: jnp.array([3.0, 1.0, -4.0]) * v, jnp.zeros(3), 2, which="both")
+    >>> diagonal = jnp.array([3.0, 1.0, -4.0])
+    >>> pairs = top_eigenpairs(lambda v: diagonal * v, jnp.zeros(3), 2, which="both")
     >>> jnp.round(pairs.values, 4).tolist()
     [3.0, -4.0]
+
+    Notes:
+        With `like` and products in float64, eigenvalues are those of a dense eigenvalue solver to
+        1e-10 of the largest. Small residuals say that these eigenvalues exist. They do not say that
+        there is
+        no other between them: one may be missed at the edge of a dense bulk.
     """
     if which not in ENDS:
-        raise InputError(f"which is {which!r}; expected one of {', '.join(ENDS)}")
+        raise invalid("which", f"is {which!r}", f"one of {', '.join(ENDS)}")
     max_restarts = integer("max_restarts", max_restarts, 0, 2**31 - 1)
     with flat_matrix(matvec, like) as matrix:
         zero = matrix.zero
@@ -154,8 +175,8 @@ def _searched(matvec, krylov, k, which, tol, max_restarts):
         key, own = jax.random.split(krylov.key)
         basis = krylov.basis.at[:keep].set(kept)
         worst = (residuals / jnp.where(tolerated == 0, 1, tolerated)).argmax()
-        # All residuals are along the next vector of the Krylov space, but for those that a random
-        # vector left behind: hence along the worst of them.
+        # All residuals are along the next vector of the Krylov space, except those that a random
+        # vector left behind. So the basis continues along the worst residual.
         following = jax.lax.cond(
             converged,
             lambda: outside(own, basis, keep),
@@ -185,7 +206,7 @@ def _searched(matvec, krylov, k, which, tol, max_restarts):
 
 
 def _wanted_first(values, vectors, which):
-    """Ascending eigenvalues, and their vectors as columns, in the order in which they are wanted."""
+    """Ascending eigenvalues, and their vectors as columns, put in the wanted order."""
     size = len(values)
     from_top = np.arange(size)[::-1]
     alternating = np.stack([from_top, from_top[::-1]], axis=1).ravel()[:size]

@@ -1,20 +1,23 @@
-"""Orthonormal bases of Krylov spaces, and a symmetric matrix seen in them.
+"""Build orthonormal bases of Krylov spaces, and project a symmetric matrix on them.
 
-The Lanczos process with full reorthogonalisation, for any matrix that is known by its products with
-vectors (n,). The projection is made of all inner products, not of the two that exact arithmetic
-would leave: so a basis can go on from any orthonormal vectors, and an invariant subspace, in which
-there is no next vector, is left along a random one.
+This is the Lanczos process with full reorthogonalization, for any matrix that is known by its
+products with vectors (n,). The projection consists of all inner products, not only of the two that
+exact arithmetic would leave. So a basis can continue from any orthonormal vectors. In an invariant
+subspace there is no next vector; there it continues along a random one.
 
-Matrices of any size: they are divided by a power of two, so that their first product that is not
-zero has entries of about 1, and squares neither overflow nor underflow.
+Matrices may have any size: they are divided by a power of two. Their first product that is not zero
+then has entries of about 1, and squares neither overflow nor underflow.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from sgd_diffusion._pytrees import norms
+from sgd_diffusion._types import IntegerLike, Key
 
 __all__ = [
     "Krylov",
@@ -28,26 +31,34 @@ __all__ = [
     "started",
 ]
 
-BREAKDOWN = 64  # next vectors shorter than this many units of rounding of the norm of the matrix are rounding
+# Next vectors shorter than this many units of rounding of the norm of the matrix are rounding.
+BREAKDOWN = 64
 
 
 class Krylov(NamedTuple):
-    """An orthonormal basis of m vectors and the next, and a symmetric matrix A, in units of
-    `unit`, in it.
+    """An orthonormal basis of m vectors and the next one, and a symmetric matrix A in that basis.
+
+    A is in units of `unit`.
+
+    Attributes:
+        basis: (m + 1, n) vectors, rows.
+        images: (m, n) A times the first m vectors.
+        projected: (m, m) v_i . A v_j in entries with i <= j.
+        norm: () largest |A v| of all unit vectors v so far.
+        unit: () a power of two, or zero as long as all products are.
+        key: PRNG key of random vectors.
     """
 
-    basis: jax.Array  # (m + 1, n), rows
-    images: jax.Array  # (m, n), A times the first m
-    projected: jax.Array  # (m, m), v_i . A v_j in entries with i <= j
-    norm: jax.Array  # () largest |A v| of a unit vector that has been met
-    unit: jax.Array  # () a power of two, or zero as long as all products are
-    key: jax.Array  # of random vectors
+    basis: Float[Array, "vectors n"]
+    images: Float[Array, "m n"]
+    projected: Float[Array, "m m"]
+    norm: Float[Array, ""]
+    unit: Float[Array, ""]
+    key: Key
 
 
-def started(key, start, size):
-    """A basis of which only the first vector is there, along `start` (n,), or a random one if
-    that is zero.
-    """
+def started(key: Key, start: Float[Array, "n"], size: int) -> Krylov:
+    """Return a basis with only its first vector: along `start` (n,), or random if that is zero."""
     key, own = jax.random.split(key)
     basis = jnp.zeros((size + 1, start.size), start.dtype)
     first = jnp.where((start != 0).any(), _unit_vector(start), outside(own, basis, 0))
@@ -62,9 +73,12 @@ def started(key, start, size):
     )
 
 
-def extended(matvec, krylov, count):
-    """All of the basis from its first `count` + 1 vectors, by m - count products; count may be
-    traced.
+def extended(
+    matvec: Callable[[jax.Array], jax.Array], krylov: Krylov, count: IntegerLike
+) -> Krylov:
+    """Return all of the basis from its first `count` + 1 vectors, by m - count products.
+
+    The count may be traced.
     """
 
     def extend(j, krylov):
@@ -90,57 +104,63 @@ def extended(matvec, krylov, count):
     return jax.lax.fori_loop(count, len(krylov.projected), extend, krylov)
 
 
-def outside(key, basis, count):
-    """A random unit vector at right angles to the first `count` of a basis; zero if they span the
-    space.
+def outside(key: Key, basis: Float[Array, "vectors n"], count: IntegerLike) -> Float[Array, "n"]:
+    """Return a random unit vector orthogonal to the first `count` vectors of a basis.
+
+    It is zero if they span the space.
     """
     n = basis.shape[1]
     random = jax.random.normal(key, (n,), jnp.float32).astype(basis.dtype)
     return jnp.where(count < n, direction_outside(basis, random, count), 0)
 
 
-def direction_outside(basis, vector, count):
-    """The unit vector along what the first `count` of a basis do not hold of a vector."""
+def direction_outside(
+    basis: Float[Array, "vectors n"], vector: Float[Array, "n"], count: IntegerLike
+) -> Float[Array, "n"]:
+    """Return the unit vector along the part of a vector outside the first `count` of a basis."""
     return _unit_vector(_without(basis, vector, count)[0])
 
 
-def ritz(krylov):
-    """Eigenvalues (m,) of the matrix in its basis, ascending, and their vectors there, columns."""
+def ritz(krylov: Krylov) -> tuple[Float[Array, "m"], Float[Array, "m m"]]:
+    """Return the ascending eigenvalues (m,) of the matrix in its basis, and vectors as columns."""
     upper = jnp.triu(krylov.projected)
-    return jnp.linalg.eigh(upper + jnp.triu(upper, 1).T)
+    values, vectors = jnp.linalg.eigh(upper + jnp.triu(upper, 1).T)
+    return values, vectors
 
 
-def dot(a, b):
-    """The product of matrices and vectors in full precision on every device."""
+def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return the product of matrices and vectors in full precision on every device."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def length(vectors):
-    """Euclidean norms along the last axis."""
+def length(vectors: Float[Array, "... n"]) -> Float[Array, "..."]:
+    """Return Euclidean norms along the last axis."""
     return norms(vectors, -1)[..., 0]
 
 
-def power_of_two(number):
-    """The largest power of two that is no larger than a number > 0; zero for zero, NaN for what is
-    not finite.
+def power_of_two(number: Float[Array, ""]) -> Float[Array, ""]:
+    """Return the largest power of two that is no larger than a number > 0.
+
+    It is zero for zero, and NaN for numbers that are not finite.
     """
     mantissa, _ = jnp.frexp(jnp.where(number > 0, number, 1))  # 0.5 <= mantissa < 1
     return jnp.where(number > 0, number / (2 * mantissa), number)
 
 
 def _unit_vector(vector):
-    """Zero for zero."""
+    """The vector divided by its length; zero for zero."""
     size = length(vector)
     return vector / jnp.where(size == 0, 1, size)
 
 
 def _without(basis, vector, count):
-    """A vector less its projection on the first `count` of a basis, and the inner products, zero
-    beyond them.
+    """A vector minus its projection on the first `count` of a basis, and the inner products.
+
+    Inner products beyond the first `count` are zero.
     """
     present = jnp.arange(len(basis), dtype=jnp.int32) < count
     inner = jnp.zeros(len(basis), basis.dtype)
-    for _ in range(2):  # the second time takes out what rounding has left
-        found = jnp.where(present, dot(basis, vector), 0)
-        vector, inner = vector - dot(found, basis), inner + found
+    for _ in range(2):  # the second time removes what rounding has left
+        along = jnp.where(present, dot(basis, vector), 0)
+        vector, inner = vector - dot(along, basis), inner + along
     return vector, inner

@@ -1,20 +1,20 @@
-"""Products of curvature matrices with vectors, exact over a set of examples and in bounded memory.
+"""Multiply curvature matrices with vectors, exactly over a set of examples and in bounded memory.
 
-A product is a function of a vector, a pytree like the parameters, and costs about four evaluations
-of the loss; the P x P matrix is never there. The functions of
-`landscape.curvature` take it from here.
+A product is a function of a vector, a pytree like the parameters. It costs about four evaluations
+of the loss; the P x P matrix is never formed. The functions of `landscape.curvature` take it.
 
-Batch normalisation has two curvatures: with running averages (a loss that is called with
-`train=False`) examples do not see each other, and the Hessian of a set of examples is the mean
-over its chunks; with batch statistics every chunk has statistics of its own, as mini-batches have
-in training, and the mean over chunks depends on how they are cut.
+Batch normalization has two curvatures. With running averages, examples do not see each other (the
+loss is called with `train=False`). The Hessian of a set of examples is then the mean over its
+chunks. With batch statistics every chunk has its own statistics, as mini-batches have in
+training. Then the mean over chunks depends on how they are cut.
 
 Products are computed in the precision of the parameters, leaf by leaf: float64 where its numbers
 have 8 bytes, float32 otherwise. Products of matrices and convolutions within the loss have full
-precision on every device, but for those to which the loss itself gives a precision.
+precision on every device, unless the loss itself gives them a precision.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,34 +22,39 @@ import numpy as np
 
 from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._pytrees import checked_floating, in_precision_of
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import IntegerLike, Matvec, PyTree
+from sgd_diffusion.errors import invalid
 
 __all__ = ["gauss_newton_product", "hessian_vector_product", "layer_block", "mean_over_chunks"]
 
 
-def hessian_vector_product(loss, params, examples=None, *, chunk_size=None):
-    """Product with the Hessian of a loss, exact to rounding: the derivative of the gradient along
-    the vector.
+def hessian_vector_product(
+    loss: Callable[..., Any],
+    params: PyTree,
+    examples: PyTree | None = None,
+    *,
+    chunk_size: IntegerLike | None = None,
+) -> Matvec:
+    """Return the product of the Hessian of a loss with a vector, as a function of the vector.
 
-    H v = d/dr grad L(w + r v) at r = 0, forward over reverse (Pearlmutter, Neural Comput. 6, 147,
-    1994).
+    It is exact to rounding: H v = d/dr grad L(w + r v) at r = 0, the derivative of the gradient
+    along the vector, forward over reverse (Pearlmutter, Neural Comput. 6, 147, 1994).
 
     Args:
         loss: `params -> ()`, or `(params, examples) -> ()`, a mean over the examples.
         params: w, a pytree of floating arrays.
         examples: pytree of arrays with examples along the leading axis, or None for a loss without
-            any.
-        chunk_size: examples whose activations are held at a time; all of them if None. The last
-            chunk has fewer where they do not divide the examples, and counts for as many as it has.
+            examples.
+        chunk_size: number of examples whose activations are held at a time; all if None. If it does
+            not divide the examples, the last chunk has fewer and counts for as many as it has.
 
     Returns:
-        A function `vector -> H vector` of pytrees like params. A product with float32 numbers
-        stays in float32 where parameters have 16 bits; with 16-bit numbers it comes back in 16
-        bits.
+        A function `vector -> H vector` of pytrees like params. With 16-bit parameters, the product
+        of a vector of float32 stays in float32, and that of a 16-bit vector is returned in 16 bits.
 
     Raises:
-        InputError: parameters that are not floating, a chunk size below 1, or examples without a
-            common leading axis; from the function, a vector that does not match.
+        InputError: the parameters are not floating, the chunk size is below 1, or the examples have
+            no common leading axis. The function raises it for a vector that does not match.
 
     >>> product = hessian_vector_product(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 2.0]))
     >>> product(jnp.array([1.0, 0.0])).tolist()
@@ -62,27 +67,34 @@ def hessian_vector_product(loss, params, examples=None, *, chunk_size=None):
     return _over(product, params, examples, chunk_size)
 
 
-def gauss_newton_product(predict, loss, params, examples, *, chunk_size=None):
-    """Product with the generalised Gauss-Newton matrix J^T H_L J, with the Jacobian J of the
-    outputs.
+def gauss_newton_product(
+    predict: Callable[[PyTree, PyTree], PyTree],
+    loss: Callable[[PyTree, PyTree], Any],
+    params: PyTree,
+    examples: PyTree,
+    *,
+    chunk_size: IntegerLike | None = None,
+) -> Matvec:
+    """Return the product of the generalized Gauss-Newton matrix with a vector, as a function of it.
 
-    H_L is the Hessian of the loss about the outputs. The matrix is the Hessian without the
-    curvature of the network itself (Schraudolph, Neural Comput. 14, 1723, 2002): positive
-    semi-definite where the loss is convex in the outputs, and equal to the Hessian where outputs
-    are linear in the parameters. For cross-entropy it is the Fisher information.
+    The matrix is J^T H_L J, with the Jacobian J of the outputs and the Hessian H_L of the loss with
+    respect to the outputs. It is the Hessian without the curvature of the network itself
+    (Schraudolph, Neural Comput. 14, 1723, 2002). It is positive semi-definite where the loss is
+    convex in the outputs, and equal to the Hessian where the outputs are linear in the parameters.
+    For cross-entropy it is the Fisher information.
 
     Args:
         predict: `(params, examples) -> outputs`, any pytree.
         loss: `(outputs, examples) -> ()`, a mean over the examples.
         params: pytree of floating arrays.
         examples: as for `hessian_vector_product`.
-        chunk_size: likewise.
+        chunk_size: as for `hessian_vector_product`.
 
     Returns:
         A function `vector -> product` of pytrees like params.
 
     Raises:
-        InputError: those of `hessian_vector_product`.
+        InputError: as for `hessian_vector_product`.
     """
 
     def product(params, vector, chunk):
@@ -93,10 +105,12 @@ def gauss_newton_product(predict, loss, params, examples, *, chunk_size=None):
     return _over(product, params, examples, chunk_size)
 
 
-def layer_block(loss, params, layer):
-    """The loss as a function of the parameters of one layer, the others held, and these parameters.
+def layer_block(
+    loss: Callable[..., Any], params: PyTree, layer: Any
+) -> tuple[Callable[..., Any], PyTree]:
+    """Return the loss as a function of the parameters of one layer, and these parameters.
 
-    Curvature of the one at the other is the diagonal block of that layer.
+    The other parameters are fixed. The curvature of this loss is the diagonal block of the layer.
 
     Args:
         loss: `params -> ()`, or with examples after params.
@@ -110,19 +124,22 @@ def layer_block(loss, params, layer):
         InputError: there is no such layer.
     """
     if not isinstance(params, Mapping):
-        raise InputError(
-            f"params is a {type(params).__name__}; expected a mapping whose values are the layers"
+        raise invalid(
+            "params", f"is a {type(params).__name__}", "a mapping whose values are the layers"
         )
     if not isinstance(layer, Hashable) or layer not in params:
-        raise InputError(
-            f"layer is {layer!r}; expected one of {', '.join(map(str, params))}, the layers of "
-            "params"
+        raise invalid(
+            "layer",
+            f"is {layer!r}",
+            f"one of {', '.join(map(str, params))}, the layers of params",
         )
     return lambda own, *examples: loss({**params, layer: own}, *examples), params[layer]
 
 
-def mean_over_chunks(function, examples, chunk_size=None):
-    """Mean over examples of what a function gives for chunks of them, one chunk after the other.
+def mean_over_chunks(
+    function: Callable[[PyTree], PyTree], examples: PyTree, chunk_size: IntegerLike | None = None
+) -> PyTree:
+    """Return the mean over examples of a function of chunks, computed one chunk after the other.
 
     Args:
         function: `chunk -> pytree of arrays`, each a mean over the examples of the chunk.
@@ -133,14 +150,15 @@ def mean_over_chunks(function, examples, chunk_size=None):
         The sum over chunks c of N_c / N times the value of chunk c.
 
     Raises:
-        InputError: a chunk size below 1, or examples without a common leading axis.
+        InputError: the chunk size is below 1, or the examples have no common leading axis.
     """
     examples = jax.tree.map(_example_array, examples)
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(examples)}
     if len(lengths) != 1 or not min(lengths) or not min(lengths)[0]:
-        raise InputError(
-            f"examples has leaves with leading axes {sorted(lengths)}; expected one, of at least "
-            "one example"
+        raise invalid(
+            "examples",
+            f"has leaves with leading axes {sorted(lengths)}",
+            "one axis for all, with at least one example",
         )
     total = min(lengths)[0]
     size = total if chunk_size is None else min(_checked_chunk_size(chunk_size), total)
@@ -180,16 +198,14 @@ def _checked_chunk_size(chunk_size):
 
 
 def _at_least_single(leaf):
-    """Means of chunks in a type in which they can be added up."""
+    """Means of chunks in a type in which they can be added."""
     leaf = jnp.asarray(leaf)
     inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
     return leaf if inexact and leaf.dtype.itemsize >= 4 else leaf.astype(jnp.float32)
 
 
 def _over(product, params, examples, chunk_size):
-    """The product as a function of vectors, in full precision and summed over the chunks of the
-    examples.
-    """
+    """The product as a function of vectors, in full precision and summed over chunks."""
     types = checked_floating("params", params)
     if chunk_size is not None:
         _checked_chunk_size(chunk_size)
@@ -201,14 +217,14 @@ def _over(product, params, examples, chunk_size):
     def of_vector(vector):
         with in_precision_of("params", params, vector=vector) as (point, along):
             if examples is None:
-                found = product(point, along)
+                image = product(point, along)
             else:
-                found = mean_over_chunks(
+                image = mean_over_chunks(
                     lambda chunk: product(point, along, chunk), examples, chunk_size
                 )
             return jax.tree.map(
                 cast,
-                found,
+                image,
                 types,
                 jax.tree.map(lambda leaf: real_array("vector", leaf).dtype, vector),
             )

@@ -1,15 +1,15 @@
-"""Estimates from random vectors of what depends on all eigenvalues: the spectral density, and the
-trace.
-"""
+"""Estimate what depends on all eigenvalues from random vectors: spectral density and trace."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, is_traced, number, own_precision
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key, Matvec, NumberLike, PyTree
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature.flat import flat_matrix
 from sgd_diffusion.landscape.curvature.krylov import (
     dot,
@@ -29,66 +29,83 @@ __all__ = [
     "hutchpp_trace",
 ]
 
-ROUNDING = 1000  # nodes are told apart by as many units of rounding of the largest
+ROUNDING = 1000  # least width of the density in units of rounding of the largest node
 MOST = 2**31 - 1  # entries along an axis
 
 
 @shown_briefly
 class SpectralDensity(NamedTuple):
-    """How eigenvalues are distributed: a quadrature for each random vector, and their mean as a
-    smooth density.
+    """The distribution of eigenvalues: a quadrature for each random vector, and a smooth density.
+
+    Attributes:
+        nodes: (probes, m) Ritz values.
+        weights: (probes, m) share of eigenvalues at each node; each row adds up to 1.
+        grid: (points,) where the density is evaluated.
+        density: (points,) mean over the probes, smoothed, with integral 1.
+        error: (points,) its standard error over the probes.
     """
 
-    nodes: jax.Array  # (probes, m), Ritz values
-    weights: jax.Array  # (probes, m), adding up to 1: the share of eigenvalues at each node
-    grid: jax.Array  # (points,)
-    density: jax.Array  # (points,), with integral 1
-    error: jax.Array  # (points,) standard error over probes
+    nodes: Float[Array, "*maps probes m"]
+    weights: Float[Array, "*maps probes m"]
+    grid: Float[Array, "*maps points"]
+    density: Float[Array, "*maps points"]
+    error: Float[Array, "*maps points"]
 
 
 @shown_briefly
 class TraceEstimate(NamedTuple):
-    """The sum of all eigenvalues."""
+    """The sum of all eigenvalues.
 
-    value: jax.Array  # ()
-    error: jax.Array  # () standard error
+    Attributes:
+        value: () estimate.
+        error: () its standard error.
+    """
+
+    value: Float[Array, "*maps"]
+    error: Float[Array, "*maps"]
 
 
 def spectral_density(
-    key, matvec, like, *, num_products=80, num_probes=10, num_points=1000, width=None
-):
-    """Density of the eigenvalues, by stochastic Lanczos quadrature (Ghorbani, Krishnan & Xiao, ICML
-    2019).
+    key: Key,
+    matvec: Matvec,
+    like: PyTree,
+    *,
+    num_products: IntegerLike = 80,
+    num_probes: IntegerLike = 10,
+    num_points: IntegerLike = 1000,
+    width: NumberLike | None = None,
+) -> SpectralDensity:
+    """Return the density of the eigenvalues by stochastic Lanczos quadrature.
 
-    For a random vector v of unit length, the mean of v . f(A) v over v is that of f over the
-    eigenvalues; and a Lanczos basis of m vectors from v on gives Gauss' quadrature of it, exact for
-    polynomials of degree 2m - 1, with the squared first components of its eigenvectors as weights.
-    Nodes are smoothed by normal laws of standard deviation `width`.
+    See Ghorbani, Krishnan & Xiao, ICML 2019. For random vectors v of unit length, the mean of v .
+    f(A) v is the mean of f over the eigenvalues. A Lanczos basis of m vectors from v on gives its
+    Gauss quadrature, exact for polynomials of degree 2m - 1. The weights are the squared first
+    components of the eigenvectors. Nodes are smoothed by normal laws of standard deviation `width`.
 
     The moments sum(weights * nodes^p) of a probe estimate those of the spectrum; the trace is n
-    times the first. Products are computed, and matrices scaled, as
-    `eigenpairs.top_eigenpairs` says.
+    times the first moment. Products are computed, and matrices scaled, as in
+    `eigenpairs.top_eigenpairs`.
 
     Args:
         key: PRNG key.
         matvec: `vector -> A vector`, pytrees like `like`, with A symmetric.
-        like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in
-            all. All is computed in float64 where one of them has 8 bytes, in float32 otherwise.
+        like: pytree of floating arrays, n numbers in all; only shapes and types are used. The
+            computation runs in float64 where one of them has 8 bytes, and in float32 otherwise.
         num_products: m, at most n.
-        num_probes: independent random vectors, at least 2; the products are num_products *
-            num_probes.
+        num_probes: number of independent random vectors, at least 2. There are
+            num_products * num_probes products.
         num_points: points of the grid, from 5 widths below the smallest node to 5 above the
             largest.
-        width: in units of the eigenvalues; a hundredth of the range of the nodes if None, and at
+        width: in units of the eigenvalues. None is a hundredth of the range of the nodes, and at
             least 1000 eps of the largest node, which is the density of one value. Where all nodes
-            are zero, 1000 eps.
+            are zero, it is 1000 eps.
 
     Returns:
         `SpectralDensity`. NaN where products are not finite.
 
     Raises:
-        InputError: numbers out of range, a pytree of other than floating arrays, or products that
-            do not match it.
+        InputError: a number is out of range, the pytree has other than floating arrays, or the
+            products do not match it.
     """
     num_probes = integer("num_probes", num_probes, 2, MOST)
     num_points = integer("num_points", num_points, 2, MOST)
@@ -109,29 +126,30 @@ def spectral_density(
         if width is None:
             largest = abs(nodes).max()
             least = ROUNDING * jnp.finfo(nodes.dtype).eps * jnp.where(largest == 0, 1, largest)
-            width = jnp.maximum((nodes.max() - nodes.min()) / 100, least)
+            std = jnp.maximum((nodes.max() - nodes.min()) / 100, least)
         else:
-            width = _checked_width(width, nodes.dtype)
-        grid = jnp.linspace(nodes.min() - 5 * width, nodes.max() + 5 * width, num_points)
-        return SpectralDensity(nodes, weights, grid, *_smoothed(nodes, weights, grid, width))
+            std = _checked_width(width, nodes.dtype)
+        grid = jnp.linspace(nodes.min() - 5 * std, nodes.max() + 5 * std, num_points)
+        return SpectralDensity(nodes, weights, grid, *_smoothed(nodes, weights, grid, std))
 
 
-def smoothed_density(nodes, weights, grid, width):
-    """A density that is known by quadratures, smoothed by normal laws of standard deviation
-    `width`.
+def smoothed_density(
+    nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: NumberLike
+) -> tuple[Float[Array, "points"], Float[Array, "points"]]:
+    """Return a density that is known by quadratures, smoothed by normal laws, and its error.
 
     Args:
         nodes: (probes, m), from at least 2 probes.
         weights: (probes, m), adding up to 1 for each probe.
-        grid: (points,).
-        width: in units of the nodes, above zero.
+        grid: (points,) where the density is evaluated.
+        width: standard deviation of the normal laws in units of the nodes, above zero.
 
     Returns:
         Density (points,), the mean over probes, and its standard error (points,).
 
     Raises:
-        InputError: shapes that do not match, fewer than two probes, or a width that is not above
-            zero.
+        InputError: the shapes do not match, there are fewer than two probes, or the width is not
+            above zero.
     """
     with own_precision("nodes", nodes) as nodes, own_precision("weights", weights) as weights:
         with own_precision("grid", grid) as grid:
@@ -143,54 +161,55 @@ def smoothed_density(nodes, weights, grid, width):
                 or weights.shape != nodes.shape
                 or grid.ndim != 1
             ):
-                raise InputError(
-                    f"nodes, weights and grid have shapes {nodes.shape}, {weights.shape} and "
-                    f"{grid.shape}; expected (probes, m), the same, and (points,), with at least 2 "
-                    "probes"
+                raise invalid(
+                    "nodes, weights and grid",
+                    f"have shapes {nodes.shape}, {weights.shape} and {grid.shape}",
+                    "(probes, m), the same, and (points,), with at least 2 probes",
                 )
             return _smoothed(nodes, weights, grid, _checked_width(width, nodes.dtype))
 
 
 def _smoothed(nodes, weights, grid, width):
     def smooth(probe):
-        # In units of the width, the squares of which may be out of range.
+        # In units of the width, as its square may be out of range.
         return dot(jax.scipy.stats.norm.pdf((grid[:, None] - probe[0][None]) / width), probe[1])
 
     densities = jax.lax.map(smooth, (nodes, weights))
     return densities.mean(axis=0) / width, standard_error(densities) / width
 
 
-def hutchpp_trace(key, matvec, like, *, num_products=90):
-    """Trace, by Hutch++ (Meyer, Musco, Musco & Woodruff, SOSA 2021), exact for matrices of rank up
-    to a third of the products.
+def hutchpp_trace(
+    key: Key, matvec: Matvec, like: PyTree, *, num_products: IntegerLike = 90
+) -> TraceEstimate:
+    """Return the trace by Hutch++ (Meyer, Musco, Musco & Woodruff, SOSA 2021).
 
-    A third of the products with random signs span a space Q that holds the largest eigenvalues, a
-    third give the trace in it, and the others, with random signs g less their projection, the mean
-    of g . A g for the rest.
+    It is exact for matrices of rank up to a third of the products. A third of the products with
+    random signs span a space Q that holds the largest eigenvalues. A third give the trace in Q. The
+    others, with random signs g minus their projection, give the mean of g . A g for the rest.
 
     Args:
         key: PRNG key.
         matvec: `vector -> A vector`, pytrees like `like`, with A symmetric.
-        like: a pytree of floating arrays, of which only shapes and types are taken; n numbers in
-            all. All is computed in float64 where one of them has 8 bytes, in float32 otherwise.
+        like: pytree of floating arrays, n numbers in all; only shapes and types are used. The
+            computation runs in float64 where one of them has 8 bytes, and in float32 otherwise.
         num_products: at least 6. From 3n on, the trace is exact.
 
     Returns:
-        `TraceEstimate`, its error the standard error of the last third's mean.
+        `TraceEstimate`. Its error is the standard error of the last third's mean.
 
     Raises:
-        InputError: fewer than 6 products, a pytree of other than floating arrays, or products that
-            do not match it.
+        InputError: there are fewer than 6 products, the pytree has other than floating arrays, or
+            the products do not match it.
     """
     num_products = integer("num_products", num_products, 6, MOST)
     with flat_matrix(matvec, like) as matrix:
         zero, count = matrix.zero, num_products // 3
         inside = min(count, zero.size)
         signs = jax.random.rademacher(key, (inside + count, zero.size), jnp.int8).astype(zero.dtype)
-        found = jax.lax.map(matrix.matvec, signs[:inside])
-        unit = power_of_two(abs(found).max())
+        images = jax.lax.map(matrix.matvec, signs[:inside])
+        unit = power_of_two(abs(images).max())
         unit = jnp.where(unit == 0, 1, unit)
-        basis = jnp.linalg.qr((found / unit).T)[0]
+        basis = jnp.linalg.qr((images / unit).T)[0]
         rest = signs[inside:]
         for _ in range(2):
             rest = rest - dot(dot(rest, basis), basis.T)
@@ -208,7 +227,7 @@ def _normal(key, shape, dtype):
 
 
 def _alike(*arrays):
-    """Arrays in the precision of the most precise."""
+    """Arrays in the precision of the most precise one."""
     dtype = max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize)
     return [array.astype(dtype) for array in arrays]
 
@@ -220,7 +239,7 @@ def _checked_width(width, dtype):
     )
 
 
-def standard_error(samples):
-    """Of the mean along the first axis, (n, ...) -> (...)."""
+def standard_error(samples: Float[Array, " n *shape"]) -> Float[Array, "*shape"]:
+    """Return the standard error of the mean along the first axis, (n, ...) -> (...)."""
     count = len(samples)
     return length((samples - samples.mean(axis=0, keepdims=True)).T) / (count * (count - 1)) ** 0.5

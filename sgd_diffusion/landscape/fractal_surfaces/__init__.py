@@ -1,19 +1,22 @@
-"""Reference surfaces of known roughness: to test an estimator on, to calibrate it, to hold a loss
-surface against, to walk on.
+"""Make reference surfaces of known roughness.
 
-A random surface is `surface(key, size, *, ...) -> Surface`: a PRNG key, what says the number of
-points along a side, and its parameters.
+They serve to test an estimator, to calibrate it, to compare with a loss surface, and to walk on. A
+random surface is a function `surface(key, size, *, ...) -> Surface`. Its arguments are a PRNG key,
+the number of points along a side in some form, and its parameters:
 
-    fractional_brownian_surface      exact increments of any Hurst exponent
-    diamond_square                   midpoint displacement, the toy landscape of the literature; not exactly self-affine
-    spectral_surface                 cheap and continuous under periodic boundaries; its exponent is off at short lags
-    cone, paraboloid, gaussian_well  smooth, without a key
-    shuffled                         control: the heights of a surface without their order
+- `fractional_brownian_surface`: exact increments of any Hurst exponent.
+- `diamond_square`: midpoint displacement, the toy landscape of the literature. It is not exactly
+  self-affine.
+- `spectral_surface`: cheap, and continuous under periodic boundaries. Its exponent is wrong at
+  short lags.
+- `cone`, `paraboloid`, `gaussian_well`: smooth surfaces without a key.
+- `shuffled`: a control with the heights of a surface without their order.
 
-Others are made of one: `clipped` and `smoothed`.
+`clipped` and `smoothed` make another surface from a given one.
 
-Heights have JAX's default precision, float32 or, in 64-bit mode, float64. All can be jitted with
-everything that has to be known before tracing bound; `jax.vmap` over keys gives an ensemble:
+Heights have JAX's default precision: float32 or, in 64-bit mode, float64. All functions can be
+jitted with everything bound that must be known before tracing. `jax.vmap` over keys gives an
+ensemble:
 
 >>> import jax
 >>> keys = jax.random.split(jax.random.key(0), 3)

@@ -1,4 +1,4 @@
-"""Fractional Brownian surface, exact at every lag."""
+"""Make fractional Brownian surfaces, exact at every lag."""
 
 import functools
 import math
@@ -9,31 +9,35 @@ import numpy as np
 from scipy.fft import next_fast_len
 
 from sgd_diffusion._arrays import integer, number
-from sgd_diffusion.errors import InputError
+from sgd_diffusion._types import IntegerLike, Key, NumberLike
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.fractal_surfaces.surface import MOST_POINTS, Surface
 
 __all__ = ["fractional_brownian_surface"]
 
-ROUNDING = 1e-14  # of the number of points, for covariances of order 1: what is more negative is no rounding of an FFT
+# Share of the number of points, for covariances of order 1. An FFT rounds less than this, so that a
+# more negative eigenvalue is a real one.
+ROUNDING = 1e-14
 
 
-def fractional_brownian_surface(key, size, *, hurst):
-    """Fractional Brownian surface on size x size points of the unit square, its sides included.
+def fractional_brownian_surface(key: Key, size: IntegerLike, *, hurst: NumberLike) -> Surface:
+    """Return a fractional Brownian surface on size x size points of the unit square with its sides.
 
-    Gaussian heights with h = 0 at the first corner and E (h(x) - h(y))^2 = |x - y|^(2 hurst) for
-    any two points, those across the diagonal included. The graph has box dimension 3 - hurst and
-    its level sets 2 - hurst; hurst = 1 is a plane of random slope.
+    The heights are Gaussian with h = 0 at the first corner and E (h(x) - h(y))^2 = |x - y|^(2
+    hurst) for any two points, those across the diagonal included. The graph has box dimension 3 -
+    hurst and its level sets 2 - hurst; hurst = 1 is a plane of random slope.
 
-    Exact by intrinsic embedding (Stein, J. Comput. Graph. Stat. 11, 587, 2002). In units of the
-    diagonal, a stationary field with the compactly supported covariance
+    It is exact by intrinsic embedding (Stein, J. Comput. Graph. Stat. 11, 587, 2002). In units of
+    the diagonal, take a stationary field with the compactly supported covariance
 
-        rho(r) = c_0 - r^(2H) + c_2 r^2  for r <= 1,    b (R - r)^3 / r  for 1 < r <= R,    0 beyond,
+        rho(r) = c_0 - r^(2H) + c_2 r^2  for r <= 1,    b (R - r)^3 / r  for 1 < r <= R,    0
+        beyond.
 
-    and the random plane sqrt(2 c_2) (x_1 n_1 + x_2 n_2) add up to increments of variance 2 r^(2H).
-    H <= 3/4 takes R = 1 and b = 0, H above R = 2; the other constants make rho smooth at r = 1. The
-    field is periodic, with a period of R plus the side: copies overlap only at lags that do not
-    occur in the square. The eigenvalues of its covariance are computed in float64 whatever the
-    precision of the heights; measured, none is negative but by rounding for H from 0.01 to 1.
+    Its sum with the random plane sqrt(2 c_2) (x_1 n_1 + x_2 n_2) has increments of variance 2
+    r^(2H). H <= 3/4 takes R = 1 and b = 0, larger H takes R = 2; the other constants make rho
+    smooth at r = 1. The field is periodic, with a period of R plus the side: copies overlap only at
+    lags that do not occur in the square. The eigenvalues of its covariance are computed in float64
+    whatever the precision of the heights.
 
     Args:
         key: PRNG key.
@@ -41,12 +45,14 @@ def fractional_brownian_surface(key, size, *, hurst):
         hurst: Hurst exponent, in (0, 1], known before tracing.
 
     Returns:
-        `fractal_surfaces.Surface` with heights (size, size) and
-        extent 1.
+        `fractal_surfaces.Surface` with heights (size, size) and extent 1.
 
     Raises:
-        InputError: `size` below 2 or above 32769, `hurst` outside (0, 1], or an embedding with
-            a negative eigenvalue.
+        InputError: `size` is below 2 or above 32769, `hurst` is outside (0, 1], or the embedding
+            has a negative eigenvalue.
+
+    Notes:
+        For H from 0.01 to 1, no measured eigenvalue was negative but by rounding.
     """
     size = integer("size", size, 2, MOST_POINTS, what="points along a side")
     hurst = number("hurst", hurst, above=0, at_most=1, what="where 1 is a plane")
@@ -63,8 +69,9 @@ def fractional_brownian_surface(key, size, *, hurst):
 
 @functools.lru_cache(maxsize=2)
 def _embedding(size, hurst):
-    """Eigenvalues (L, L//2 + 1) of the periodic covariance, and the variance of the plane's slopes,
-    on the unit square.
+    """Eigenvalues (L, L//2 + 1) of the periodic covariance, and the variance of the plane's slopes.
+
+    Both are on the unit square.
     """
     power, reach = 2 * hurst, 1 if hurst <= 0.75 else 2
     tail = power * (2 - power) / (3 * reach * (reach**2 - 1)) if reach > 1 else 0.0
@@ -84,12 +91,13 @@ def _embedding(size, hurst):
     )
     eigenvalues = np.fft.rfft2(periodic).real
     if eigenvalues.min() < -ROUNDING * periodic.size:
-        raise InputError(
-            f"hurst is {hurst} with size {size}: the embedding has the eigenvalue "
-            f"{eigenvalues.min():g} beside a largest of {eigenvalues.max():g}, and is no "
-            "covariance; expected a hurst for which there is one, such as 0.01 to 0.99"
+        raise invalid(
+            "hurst",
+            f"is {hurst} with size {size}, where the embedding has the eigenvalue "
+            f"{eigenvalues.min():g} beside a largest of {eigenvalues.max():g} and is no covariance",
+            "a hurst with an embedding, such as 0.01 to 0.99",
         )
-    # Increments of variance 2 r^(2H) on a square of diagonal 1 become |x - y|^(2H) on one of side
-    # 1.
+    # This scale turns increments of variance 2 r^(2H) on a square of diagonal 1 into |x - y|^(2H)
+    # on a square of side 1.
     scale = 2**hurst / 2
     return scale * eigenvalues, scale * curvature

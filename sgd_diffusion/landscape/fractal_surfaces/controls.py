@@ -1,12 +1,14 @@
-"""Surfaces that share some properties of another and lack others."""
+"""Make surfaces that share some properties of another surface and lack others."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from sgd_diffusion._arrays import number, parameter
+from sgd_diffusion._types import Key, NumberLike
 from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked
 
 __all__ = ["filter_along", "shuffled", "smoothed"]
@@ -14,28 +16,29 @@ __all__ = ["filter_along", "shuffled", "smoothed"]
 MOST_STD = 1e6  # steps of the grid: no surface has as many
 
 
-def shuffled(key, surface, *, smoothing=8.0, power=None):
-    """The heights of a surface in random order, smoothed: no correlations beyond those of the
-    filter.
+def shuffled(
+    key: Key, surface: Surface, *, smoothing: NumberLike = 8.0, power: NumberLike | None = None
+) -> Surface:
+    """Return the heights of a surface in random order, smoothed.
 
-    All heights are permuted at random and `smoothed`; with a power, each height h then
-    becomes sign(h) |h|^power. That is the control of Chen, Qu & Gong with power = 0.7. Their code
-    takes h^power, which is complex where h < 0; the signed power is real, and turning a surface
-    upside down commutes with it.
+    Only the filter correlates them. All heights are permuted at random and `smoothed`. With a
+    power, each height h then becomes sign(h) |h|^power. This is the control of Chen, Qu & Gong with
+    power = 0.7. Their code takes h^power, which is complex where h < 0. The signed power is real,
+    and it commutes with turning a surface upside down.
 
     Args:
         key: PRNG key.
         surface: `fractal_surfaces.Surface`, heights (N, M).
         smoothing: standard deviation of the filter in steps of the grid, 0 for none, known before
             tracing.
-        power: () exponent, positive, or None to leave heights as they are.
+        power: () exponent, positive, or None to leave the heights as they are.
 
     Returns:
         `fractal_surfaces.Surface` of the same shape.
 
     Raises:
-        InputError: no surface with heights (N, M), `smoothing` not in 0..1e6, `power` not
-            positive.
+        InputError: the surface does not have heights (N, M), `smoothing` is not in 0..1e6, or
+            `power` is not positive.
     """
     surface = checked(surface)
     smoothing = number(
@@ -48,12 +51,11 @@ def shuffled(key, surface, *, smoothing=8.0, power=None):
     return Surface(heights, surface.extent)
 
 
-def smoothed(surface, std):
-    """A surface under a Gaussian filter, that of ``scipy.ndimage.gaussian_filter(heights, std,
-    mode="nearest")``.
+def smoothed(surface: Surface, std: NumberLike) -> Surface:
+    """Return a surface under a Gaussian filter.
 
-    The filter is cut at 4 standard deviations; beyond its sides the surface goes on at the heights
-    that it has there.
+    The filter is that of `scipy.ndimage.gaussian_filter(heights, std, mode="nearest")`. It is cut
+    at 4 standard deviations. Beyond its sides the surface continues with the heights at the sides.
 
     Args:
         surface: `fractal_surfaces.Surface`, heights (N, M).
@@ -64,12 +66,10 @@ def smoothed(surface, std):
         `fractal_surfaces.Surface` of the same shape.
 
     Raises:
-        InputError: no surface with heights (N, M), or `std` not in 0..1e6.
+        InputError: the surface does not have heights (N, M), or `std` is not in 0..1e6.
     """
-    surface, std = (
-        checked(surface),
-        number("std", std, at_least=0, at_most=MOST_STD, what="steps of the grid"),
-    )
+    surface = checked(surface)
+    std = number("std", std, at_least=0, at_most=MOST_STD, what="steps of the grid")
     if std == 0:
         return surface
     heights = surface.heights
@@ -82,15 +82,15 @@ def smoothed(surface, std):
 
 
 @functools.lru_cache(maxsize=4)
-def filter_along(points, std):
-    """The filter along an axis, a matrix (points, points): row i holds the weights of all points in
-    the result at point i.
+def filter_along(points: int, std: float) -> Float[np.ndarray, "points points"]:
+    """Return the matrix of the filter along an axis, (points, points).
+
+    Row i holds the weights of all points in the result at point i.
     """
     reach = np.arange(-int(4 * std + 0.5), int(4 * std + 0.5) + 1)
     weights = np.exp(-((reach / std) ** 2) / 2)
-    below = np.append(
-        0, np.cumsum(weights / weights.sum())
-    )  # what lies beyond a side belongs to the point there
+    # What lies beyond a side belongs to the point at the side.
+    below = np.append(0, np.cumsum(weights / weights.sum()))
     place = np.arange(points)
     inner = below[np.clip(place[1:] - place[:, None] - reach[0], 0, len(reach))]
     return np.diff(np.pad(inner, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1)

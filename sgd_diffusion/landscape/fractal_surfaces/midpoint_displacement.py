@@ -1,12 +1,11 @@
-"""Midpoint displacement: the generator of the toy landscapes of the literature, and how its picture
-is cut.
-"""
+"""Make the toy landscapes of the literature by midpoint displacement, and clip them."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion._arrays import integer, parameter
+from sgd_diffusion._types import IntegerLike, Key, NumberLike
 from sgd_diffusion.landscape.fractal_surfaces.surface import Surface, checked
 
 __all__ = ["clipped", "diamond_square"]
@@ -14,27 +13,28 @@ __all__ = ["clipped", "diamond_square"]
 MOST_LEVELS = 15  # 4 GiB in float32
 
 
-def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
-    """Midpoint displacement on a square whose four corners are at height 0.
+def diamond_square(
+    key: Key,
+    levels: IntegerLike,
+    *,
+    roughness: NumberLike,
+    hurst: NumberLike = 1.0,
+    extent: NumberLike = 2.0,
+) -> Surface:
+    """Return a surface by midpoint displacement on a square whose four corners are at height 0.
 
-    Fournier, Fussell & Carpenter (Commun. ACM 25, 371, 1982) in its diamond-square variant. Level c
-    = 1, ..., levels halves the distance between points: first the centre of every square, then the
-    middle of every edge gets
+    This is the diamond-square variant of Fournier, Fussell & Carpenter (Commun. ACM 25, 371, 1982).
+    Level c = 1, ..., levels halves the distance between points. First the center of every square,
+    then the middle of every edge gets
 
         h = mean of the nearest points + r_c u,    r_c = roughness 2^(-hurst (c - 1)),
 
-    u uniform in [-1/2, 1/2) and independent. The nearest points of a centre are its 4 corners,
-    those of a middle 2 corners and the 2 centres beside it, on the border 1. Chen, Qu & Gong's toy
-    landscape is levels = 10, roughness = 3, hurst = 1 on [-1, 1]^2.
+    with independent u, uniform in [-1/2, 1/2). The nearest points of a center are its 4 corners.
+    Those of a middle are 2 corners and the 2 centers beside it, 1 center on the border. The toy
+    landscape of Chen, Qu & Gong is levels = 10, roughness = 3, hurst = 1 on [-1, 1]^2.
 
-    Not exactly self-affine: increments depend on the levels of their points. Surfaces of 1025^2
-    points gave, by `box_counting.variogram_exponent` with lags 1, 2,
-    4, ..., 64, the exponents 0.300, 0.454, 0.629 and 0.860 for hurst = 0.3, 0.5, 0.7 and 1, means
-    of ten with standard errors of 0.001, 0.0015, 0.002 and 0.002. With lags up to 8 they were
-    0.306, 0.429, 0.592 and 0.855, all known to 0.0015 or better.
-
-    Of large surfaces, `jax.lax.map` over keys makes many three times as fast on CPU as
-    `jax.vmap`, which leaves the cache.
+    For many large surfaces, `jax.lax.map` over keys is three times as fast on CPU as `jax.vmap`,
+    which leaves the cache.
 
     Args:
         key: PRNG key.
@@ -44,23 +44,26 @@ def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
         extent: () length of a side.
 
     Returns:
-        `fractal_surfaces.Surface` with heights (2^levels + 1,
-        2^levels + 1).
+        `fractal_surfaces.Surface` with heights (2^levels + 1, 2^levels + 1).
 
     Raises:
-        InputError: `levels` not in 1..15, `roughness` or `hurst` negative or not finite,
-            `extent` not positive.
+        InputError: `levels` is not in 1..15, `roughness` or `hurst` is negative or not finite, or
+            `extent` is not positive.
+
+    Notes:
+        The surface is not exactly self-affine, as increments depend on the levels of their points.
+        `box_counting.variogram_exponent` with lags 1, 2, 4, ..., 64 gave, on surfaces of 1025^2
+        points, the exponents 0.300, 0.454, 0.629 and 0.860 for hurst = 0.3, 0.5, 0.7 and 1. These
+        are means of ten with standard errors of 0.001, 0.0015, 0.002 and 0.002. With lags up to 8
+        they were 0.306, 0.429, 0.592 and 0.855, all known to 0.0015 or better.
     """
     levels = integer("levels", levels, 1, MOST_LEVELS, what="halvings of the square")
-    roughness, hurst = (
-        parameter("roughness", roughness, at_least=0),
-        parameter("hurst", hurst, at_least=0),
-    )
+    roughness = parameter("roughness", roughness, at_least=0)
+    hurst = parameter("hurst", hurst, at_least=0)
     extent = parameter("extent", extent, above=0)
     size = 2**levels + 1
-    noise = jax.random.uniform(
-        key, (size, size), minval=-0.5, maxval=0.5
-    )  # every point is set once: it has its own number
+    # Every point is set once, so that it has its own number.
+    noise = jax.random.uniform(key, (size, size), minval=-0.5, maxval=0.5)
     heights = jnp.zeros((2, 2))
     for level in range(levels):
         width = roughness * 2.0 ** (-hurst * level)
@@ -70,12 +73,11 @@ def diamond_square(key, levels, *, roughness, hurst=1.0, extent=2.0):
     return Surface(heights, jnp.asarray(extent, float))
 
 
-def clipped(surface, *, base=0.0, water=-0.1):
-    """A surface as the published picture of the toy landscape shows it: lower at the border, filled
-    with water.
+def clipped(surface: Surface, *, base: NumberLike = 0.0, water: NumberLike = -0.1) -> Surface:
+    """Return a surface with a lower border and filled with water.
 
-    Points on the border that are higher than `base` are set to it, and then everything lower than
-    `water` is raised to it.
+    The published picture of the toy landscape shows it so. Points on the border that are higher
+    than `base` are set to it. Then everything lower than `water` is raised to it.
 
     Args:
         surface: `fractal_surfaces.Surface`, heights (N, M).
@@ -86,7 +88,7 @@ def clipped(surface, *, base=0.0, water=-0.1):
         `fractal_surfaces.Surface` of the same shape.
 
     Raises:
-        InputError: no surface with heights (N, M), or a height that is not finite.
+        InputError: the surface does not have heights (N, M), or `base` or `water` is not finite.
     """
     surface, base, water = checked(surface), parameter("base", base), parameter("water", water)
     heights = surface.heights
@@ -98,28 +100,30 @@ def clipped(surface, *, base=0.0, water=-0.1):
 
 
 def _halved(corners, displacements):
-    """Heights (2m + 1, 2m + 1) from (m + 1, m + 1) and the displacements of all points, those of
-    the corners not used.
+    """Heights (2m + 1, 2m + 1) from (m + 1, m + 1) and the displacements of all points.
+
+    The displacements of the corners are not used.
     """
-    centres = (
+    centers = (
         corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]
     ) / 4 + displacements[1::2, 1::2]
-    neighbours = jnp.asarray(np.r_[3, np.full(len(corners) - 2, 4), 3][:, None], corners.dtype)
-    above, left = jnp.pad(centres, ((1, 1), (0, 0))), jnp.pad(centres, ((0, 0), (1, 1)))
+    neighbors = jnp.asarray(np.r_[3, np.full(len(corners) - 2, 4), 3][:, None], corners.dtype)
+    above, left = jnp.pad(centers, ((1, 1), (0, 0))), jnp.pad(centers, ((0, 0), (1, 1)))
     along_rows = (
         corners[:, :-1] + corners[:, 1:] + above[:-1] + above[1:]
-    ) / neighbours + displacements[::2, 1::2]
+    ) / neighbors + displacements[::2, 1::2]
     along_columns = (
         corners[:-1] + corners[1:] + left[:, :-1] + left[:, 1:]
-    ) / neighbours.T + displacements[1::2, ::2]
+    ) / neighbors.T + displacements[1::2, ::2]
     return _interleaved(
-        _interleaved(corners, along_rows, 1), _interleaved(along_columns, centres, 1), 0
+        _interleaved(corners, along_rows, 1), _interleaved(along_columns, centers, 1), 0
     )
 
 
 def _interleaved(even, odd, axis):
-    """Entries of two arrays in turn; the first has one more. Copies at twice the speed of a strided
-    scatter on a CPU.
+    """Entries of two arrays in turn; the first has one more.
+
+    On a CPU this copies at twice the speed of a strided scatter.
     """
     count = odd.shape[axis]
     pairs = jnp.stack([jax.lax.slice_in_dim(even, 0, count, axis=axis), odd], axis=axis + 1)

@@ -227,7 +227,7 @@ def test_coverage_of_skewed_laws(alpha, beta):
 
 
 def test_a_search_that_ends_at_the_edge_of_beta_begins_again_inside():
-    """One sample left of zeta has no density there at beta = 1, and the table's least one instead."""
+    """At beta = 1 a sample left of zeta has no density, and the table's least one instead."""
     x = np.asarray(law.sample(jax.random.key(80), 0.8, 0.99, shape=(60, 1000)))
     found = values(fits.fit(x, symmetric=False))
     inside = values(fits.fit(x, symmetric=False, beta=0.99))
@@ -382,7 +382,10 @@ def test_unusable_data_give_no_number():
         ({"beta": 0.1}, "symmetric"),
         ({"beta": 1.5, "symmetric": False}, "beta is 1.5"),
         ({"location": np.nan}, "location"),
-        ({"alpha": 1, "location": 0, "scale": 1}, "all parameters"),
+        (
+            {"alpha": 1, "location": 0, "scale": 1},
+            "and scale are all pinned; expected at least one",
+        ),
     ],
 )
 def test_wrong_arguments(arguments, message):

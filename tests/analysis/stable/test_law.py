@@ -521,7 +521,7 @@ def inversion(x, alpha, beta, *, num_nodes=4000):
 
 
 def inversions(points, *, accuracy):
-    """Those of `points` (n, 3) at which `inversion` is as accurate, and ln p and P(X <= x) there."""
+    """The `points` (n, 3) at which `inversion` is accurate, and ln p and P(X <= x) there."""
     found = np.array([inversion(*point) for point in points])
     good = (found[:, 2:] < accuracy).all(axis=1) & (found[:, 0] > 0)
     return points[good], np.log(found[good, 0]), found[good, 1]

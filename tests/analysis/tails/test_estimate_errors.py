@@ -24,7 +24,7 @@ def stable(alpha, beta=0.0, *, n=1000):
     return stats.levy_stable.rvs(alpha, beta, size=(REPEATS, n), random_state=0)
 
 
-def generalised_pareto(gamma, *, n=1000):
+def generalized_pareto(gamma, *, n=1000):
     return stats.genpareto.rvs(gamma, size=(REPEATS, n), random_state=1)
 
 
@@ -67,11 +67,11 @@ def cases():
     yield "hill", lambda: hill(pareto(2.5), 100, side="right"), 2.5
     yield "hill, all", lambda: hill(-pareto(0.7), 399, side="left"), 0.7
     yield "moment, heavy", lambda: moment_estimator(pareto(2.0), 200), 0.5
-    yield "moment, bounded", lambda: moment_estimator(generalised_pareto(-0.4, n=4000), 100), -0.4
+    yield "moment, bounded", lambda: moment_estimator(generalized_pareto(-0.4, n=4000), 100), -0.4
     for gamma in (-0.4, 0.0, 0.7):
         yield (
             f"pickands {gamma}",
-            lambda gamma=gamma: pickands(generalised_pareto(gamma), 800),
+            lambda gamma=gamma: pickands(generalized_pareto(gamma), 800),
             gamma,
         )
     yield (
@@ -108,7 +108,7 @@ QUICK = [
 
 
 def known_to(squares):
-    """Relative standard error of the root mean square of independent numbers, from their scatter."""
+    """Relative standard error of a root mean square of independent numbers, from their scatter."""
     return squares.std() / squares.mean() / 2 / np.sqrt(len(squares))
 
 

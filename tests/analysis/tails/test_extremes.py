@@ -103,7 +103,7 @@ def test_hill_is_the_maximum_likelihood_of_a_pareto_law(seed, k):
 
 
 @pytest.mark.parametrize("gamma", [-0.4, 0.0, 0.8])
-def test_quantiles_of_the_generalised_pareto_law(gamma):
+def test_quantiles_of_the_generalized_pareto_law(gamma):
     n = 100_000
     x = stats.genpareto.ppf((np.arange(n) + 0.5) / n, gamma)  # the law without chance
     # On this law Pickands' estimator is exact at any k; the others have a bias that falls with k/n.

@@ -29,7 +29,7 @@ def variances(losses, window):
 
 
 def in_one_program(function, *static):
-    """The function compiled as a whole, in the precision of the values and with results in NumPy."""
+    """The whole function compiled, in the precision of the values and with NumPy results."""
     jitted = jax.jit(function, static_argnames=static)
 
     @functools.wraps(function)
@@ -114,7 +114,7 @@ def test_an_outlier_or_nan_matters_only_in_its_windows():
                 assert np.all(np.isnan(variance[touched]))
 
 
-def test_a_block_without_a_number_leaves_its_neighbours_alone():
+def test_a_block_without_a_number_leaves_its_neighbors_alone():
     losses = series(size=300)
     losses[100:200] = np.nan
     variance = np.asarray(moving_variance(losses))

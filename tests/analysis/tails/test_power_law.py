@@ -26,7 +26,7 @@ def planted(seed=0, *, alpha=2.5, size=(1000,), in_tail=0.4):
 
 
 def search(x):
-    """Distance, exponent and number of points above every possible threshold, by their definition."""
+    """Distance, exponent and number of points above every threshold, by their definition."""
     found = {}
     for x_min in np.unique(x[x > 0]):
         tail = np.sort(x[x >= x_min])

@@ -62,7 +62,7 @@ def test_prescribed_spectra(name, which):
     found = pairs_of(a, K, which=which)
     if (
         name == "decaying" and which != "largest"
-    ):  # the small end is 1e-7 from its neighbours: said, and not pretended
+    ):  # the small end is 1e-7 from its neighbors: said, and not pretended
         assert not found.converged.all()
         return
     norm = max(abs(SPECTRA[name]).max(), 1e-30)

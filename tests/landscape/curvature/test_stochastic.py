@@ -47,7 +47,7 @@ def test_the_density_is_the_smoothed_spectrum_within_its_error():
         0.08 * np.pi
     )
     away = abs(found.density - expected) / (found.error + 1e-3 * expected.max())
-    # Of 1000 neighbouring points few are independent; a thousandth of normal numbers lies beyond
+    # Of 1000 neighboring points few are independent; a thousandth of normal numbers lies beyond
     # 3.3.
     assert away.max() < 4.5 and np.mean(away < 2) > 0.85
 

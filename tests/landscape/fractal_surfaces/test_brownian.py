@@ -60,7 +60,7 @@ def test_an_embedding_that_is_no_covariance_is_refused(monkeypatch):
     brownian._embedding.cache_clear()
     monkeypatch.setattr(brownian, "ROUNDING", -1.0)  # no eigenvalue is as large
     with pytest.raises(
-        ValueError, match=r"hurst is 0.5 with size 8: the embedding has the eigenvalue"
+        ValueError, match=r"hurst is 0.5 with size 8, where the embedding has the eigenvalue"
     ):
         fractional_brownian_surface(KEY, 8, hurst=0.5)
     brownian._embedding.cache_clear()

@@ -16,7 +16,7 @@ SURFACE = Surface(
 
 
 def test_without_smoothing_it_is_a_permutation():
-    """Uncorrelated with what it was made of, and with its own neighbours, within 4 standard errors."""
+    """Uncorrelated with its source and with its own neighbors, within 4 standard errors."""
     found = shuffled(KEY, SURFACE, smoothing=0)
     np.testing.assert_array_equal(
         np.sort(found.heights, axis=None), np.sort(SURFACE.heights, axis=None)

@@ -51,10 +51,10 @@ def by_loops(key, levels, hurst):
 
 
 def displacements(heights):
-    """Of the points that were made last, centres and middles of edges along either axis, from the
-    mean of their neighbours.
+    """Of the points that were made last, centers and middles of edges along either axis, from the
+    mean of their neighbors.
     """
-    corners, centres = heights[::2, ::2], heights[1::2, 1::2]
+    corners, centers = heights[::2, ::2], heights[1::2, 1::2]
     around = (corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]) / 4
 
     def along_rows(heights):
@@ -62,7 +62,7 @@ def displacements(heights):
         near = [heights[::2, :-1:2], heights[::2, 2::2], known[:-1], known[1:]]
         return heights[::2, 1::2] - np.nanmean(near, axis=0)
 
-    return centres - around, along_rows(heights), along_rows(heights.T).T
+    return centers - around, along_rows(heights), along_rows(heights.T).T
 
 
 def correlation(a, b):
@@ -87,7 +87,7 @@ def test_corners_are_at_zero_and_nothing_else_is(levels):
 
 def test_the_last_points_are_displaced_by_at_most_half_a_width():
     """The bound roughness / 2^(levels - 1) / 2 for hurst = 1, reached to within 1 percent by
-    centres and by middles.
+    centers and by middles.
     """
     bound = ROUGHNESS / 2**8 / 2
     for found in displacements(np.asarray(drawn(9)(KEY, 1.0), dtype=float)):
@@ -112,7 +112,7 @@ def test_displacements_are_uniform_and_independent_of_one_another():
 
 
 @pytest.mark.parametrize("kind", ["seeds", "split"])
-def test_surfaces_of_neighbouring_keys_are_uncorrelated(kind):
+def test_surfaces_of_neighboring_keys_are_uncorrelated(kind):
     """At every point, over a thousand pairs, within 4.5 standard errors."""
     keys = (
         jax.vmap(jax.random.key)(np.arange(1001))
@@ -157,7 +157,7 @@ def test_variogram_exponents_of_the_docstring(hurst, expected):
 
 @pytest.mark.slow
 def test_gradients_of_the_published_generator():
-    """An independent port found a standard deviation of 2.3 and an excess kurtosis of 0.03 +- 0.03."""
+    """An independent port found a standard deviation of 2.3, an excess kurtosis of 0.03 +- 0.03."""
     deviations, kurtoses = [], []
     for key in jax.random.split(KEY, 10):
         heights = np.asarray(drawn(10)(key, 1.0), dtype=float)

@@ -27,15 +27,15 @@ def test_formula(shape, parameters, formula, size):
 
 
 def test_defaults():
-    """On [-1, 1]^2; the middle of an odd number of points is the centre, exactly."""
-    for shape, centre, side in (
+    """On [-1, 1]^2; the middle of an odd number of points is the center, exactly."""
+    for shape, center, side in (
         (cone, 0, 0.5),
         (paraboloid, 0, 0.5),
         (gaussian_well, -1, -np.exp(-2)),
     ):
         surface = shape(5)
         assert surface.extent == 2
-        assert surface.heights[2, 2] == centre
+        assert surface.heights[2, 2] == center
         np.testing.assert_allclose(surface.heights[2, [0, -1]], side, rtol=1e-6)
         np.testing.assert_allclose(surface.heights[[0, -1], 2], side, rtol=1e-6)
 
