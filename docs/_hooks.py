@@ -1,4 +1,4 @@
-"""Equations become MathML, which browsers draw without scripts, and names of public objects become links."""
+"""Equations become MathML, which browsers draw without scripts. Public names become links."""
 
 import html
 import pathlib
@@ -18,14 +18,10 @@ def on_pre_build(config):
     from _public import entries
 
     for entry in entries():
-        for name in {
-            entry.path,
-            entry.name,
-            f"{entry.room}.{entry.name}",
-            ".".join(entry.path.split(".")[-2:]),
-        }:
-            PAGES.setdefault(name, set()).add((entry.room, entry.path))
-        PAGES.setdefault(entry.name.split(".")[-1], set()).add((entry.room, entry.path))
+        *_, module, name = entry.path.split(".")
+        qualified = f"{entry.room}.{entry.name}"
+        for known in {entry.path, entry.name, qualified, name, f"{module}.{name}"}:
+            PAGES.setdefault(known, set()).add((entry.room, entry.path))
 
 
 def on_page_content(content, page, config, files):

@@ -1,6 +1,7 @@
 """Makes the pages of the API, one a room, and the formula index."""
 
 import inspect
+import itertools
 import pathlib
 import re
 import sys
@@ -16,57 +17,43 @@ FORMULA = re.compile(
 
 
 def formula(value):
-    """Name, equation and source of a docstring's section "Formula", or None."""
+    """Return name, equation and source from a docstring's section "Formula", or None."""
     section = re.search(r"^Formula:\n((?:    .*\n|\n)+)", inspect.getdoc(value) or "", re.MULTILINE)
     if not section:
         return None
     text = " ".join(section[1].split())
     found = FORMULA.match(text)
     if not found:
-        raise SystemExit(
-            f"{value}: expected 'Name. $equation$ (source)' below Formula, not {text!r}"
-        )
-    return found["name"], found["equation"], found["source"]
+        raise SystemExit(f"{value}: expected 'Name. $equation$ (source)', not {text!r}")
+    return found["name"], found["equation"].replace("|", r"\vert "), found["source"]
+
+
+def api_page(room, entries_of_room):
+    """Yield the lines of a room's page, its objects by topic."""
+    yield f"# {room}\n\n{inspect.getdoc(sys.modules[f'sgd_diffusion.{room}'])}\n"
+    for topic, group in itertools.groupby(entries_of_room, lambda entry: entry.topic):
+        yield f"## {topic[:1].upper() + topic[1:]}\n"
+        for entry in group:
+            yield f"::: {entry.path}\n    options: {{heading_level: 3}}\n"
+
+
+def formula_page(everything):
+    """Yield the lines of the index of formulas."""
+    yield "# Formulas\n\nEach row leads to the function that computes it.\n"
+    yield "| what | formula | function | source |\n| --- | --- | --- | --- |"
+    rows = set()
+    for entry in everything:
+        if found := formula(entry.value):
+            name, equation, source = found
+            link = f"[`{entry.name}`](api/{entry.room}.md#{entry.path})"
+            rows.add(f"| {name} | ${equation}$ | {link} | {source} |")
+    yield from sorted(rows, key=str.lower)
 
 
 everything = entries()
 for room in ROOMS:
+    of_room = [entry for entry in everything if entry.room == room]
     with mkdocs_gen_files.open(f"api/{room}.md", "w") as page:
-        package = sys.modules[f"sgd_diffusion.{room}"]
-        print(f"# {room}\n\n{inspect.getdoc(package)}\n", file=page)
-        topic = None
-        done = set()
-        for entry in everything:
-            if entry.room != room:
-                continue
-            if entry.path in done:
-                continue
-            done.add(entry.path)
-            if entry.topic != topic:
-                topic = entry.topic
-                print(
-                    f"## {topic[:1].upper() + topic[1:]}\n"
-                    if "." not in topic and topic
-                    else f"## `{topic}`\n",
-                    file=page,
-                )
-            print(f"::: {entry.path}\n    options: {{heading_level: 3}}\n", file=page)
-
+        page.write("\n".join(api_page(room, of_room)))
 with mkdocs_gen_files.open("formulas.md", "w") as page:
-    print(
-        "# Formulas\n\nEach row leads to the function that computes it. The sources are those of its docstring.\n",
-        file=page,
-    )
-    print("| what | formula | function | source |\n| --- | --- | --- | --- |", file=page)
-    rows = {}
-    for entry in everything:
-        found = formula(entry.value)
-        if found and entry.path not in rows:
-            name, equation, source = (
-                part.replace("|", r"\|") if part is not found[1] else part for part in found
-            )
-            equation = equation.replace("|", r"\vert ")
-            rows[entry.path] = (
-                f"| {name} | ${equation}$ | [`{entry.name}`](api/{entry.room}.md#{entry.path}) | {source} |"
-            )
-    print("\n".join(sorted(rows.values(), key=str.lower)), file=page)
+    page.write("\n".join(formula_page(everything)))

@@ -1,4 +1,4 @@
-"""What the package offers, read from the `__all__` of its rooms: the API pages and the formula index are made from it."""
+"""What the package offers, from the `__all__` of its rooms. The API pages are made from it."""
 
 import importlib
 import inspect
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
 
 def entries():
-    """All public objects of all rooms, in the order of their `__all__`; modules with what they hold."""
+    """Return all public objects of all rooms, in the order of `__all__`."""
     return [entry for room in ROOMS for entry in _of_package(room, f"sgd_diffusion.{room}", "")]
 
 

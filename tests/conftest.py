@@ -16,7 +16,8 @@ from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.problems.objectives import Problem
 
-MOST_MAPS = 30_000  # at the end of a test file; the limit is 65,530, and a file needs at most 30,000 of its own
+# At the end of a test file. The limit is 65,530, and a file needs at most 30,000 of its own.
+MOST_MAPS = 30_000
 
 
 # Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are
@@ -27,7 +28,8 @@ QUICK_TO_COMPILE = (
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=1",
 )
-SHARED = "SGD_DIFFUSION_TESTS"  # in the environment: where the process that started this one keeps compiled programs
+# In the environment: where the process that started this one keeps compiled programs.
+SHARED = "SGD_DIFFUSION_TESTS"
 
 
 def pytest_addoption(parser):

@@ -101,7 +101,8 @@ class Kind(NamedTuple):
     """How a float64 array becomes an input, and what has to come out."""
 
     make: Callable[[np.ndarray], Any]
-    expected: str  # "value" of the float64 array, "refused", or "any": whatever the function documents for it
+    # "value" of the float64 array, "refused", or "any": whatever the function documents for it
+    expected: str
     single: bool = False
 
 
@@ -248,7 +249,7 @@ MODES = {
 
 
 def input_tests(entries):
-    """A test that tries the kinds of inputs on every entry, and a slow one that tries the rare ones."""
+    """A test that tries the usual kinds of inputs on every entry; a slow one tries the rare."""
     slow = pytest.param(RARE.__contains__, marks=pytest.mark.slow, id="rare")
 
     @pytest.mark.parametrize(
@@ -322,7 +323,7 @@ def _problem(entry, name, kind, usual, nans_stop):
 
 
 def _outcome(entry, given, nans_stop):
-    """The result, InputError where it was refused, or the exception that it should not have raised."""
+    """The result, InputError where it was refused, or an exception that should not have come."""
     try:
         return jax.block_until_ready(entry.call(given))
     except InputError:

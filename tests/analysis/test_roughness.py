@@ -193,7 +193,7 @@ def test_noise_floor_and_its_error():
 
 
 def test_noise_floor_of_batches_without_replacement():
-    """Batches of an epoch that share a fixed sum: one part in their number above independent ones."""
+    """Batches of an epoch share a fixed sum: one part in their number above independent ones."""
     per_epoch, epochs = 8, 20_000
     rng = np.random.default_rng(5)
     losses = rng.permuted(np.tile(np.linspace(-1, 1, per_epoch), (epochs, 1)), axis=1).ravel()
