@@ -80,11 +80,16 @@ def squared_displacements(step_gram: ArrayLike) -> Float[Array, "points points"]
 
 
 def time_averaged_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Float[Array, "lag"]:
-    """Return the time-averaged mean squared displacement (TAMSD) of a path.
+    r"""Return the time-averaged mean squared displacement (TAMSD) of a path.
 
     msd(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^2. All pairs of a lag have
     the same weight (Chen, Qu & Gong, arXiv:2009.10588, Eq. 3). Lag T has a single pair, so the last
     lags scatter most. `effective_pairs` gives the number of independent pairs.
+
+    Formula:
+        Time-averaged MSD (TAMSD). $\overline{\delta^2}(\ell) = \frac{1}{T+1-\ell}
+        \sum_{i=0}^{T-\ell} \lVert w_{i+\ell} - w_i \rVert^2$ (Chen, Qu & Gong, arXiv:2009.10588,
+        Eq. 3)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.

@@ -205,7 +205,7 @@ def block_bootstrap(
     num_resamples: IntegerLike = 200,
     num_blocks: IntegerLike = NUM_BLOCKS,
 ) -> Float[Array, "replicate bin"]:
-    """Return replicates of `average` from a resampling of the window in blocks.
+    r"""Return replicates of `average` from a resampling of the window in blocks.
 
     The points at which pairs start are cut into blocks of equal length on a circle, at a random
     place for each replicate. Every block gets a random Gamma weight: the Bayesian bootstrap (Rubin,
@@ -216,6 +216,10 @@ def block_bootstrap(
     The replicates show the scatter between stretches of the window, and miss scatter on longer
     times than a block. So errors come out too small, the more the longer the memory and the lags.
     `scaling.fit_power_law` says by how much for exponents. The spread over seeds has no such limit.
+
+    Formula:
+        Block bootstrap. $\theta^{*} = \frac{\sum_b g_b S_b}{\sum_b g_b N_b}, \quad g_b \sim \Gamma
+        \left( \frac{n-2}{n} \right)$ (Rubin, Ann. Stat. 9, 130, 1981, for blocks)
 
     Args:
         key: PRNG key.

@@ -451,7 +451,7 @@ def self_affinity(
     *,
     replicates: Sequence[ArrayLike],
 ) -> SelfAffinity:
-    """Return whether a path looks the same at all scales, or gets narrower the larger the scale.
+    r"""Return whether a path looks the same at all scales, or gets narrower the larger the scale.
 
     chi in <squared excursion> ~ <squared end-to-end distance>^chi across lengths of fragments is
     the ratio of the exponents with which the two grow with the length. A self-similar path has chi
@@ -463,6 +463,10 @@ def self_affinity(
     three cases: where 2 errors are above 1/4, half the way from 1 to 1/2; where chi is NaN; and
     where chi is more than 1. The last is no scaling but a crossover within these lengths, from
     straight to Brownian motion or to confinement.
+
+    Formula:
+        Self-affinity, chi. $\langle S^2 \rangle \propto \langle R^2 \rangle^{\chi}$ (Chen, Qu &
+        Gong, arXiv:2009.10588, transverse excursions)
 
     Args:
         lengths: (L,) increasing, L >= 3; fragments of few steps are not yet what they look like

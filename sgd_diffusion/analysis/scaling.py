@@ -393,7 +393,7 @@ def fit_crossover(
 
 
 def superdiffusion_onset(lags: ArrayLike, msd: ArrayLike, *, max_rmse: NumberLike = 0.03) -> Onset:
-    """Return the lag tau_0 from which on the MSD is one superdiffusive power law.
+    r"""Return the lag tau_0 from which on the MSD is one superdiffusive power law.
 
     tau_0 is the smallest lag tau with a good fit on [tau, largest lag], if the exponent of that fit
     is above 1. A fit is good where the least-squares power law leaves a root mean square residual
@@ -407,6 +407,11 @@ def superdiffusion_onset(lags: ArrayLike, msd: ArrayLike, *, max_rmse: NumberLik
     Where this longest power law has an exponent of at most 1, the lag is NaN. `fit` then gives
     exponent and range of the law. Near exponent 1 chance decides between the two: look at the fits
     of several seeds.
+
+    Formula:
+        Onset of superdiffusion, tau_0.
+        $\tau_0 = \min \{ \tau : \mathrm{rmse}(\ln \delta^2; \tau, \ell_{\max}) \le \varepsilon \}$
+        (Chen, Qu & Gong, arXiv:2009.10588, Fig. 2a)
 
     Args:
         lags: (L,) positive and increasing.

@@ -44,12 +44,16 @@ def random_direction(key: Key, params: PyTree) -> PyTree:
 
 
 def filter_normalize(direction: PyTree, params: PyTree, *, ignore_vectors: bool = True) -> PyTree:
-    """Rescale each filter of a direction to the norm of the same filter of `params`.
+    r"""Rescale each filter of a direction to the norm of the same filter of `params`.
 
     A network stays the same if the weights of a filter before batch norm are rescaled, or those of
     one layer against the next. Directions with this rescaling do not depend on it, so that
     landscapes of different networks compare (Li et al., NeurIPS 2018, Sec. 4). Filters are the
     slices along the last axis, as in the kernels of Flax: (..., in, out) and (in, out).
+
+    Formula:
+        Filter normalization. $d_i \leftarrow \frac{\lVert w_i \rVert}{\lVert d_i \rVert} d_i$ (Li
+        et al., NeurIPS 2018, Sec. 4)
 
     Args:
         direction: pytree like `params`.

@@ -2,6 +2,7 @@
 
 from sgd_diffusion.problems.augmentation import random_crop, random_flip, standard_augmentation
 from sgd_diffusion.problems.datasets import Dataset, Examples, gaussian, load
+from sgd_diffusion.problems.losses import cross_entropy, smoothed_kl, softmax_mse
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
 from sgd_diffusion.problems.objectives import Problem, accuracy, classification
@@ -13,6 +14,9 @@ __all__ = [
     # classification
     "classification",
     "accuracy",
+    "cross_entropy",
+    "smoothed_kl",
+    "softmax_mse",
     "random_crop",
     "random_flip",
     "standard_augmentation",

@@ -34,10 +34,15 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
 
 
 def smoothed_kl(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
-    """Return the mean KL divergence from the smoothed labels to the softmax, in nats.
+    r"""Return the mean KL divergence from the smoothed labels to the softmax, in nats.
 
     The target is 1 - 0.1 + 0.1/C for the label and 0.1/C for every other class. The loss is 0 where
     the softmax equals the target. For unsmoothed labels the divergence would be the cross-entropy.
+
+    Formula:
+        KL loss.
+        $L = \sum_c q_c \ln \frac{q_c}{p_c}, \quad q_c = 0.9 \, \delta_{cy} + \frac{0.1}{C}$
+        (named by Chen, Qu & Gong, arXiv:2009.10588; the smoothing is a choice)
 
     Args:
         logits: (B, C).

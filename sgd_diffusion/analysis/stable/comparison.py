@@ -64,7 +64,7 @@ class VuongTest(NamedTuple):
 
 
 def vuong(differences: ArrayLike, *, num_blocks: IntegerLike | None = None) -> VuongTest:
-    """Return Vuong's test of two laws that do not contain each other.
+    r"""Return Vuong's test of two laws that do not contain each other.
 
     z = sqrt(n) mean(d) / sd(d) for the differences d of the log densities. It is normally
     distributed if both laws are equally far from the truth (Vuong, Econometrica 57, 307, 1989,
@@ -74,6 +74,10 @@ def vuong(differences: ArrayLike, *, num_blocks: IntegerLike | None = None) -> V
     consecutive blocks. The blocks must be longer than the memory. Then z has Student's t law with
     B-1 degrees of freedom. Pass gradients (T, S) of S coordinates at T times as
     `differences.ravel()`. Blocks are then blocks of time and hold all coordinates.
+
+    Formula:
+        Vuong's test. $z = \sqrt{n} \, \frac{\overline{d}}{s_d}$ (Vuong, Econometrica 57, 307, 1989,
+        Theorem 5.1)
 
     Args:
         differences: (n,) in the order of time, n >= 2. Status is NOT_FINITE where one is not

@@ -85,7 +85,7 @@ def hill_curve(samples: ArrayLike, *, side: str = "both") -> HillCurve:
 
 
 def hill(samples: ArrayLike, k: IntegerLike | None = None, *, side: str = "both") -> Estimate:
-    """Return Hill's estimate of the tail index.
+    r"""Return Hill's estimate of the tail index.
 
     1/alpha = mean over the k largest values of ln(x_(i) / x_(k+1)), with x_(i) the i-th largest
     (Hill, Ann. Stat. 3, 1163, 1975). It is the maximum likelihood of a Pareto law above x_(k+1).
@@ -97,6 +97,11 @@ def hill(samples: ArrayLike, k: IntegerLike | None = None, *, side: str = "both"
     Pareto tail. The pilot g is 1/alpha at 2 sqrt(n). Then, with n the number of positive values,
 
         k = (k(r^0.7) / k(r)^0.7)^(1/0.3) (2 g^2)^(1/3) / 3,    r = 2.5 g n^(1/4).
+
+    Formula:
+        Hill's tail index.
+        $\frac{1}{\alpha} = \frac{1}{k} \sum_{i=1}^{k} \ln \frac{x_{(i)}}{x_{(k+1)}}$
+        (Hill, Ann. Stat. 3, 1163, 1975)
 
     Args:
         samples: (..., n), n >= 20.

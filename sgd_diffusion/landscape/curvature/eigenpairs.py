@@ -74,7 +74,7 @@ def top_eigenpairs(
     key: Key | None = None,
     start: PyTree | None = None,
 ) -> Eigenpairs:
-    """Return eigenvalues at the ends of the spectrum, and their eigenvectors.
+    r"""Return eigenvalues at the ends of the spectrum, and their eigenvectors.
 
     This is thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full
     reorthogonalization. A basis of min(n, 2k + 20) vectors grows by one product each. Then its best
@@ -87,6 +87,10 @@ def top_eigenpairs(
     members continue until the last has finished. Products of matrices and convolutions within the
     product have full precision on every device. A matrix may have any size that its type holds: it
     is scaled.
+
+    Formula:
+        Eigenvalues by thick-restart Lanczos. $A v_i = \lambda_i v_i$ (Wu & Simon, SIAM J. Matrix
+        Anal. Appl. 22, 602, 2000)
 
     Args:
         matvec: `vector -> A vector`, pytrees like `like`, with A symmetric; for example from

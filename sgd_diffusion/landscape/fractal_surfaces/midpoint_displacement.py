@@ -21,7 +21,7 @@ def diamond_square(
     hurst: NumberLike = 1.0,
     extent: NumberLike = 2.0,
 ) -> Surface:
-    """Return a surface by midpoint displacement on a square whose four corners are at height 0.
+    r"""Return a surface by midpoint displacement on a square whose four corners are at height 0.
 
     This is the diamond-square variant of Fournier, Fussell & Carpenter (Commun. ACM 25, 371, 1982).
     Level c = 1, ..., levels halves the distance between points. First the center of every square,
@@ -35,6 +35,10 @@ def diamond_square(
 
     For many large surfaces, `jax.lax.map` over keys is three times as fast on CPU as `jax.vmap`,
     which leaves the cache.
+
+    Formula:
+        Midpoint displacement. $h = \overline{h} + r_c u, \quad r_c = r \, 2^{-H(c-1)}$ (Fournier,
+        Fussell & Carpenter, Commun. ACM 25, 371, 1982)
 
     Args:
         key: PRNG key.
