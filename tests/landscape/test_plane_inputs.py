@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from input_table import Argument, Option, input_tests, mode_tests
 
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape import planes
 from sgd_diffusion.landscape.planes import Plane
 
@@ -108,7 +109,7 @@ def test_numbers_of_all_kinds(number):
     )
     if isinstance(number, list):
         for each in call:
-            with pytest.raises(planes.InputError, match=r"has shape \(1,\); expected a number"):
+            with pytest.raises(InputError, match=r"has shape \(1,\); expected a number"):
                 each()
     else:
         np.testing.assert_array_equal(call[0](), ORIGIN + 2 * FIRST + SECOND)

@@ -239,7 +239,7 @@ def test_unusable_data(fit):
 def test_shapes(fit):
     for shape in ((19,), (2, 50), ()):
         with pytest.raises(
-            InputError, match=r"expected \(n,\) with n >= 20 samples; use jax.vmap for several"
+            InputError, match=r"expected \(n,\) with n >= 20 samples: use jax.vmap for several"
         ):
             single(fit, np.zeros(shape))
     found = single(fit, np.random.default_rng(0).normal(size=20), symmetric=False)

@@ -171,6 +171,6 @@ def test_at_bounds():
 def test_shapes(fit):
     for shape in ((19,), (2, 50)):
         with pytest.raises(
-            InputError, match=r"expected \(n,\) with n >= 20 samples; use jax.vmap for several"
+            InputError, match=r"expected \(n,\) with n >= 20 samples: use jax.vmap for several"
         ):
             fit(np.zeros(shape))
