@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 ROOMS = ("analysis", "dynamics", "landscape", "walkers", "problems", "storage", "tables", "plots")
-TOPIC = re.compile(r"^\s*# (.*)$|^\s*\"(\w+)\",?$")
+TOPIC_OR_NAME = re.compile(r"# ([^\n]*)|\"(\w+)\"")
 
 
 class Entry(NamedTuple):
@@ -48,10 +48,7 @@ def _topics(module):
     """Topics and names of an `__all__`, whose comments are topics."""
     source = inspect.getsource(module).partition("__all__ = [")[2].partition("]")[0]
     topic = ""
-    for line in source.splitlines():
-        for comment, name in TOPIC.findall(line):
-            topic = comment or topic
-            if name:
-                yield topic, name
-    if '", "' in source:
-        yield from (("", name) for name in module.__all__)
+    for comment, name in TOPIC_OR_NAME.findall(source):
+        topic = comment or topic
+        if name:
+            yield topic, name

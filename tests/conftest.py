@@ -18,8 +18,6 @@ from sgd_diffusion.problems.objectives import Problem
 
 # At the end of a test file. The limit is 65,530, and a file needs at most 30,000 of its own.
 MOST_MAPS = 30_000
-
-
 # Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are
 # not fused compile five times as fast. And every core has a worker; splitting a program among cores
 # to generate its code takes a fifth more time.
@@ -52,8 +50,8 @@ def pytest_configure(config):
         "jax_compilation_cache_dir": os.environ[SHARED],
         "jax_persistent_cache_min_compile_time_secs": 0.1,
         "jax_persistent_cache_min_entry_size_bytes": -1,
-        "jax_compilation_cache_max_size": 2**30,
-    }  # a limit brings a lock
+        "jax_compilation_cache_max_size": 2**30,  # a limit brings a lock
+    }
     for name, value in cache.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)

@@ -144,13 +144,7 @@ def walk(
     options = _Options(steps, boundary, interpolant, alpha, sqrt_scaling, every)
     surface, start = checked(surface, least=2), floats("start", start)
     dtype = surface.heights.dtype
-    region = None if region is None else jnp.asarray(booleans("region", region))
-    if region is not None and region.shape != surface.heights.shape:
-        raise invalid(
-            "region",
-            f"has shape {region.shape}",
-            f"that of the heights, {surface.heights.shape}",
-        )
+    region = _checked_region("region", region, surface)
     if start.shape != (2,):
         raise invalid(
             "start", f"has shape {start.shape}", "(2,)", "map many with jax.vmap, or walk_ensemble"
@@ -219,14 +213,7 @@ def walk_ensemble(
     noise_stds = _values("noise_stds", noise_stds).astype(dtype)
     _refuse_outside(starts, surfaces)
     starts = jnp.broadcast_to(starts.astype(dtype), (number, *starts.shape[-2:]))
-    if regions is not None:
-        regions = jnp.asarray(booleans("regions", regions))
-        if regions.shape != surfaces.heights.shape:
-            raise invalid(
-                "regions",
-                f"has shape {regions.shape}",
-                f"that of the heights, {surfaces.heights.shape}",
-            )
+    regions = _checked_region("regions", regions, surfaces)
     return _walk_all(keys, surfaces, starts, learning_rates, noise_stds, regions, program)
 
 
@@ -396,6 +383,17 @@ def _open_uniform(key, dtype):
 
 
 # Arguments
+
+
+def _checked_region(name, region, surface):
+    """Return booleans in the shape of the heights, or None."""
+    if region is None:
+        return None
+    region = jnp.asarray(booleans(name, region))
+    if region.shape != surface.heights.shape:
+        expected = f"that of the heights, {surface.heights.shape}"
+        raise invalid(name, f"has shape {region.shape}", expected)
+    return region
 
 
 def _refuse_outside(starts, surfaces):
