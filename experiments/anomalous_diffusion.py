@@ -14,11 +14,11 @@ from typing import Annotated
 from experiments import command_line, summaries
 from experiments.options import within
 from experiments.progress import phase
+from experiments.results import leave
 from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.lags import MIN_WINDOW, standard_ranges
 from sgd_diffusion.dynamics.measurements import default_measurements
-from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,22 +54,20 @@ PRESETS = {
 def experiment(options: Options) -> None:
     """Train, measure, and leave results, figure and summary in the run directory."""
     dataset, directory = train(options, "anomalous_diffusion", default_measurements)
+    ranges = standard_ranges(options.window)
     with phase("exponents, of surrogates too"):
-        table = tables.exponents(dataset, standard_ranges(options.window))
+        table = tables.exponents(dataset, ranges)
         text = summaries.anomalous_diffusion(dataset, table)
-    write_atomically(
-        directory / "exponents.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf")
+    figures = {"anomalous_diffusion": lambda: plots.anomalous_diffusion(dataset, table)}
+    if options.not_averaged:
+        not_averaged = tables.exponents(dataset, ranges, curve="displacement_from_start")
+        figures["not_averaged"] = lambda: plots.anomalous_diffusion(dataset, not_averaged)
+    leave(
+        directory,
+        text,
+        tables={"exponents": table.assign_attrs(dataset.attrs)},
+        figures=figures,
     )
-    write_atomically(directory / "summary.txt", text.encode())
-    with phase("figures"):
-        save_figure(plots.anomalous_diffusion(dataset), directory / "anomalous_diffusion.png")
-        if options.not_averaged:
-            save_figure(
-                plots.anomalous_diffusion(dataset, curve="displacement_from_start"),
-                directory / "not_averaged.png",
-            )
-    print(text)
-    print(f"results, figure and this summary: {directory}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Annotated
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
 from experiments.progress import phase
+from experiments.results import by_rate, leave
 from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.dynamics.measurements import (
@@ -23,7 +24,6 @@ from sgd_diffusion.dynamics.measurements import (
 )
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem
-from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MIN_WINDOW = 100  # fewer steps have no two decades of contour length
 
@@ -76,15 +76,16 @@ def experiment(options: Options) -> None:
     with phase("power laws"):
         table = tables.fractal_path(dataset)
         text = summaries.fractal_path(dataset, table)
-    write_atomically(
-        directory / "scaling.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf")
+    leave(
+        directory,
+        text,
+        tables={"scaling": table.assign_attrs(dataset.attrs)},
+        figures=by_rate(
+            "fractal_path",
+            options.learning_rates,
+            lambda rate: plots.fractal_path(dataset, table, rate),
+        ),
     )
-    write_atomically(directory / "summary.txt", text.encode())
-    with phase("figures"):
-        for rate in options.learning_rates:
-            save_figure(plots.fractal_path(dataset, rate), directory / f"fractal_path_{rate:g}.png")
-    print(text)
-    print(f"results, figures and this summary: {directory}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import xarray as xr
 from experiments import command_line, summaries
 from experiments.options import COUNT, UINT32, Range, flag, within
 from experiments.progress import phase
+from experiments.results import leave
 from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes, diamond_squares, key
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
@@ -32,7 +33,7 @@ from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.storage.run_directories import RunDirectory, save_figure, write_atomically
+from sgd_diffusion.storage.run_directories import RunDirectory
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER
 from sgd_diffusion.walkers.interpolation import nearest
 from sgd_diffusion.walkers.walk import walk_ensemble
@@ -203,21 +204,20 @@ def experiment(options: Options) -> None:
     if phases is not None:
         with phase("free walkers"):
             results["phases"] = tables.phase_diagram(phases, free_exponents(options))
-    with phase("figures"):
-        figures = {"fractal_toy": plots.fractal_toy(results["table"], walks, results["examples"])}
-        if phases is not None:
-            figures["phase_diagram"] = plots.phase_diagram(results["phases"])
-        for name, figure in figures.items():
-            save_figure(figure, directory / f"{name}.png")
-    text = summaries.fractal_toy(dataclasses.asdict(options), results)
-    for name, dataset in results.items():
-        write_atomically(directory / f"{name}.nc", bytes(dataset.to_netcdf(engine="h5netcdf")))
     if options.animation:
         with phase("animation"):
             plots.walker_animation(results["examples"], directory / "walkers.gif")
-    write_atomically(directory / "summary.txt", text.encode())
-    print(text)
-    print(f"statistics, figures and this summary: {directory}")
+    figures = {
+        "fractal_toy": lambda: plots.fractal_toy(walks, results["table"], results["examples"])
+    }
+    if phases is not None:
+        figures["phase_diagram"] = lambda: plots.phase_diagram(results["phases"])
+    leave(
+        directory,
+        summaries.fractal_toy(dataclasses.asdict(options), results),
+        tables=results,
+        figures=figures,
+    )
 
 
 def walk(

@@ -14,12 +14,12 @@ from typing import Annotated
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
 from experiments.progress import phase
+from experiments.results import by_rate, leave
 from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.estimates import MIN_POINTS
 from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 MAX_NUMBERS = 10_000_000  # entries times resamples, in several arrays of 80 MB
 # A moving variance covers the losses of so many updates; each block of the bootstrap has ten.
@@ -90,18 +90,16 @@ def experiment(options: Options) -> None:
             dataset, num_entries=options.num_entries, num_resamples=options.num_resamples
         )
         text = summaries.gradient_tails(dataset, table)
-    write_atomically(
-        directory / "tails.nc", table.assign_attrs(dataset.attrs).to_netcdf(engine="h5netcdf")
+    leave(
+        directory,
+        text,
+        tables={"tails": table.assign_attrs(dataset.attrs)},
+        figures=by_rate(
+            "gradient_tails",
+            options.learning_rates,
+            lambda rate: plots.gradient_tails(dataset, table, rate),
+        ),
     )
-    write_atomically(directory / "summary.txt", text.encode())
-    with phase("figures"):
-        for rate in options.learning_rates:
-            save_figure(
-                plots.gradient_tails(dataset, table, rate),
-                directory / f"gradient_tails_{rate:g}.png",
-            )
-    print(text)
-    print(f"results, figures and this summary: {directory}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
-from experiments.progress import phase
+from experiments.results import by_rate, leave
 from experiments.training import RunOptions, TrainingOptions, train
 from sgd_diffusion import plots
 from sgd_diffusion.dynamics.measurements import (
@@ -24,7 +24,6 @@ from sgd_diffusion.dynamics.measurements import (
 )
 from sgd_diffusion.dynamics.measurements.hessian_spectrum import MIN_BATCHES
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,15 +139,15 @@ def experiment(options: Options) -> None:
         return chosen
 
     dataset, directory = train(options, "hessian_spectrum", measure, at_ends="Hessian spectra")
-    text = summaries.hessian_spectrum(dataset)
-    write_atomically(directory / "summary.txt", text.encode())
-    with phase("figures"):
-        for rate in options.learning_rates:
-            save_figure(
-                plots.hessian_spectrum(dataset, rate), directory / f"hessian_spectrum_{rate:g}.png"
-            )
-    print(text)
-    print(f"results, figures and this summary: {directory}")
+    leave(
+        directory,
+        summaries.hessian_spectrum(dataset),
+        figures=by_rate(
+            "hessian_spectrum",
+            options.learning_rates,
+            lambda rate: plots.hessian_spectrum(dataset, rate),
+        ),
+    )
 
 
 if __name__ == "__main__":

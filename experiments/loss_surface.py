@@ -23,6 +23,7 @@ from jax.flatten_util import ravel_pytree
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
 from experiments.progress import PointProgress, phase
+from experiments.results import by_rate, leave
 from experiments.training import RunOptions, TrainingOptions, loaded, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion._arrays import integer
@@ -38,7 +39,6 @@ from sgd_diffusion.landscape.curvature import (
 from sgd_diffusion.landscape.planes import Plane, principal_plane, project, random_plane
 from sgd_diffusion.problems.objectives import EVALUATION_BATCH, Problem
 from sgd_diffusion.storage.plane_files import resumable_plane
-from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 
 # Points along a side. Box sizes are then 1, 2, 4 and 8, a quarter of the 32 cells between them.
 MIN_GRID = 33
@@ -138,18 +138,19 @@ def experiment(options: Options) -> None:
     with phase("dimensions and their calibration"):
         table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
         text = summaries.loss_surface(run, surfaces, table)
-    for name, dataset in (("surfaces", surfaces), ("dimensions", table)):
-        write_atomically(
-            directory / f"{name}.nc", dataset.assign_attrs(run.attrs).to_netcdf(engine="h5netcdf")
-        )
-    write_atomically(directory / "summary.txt", text.encode())
-    with phase("figures"):
-        for rate in options.learning_rates:
-            save_figure(
-                plots.loss_surface(surfaces, table, rate), directory / f"loss_surface_{rate:g}.png"
-            )
-    print(text)
-    print(f"surfaces, dimensions, figures and this summary: {directory}")
+    leave(
+        directory,
+        text,
+        tables={
+            "surfaces": surfaces.assign_attrs(run.attrs),
+            "dimensions": table.assign_attrs(run.attrs),
+        },
+        figures=by_rate(
+            "loss_surface",
+            options.learning_rates,
+            lambda rate: plots.loss_surface(surfaces, table, rate),
+        ),
+    )
 
 
 def evaluate(

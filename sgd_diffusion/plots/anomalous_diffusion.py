@@ -1,16 +1,15 @@
 """How the walk spreads: MSD, local exponents, and exponents against waiting time."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion import tables
 from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
-from sgd_diffusion.analysis.lags import STANDARD_STRIDE, standard_ranges
+from sgd_diffusion.analysis.lags import STANDARD_STRIDE
 from sgd_diffusion.analysis.scaling import local_exponent
 from sgd_diffusion.plots.style import (
     CONTROL_MARKER,
@@ -25,6 +24,7 @@ from sgd_diffusion.plots.style import (
     letter,
     waiting_time_colors,
 )
+from sgd_diffusion.tables.exponents import select_curve
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -41,11 +41,7 @@ ONSET: dict[str, Any] = {
 
 
 def anomalous_diffusion(
-    dataset: xr.Dataset,
-    *,
-    curve: str = "msd",
-    learning_rates: Sequence[NumberLike] | None = None,
-    ranges: Mapping[str, tuple[NumberLike, NumberLike]] | None = None,
+    dataset: xr.Dataset, table: xr.Dataset, learning_rates: Sequence[NumberLike] | None = None
 ) -> "matplotlib.figure.Figure":
     """Plot how the walk spreads, with one row of three panels for each learning rate.
 
@@ -68,27 +64,21 @@ def anomalous_diffusion(
         dataset: with `msd` (window, seed, learning_rate, lag) in any order of dimensions, and the
             coordinates `waiting_time` (window), `learning_rate` and `lag` (1..T); controls and
             replicates are those of `path_statistics.controls`.
-        curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time, which
-            has neither controls nor replicates.
+        table: its `tables.exponents`, whose curve and ranges are drawn.
         learning_rates: which of the dataset's, all of them when None.
-        ranges: {name: (smallest lag, largest lag)}; `lags.standard_ranges` when None.
 
     Returns:
         A `figure.Figure`; write it with `figure.savefig(path)`.
 
     Raises:
         KeyError: the dataset does not have a learning rate.
-        InputError: there are too few lags for the ranges.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    dataset = select_curve(dataset, table.attrs["curve"])
     if learning_rates is not None:
-        dataset = dataset.sel(learning_rate=list(learning_rates))
-    if curve != "msd":
-        dataset = dataset[[curve]].rename({curve: "msd"}).drop_vars("fit_lag", errors="ignore")
-    ranges = standard_ranges(dataset.sizes["lag"]) if ranges is None else ranges
-    table = tables.exponents(dataset, ranges)
+        dataset, table = (each.sel(learning_rate=list(learning_rates)) for each in (dataset, table))
     rows = dataset.sizes["learning_rate"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.35 + 1.75 * rows), dpi=200, layout="constrained")
@@ -98,8 +88,8 @@ def anomalous_diffusion(
             curves, fits = dataset.isel(learning_rate=row), table.isel(learning_rate=row)
             if np.any(curves["msd"] > 0):
                 _msd_panel(axis_row[0], curves, fits, colors)
-                _local_exponent_panel(axis_row[1], curves, ranges, colors)
-                _exponent_panel(axis_row[2], fits, ranges)
+                _local_exponent_panel(axis_row[1], curves, fits, colors)
+                _exponent_panel(axis_row[2], fits)
             else:
                 note = (
                     "no member moved"
@@ -150,7 +140,7 @@ def _slope_guides(axis, lags, highest):
         axis.annotate(label, (stop, end), (2, 0), textcoords="offset points", va="center", **NOTE)
 
 
-def _local_exponent_panel(axis, curves, ranges, colors):
+def _local_exponent_panel(axis, curves, fits, colors):
     from matplotlib.lines import Line2D
 
     local = _local_exponents(curves)
@@ -170,7 +160,7 @@ def _local_exponent_panel(axis, curves, ranges, colors):
         axis.add_artist(
             Line2D(local.lags[few_pairs], mean[few_pairs], color=color, linewidth=0.5, alpha=0.5)
         )
-    for index, (low, high) in enumerate(ranges.values()):
+    for index, (low, high) in enumerate(np.column_stack([fits["lag_min"], fits["lag_max"]])):
         color, _ = RANGE_STYLES[index % len(RANGE_STYLES)]
         axis.axvspan(low, high, color=color, alpha=0.08, linewidth=0)
         place = {"xycoords": axis.get_xaxis_transform(), "ha": "center", "va": "bottom"}
@@ -203,10 +193,11 @@ def _local_exponents(curves):
     return local_exponent(msd["lag"].values, msd.values, min(stride, msd.shape[-1] - 1), replicates)
 
 
-def _exponent_panel(axis, fits, ranges):
+def _exponent_panel(axis, fits):
     waiting_times = fits["waiting_time"].values
     gap = np.diff(waiting_times).min() if len(waiting_times) > 1 else 1.0
     shown = [motion for motion in CONTROL_STYLES if motion in fits["motion"]]
+    ranges = fits["range"].values
     for index, name in enumerate(ranges):
         color, marker = RANGE_STYLES[index % len(RANGE_STYLES)]
         on_range = fits.sel(range=name)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion import tables
 from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.roughness import MIN_PAIRS
@@ -40,7 +39,7 @@ FITTED: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (
 
 
 def fractal_path(
-    dataset: xr.Dataset, learning_rate: NumberLike | None = None
+    dataset: xr.Dataset, table: xr.Dataset, learning_rate: NumberLike | None = None
 ) -> "matplotlib.figure.Figure":
     """Plot paths and losses at one learning rate, in two rows of three panels.
 
@@ -63,6 +62,7 @@ def fractal_path(
 
     Args:
         dataset: of a run with the measurements `path_shape` and `loss_roughness`.
+        table: its `tables.fractal_path`.
         learning_rate: which of the dataset's; the first when None.
 
     Returns:
@@ -74,10 +74,8 @@ def fractal_path(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rates = dataset["learning_rate"].values
-    run = dataset.sel(learning_rate=[rates[0] if learning_rate is None else learning_rate])
-    table = tables.fractal_path(run).isel(learning_rate=0)
-    run = run.isel(learning_rate=0).sel(motion="SGD")
+    rate = dataset["learning_rate"].values[0] if learning_rate is None else learning_rate
+    run, table = dataset.sel(learning_rate=rate, motion="SGD"), table.sel(learning_rate=rate)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.1), dpi=200, layout="constrained")
         axes = figure.subplots(2, 3)

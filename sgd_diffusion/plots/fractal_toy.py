@@ -8,7 +8,7 @@ import xarray as xr
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._types import IntegerLike
-from sgd_diffusion.analysis.stable import fits, law
+from sgd_diffusion.analysis.stable import law
 from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, letter
 from sgd_diffusion.tables.walk_statistics import EARLY, GRADIENT_EDGES, PARTS
 
@@ -34,7 +34,7 @@ SHUFFLED_STEPS = 200
 
 
 def fractal_toy(
-    table: xr.Dataset, statistics: xr.Dataset, examples: xr.Dataset
+    statistics: xr.Dataset, table: xr.Dataset, examples: xr.Dataset
 ) -> "matplotlib.figure.Figure":
     """Plot walkers on rough landscapes and on controls, in two rows of three panels.
 
@@ -52,8 +52,8 @@ def fractal_toy(
       shuffled and flat ones.
 
     Args:
-        table: `tables.toy_walks`.
-        statistics: what it was made of, with gradients.
+        statistics: `tables.walk_statistics` of several kinds of surfaces.
+        table: its `tables.toy_walks`.
         examples: dataset of the landscape and path of panels a, d and e: `height` (surface, row,
             column), `path` (surface, step, axis) and `region` (row, column) for the surfaces
             "fractal" and "shuffled", with the attributes `extent`, `final_entry` and whether the
@@ -79,7 +79,7 @@ def fractal_toy(
             f"{'selected' if examples.attrs['selected'] else 'not selected'}", loc="right"
         )
         _parts_panel(axes[0, 1], table)
-        _gradient_panel(axes[0, 2], statistics)
+        _gradient_panel(axes[0, 2], statistics, table)
         _detail_panel(figure, axes[1, 0], examples.sel(surface="fractal"), detail)
         _landscape_panel(axes[1, 1], examples.sel(surface="shuffled"), steps=SHUFFLED_STEPS)
         axes[1, 1].set_title(f"shuffled, first {SHUFFLED_STEPS} steps", loc="right")
@@ -276,7 +276,7 @@ def _exponent(one):
     )
 
 
-def _gradient_panel(axis, statistics):
+def _gradient_panel(axis, statistics, table):
     centers, width = (
         (GRADIENT_EDGES[1:] + GRADIENT_EDGES[:-1]) / 2,
         GRADIENT_EDGES[1] - GRADIENT_EDGES[0],
@@ -301,22 +301,17 @@ def _gradient_panel(axis, statistics):
             linewidth=0.5,
             label=surface,
         )
-    sample = statistics["gradient_sample"].sel(surface="fractal", visits="all").values.astype(float)
-    sample = sample[:, :: max(sample.size // 10_000, 1)].ravel()
-    fit = fits.fit(sample)
+    pooled = table.sel(surface="fractal", selection="all", visits="all")
+    alpha, location, scale, mean, std = (
+        pooled[name].item() for name in ("alpha", "location", "scale", "mean", "std")
+    )
     x = np.linspace(GRADIENT_EDGES[0], GRADIENT_EDGES[-1], 201)
-    axis.plot(
-        x,
-        np.asarray(law.pdf(x, fit.alpha, location=fit.location, scale=fit.scale)),
-        color="black",
-        linewidth=0.8,
-        linestyle=(0, (4, 2)),
-        label=rf"stable, $\alpha$ = {float(fit.alpha):.2f}",
-    )
-    normal = np.exp(-((x - sample.mean()) ** 2) / (2 * sample.var())) / np.sqrt(
-        2 * np.pi * sample.var()
-    )
-    axis.plot(x, normal, color="0.5", linewidth=0.8, linestyle=(0, (1, 1.2)), label="normal")
+    if np.isfinite(alpha):
+        stable = np.asarray(law.pdf(x, alpha, location=location, scale=scale))
+        normal = np.exp(-(((x - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi))
+        label = rf"stable, $\alpha$ = {alpha:.2f}"
+        axis.plot(x, stable, color="black", linewidth=0.8, linestyle=(0, (4, 2)), label=label)
+        axis.plot(x, normal, color="0.5", linewidth=0.8, linestyle=(0, (1, 1.2)), label="normal")
     axis.set(yscale="log", xlabel="gradient component", ylabel="density")
     axis.set_ylim(1e-4, 50 * axis.get_ylim()[1])
     axis.legend(loc="upper center", fontsize=5.5, ncols=2)

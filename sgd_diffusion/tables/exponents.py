@@ -28,6 +28,7 @@ def exponents(
     dataset: xr.Dataset,
     ranges: Mapping[str, tuple[NumberLike, NumberLike]] | None = None,
     *,
+    curve: str = "msd",
     max_rmse: NumberLike = 0.03,
 ) -> xr.Dataset:
     """Return exponents of the time-averaged MSD and of its controls, with onsets and crossovers.
@@ -39,6 +40,8 @@ def exponents(
             more control.
         ranges: {name: (smallest lag, largest lag)}; `lags.standard_ranges` of the largest lag when
             None.
+        curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time. It
+            has neither controls nor replicates.
         max_rmse: bound of `scaling.superdiffusion_onset` and of `scaling.regime_boundary`.
 
     Returns:
@@ -61,10 +64,14 @@ def exponents(
           first window with a single subdiffusive power law from the first lag of the short range to
           half the largest lag.
 
+        The attributes `curve` and `max_rmse` are those of the call.
+
     Raises:
+        KeyError: the dataset does not have the curve.
         InputError: ranges are no such dict, a range has fewer than 3 lags, or there are too few
             lags for ranges or onsets.
     """
+    dataset = select_curve(dataset, curve)
     msd = dataset["msd"].transpose(..., "lag")
     longest = int(dataset["lag"].values[-1])
     ranges = standard_ranges(longest) if ranges is None else _checked_ranges(ranges)
@@ -102,7 +109,7 @@ def exponents(
             "lag_max": ("range", [high for _, high in ranges.values()], {"units": "step"}),
             **{name: coord for name, coord in msd.coords.items() if "lag" not in coord.dims},
         },
-        attrs={"max_rmse": max_rmse},
+        attrs={"curve": curve, "max_rmse": max_rmse},
     )
     if "msd_replicates" in dataset:
         table = table.assign(_crossovers(dataset, curves, longest / 2))
@@ -110,6 +117,13 @@ def exponents(
         whole = next(iter(ranges.values()))[0], longest / 2
         table["regime_boundary"] = _regime_boundary(msd, *whole, max_rmse)
     return table
+
+
+def select_curve(dataset: xr.Dataset, curve: str) -> xr.Dataset:
+    """Return a dataset whose `msd` is the curve. Only the MSD itself keeps its controls."""
+    if curve == "msd":
+        return dataset
+    return dataset[[curve]].rename({curve: "msd"}).drop_vars("fit_lag", errors="ignore")
 
 
 def _checked_ranges(ranges):

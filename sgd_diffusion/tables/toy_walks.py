@@ -19,6 +19,7 @@ from sgd_diffusion.tables.walk_statistics import LAGS, PARTS, SAMPLE
 __all__ = ["toy_walks"]
 
 POOLED = 5000  # gradient components of all landscapes together, as many of each
+LAW = ("alpha", "location", "scale")  # of the stable law
 REPLICATES, STABLE_REPLICATES = 200, 20  # resamplings of the landscapes, of pooled gradients
 MIN_LANDSCAPES, BLOCKS = 3, 20  # of landscapes, for pooled gradients
 
@@ -54,7 +55,8 @@ def toy_walks(
         - `depth`;
         - with `visits`: `excess` kurtosis and `alpha` of the stable law of pooled gradients, mean
           `landscape_excess` and `landscape_alpha` over landscapes, and `likelihood_ratio` and
-          `p_value` against the normal law of the pooled ones;
+          `p_value` against the normal law of the pooled ones. `location` and `scale` of the stable
+          law, and `mean` and `std` of the normal one, have no errors;
         - `walker_excess`, the median over walkers.
 
         NaN where nothing is left.
@@ -179,7 +181,7 @@ def _stable(samples, chosen):
     """
     numbers = {
         name: np.full(len(samples), np.nan)
-        for name in ("alpha", "alpha_error", "likelihood_ratio", "p_value")
+        for name in (*LAW, "alpha_error", "mean", "std", "likelihood_ratio", "p_value")
     }
     for visit, each in enumerate(samples[:, chosen]):
         each = each[np.isfinite(each).all(axis=1)]
@@ -206,7 +208,9 @@ def _stable(samples, chosen):
         )
         test = compare_with_normal(pooled, fit, num_blocks=blocks)
         for name, value in (
-            ("alpha", fit.alpha),
+            *((name, getattr(fit, name)) for name in LAW),
+            ("mean", pooled.mean()),
+            ("std", pooled.std()),
             ("alpha_error", np.std(np.asarray(replicates.alpha))),
             ("likelihood_ratio", test.log_likelihood_ratio),
             ("p_value", test.p_value),

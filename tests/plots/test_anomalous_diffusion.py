@@ -27,6 +27,11 @@ def study(windows=2, seeds=2, learning_rates=(0.1,), steps=100):
     )
 
 
+def figure_of(dataset, ranges=None, *, curve="msd", learning_rates=None):
+    table = exponents(dataset, ranges, curve=curve)
+    return plots.anomalous_diffusion(dataset, table, learning_rates)
+
+
 def lines_over_lags(axis, steps):
     return [line for line in axis.lines if len(line.get_xdata()) == steps]
 
@@ -42,7 +47,7 @@ def lines_over_lags(axis, steps):
 )
 def test_every_shape_of_study_can_be_drawn(shape, steps, png, texts):
     dataset = study(*shape, steps=steps)
-    figure = plots.anomalous_diffusion(dataset)
+    figure = figure_of(dataset)
     assert png(figure).startswith(b"\x89PNG")
     panels = figure.axes
     assert len(panels) == 3 * len(shape[2])
@@ -57,7 +62,7 @@ def test_every_shape_of_study_can_be_drawn(shape, steps, png, texts):
 
 def test_lines_are_the_means_over_seeds():
     dataset = study(windows=3, seeds=4)
-    figure = plots.anomalous_diffusion(dataset)
+    figure = figure_of(dataset)
     msd, _, fitted = figure.axes
     mean = dataset.msd.mean("seed").isel(learning_rate=0)
     for line, expected in zip(lines_over_lags(msd, 100), mean.values, strict=True):
@@ -74,22 +79,20 @@ def test_lines_are_the_means_over_seeds():
 
 def test_order_of_dimensions_and_selection():
     dataset = study(learning_rates=(0.1, 0.5))
-    figure = plots.anomalous_diffusion(
-        dataset.transpose("lag", "learning_rate", ...), learning_rates=[0.5]
-    )
+    figure = figure_of(dataset.transpose("lag", "learning_rate", ...), learning_rates=[0.5])
     assert len(figure.axes) == 3
     assert figure.axes[0].get_title(loc="right") == r"$\eta$ = 0.5"
     expected = dataset.msd.sel(learning_rate=0.5).mean("seed")
     np.testing.assert_allclose(lines_over_lags(figure.axes[0], 100)[0].get_ydata(), expected[0])
     with pytest.raises(KeyError):
-        plots.anomalous_diffusion(dataset, learning_rates=[0.3])
+        figure_of(dataset, learning_rates=[0.3])
 
 
 def test_diverged_members_are_left_out_and_told(png, texts):
     dataset = study(seeds=3, learning_rates=(0.1, 0.5))
     dataset.msd[1:, 2, 0] = np.nan  # one seed from the second window on
     dataset.msd[:, :, 1] = np.nan  # a whole learning rate
-    figure = plots.anomalous_diffusion(dataset)
+    figure = figure_of(dataset)
     assert figure.axes[0].get_title(loc="right") == r"$\eta$ = 0.1, 1/3 diverged"
     assert figure.axes[3].get_title(loc="right") == r"$\eta$ = 0.5, 3/3 diverged"
     assert texts(figure).count("all members diverged") == 3
@@ -104,15 +107,13 @@ def test_diverged_members_are_left_out_and_told(png, texts):
 def test_a_study_without_any_curve_says_why(factor, note, png, texts):
     dataset = study()
     dataset["msd"] = dataset.msd * factor
-    figure = plots.anomalous_diffusion(dataset)
+    figure = figure_of(dataset)
     png(figure)
     assert texts(figure).count(note) == 3
 
 
 def test_ranges_of_the_caller():
-    figure = plots.anomalous_diffusion(
-        study(), ranges={"early": (2, 8), "middle": (8, 30), "late": (30, 90)}
-    )
+    figure = figure_of(study(), ranges={"early": (2, 8), "middle": (8, 30), "late": (30, 90)})
     assert [text.get_text() for text in figure.axes[1].texts] == ["2-8", "8-30", "30-90"]
     legend = figure.axes[2].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == [
@@ -124,14 +125,14 @@ def test_ranges_of_the_caller():
 
 def test_nothing_global_is_touched():
     before = dict(mpl.rcParams)
-    figure = plots.anomalous_diffusion(study())
+    figure = figure_of(study())
     assert dict(mpl.rcParams) == before
     assert figure.dpi == 200
     assert figure.canvas.manager is None  # no pyplot window
 
 
 def test_controls_and_bands_are_drawn(measured_run, png, texts):
-    figure = plots.anomalous_diffusion(measured_run)
+    figure = figure_of(measured_run)
     png(figure)
     _, local, fitted = figure.axes
     assert {"drift subtracted", "shuffled"} <= set(texts(figure))
@@ -146,14 +147,14 @@ def test_controls_and_bands_are_drawn(measured_run, png, texts):
         for line in fitted.lines
         if len(line.get_ydata()) == 2
     )
-    one_seed = plots.anomalous_diffusion(measured_run.sel(seed=[0]))
+    one_seed = figure_of(measured_run.sel(seed=[0]))
     assert len(local.collections) == len(
         one_seed.axes[1].collections
     )  # bands: over seeds, or from the bootstrap
 
 
 def test_the_msd_that_is_not_averaged(measured_run, png, texts):
-    figure = plots.anomalous_diffusion(measured_run, curve="displacement_from_start")
+    figure = figure_of(measured_run, curve="displacement_from_start")
     expected = measured_run.displacement_from_start.isel(learning_rate=0, window=0).mean("seed")
     np.testing.assert_allclose(lines_over_lags(figure.axes[0], 200)[0].get_ydata(), expected)
     assert "drift subtracted" not in texts(figure)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sgd_diffusion import plots
+from sgd_diffusion import plots, tables
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,8 @@ from sgd_diffusion import plots
     ],
 )
 def test_fractal_paths_can_be_drawn(measured_run, change, png):
-    figure = plots.fractal_path(change(measured_run))
+    run = change(measured_run)
+    figure = plots.fractal_path(run, tables.fractal_path(run))
     png(figure)
     assert len(figure.axes) == 6
     for axis in figure.axes:
@@ -24,8 +25,10 @@ def test_fractal_paths_can_be_drawn(measured_run, change, png):
 
 
 def test_fractal_paths_that_nobody_walked(measured_run, png, texts):
-    figure = plots.fractal_path(measured_run * np.nan, learning_rate=0.1)
+    run = measured_run * np.nan
+    table = tables.fractal_path(run)
+    figure = plots.fractal_path(run, table, learning_rate=0.1)
     png(figure)
     assert texts(figure).count("no member moved, or all diverged") == 6
     with pytest.raises(KeyError):
-        plots.fractal_path(measured_run, learning_rate=0.3)
+        plots.fractal_path(run, table, learning_rate=0.3)

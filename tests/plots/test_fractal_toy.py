@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import xarray as xr
 
 from sgd_diffusion import plots
 from sgd_diffusion.tables.walk_statistics import GRADIENT_EDGES, LAGS, PARTS
 
 SURFACES = ["fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid"]
+
+LAWS = {"alpha": 1.7, "location": 0.0, "scale": 0.5, "mean": 0.0, "std": 1.0}
 
 
 @pytest.fixture
@@ -22,12 +25,17 @@ def study():
             "msd_error": ((*dims, "lag"), 0.1 * msd),
             "exponent": (dims, np.ones(shape)),
             "exponent_error": (dims, np.full(shape, 0.1)),
+        }
+        | {
+            name: (("surface", "selection", "visits"), np.full((6, 2, 2), value))
+            for name, value in LAWS.items()
         },
         coords={
             "surface": SURFACES,
             "selection": ["all", "selected"],
             "part": list(PARTS),
             "lag": LAGS,
+            "visits": ["all", "inner"],
         },
     )
     random = np.random.default_rng(0)
@@ -61,17 +69,29 @@ def study():
 @pytest.mark.parametrize("final_entry", [0, 30, 51])
 def test_walks_can_be_drawn(study, png, final_entry):
     table, statistics, examples = study
-    figure = plots.fractal_toy(table, statistics, examples.assign_attrs(final_entry=final_entry))
+    figure = plots.fractal_toy(statistics, table, examples.assign_attrs(final_entry=final_entry))
     png(figure)
     assert len(figure.axes) == 6
     assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
+
+
+def test_the_laws_are_those_of_the_table(study):
+    """The figure fits nothing: its curves and its alpha are those that the table has."""
+    table, statistics, examples = study
+    panel = plots.fractal_toy(statistics, table, examples).axes[2]
+    lines = {line.get_label(): line for line in panel.lines}
+    stable, normal = lines[r"stable, $\alpha$ = 1.70"], lines["normal"]
+    x = stable.get_xdata()
+    expected = scipy.stats.levy_stable.pdf(x, 1.7, 0, 0.0, 0.5)
+    np.testing.assert_allclose(stable.get_ydata(), expected, rtol=1e-6)
+    np.testing.assert_allclose(normal.get_ydata(), scipy.stats.norm.pdf(x))
 
 
 def test_without_selected_landscapes(study, png):
     table, statistics, examples = study
     for name in table:
         table[name].loc[{"selection": "selected"}] = np.nan
-    png(plots.fractal_toy(table, statistics, examples.assign_attrs(selected=0)))
+    png(plots.fractal_toy(statistics, table, examples.assign_attrs(selected=0)))
 
 
 def test_walkers_move(study, tmp_path):
