@@ -7,7 +7,7 @@ there.
 import contextlib
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ __all__ = [
     "full_precision",
     "in_precision_of",
     "matched",
+    "mean_over_parts",
     "norms",
     "precision",
     "take_out",
@@ -155,6 +156,48 @@ def take_out(
     dtype = precision(unit)
     along = sum(part.astype(dtype) for part in jax.tree.leaves(jax.tree.map(product, points, unit)))
     return along, jax.tree.map(without, points, unit)
+
+
+def mean_over_parts(
+    function: Callable[[Any, PyTree], PyTree],
+    examples: PyTree,
+    size: int,
+    *,
+    keep: Callable[[PyTree], PyTree] = lambda value: None,
+) -> tuple[PyTree, PyTree]:
+    """Return the mean over examples of a function of parts, computed one part after the other.
+
+    Args:
+        function: `(number of the part, part) -> pytree of arrays`, each a mean over the part.
+        examples: pytree of arrays with N >= 1 examples along the leading axis.
+        size: examples in a part; the last part has fewer where they do not divide N.
+        keep: what is kept of the value of a part, as arrays; nothing unless given.
+
+    Returns:
+        The sum over parts b of N_b / N times the value of part b, and what is kept of the N // size
+        full parts, stacked along a leading axis.
+    """
+    total = jax.tree.leaves(examples)[0].shape[0]
+    others = (total - 1) // size  # full parts before the last one, which has 1 to size examples
+
+    def share(number, part):
+        value, count = function(number, part), jax.tree.leaves(part)[0].shape[0]
+        return jax.tree.map(lambda leaf: leaf * (count / total), value), keep(value)
+
+    def add(sums, numbered_part):
+        value, kept = share(*numbered_part)
+        return jax.tree.map(jnp.add, sums, value), kept
+
+    mean, last = share(others, jax.tree.map(lambda leaf: leaf[others * size :], examples))
+    kept = jax.tree.map(lambda leaf: leaf[None][:0], last)
+    if others:
+        before = jax.tree.map(
+            lambda leaf: leaf[: others * size].reshape(others, size, *leaf.shape[1:]), examples
+        )
+        mean, kept = jax.lax.scan(add, mean, (jnp.arange(others), before))
+    if total % size == 0:
+        kept = jax.tree.map(lambda *parts: jnp.concatenate([parts[0], parts[1][None]]), kept, last)
+    return mean, kept
 
 
 def tree_norm(tree: PyTree, batch: tuple[int, ...] = ()) -> Float[Array, "..."]:

@@ -136,77 +136,117 @@ def maximize(
         `Maximum`.
     """
     weights = jnp.ones_like(x) if weights is None else weights
-    lower, upper = jnp.asarray(lower), jnp.asarray(upper)
-
-    def total(parameters):
-        return weights @ log_density(parameters, x)
-
-    def scores(parameters):
-        def along(direction):
-            return jax.jvp(lambda p: log_density(p, x), (parameters,), (direction,))
-
-        values, each = jax.vmap(along, out_axes=(None, 0))(jnp.eye(start.size, dtype=x.dtype))
-        return weights @ values, each
-
-    def direction_of(scatter, slope, moves):
-        return jnp.linalg.solve(_restricted(scatter, moves), jnp.where(moves, slope, 0))
-
-    def step(state):
-        parameters, _, iterations, _ = state
-        value, each = scores(parameters)
-        slope = each @ weights
-        scatter = (each * weights) @ each.T
-        moves = movable(parameters, slope, lower, upper) & (jnp.diagonal(scatter) > 0)
-        # A parameter may leave its bound by itself, but not together with the others.
-        moves = movable(parameters, direction_of(scatter, slope, moves), lower, upper) & moves
-        direction = direction_of(scatter, slope, moves)
-        # Go as far as the first bound. A parameter on it is left out of the next step.
-        room = jnp.where(direction > 0, upper - parameters, parameters - lower) / jnp.where(
-            moves, abs(direction), 1
-        )
-        first = jnp.minimum(jnp.where(direction == 0, jnp.inf, room).min(), 1)
-
-        def moved(length):
-            at_bound = (length == first) & (room <= first) & (direction != 0)
-            inside = jnp.clip(parameters + length * direction, lower, upper)
-            return jnp.where(at_bound, jnp.where(direction > 0, upper, lower), inside)
-
-        def too_long(search):
-            length, halvings = search
-            least = 1e-4 * length * slope @ direction - ROUNDING * abs(value)
-            return ~(total(moved(length)) - value >= least) & (halvings < MAX_HALVINGS)
-
-        length, halvings = jax.lax.while_loop(
-            too_long, lambda search: (search[0] / 2, search[1] + 1), (first, 0)
-        )
-        stuck = halvings == MAX_HALVINGS
-        return jnp.where(stuck, parameters, moved(length)), slope @ direction, iterations + 1, stuck
+    sample = _Sample(log_density, x, weights)
+    bounds = jnp.asarray(lower), jnp.asarray(upper)
 
     def unfinished(state):
         return (state[1] > tolerance) & (state[2] < MAX_ITERATIONS) & ~state[3]
 
-    start = jnp.clip(start, lower, upper)
-    begin: tuple[Any, ...] = start, jnp.asarray(jnp.inf, x.dtype), 0, False
+    def step(state):
+        parameters, left, stuck = _ascended(sample, state[0], bounds)
+        return parameters, left, state[2] + 1, stuck
+
+    begin: tuple[Any, ...] = jnp.clip(start, *bounds), jnp.asarray(jnp.inf, x.dtype), 0, False
     parameters, left, iterations, _ = jax.lax.while_loop(unfinished, step, begin)
-
-    def gradient(parameters):
-        return scores(parameters)[1] @ weights
-
-    each = scores(parameters)[1]
-    moves = movable(parameters, each @ weights, lower, upper)
-    # Central differences of exact scores. JAX would take longer to compile second derivatives than
-    # all the rest.
-    steps = jnp.minimum(DIFFERENCE, jnp.minimum(upper - parameters, parameters - lower) / 2)
-    ends = jax.lax.map(
-        gradient, jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)])
-    )
-    curvature = (ends[: start.size] - ends[start.size :]) / (2 * steps[:, None])
-    known = moves & (each**2 @ weights > 0)
-    information = _restricted(-(curvature + curvature.T) / 2, known)
-    covariance = jnp.where(known & known[:, None], jnp.linalg.inv(information), jnp.nan)
+    moves = movable(parameters, sample.gradient(parameters), *bounds)
     converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.OK)
     status = jnp.where(left <= max(tolerance, ACCEPTED), converged, Status.NOT_CONVERGED)
-    return Maximum(parameters, total(parameters), covariance, status.astype(jnp.int32), iterations)
+    return Maximum(
+        parameters,
+        sample.total(parameters),
+        _covariance(sample, parameters, moves, bounds),
+        status.astype(jnp.int32),
+        iterations,
+    )
+
+
+class _Sample(NamedTuple):
+    """A density at weighted data, as functions of its parameters."""
+
+    log_density: Callable[[Array, Array], Array]
+    x: Array
+    weights: Array
+
+    def total(self, parameters):
+        """Return the log likelihood ()."""
+        return self.weights @ self.log_density(parameters, self.x)
+
+    def scores(self, parameters):
+        """Return the log likelihood () and its derivatives at each datum (K, n)."""
+
+        def along(direction):
+            return jax.jvp(lambda p: self.log_density(p, self.x), (parameters,), (direction,))
+
+        directions = jnp.eye(parameters.size, dtype=self.x.dtype)
+        values, each = jax.vmap(along, out_axes=(None, 0))(directions)
+        return self.weights @ values, each
+
+    def gradient(self, parameters):
+        """Return the derivatives of the log likelihood (K,)."""
+        return self.scores(parameters)[1] @ self.weights
+
+
+def _ascended(sample, parameters, bounds):
+    """Return parameters of a higher likelihood.
+
+    With them are the squared distance that was left to the maximum, in standard errors, and whether
+    no shorter step leads up.
+    """
+    value, each = sample.scores(parameters)
+    slope = each @ sample.weights
+    direction, moves = _direction(parameters, slope, (each * sample.weights) @ each.T, bounds)
+    lower, upper = bounds
+    # Go as far as the first bound. A parameter on it is left out of the next step.
+    room = jnp.where(direction > 0, upper - parameters, parameters - lower) / jnp.where(
+        moves, abs(direction), 1
+    )
+    first = jnp.minimum(jnp.where(direction == 0, jnp.inf, room).min(), 1)
+
+    def moved(length):
+        at_bound = (length == first) & (room <= first) & (direction != 0)
+        inside = jnp.clip(parameters + length * direction, lower, upper)
+        return jnp.where(at_bound, jnp.where(direction > 0, upper, lower), inside)
+
+    def too_long(search):
+        length, halvings = search
+        least = 1e-4 * length * slope @ direction - ROUNDING * abs(value)
+        return ~(sample.total(moved(length)) - value >= least) & (halvings < MAX_HALVINGS)
+
+    length, halvings = jax.lax.while_loop(
+        too_long, lambda search: (search[0] / 2, search[1] + 1), (first, 0)
+    )
+    stuck = halvings == MAX_HALVINGS
+    return jnp.where(stuck, parameters, moved(length)), slope @ direction, stuck
+
+
+def _direction(parameters, slope, scatter, bounds):
+    """Return the direction of a step (K,), and which parameters move."""
+
+    def solved(moves):
+        return jnp.linalg.solve(_restricted(scatter, moves), jnp.where(moves, slope, 0))
+
+    moves = movable(parameters, slope, *bounds) & (jnp.diagonal(scatter) > 0)
+    # A parameter may leave its bound by itself, but not together with the others.
+    moves = movable(parameters, solved(moves), *bounds) & moves
+    return solved(moves), moves
+
+
+def _covariance(sample, parameters, moves, bounds):
+    """Return the inverse of the observed information (K, K).
+
+    It is by central differences of exact scores. JAX would take longer to compile second
+    derivatives than all the rest.
+    """
+    lower, upper = bounds
+    steps = jnp.minimum(DIFFERENCE, jnp.minimum(upper - parameters, parameters - lower) / 2)
+    ends = jax.lax.map(
+        sample.gradient,
+        jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)]),
+    )
+    curvature = (ends[: steps.size] - ends[steps.size :]) / (2 * steps[:, None])
+    known = moves & (sample.scores(parameters)[1] ** 2 @ sample.weights > 0)
+    information = _restricted(-(curvature + curvature.T) / 2, known)
+    return jnp.where(known & known[:, None], jnp.linalg.inv(information), jnp.nan)
 
 
 def movable(

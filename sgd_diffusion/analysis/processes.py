@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, is_traced, number, own_precision
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
+from sgd_diffusion.analysis.draws import open_uniform
 from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.errors import invalid
 
@@ -324,8 +325,8 @@ def levy_flight(
     steps, dim = _checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0, at_most=2, what="which is Brownian motion")
     angle_key, exponential_key, normal_key = jax.random.split(key, 3)
-    exponential = -jnp.log(_open_uniform(exponential_key, (steps, 1)))
-    root = stable_root(_open_uniform(angle_key, (steps, 1)), exponential, alpha)
+    exponential = -jnp.log(open_uniform(exponential_key, (steps, 1)))
+    root = stable_root(open_uniform(angle_key, (steps, 1)), exponential, alpha)
     return _path(math.sqrt(2) * root * jax.random.normal(normal_key, (steps, dim)))
 
 
@@ -368,7 +369,7 @@ def levy_walk(
     alpha = number("alpha", alpha, above=1, what="where durations have a mean; use ballistic below")
     speed = _size_or_speed("speed", speed)
     first_key, duration_key, direction_key = jax.random.split(key, 3)
-    chance = _open_uniform(first_key, (1,))  # that the flight under way lasts longer
+    chance = open_uniform(first_key, (1,))  # that the flight under way lasts longer
     first = jnp.where(
         chance < 1 / alpha,
         (alpha * chance) ** (1 / (1 - alpha)),
@@ -513,18 +514,9 @@ def _autoregressive(key, steps, dim, correlation_time):
     return jnp.concatenate([noise[:1], later])
 
 
-def _open_uniform(key, shape):
-    """Return uniform numbers between 0 and 1, both excluded.
-
-    They are the middles of the cells of the generator.
-    """
-    uniform = jax.random.uniform(key, shape)
-    return uniform + jnp.finfo(uniform.dtype).eps / 2
-
-
 def _pareto(key, count, alpha):
     """Return times with P(> t) = t^(-alpha), t >= 1."""
-    return _open_uniform(key, (count,)) ** (-1 / alpha)
+    return open_uniform(key, (count,)) ** (-1 / alpha)
 
 
 def _within_window(durations, steps):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from sgd_diffusion._arrays import integer, is_traced
+from sgd_diffusion._pytrees import mean_over_parts
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, PyTree
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
@@ -121,22 +122,8 @@ def mean_over_batches(
         The sum over batches b of B_b / N times the value of batch b, and what is kept of the N //
         batch_size full batches, stacked along a leading axis.
     """
-    # Full batches before the last one, which has 1 to batch_size examples.
-    others = (rows.size - 1) // batch_size
 
     def evaluate(number, own):
-        value = function(take_batch(problem, own, jax.random.fold_in(augmentation_key, number)))
-        return jax.tree.map(lambda leaf: leaf * (own.size / rows.size), value), keep(value)
+        return function(take_batch(problem, own, jax.random.fold_in(augmentation_key, number)))
 
-    def add(total, batch):
-        share, kept = evaluate(*batch)
-        return jax.tree.map(jnp.add, total, share), kept
-
-    last, kept_of_last = evaluate(others, rows[others * batch_size :])
-    before = rows[: others * batch_size].reshape(others, batch_size)
-    mean, kept = jax.lax.scan(add, last, (jnp.arange(others), before))
-    if rows.size % batch_size == 0:
-        kept = jax.tree.map(
-            lambda values, value: jnp.concatenate([values, value[None]]), kept, kept_of_last
-        )
-    return mean, kept
+    return mean_over_parts(evaluate, rows, batch_size, keep=keep)

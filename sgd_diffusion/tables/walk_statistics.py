@@ -10,6 +10,7 @@ from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.segments import segment_msd
 from sgd_diffusion.analysis.stable import fits
+from sgd_diffusion.analysis.tails.fluctuations import kurtosis_of
 from sgd_diffusion.walkers.passages import final_entry, first_passage, stays
 
 __all__ = [
@@ -174,9 +175,8 @@ def _excess(values):
 
     Its errors are by landscapes, so those that follow from a path are not needed.
     """
-    deviations = values - values.mean(axis=-1, keepdims=True, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (deviations**4).mean(axis=-1) / (deviations**2).mean(axis=-1) ** 2 - 3
+        return kurtosis_of(values.astype(np.float64), np.ones(values.shape[-1]))
 
 
 def _gradients(gradient, kept, random):

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int
 from sgd_diffusion._arrays import booleans, floats, integer, is_traced, number, parameter
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
+from sgd_diffusion.analysis.draws import open_uniform_of_words
 from sgd_diffusion.analysis.stable.isotropic import stable_root
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import invalid
@@ -366,20 +367,16 @@ def _within(region, surface, place):
 
 def _noise(key, std, alpha):
     """Two uniform numbers in (0, 1) for the normal ones, and their standard deviation."""
-    uniform = _open_uniform(key, std.dtype)
+    uniform = _two_uniform(key, std.dtype)
     if alpha == 2:
         return uniform, std
-    angle, exponential = _open_uniform(jax.random.fold_in(key, 0), std.dtype)
+    angle, exponential = _two_uniform(jax.random.fold_in(key, 0), std.dtype)
     return uniform, std * stable_root(angle, -jnp.log(exponential), alpha)
 
 
-def _open_uniform(key, dtype):
-    """Two uniform numbers of 23 bits, the middles of cells, from the words of a key.
-
-    No other draw uses this key.
-    """
-    words = jax.random.key_data(key)[:2]
-    return ((words >> 9).astype(dtype) + 0.5) * 2.0**-23
+def _two_uniform(key, dtype):
+    """Return two uniform numbers from the words of a key; no other draw uses this key."""
+    return open_uniform_of_words(jax.random.key_data(key)[:2], dtype)
 
 
 # Arguments

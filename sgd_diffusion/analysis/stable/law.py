@@ -59,6 +59,7 @@ from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, is_traced, own_precision, real_array
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key
+from sgd_diffusion.analysis.draws import open_uniform_double
 from sgd_diffusion.analysis.likelihood import in_double
 from sgd_diffusion.errors import invalid
 
@@ -220,8 +221,8 @@ def sample(
     shape = tuple(integer("shape", size, 0, MAX_SIZE) for size in shape)
     angle_key, exponential_key = jax.random.split(key)
     with in_double():
-        angle = jnp.pi * _open_uniform(angle_key, shape)
-        exponential = -jnp.log(_open_uniform(exponential_key, shape))
+        angle = jnp.pi * open_uniform_double(angle_key, shape)
+        exponential = -jnp.log(open_uniform_double(exponential_key, shape))
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
         if _together(alpha=alpha, beta=beta, location=location, scale=scale, shape=angle) != shape:
             raise invalid(
@@ -325,13 +326,6 @@ def _mapped(function, chunks):
         if len(chunks) == 1
         else jax.lax.map(jax.vmap(function), chunks)
     )
-
-
-def _open_uniform(key, shape):
-    """Uniform numbers of 52 bits between 0 and 1, both excluded: the middles of cells."""
-    # Bits of 64 at once compile in 64-bit mode only.
-    high, low = jax.random.bits(key, (2, *shape), jnp.uint32)
-    return (high * 2.0**20 + (low >> 12) + 0.5) * 2.0**-52
 
 
 # The standard law at a point

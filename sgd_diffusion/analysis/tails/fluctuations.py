@@ -161,10 +161,11 @@ def excess_kurtosis(
         n = samples.shape[-1]
         num_blocks = integer("num_blocks", num_blocks, 2, n, what=f"for {n} values")
         without_block = np.arange(n) * num_blocks // n != np.arange(num_blocks)[:, None]
-        without = jax.vmap(_kurtosis, (None, 0))(samples, jnp.asarray(without_block, samples.dtype))
+        kept = jnp.asarray(without_block, samples.dtype)
+        without = jax.vmap(kurtosis_of, (None, 0))(samples, kept)
         error = without.std(axis=0) * math.sqrt(num_blocks - 1)
         estimate = flagged(
-            _kurtosis(samples, jnp.ones(n, samples.dtype)),
+            kurtosis_of(samples, jnp.ones(n, samples.dtype)),
             error,
             n,
             (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
@@ -243,10 +244,13 @@ def _running_moments(values):
     return mean, non_negative(jnp.cumsum(deviation**2, axis=-1) - count * mean**2)
 
 
-def _kurtosis(samples, kept):
-    """Excess kurtosis (...) of the samples (..., n) where `kept` (n,) is 1."""
+def kurtosis_of(samples: ArrayLike, kept: ArrayLike) -> ArrayLike:
+    """Return the excess kurtosis (...) of the samples (..., n) where `kept` (n,) is 1.
+
+    Of NumPy arrays it is computed by NumPy.
+    """
     n, kept = kept.sum(), kept.reshape((1,) * (samples.ndim - 1) + kept.shape)
     deviation = kept * (samples - (kept * samples).sum(axis=-1, keepdims=True) / n)
     # Without this scale float32 may lose the powers.
-    scaled = deviation / jnp.abs(deviation).max(axis=-1, keepdims=True)
+    scaled = deviation / abs(deviation).max(axis=-1, keepdims=True)
     return n * (scaled**4).sum(axis=-1) / (scaled**2).sum(axis=-1) ** 2 - 3

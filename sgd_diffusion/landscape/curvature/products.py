@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion._arrays import integer, real_array
-from sgd_diffusion._pytrees import checked_floating, in_precision_of
+from sgd_diffusion._pytrees import checked_floating, in_precision_of, mean_over_parts
 from sgd_diffusion._types import IntegerLike, Matvec, PyTree
 from sgd_diffusion.errors import invalid
 
@@ -162,20 +162,8 @@ def mean_over_chunks(
         )
     total = min(lengths)[0]
     size = total if chunk_size is None else min(_checked_chunk_size(chunk_size), total)
-    others = (total - 1) // size  # full chunks before the last one, which has 1 to size examples
-
-    def share(chunk):
-        count = jax.tree.leaves(chunk)[0].shape[0]
-        return jax.tree.map(lambda leaf: _at_least_single(leaf) * (count / total), function(chunk))
-
-    last = share(jax.tree.map(lambda leaf: leaf[others * size :], examples))
-    if not others:
-        return last
-    before = jax.tree.map(
-        lambda leaf: leaf[: others * size].reshape(others, size, *leaf.shape[1:]), examples
-    )
-    return jax.lax.scan(
-        lambda sums, chunk: (jax.tree.map(jnp.add, sums, share(chunk)), None), last, before
+    return mean_over_parts(
+        lambda number, chunk: jax.tree.map(_at_least_single, function(chunk)), examples, size
     )[0]
 
 
