@@ -20,12 +20,15 @@ from sgd_diffusion.problems.objectives import Problem
 
 __all__ = [
     "MINIMAL",
+    "REPORT_EVERY",
     "Recording",
     "WindowRecord",
     "advance",
     "mask_diverged",
     "record_window",
 ]
+
+REPORT_EVERY = 50  # steps between reports
 
 
 class WindowRecord(NamedTuple):
@@ -100,7 +103,6 @@ def advance(
     count: ArrayLike,
     *,
     report: Callable[[Any, Any], None] | None = None,
-    report_every: int = 50,
 ) -> Carry:
     """Return the carry after `count` <= T steps, without any record of them.
 
@@ -111,15 +113,13 @@ def advance(
         rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
         count: () number of steps, may be traced.
     """
-    update = _updates(
-        problem, optimizer, learning_rate, augmentation_key, start, report, report_every
-    )
+    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report)
     return jax.lax.fori_loop(
         0, count, lambda offset, carry: update(carry, offset, rows[offset])[0], carry
     )
 
 
-def _updates(problem, optimizer, learning_rate, augmentation_key, start, report, report_every):
+def _updates(problem, optimizer, learning_rate, augmentation_key, start, report):
     """Return the update of a member as a function of (carry, offset from `start`, rows)."""
 
     def update(carry, offset, rows):
@@ -128,7 +128,7 @@ def _updates(problem, optimizer, learning_rate, augmentation_key, start, report,
         carry, info = sgd_step(problem, optimizer, carry, batch, learning_rate, step)
         if report is not None:
             jax.lax.cond(
-                offset % report_every == 0,
+                offset % REPORT_EVERY == 0,
                 lambda: jax.debug.callback(report, step, info.loss),
                 lambda: None,
             )
@@ -148,7 +148,6 @@ def record_window(
     *,
     recording: Recording = MINIMAL,
     report: Callable[[Any, Any], None] | None = None,
-    report_every: int = 50,
 ) -> tuple[Carry, WindowRecord]:
     """Make T steps from `carry` in one `lax.scan`, and record them.
 
@@ -163,8 +162,7 @@ def record_window(
         start: () waiting time t_w, the number of updates made before, may be traced.
         recording: what to keep.
         report: host function, called as `report(step, loss)` from inside the program every
-            `report_every` steps.
-        report_every: steps between reports.
+            `REPORT_EVERY` steps.
 
     Returns:
         The carry after the window and its `WindowRecord`. From a divergence on, losses, gradient
@@ -178,9 +176,7 @@ def record_window(
     coordinates = _checked_coordinates(recording, size)
     keep = _projection(recording, size)
 
-    update = _updates(
-        problem, optimizer, learning_rate, augmentation_key, start, report, report_every
-    )
+    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report)
 
     def loss_at(carry, batch):
         # Training mode uses batch statistics, not running averages. So the loss of the probe is a

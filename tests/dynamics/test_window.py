@@ -10,7 +10,7 @@ from sgd_diffusion.analysis.displacement import squared_displacements, time_aver
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
-from sgd_diffusion.dynamics.window import Recording, record_window
+from sgd_diffusion.dynamics.window import REPORT_EVERY, Recording, record_window
 from sgd_diffusion.errors import InputError
 
 STEPS, PARAMETERS = 1000, 20_000
@@ -181,11 +181,14 @@ def test_coordinates_outside_the_gradient_are_refused(regression, coordinates):
 def test_reports_come_from_inside_the_window(regression):
     seen = []
     _, window = record(
-        regression, report=lambda step, loss: seen.append((int(step), float(loss))), report_every=5
+        regression,
+        steps=2 * REPORT_EVERY + 1,
+        report=lambda step, loss: seen.append((int(step), float(loss))),
     )
     jax.effects_barrier()
     assert sorted(seen) == [
-        (step, pytest.approx(float(window.losses[step]), rel=1e-6)) for step in (0, 5, 10)
+        (step, pytest.approx(float(window.losses[step]), rel=1e-6))
+        for step in (0, REPORT_EVERY, 2 * REPORT_EVERY)
     ]
 
 
