@@ -148,16 +148,10 @@ def maximize(
 
     begin: tuple[Any, ...] = jnp.clip(start, *bounds), jnp.asarray(jnp.inf, x.dtype), 0, False
     parameters, left, iterations, _ = jax.lax.while_loop(unfinished, step, begin)
-    moves = movable(parameters, sample.gradient(parameters), *bounds)
+    value, moves, covariance = _around(sample, parameters, bounds)
     converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.OK)
     status = jnp.where(left <= max(tolerance, ACCEPTED), converged, Status.NOT_CONVERGED)
-    return Maximum(
-        parameters,
-        sample.total(parameters),
-        _covariance(sample, parameters, moves, bounds),
-        status.astype(jnp.int32),
-        iterations,
-    )
+    return Maximum(parameters, value, covariance, status.astype(jnp.int32), iterations)
 
 
 class _Sample(NamedTuple):
@@ -180,10 +174,6 @@ class _Sample(NamedTuple):
         directions = jnp.eye(parameters.size, dtype=self.x.dtype)
         values, each = jax.vmap(along, out_axes=(None, 0))(directions)
         return self.weights @ values, each
-
-    def gradient(self, parameters):
-        """Return the derivatives of the log likelihood (K,)."""
-        return self.scores(parameters)[1] @ self.weights
 
 
 def _ascended(sample, parameters, bounds):
@@ -231,22 +221,30 @@ def _direction(parameters, slope, scatter, bounds):
     return solved(moves), moves
 
 
-def _covariance(sample, parameters, moves, bounds):
-    """Return the inverse of the observed information (K, K).
+def _around(sample, parameters, bounds):
+    """Return the log likelihood, which parameters can move, and the inverse observed information.
 
-    It is by central differences of exact scores. JAX would take longer to compile second
-    derivatives than all the rest.
+    The information (K, K) is by central differences of exact scores. JAX would take longer to
+    compile second derivatives than all the rest, and all points share one program.
     """
     lower, upper = bounds
     steps = jnp.minimum(DIFFERENCE, jnp.minimum(upper - parameters, parameters - lower) / 2)
-    ends = jax.lax.map(
-        sample.gradient,
-        jnp.concatenate([parameters + jnp.diag(steps), parameters - jnp.diag(steps)]),
+    shifts = jnp.diag(steps)
+
+    def at(point):
+        value, each = sample.scores(point)
+        return value, each @ sample.weights, each**2 @ sample.weights
+
+    values, slopes, squares = jax.lax.map(
+        at, jnp.concatenate([parameters[None], parameters + shifts, parameters - shifts])
     )
-    curvature = (ends[: steps.size] - ends[steps.size :]) / (2 * steps[:, None])
-    known = moves & (sample.scores(parameters)[1] ** 2 @ sample.weights > 0)
+    moves = movable(parameters, slopes[0], lower, upper)
+    _, above, below = jnp.split(slopes, [1, 1 + steps.size])
+    curvature = (above - below) / (2 * steps[:, None])
+    known = moves & (squares[0] > 0)
     information = _restricted(-(curvature + curvature.T) / 2, known)
-    return jnp.where(known & known[:, None], jnp.linalg.inv(information), jnp.nan)
+    covariance = jnp.where(known & known[:, None], jnp.linalg.inv(information), jnp.nan)
+    return values[0], moves, covariance
 
 
 def movable(

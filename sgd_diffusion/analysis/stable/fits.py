@@ -125,7 +125,13 @@ def fit(
     x = _samples(x)
     with in_double():
         rows = jnp.asarray(x, jnp.float64).reshape(-1, x.shape[-1])
-        fits = _fit_rows(rows, pinned, symmetric)
+        # Rows are fitted one after the other: on CPU a group under vmap waits for the slowest
+        # search. On an accelerator users vmap x.
+        if is_traced(x) or not len(rows):
+            fits = jax.lax.map(lambda row: _fit_row(row, pinned, symmetric), rows)
+        else:  # one program for any number of rows
+            each = [_fit_row(row, pinned, symmetric) for row in rows]
+            fits = jax.tree.map(lambda *fields: jnp.stack(fields), *each)
         return jax.tree.map(lambda field: field.reshape(x.shape[:-1]), fits)
 
 
@@ -278,26 +284,34 @@ def _search(data, start, pinned, symmetric, **options):
     return start.at[free].set(fit.parameters), errors, fit.log_likelihood, fit.status
 
 
-def _from_inside(data, fit, pinned):
-    """A second search from inside if the first ended at |beta| = 1 or nowhere; the better fit.
+def _search_twice(data, start, pinned):
+    """Search again from inside if the first search ended at |beta| = 1 or nowhere; the better fit.
 
     At the bound, one or two samples on the empty side keep the first search there, as the table
     does not have their density.
     """
-    parameters, _, log_likelihood, status = fit
-    stuck = (abs(parameters[1]) == 1) | (status == Status.NOT_CONVERGED)
-    start = jnp.where(
-        stuck,
-        jnp.clip(
-            parameters,
-            np.array([MIN_ALPHA, -0.9, -np.inf, -np.inf]),
-            np.array([2, 0.9, np.inf, np.inf]),
-        ),
-        parameters,
+    start = jnp.stack([jnp.asarray(value, jnp.float64) for value in start])
+    inside = np.array([(MIN_ALPHA, 2), (-0.9, 0.9), (-np.inf, np.inf), (-np.inf, np.inf)]).T
+    nothing = (
+        start,
+        jnp.full(len(NAMES), jnp.nan),
+        jnp.float64(-jnp.inf),
+        jnp.int32(Status.NOT_CONVERGED),
     )
-    again = jax.lax.cond(stuck, lambda: _search(data, start, pinned, False), lambda: fit)
-    better = again[2] > log_likelihood
-    return jax.tree.map(lambda new, old: jnp.where(better, new, old), again, fit)
+
+    # A loop, so that the search is compiled once.
+    def search(best, _):
+        parameters, _, log_likelihood, status = best
+        stuck = (abs(parameters[1]) == 1) | (status == Status.NOT_CONVERGED)
+        again = jax.lax.cond(
+            stuck,
+            lambda: _search(data, jnp.clip(parameters, *inside), pinned, False),
+            lambda: best,
+        )
+        better = again[2] > log_likelihood
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), again, best), None
+
+    return jax.lax.scan(search, nothing, length=2)[0]
 
 
 def _in_units(parameters, data):
@@ -311,11 +325,14 @@ def _in_units(parameters, data):
     return [jnp.where(data.usable, value, jnp.nan) for value in values]
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def _fit_row(x, pinned, symmetric):
     data = standardized(x)
-    fit = _search(data, _first_guess(*data.tails), pinned, symmetric)
+    start = _first_guess(*data.tails)
     parameters, errors, log_likelihood, status = (
-        fit if "beta" in pinned else _from_inside(data, fit, pinned)
+        _search(data, start, pinned, symmetric)
+        if "beta" in pinned
+        else _search_twice(data, start, pinned)
     )
     alpha, beta, location, scale = _in_units(parameters, data)
     errors = jnp.where(data.usable, errors * jnp.stack([1, 1, data.spread, scale]), jnp.nan)
@@ -333,13 +350,6 @@ def _fit_row(x, pinned, symmetric):
         log_likelihood,
         status,
     )
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _fit_rows(rows, pinned, symmetric):
-    # Rows are fitted one after the other: on CPU a group under vmap waits for the slowest search.
-    # On an accelerator users vmap x.
-    return jax.lax.map(lambda x: _fit_row(x, pinned, symmetric), rows)
 
 
 @functools.partial(jax.jit, static_argnums=4)
