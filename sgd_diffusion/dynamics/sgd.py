@@ -62,10 +62,14 @@ class StepInfo(NamedTuple):
 def sgd(
     *, momentum: NumberLike = 0.0, weight_decay: NumberLike = 0.0
 ) -> optax.GradientTransformation:
-    """Return heavy-ball SGD as an optax transformation, up to the learning rate.
+    r"""Return heavy-ball SGD as an optax transformation, up to the learning rate.
 
     buf <- momentum buf + (gradient + weight_decay w), and the update is -buf. The learning rate
     multiplies the update in `sgd_step`, because it is traced.
+
+    Formula:
+        Heavy-ball SGD. $b_t = \mu b_{t-1} + \nabla L_t(w_t) + \lambda w_t, \quad w_{t+1} = w_t -
+        \eta b_t$ (Polyak, USSR Comput. Math. Math. Phys. 4, 1, 1964)
 
     Args:
         momentum: in [0, 1).
