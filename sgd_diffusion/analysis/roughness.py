@@ -121,8 +121,18 @@ def loss_by_distance(step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike
 def loss_by_contour(step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike) -> PairAverages:
     """Return the squared loss differences of all pairs of points, by contour length.
 
-    Like `loss_by_distance`, with s_j - s_i of `paths.contour_length` in place of the distance
-    between them.
+    The contour length between two points is s_j - s_i of `paths.contour_length`.
+
+    Args:
+        step_gram: as for `loss_by_distance`.
+        losses: as for `loss_by_distance`.
+        bins: as for `loss_by_distance`, of contour lengths in place of distances.
+
+    Returns:
+        `pairs.PairAverages`, as from `loss_by_distance`.
+
+    Raises:
+        InputError: as from `loss_by_distance`.
     """
     with one_path(step_gram) as gram:
         length = contour_length(gram)

@@ -88,7 +88,13 @@ def sgd(
 
 
 def initial_carry(problem: Problem, optimizer: optax.GradientTransformation, key: Key) -> Carry:
-    """Return the carry before the first update, from the key of the initialization."""
+    """Return the carry before the first update, from the key of the initialization.
+
+    Args:
+        problem: what SGD optimizes.
+        optimizer: as returned by `sgd`.
+        key: PRNG key of the initialization.
+    """
     params, state = problem.init(key)
     return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))
 

@@ -38,6 +38,9 @@ def graph_dimension(hurst: Any) -> Any:
 
     Formula:
         Dimension of a graph. $D = 3 - H$ (of a fractional Brownian surface)
+
+    Args:
+        hurst: H in [0, 1], a number or an array.
     """
     return 3 - hurst
 
@@ -47,6 +50,9 @@ def level_set_dimension(hurst: Any) -> Any:
 
     Formula:
         Dimension of level sets. $D = 2 - H$ (of a fractional Brownian surface)
+
+    Args:
+        hurst: H in [0, 1], a number or an array.
     """
     return 2 - hurst
 
