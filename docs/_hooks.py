@@ -8,7 +8,9 @@ import sys
 from latex2mathml.converter import convert
 
 MATH = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
-CODE = re.compile(r"(?<!<pre>)<code>((?:sgd_diffusion\.|sd\.)?[A-Za-z_][\w.]*)</code>(?!</a>)")
+CODE = re.compile(
+    r"(?<!<pre>)(?<!<b>)<code>((?:sgd_diffusion\.|sd\.)?[A-Za-z_][\w.]*)</code>(?!</a>)"
+)
 PAGES = {}
 
 

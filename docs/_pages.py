@@ -1,54 +1,13 @@
-"""Makes the pages of the API, one a room, and the formula index."""
+"""Writes the pages of the API, one a room, and the formula index."""
 
-import inspect
-import itertools
 import pathlib
-import re
 import sys
 
 import mkdocs_gen_files
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from _contents import api_page, formula_page
 from _public import ROOMS, entries
-
-FORMULA = re.compile(
-    r"^(?P<name>[^$]*?)\.?\s*\$(?P<equation>.*)\$\s*\((?P<source>.*)\)\.?$", re.DOTALL
-)
-
-
-def formula(value):
-    """Return name, equation and source from a docstring's section "Formula", or None."""
-    section = re.search(r"^Formula:\n((?:    .*\n|\n)+)", inspect.getdoc(value) or "", re.MULTILINE)
-    if not section:
-        return None
-    text = " ".join(section[1].split())
-    found = FORMULA.match(text)
-    if not found:
-        raise SystemExit(f"{value}: expected 'Name. $equation$ (source)', not {text!r}")
-    return found["name"], found["equation"].replace("|", r"\vert "), found["source"]
-
-
-def api_page(room, entries_of_room):
-    """Yield the lines of a room's page, its objects by topic."""
-    yield f"# {room}\n\n{inspect.getdoc(sys.modules[f'sgd_diffusion.{room}'])}\n"
-    for topic, group in itertools.groupby(entries_of_room, lambda entry: entry.topic):
-        yield f"## {topic[:1].upper() + topic[1:]}\n"
-        for entry in group:
-            yield f"::: {entry.path}\n    options: {{heading_level: 3}}\n"
-
-
-def formula_page(everything):
-    """Yield the lines of the index of formulas."""
-    yield "# Formulas\n\nEach row leads to the function that computes it.\n"
-    yield "| what | formula | function | source |\n| --- | --- | --- | --- |"
-    rows = set()
-    for entry in everything:
-        if found := formula(entry.value):
-            name, equation, source = found
-            link = f"[`{entry.name}`](api/{entry.room}.md#{entry.path})"
-            rows.add(f"| {name} | ${equation}$ | {link} | {source} |")
-    yield from sorted(rows, key=str.lower)
-
 
 everything = entries()
 for room in ROOMS:

@@ -16,31 +16,32 @@ class Entry(NamedTuple):
     """A public object, and where the API pages have it."""
 
     room: str
-    topic: str
+    topic: str  # a comment of `__all__`, or `room.name` of a room within
     name: str  # as in `room.name`
     path: str  # where it is defined
     value: object
 
 
 def entries():
-    """Return all public objects of all rooms, in the order of `__all__`."""
+    """Return all public objects of all rooms in the order of `__all__`, rooms within last."""
     return [entry for room in ROOMS for entry in _of_package(room, f"sgd_diffusion.{room}", "")]
 
 
 def _of_package(room, module_name, prefix):
     module = importlib.import_module(module_name)
-    found, seen = [], set()
+    found, within, seen = [], [], set()
     for topic, name in _topics(module):
         value = getattr(module, name)
         if inspect.ismodule(value):
             inner = _of_package(room, value.__name__, f"{prefix}{name}.")
-            found += [entry._replace(topic=f"{prefix}{name}") for entry in inner]
+            within += [entry._replace(topic=f"{room}.{prefix}{name}") for entry in inner]
         elif hasattr(value, "__module__") and hasattr(value, "__qualname__"):
             found.append(
                 Entry(room, topic, prefix + name, f"{value.__module__}.{value.__qualname__}", value)
             )
         else:
             found.append(Entry(room, topic, prefix + name, f"{module_name}.{name}", value))
+    found += within
     return [entry for entry in found if not (entry.path in seen or seen.add(entry.path))]
 
 

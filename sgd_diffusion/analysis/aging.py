@@ -63,10 +63,14 @@ class AgingFit(NamedTuple):
 def two_time_displacements(
     step_gram: ArrayLike, waiting_times: ArrayLike, lags: ArrayLike
 ) -> Float[Array, "waiting_time lag"]:
-    """Return squared displacements over several lags after several waiting times.
+    r"""Return squared displacements over several lags after several waiting times.
 
     Delta(t_w, t_w + lag) = |w_{t_w + lag} - w_{t_w}|^2 (Baity-Jesi et al., ICML 2018, who divide by
     the number of parameters), entries of `displacement.squared_displacements`.
+
+    Formula:
+        Two-time displacements. $\Delta(t_w, t_w + \ell) = \lVert w_{t_w + \ell} - w_{t_w} \rVert^2$
+        (Baity-Jesi et al., ICML 2018)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -95,7 +99,7 @@ def two_time_displacements(
 
 
 def fit_aging(waiting_times: ArrayLike, lags: ArrayLike, displacements: ArrayLike) -> AgingFit:
-    """Fit the aging exponents that make two-time displacements fall on one master curve.
+    r"""Fit the aging exponents that make two-time displacements fall on one master curve.
 
     Delta(t_w, t_w + lag) = t_w^a F(lag / t_w^mu). mu = 1 is full aging, 0 < mu < 1 sub-aging
     (Herrera Segura et al., arXiv:2209.02517), and mu = 0 no aging of the time scale. Scaled
@@ -116,6 +120,10 @@ def fit_aging(waiting_times: ArrayLike, lags: ArrayLike, displacements: ArrayLik
 
     The errors are those of a jackknife over waiting times. The curves of one path share their
     steps, which the jackknife cannot see. The spread over seeds is the honest uncertainty here too.
+
+    Formula:
+        Aging exponent, mu. $\Delta(t_w, t_w + \ell) = t_w^{a} \, F \left( \frac{\ell}{t_w^{\mu}}
+        \right)$ (Herrera Segura et al., arXiv:2209.02517)
 
     Args:
         waiting_times: (W,) positive and increasing, W >= 3.

@@ -54,19 +54,23 @@ __all__ = [
 
 
 def squared_displacements(step_gram: ArrayLike) -> Float[Array, "points points"]:
-    """Return the squared distance between any two points of a path.
+    r"""Return the squared distance between any two points of a path.
 
     D[i, j] = |w_j - w_i|^2 is the sum of G[u, v] over i <= u, v < j. Two cumulative sums compute
     it, and both start at the diagonal: <w_j - w_i, dw_j> over i for every j, then its sum over j.
     Numbers far from the pair do not enter. So neither a long drift nor a long confined stay costs
     digits; sums over the whole matrix would lose them in float32.
 
+    Formula:
+        Squared distances from the Gram matrix. $\lVert w_j - w_i \rVert^2 = \sum_{u=i}^{j-1}
+        \sum_{v=i}^{j-1} G_{uv}$ (identity)
+
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
 
     Returns:
-        (T+1, T+1), symmetric, zero on the diagonal. No entry is negative: rounding below zero is
-        set to zero.
+        (T+1, T+1), symmetric, zero on the diagonal. No entry is negative, since rounding below zero
+        is set to zero.
 
     Raises:
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
@@ -111,7 +115,7 @@ def time_averaged_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Fl
 
 
 def effective_pairs(steps: IntegerLike, lags: ArrayLike | None = None) -> Float[np.ndarray, "lag"]:
-    """Return how many independent pairs the overlapping pairs of a TAMSD are worth.
+    r"""Return how many independent pairs the overlapping pairs of a TAMSD are worth.
 
     The formula holds for independent Gaussian steps. With K = T+1-lag pairs and n = lag,
     1/effective = (4 n^2 K + 2 K + n - n^3) / (6 n K^2) where n <= K, and 1 + (K^3 - 4 n K^2 + 4 n -
@@ -122,6 +126,10 @@ def effective_pairs(steps: IntegerLike, lags: ArrayLike | None = None) -> Float[
     The relative standard error of the TAMSD is sqrt(2 / (d effective)) along d independent
     directions of equal strength. For steps of covariance C, d = (tr C)^2 / tr(C^2). Steps that are
     correlated in time have other numbers of pairs.
+
+    Formula:
+        Effective number of pairs of a TAMSD. $\frac{1}{K_{\mathrm{eff}}} = \frac{4 n^2 K + 2 K + n
+        - n^3}{6 n K^2}, \quad n \le K$ (Qian, Sheetz & Elson, Biophys. J. 60, 910, 1991)
 
     Args:
         steps: T >= 1, the steps of the path.
@@ -149,11 +157,15 @@ def effective_pairs(steps: IntegerLike, lags: ArrayLike | None = None) -> Float[
 def displacement_from_start(
     step_gram: ArrayLike, *, waiting_time: IntegerLike = 0
 ) -> Float[Array, "lag"]:
-    """Return the squared displacement from one point of a path, without a time average.
+    r"""Return the squared displacement from one point of a path, without a time average.
 
     |w_{t_w + lag} - w_{t_w}|^2 for lag = 1..T-t_w (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4, after
     Baity-Jesi et al. 2018). This is row t_w of `squared_displacements`, without the rest of the
     matrix. `aging.two_time_displacements` takes many waiting times at once.
+
+    Formula:
+        MSD without a time average. $\Delta(t_w, t_w + \ell) = \lVert w_{t_w + \ell} - w_{t_w}
+        \rVert^2$ (Chen, Qu & Gong, arXiv:2009.10588, Eq. 4)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -173,11 +185,15 @@ def displacement_from_start(
 
 
 def step_autocorrelation(step_gram: ArrayLike) -> Float[Array, "lag"]:
-    """Return the autocorrelation of the steps of a path as vectors.
+    r"""Return the autocorrelation of the steps of a path as vectors.
 
     C(k) = mean over u of <dw_u, dw_{u+k}> / mean over u of |dw_u|^2 for k = 0..T-1, so that C(0) =
     1. C(1) is -1/2 for independent positions, 0 for independent steps and 1 at constant velocity.
     The mean step is not subtracted.
+
+    Formula:
+        Step autocorrelation. $C(k) = \frac{\overline{\langle \Delta w_u, \Delta w_{u+k}
+        \rangle}}{\overline{\lVert \Delta w_u \rVert^2}}$ (definition)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -194,7 +210,7 @@ def step_autocorrelation(step_gram: ArrayLike) -> Float[Array, "lag"]:
 
 
 def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Array, "step"]:
-    """Return the angles between the steps of a path as vectors.
+    r"""Return the angles between the steps of a path as vectors.
 
     arccos(<dw_u, dw_{u+s}> / (|dw_u| |dw_{u+s}|)) for u = 0..T-1-s and s = `separation`. The angle
     0 goes straight on. Independent steps make pi/2 in many dimensions. The angle pi turns back, as
@@ -203,6 +219,11 @@ def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Arra
 
     An angle within e of 0 or pi changes the cosine by e^2/2. So it is known to about 1e-8 from
     float64 and to a few 1e-4 from float32. It has no derivative at 0 and pi.
+
+    Formula:
+        Angle between steps. $\theta_u = \arccos \frac{\langle \Delta w_u, \Delta w_{u+s}
+        \rangle}{\lVert \Delta w_u \rVert \, \lVert \Delta w_{u+s} \rVert}$ (Xing et al.,
+        arXiv:1802.08770, for s = 1)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -227,12 +248,17 @@ def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Arra
 
 
 def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Array, "..."]:
-    """Return how far the time averages of an ensemble scatter from path to path.
+    r"""Return how far the time averages of an ensemble scatter from path to path.
 
     The ergodicity-breaking parameter is EB(lag) = <xi^2> - 1 with xi = TAMSD / <TAMSD>, with
     averages over the paths (Metzler et al., Phys. Chem. Chem. Phys. 16, 24128, 2014, Sec. 2). It is
     the variance of the TAMSD over its squared mean, and 0 when all paths have the same TAMSD. Over
     N paths the average is low by about 1/N of itself.
+
+    Formula:
+        Ergodicity-breaking parameter, EB. $\mathrm{EB}(\ell) = \langle \xi^2 \rangle - 1, \quad \xi
+        = \frac{\overline{\delta^2}}{\langle \overline{\delta^2} \rangle}$ (Metzler et al., Phys.
+        Chem. Chem. Phys. 16, 24128, 2014, Sec. 2)
 
     Args:
         msds: (..., N, ..., L), TAMSDs of N paths along `axis`; NaN where a path has none. Such

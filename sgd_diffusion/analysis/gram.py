@@ -42,12 +42,16 @@ THINNER = (
 
 
 def step_gram(weights: PyTree) -> Float[Array, "step step"]:
-    """Return the step Gram matrix of a path.
+    r"""Return the step Gram matrix of a path.
 
     G[u, v] = <dw_u, dw_v> with the steps dw_u = w_{u+1} - w_u. The steps are taken first, so that
     nothing is lost to the size of the weights. They are float64 for float64 numbers and integers,
     and float32 for shorter floating numbers. Products and sums are float64 (see `increment_gram`).
     Complex weights count as pairs of real ones, so that G is the real part of the inner product.
+
+    Formula:
+        Step Gram matrix. $G_{uv} = \langle \Delta w_u, \Delta w_v \rangle, \quad \Delta w_u =
+        w_{u+1} - w_u$ (definition)
 
     Args:
         weights: the points w_0, ..., w_T of the path, T >= 1. An array (T+1, ...); or a pytree (a

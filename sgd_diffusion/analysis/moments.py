@@ -77,12 +77,17 @@ class DisplacementDistribution(NamedTuple):
 def displacement_moments(
     step_gram: ArrayLike, orders: ArrayLike, lags: ArrayLike | None = None
 ) -> Float[Array, "order lag"]:
-    """Return time-averaged moments of the length of displacements.
+    r"""Return time-averaged moments of the length of displacements.
 
     <|Delta|^q>(lag) = 1/(T+1-lag) * sum over i = 0..T-lag of |w_{i+lag} - w_i|^q (Castiglione et
     al., Physica D 134, 75, 1999, with a time average for their average over particles). Order 2 is
     the TAMSD. In P >> 1 dimensions |Delta| hardly scatters when its coordinates are independent.
     There the moments say how the size of the steps varies.
+
+    Formula:
+        Moments of displacements. $\langle \lVert \Delta \rVert^q \rangle (\ell) =
+        \frac{1}{T+1-\ell} \sum_{i=0}^{T-\ell} \lVert w_{i+\ell} - w_i \rVert^q$ (Castiglione et
+        al., Physica D 134, 75, 1999)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -116,13 +121,17 @@ def moment_scaling_spectrum(
     x_min: NumberLike | None = None,
     x_max: NumberLike | None = None,
 ) -> MomentScalingSpectrum:
-    """Fit the exponents q nu(q) with which the moments of displacements grow.
+    r"""Fit the exponents q nu(q) with which the moments of displacements grow.
 
     <|Delta|^q> ~ lag^(q nu(q)) by `scaling.fit_power_law` on lags in [x_min, x_max]. One scale for
     all displacements (weak or ordinary scaling) makes the spectrum a straight line q nu, with nu =
     1/2 for diffusion and 1 for ballistic motion. A bent spectrum is strong anomalous diffusion
     (Castiglione et al., Physica D 134, 75, 1999): long displacements spread faster than typical
     ones.
+
+    Formula:
+        Moment scaling spectrum. $\langle \lVert \Delta \rVert^q \rangle (\ell) \propto \ell^{q
+        \nu(q)}$ (Castiglione et al., Physica D 134, 75, 1999)
 
     Args:
         orders: (Q,) positive numbers q.
@@ -157,7 +166,7 @@ def moment_scaling_spectrum(
 
 
 def non_gaussian_parameter(positions: ArrayLike, lags: ArrayLike) -> Float[Array, "lag direction"]:
-    """Return the non-Gaussian parameter of the displacements along given directions.
+    r"""Return the non-Gaussian parameter of the displacements along given directions.
 
     alpha_2(lag) = <x^4> / (3 <x^2>^2) - 1 for the displacements x = z_{i+lag} - z_i along one
     direction, with averages over all i = 0..T-lag (Rahman, Phys. Rev. 136, A405, 1964, in one
@@ -167,6 +176,10 @@ def non_gaussian_parameter(positions: ArrayLike, lags: ArrayLike) -> Float[Array
 
     Over n independent Gaussian pairs its mean is -2/(n + 2) and its standard deviation about sqrt(8
     / (3n)). Pairs that overlap are fewer than they look (`displacement.effective_pairs`).
+
+    Formula:
+        Non-Gaussian parameter, alpha_2. $\alpha_2(\ell) = \frac{\langle x^4 \rangle}{3 \langle x^2
+        \rangle^2} - 1$ (Rahman, Phys. Rev. 136, A405, 1964, in one dimension)
 
     Args:
         positions: (T+1, K), coordinates of the points of one path along K directions.
@@ -199,7 +212,7 @@ def non_gaussian_parameter(positions: ArrayLike, lags: ArrayLike) -> Float[Array
 def displacement_distribution(
     positions: ArrayLike, lag: IntegerLike, *, bins: ArrayLike
 ) -> DisplacementDistribution:
-    """Return the distribution of displacements along given directions, in standard deviations.
+    r"""Return the distribution of displacements along given directions, in standard deviations.
 
     Each direction has its own standard deviation. The density of x / sqrt(<x^2>) for the
     displacements x = z_{i+lag} - z_i, i = 0..T-lag, is the self part of the van Hove function
@@ -208,13 +221,18 @@ def displacement_distribution(
     taken about zero, as in `non_gaussian_parameter`. So the fourth moment of the density is 3 (1 +
     alpha_2), and a drift shows.
 
+    Formula:
+        Distribution of displacements, scaled. $p(y; \ell), \quad y = \frac{z_{i+\ell} -
+        z_i}{\sqrt{\langle (z_{i+\ell} - z_i)^2 \rangle}}$ (van Hove, Phys. Rev. 95, 249, 1954, self
+        part)
+
     Args:
         positions: (T+1, K), coordinates of the points of one path along K directions.
         lag: an integer in 1..T, known before tracing.
         bins: (B+1,) increasing edges of the bins, known before tracing, in standard deviations.
 
     Returns:
-        `DisplacementDistribution`, its density over *all* displacements: over the bins it
+        `DisplacementDistribution`, its density over *all* displacements. Over the bins it
         integrates to the share of them inside. NaN for a direction that does not move at this lag.
 
     Raises:

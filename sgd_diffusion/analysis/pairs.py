@@ -156,7 +156,17 @@ def _edges(keys, bins):
 
 
 def average(pairs: PairAverages) -> Float[Array, "bin"]:
-    """Return the curve: the mean (K,) over all pairs of a bin, NaN where a bin is empty."""
+    """Return the curve, the mean over all pairs of each bin.
+
+    Args:
+        pairs: `PairAverages`.
+
+    Returns:
+        (K,), NaN where a bin is empty.
+
+    Raises:
+        InputError: sums and counts of the pairs have other shapes than `PairAverages` says.
+    """
     with _sums_and_counts(pairs) as (sums, counts):
         return ratio(sums.sum(axis=0), counts.sum(axis=0))
 
@@ -182,6 +192,18 @@ def block_weights(
 
     Points are consecutive. Everything is in single precision: the same blocks and weights for every
     curve, in and out of 64-bit mode.
+
+    Args:
+        key: PRNG key.
+        points: number of points.
+        num_resamples: B, number of replicates.
+        num_blocks: number of blocks on the circle of points, at least 3.
+
+    Returns:
+        (B, points), not negative.
+
+    Raises:
+        InputError: the numbers of blocks or replicates are not in their range.
     """
     num_blocks = integer(
         "num_blocks", num_blocks, 3, points, what=f"for the {points} points of the path"

@@ -168,9 +168,12 @@ class PrincipalComponents(NamedTuple):
 
 
 def contour_length(step_gram: ArrayLike) -> Float[Array, "point"]:
-    """Return the length of a path up to each of its points, the sum of the lengths of its steps.
+    r"""Return the length of a path up to each of its points, the sum of the lengths of its steps.
 
     s_t = sum over u < t of |dw_u|. The fragment from i to j has the contour length s_j - s_i.
+
+    Formula:
+        Contour length. $s_t = \sum_{u=0}^{t-1} \lVert \Delta w_u \rVert$ (definition)
 
     Args:
         step_gram: (T, T); only its diagonal is read.
@@ -229,7 +232,7 @@ def path_dimension(
     x_max: NumberLike | None = None,
     replicates: ArrayLike | None = None,
 ) -> PathDimension:
-    """Fit the dimension of one path to its squared end-to-end distances by contour length.
+    r"""Fit the dimension of one path to its squared end-to-end distances by contour length.
 
     R^2 ~ s^(2/D_f) on [x_min, x_max] (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b), so that D_f = 2
     / exponent. One result is from a single power law (`scaling.fit_power_law`), the other from two
@@ -239,6 +242,10 @@ def path_dimension(
     show D_f = 1.
 
     Errors are those of the exponents, 2 error / exponent^2.
+
+    Formula:
+        Path dimension, D_f. $\langle R^2 \rangle \propto s^{2 / D_f}$ (Chen, Qu & Gong,
+        arXiv:2009.10588, Fig. 6b)
 
     Args:
         contour: (K,) increasing, NaN where a bin is empty, from `end_to_end`.
@@ -305,13 +312,18 @@ def _dimension(exponent, error) -> tuple[Any, Any]:
 
 
 def transverse_excursions(step_gram: ArrayLike, fragment_length: IntegerLike) -> Excursions:
-    """Return how far fragments of a path stray from the straight line between their ends.
+    r"""Return how far fragments of a path stray from the straight line between their ends.
 
     For the fragment from A = w_i to B = w_{i+n}, this is the largest squared distance of its points
     C from the line through A and B. That distance is |C-A|^2 - ((C-A).(B-A))^2 / |B-A|^2 with
     (C-A).(B-A) = (|C-A|^2 + |B-A|^2 - |C-B|^2) / 2 (Chen, Qu & Gong, arXiv:2009.10588, text on Fig.
     6). Their code takes 50 random fragments of 100 steps; here it is all T+1-n. A closed fragment,
     A = B, has no such line, and the distance is that from A.
+
+    Formula:
+        Transverse excursion. $S^2 = \max_C \left( \lVert C - A \rVert^2 - \frac{\langle C - A, B -
+        A \rangle^2}{\lVert B - A \rVert^2} \right)$ (Chen, Qu & Gong, arXiv:2009.10588, text on
+        Fig. 6)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -527,12 +539,17 @@ def self_affinity(
 
 
 def principal_components(step_gram: ArrayLike, k: IntegerLike | None = None) -> PrincipalComponents:
-    """Return the principal components of the points w_0, ..., w_T of a path.
+    r"""Return the principal components of the points w_0, ..., w_T of a path.
 
     They are eigenvectors of the doubly centered Gram matrix of the positions, -J D J / 2 with J = I
     - 1/(T+1) and D the squared distances. Those of a random walk in many dimensions explain 6 / (pi
     k)^2 of the variance, k = 1, 2, ..., and their scores are cosines (Antognini & Sohl-Dickstein,
     NeurIPS 2018). Large first components are therefore no sign of structure.
+
+    Formula:
+        Principal components of a path. $-\frac{1}{2} J D J, \quad \frac{\lambda_k}{\sum_j
+        \lambda_j} = \frac{6}{\pi^2 k^2}$ (share of a random walk: Antognini & Sohl-Dickstein,
+        NeurIPS 2018)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.

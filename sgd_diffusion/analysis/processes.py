@@ -110,11 +110,15 @@ def ornstein_uhlenbeck(
     relaxation_time: NumberLike,
     std: NumberLike = 1.0,
 ) -> Float[Array, "time dim"]:
-    """Return an Ornstein-Uhlenbeck process, a walker that is confined by a parabola.
+    r"""Return an Ornstein-Uhlenbeck process, a walker that is confined by a parabola.
 
     It has a stationary start, not at the origin. Every coordinate has variance std^2 and
     correlation exp(-lag/relaxation_time). So E|w_{i+lag} - w_i|^2 = 2 dim std^2 (1 -
     exp(-lag/relaxation_time)): exponent 1 at lag << relaxation_time, then a plateau.
+
+    Formula:
+        Ornstein-Uhlenbeck process. $E \lVert w_{i+\ell} - w_i \rVert^2 = 2 d \sigma^2 \left( 1 -
+        e^{-\ell / \tau} \right)$ (Uhlenbeck & Ornstein, Phys. Rev. 36, 823, 1930)
 
     Args:
         key: PRNG key.
@@ -143,7 +147,7 @@ def persistent_walk(
     persistence_time: NumberLike,
     step_std: NumberLike = 1.0,
 ) -> Float[Array, "time dim"]:
-    """Return a walk whose Gaussian steps forget their direction exponentially.
+    r"""Return a walk whose Gaussian steps forget their direction exponentially.
 
     It is first ballistic, then diffusive. Every coordinate of the steps has variance step_std^2 and
     correlation r^k between steps k apart, with r = exp(-1/persistence_time). Hence
@@ -152,6 +156,11 @@ def persistent_walk(
 
     with the asymptotes dim step_std^2 lag^2 and dim step_std^2 lag (1 + r)/(1 - r). These meet at
     lag = (1 + r)/(1 - r) = coth(1/(2 persistence_time)), about twice the persistence time.
+
+    Formula:
+        Persistent walk. $E \lVert w_{i+\ell} - w_i \rVert^2 = d \sigma^2 \left( \ell
+        \frac{1+r}{1-r} - 2 r \frac{1-r^{\ell}}{(1-r)^2} \right), \quad r = e^{-1 / \tau}$ (sum of a
+        geometric series)
 
     Args:
         key: PRNG key.
@@ -175,7 +184,7 @@ def persistent_walk(
 def fractional_brownian(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, hurst: NumberLike
 ) -> Float[Array, "time dim"]:
-    """Return fractional Brownian motion, the Gaussian walk with self-similar correlations.
+    r"""Return fractional Brownian motion, the Gaussian walk with self-similar correlations.
 
     E|w_{i+lag} - w_i|^2 = dim lag^(2 hurst): the exponent is 2 hurst at all lags. Steps k apart
     have the covariance (|k+1|^(2 hurst) - 2 |k|^(2 hurst) + |k-1|^(2 hurst))/2 in every coordinate
@@ -185,6 +194,10 @@ def fractional_brownian(
     a periodic series of 2 * steps. The eigenvalues of its covariance matrix are an FFT of its first
     row. They are computed in float64 in every precision of the path. In float32 the covariances of
     the steps are off by 1e-6 at most.
+
+    Formula:
+        Fractional Brownian motion, covariance of steps. $c_k = \frac{1}{2} \left( |k+1|^{2H} - 2
+        |k|^{2H} + |k-1|^{2H} \right)$ (Mandelbrot & Van Ness, SIAM Rev. 10, 422, 1968)
 
     Args:
         key: PRNG key.
@@ -214,12 +227,16 @@ def fractional_brownian(
 def scaled_brownian(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike
 ) -> Float[Array, "time dim"]:
-    """Return scaled Brownian motion: Gaussian steps whose variance is a power of time.
+    r"""Return scaled Brownian motion: Gaussian steps whose variance is a power of time.
 
     The steps are independent, and the path ages. From the start E|w_t|^2 = dim t^alpha, between two
     times E|w_{t+lag} - w_t|^2 = dim ((t + lag)^alpha - t^alpha). The expected TAMSD is the mean of
     the latter over t = 0..T - lag. For lag << T this is about dim lag T^(alpha - 1): exponent 1 for
     every alpha (Jeon, Chechkin & Metzler, Phys. Chem. Chem. Phys. 16, 15811, 2014).
+
+    Formula:
+        Scaled Brownian motion. $E \lVert w_{t+\ell} - w_t \rVert^2 = d \left( (t+\ell)^{\alpha} -
+        t^{\alpha} \right)$ (Jeon, Chechkin & Metzler, Phys. Chem. Chem. Phys. 16, 15811, 2014)
 
     Args:
         key: PRNG key.
@@ -292,7 +309,7 @@ def period_two_with_drift(
 def levy_flight(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike
 ) -> Float[Array, "time dim"]:
-    """Return a Levy flight: independent, isotropic alpha-stable steps.
+    r"""Return a Levy flight: independent, isotropic alpha-stable steps.
 
     Their lengths have the tail P(> r) ~ r^(-alpha). The characteristic function of a step, in every
     dimension, is E exp(i k.dw) = exp(-|k|^alpha), that is scale 1 per coordinate. alpha = 2 is
@@ -302,6 +319,9 @@ def levy_flight(
     however long they are. A long tail of steps alone makes no superdiffusive TAMSD.
 
     A step is sqrt(2 A) times a Gaussian vector, with the root of A from `isotropic.stable_root`.
+
+    Formula:
+        Levy flight. $E e^{i k \cdot \Delta w} = e^{-\lVert k \rVert^{\alpha}}$ (definition)
 
     Args:
         key: PRNG key.
@@ -333,7 +353,7 @@ def levy_flight(
 def levy_walk(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, speed: NumberLike = 1.0
 ) -> Float[Array, "time dim"]:
-    """Return a Levy walk: flights at constant speed, each in a new random direction.
+    r"""Return a Levy walk: flights at constant speed, each in a new random direction.
 
     Their durations have the power law P(> t) = t^(-alpha), t >= 1, with a finite mean (alpha > 1).
     The walk is observed long after its beginning, so that its increments are stationary. So the
@@ -347,6 +367,10 @@ def levy_walk(
     Mod. Phys. 87, 483, 2015). The approach is slow: the linear term is smaller by lag^(alpha - 2)
     only. This is the expected TAMSD too, but few paths show it beyond their longest flight, about
     T^(1/alpha).
+
+    Formula:
+        Levy walk. $P(\tau > t) = t^{-\alpha}, \quad \lVert w_{i+\ell} - w_i \rVert^2 \sim \ell^{3 -
+        \alpha}, \quad 1 < \alpha < 2$ (Zaburdaev, Denisov & Klafter, Rev. Mod. Phys. 87, 483, 2015)
 
     Args:
         key: PRNG key.
@@ -386,7 +410,7 @@ def levy_walk(
 def continuous_time_random_walk(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, step_std: NumberLike = 1.0
 ) -> Float[Array, "time dim"]:
-    """Return a continuous-time random walk: Gaussian jumps after power-law waiting times.
+    r"""Return a continuous-time random walk: Gaussian jumps after power-law waiting times.
 
     Waiting times have P(> t) = t^(-alpha), t >= 1, without a mean, and begin anew at time 0. The
     walk is seen at integer times. The mean of the number of jumps n(t) goes to t^alpha sin(pi
@@ -398,6 +422,11 @@ def continuous_time_random_walk(
     dim step_std^2 E[n(T)] lag/T. Time averages stay random: the ergodicity-breaking parameter goes
     to 2 Gamma(1 + alpha)^2/Gamma(1 + 2 alpha) - 1 for lag/T -> 0 (Metzler et al., Phys. Chem. Chem.
     Phys. 16, 24128, 2014).
+
+    Formula:
+        Continuous-time random walk. $P(\tau > t) = t^{-\alpha}, \quad \mathrm{EB} \to \frac{2
+        \Gamma(1+\alpha)^2}{\Gamma(1+2\alpha)} - 1$ (Metzler et al., Phys. Chem. Chem. Phys. 16,
+        24128, 2014)
 
     Args:
         key: PRNG key.
@@ -435,7 +464,7 @@ def continuous_time_random_walk(
 def fractional_brownian_field(
     key: Key, squared_displacements: ArrayLike, *, hurst: NumberLike
 ) -> Float[Array, "point"]:
-    """Return a fractional Brownian field at the points of a path: a landscape of known roughness.
+    r"""Return a fractional Brownian field at the points of a path: a landscape of known roughness.
 
     The field is Levy's, on all of R^P. The values are Gaussian with E (L_i - L_j)^2 = |w_i -
     w_j|^(2 hurst), and L_0 = 0. So the mean squared loss of any path has the exponent 2 hurst in
@@ -445,6 +474,10 @@ def fractional_brownian_field(
     It is exact by the eigenvectors of the covariance of the steps L_{i+1} - L_i, O(n^3). Rounding
     makes eigenvalues negative for a point visited twice, or for more points than dimensions at
     hurst = 1; they are set to zero. It works in the precision of its input.
+
+    Formula:
+        Fractional Brownian field. $E (L_i - L_j)^2 = \lVert w_i - w_j \rVert^{2H}$ (Levy's field on
+        all of the space of weights)
 
     Args:
         key: PRNG key.

@@ -121,8 +121,18 @@ def loss_by_distance(step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike
 def loss_by_contour(step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike) -> PairAverages:
     """Return the squared loss differences of all pairs of points, by contour length.
 
-    Like `loss_by_distance`, with s_j - s_i of `paths.contour_length` in place of the distance
-    between them.
+    The contour length between two points is s_j - s_i of `paths.contour_length`.
+
+    Args:
+        step_gram: as for `loss_by_distance`.
+        losses: as for `loss_by_distance`.
+        bins: as for `loss_by_distance`, of contour lengths in place of distances.
+
+    Returns:
+        `pairs.PairAverages`, as from `loss_by_distance`.
+
+    Raises:
+        InputError: as from `loss_by_distance`.
     """
     with one_path(step_gram) as gram:
         length = contour_length(gram)
@@ -144,11 +154,15 @@ def _squared_differences(losses, gram):
 def mean_squared_loss(
     step_gram: ArrayLike, losses: ArrayLike, *, bins: ArrayLike
 ) -> MeanSquaredLoss:
-    """Return the mean squared loss difference of the pairs of points of a path, by distance.
+    r"""Return the mean squared loss difference of the pairs of points of a path, by distance.
 
     MSL(d) = mean of (L(w_j) - L(w_i))^2 over the pairs of one window with |w_j - w_i| in the bin
     (Chen, Qu & Gong, arXiv:2009.10588, Eq. 9; their code squares the mean instead of averaging the
     squares). For errors take `loss_by_distance`; this is its average.
+
+    Formula:
+        Mean squared loss, MSL. $\mathrm{MSL}(d) = \langle (L(w_j) - L(w_i))^2 \rangle, \quad \lVert
+        w_j - w_i \rVert = d$ (Chen, Qu & Gong, arXiv:2009.10588, Eq. 9)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.
@@ -171,7 +185,7 @@ def mean_squared_loss(
 
 
 def batch_noise_floor(losses: ArrayLike, probe_losses: ArrayLike | None = None) -> NoiseFloor:
-    """Return the mean squared loss difference that mini-batch noise makes at every distance.
+    r"""Return the mean squared loss difference that mini-batch noise makes at every distance.
 
     It is 2 Var(noise), the mean over t of (e_{t+1} - e_t)^2 for e = losses - probe_losses. The
     noise of successive batches is independent. Differences remove what probe and whole data set
@@ -183,6 +197,10 @@ def batch_noise_floor(losses: ArrayLike, probe_losses: ArrayLike | None = None) 
     and no others do. So its square is (c_0 + 2 c_1)/T, with c_0 the variance of q and c_1 its
     covariance at lag 1. c_1 is not negative for independent noise, and set to 0 where the estimate
     is negative.
+
+    Formula:
+        Noise floor of the MSL. $2 \, \mathrm{Var}(\varepsilon) = \overline{(e_{t+1} - e_t)^2}$
+        (definition)
 
     Args:
         losses: (..., T+1) mini-batch losses at w_t, on the batch of step t.
@@ -227,7 +245,7 @@ def hurst_exponent(
     x_min: NumberLike | None = None,
     x_max: NumberLike | None = None,
 ) -> HurstFit:
-    """Fit the Hurst exponent of the loss along one path to its mean squared loss differences.
+    r"""Fit the Hurst exponent of the loss along one path to its mean squared loss differences.
 
     Power law msl - noise_floor ~ distance^(2H) by `scaling.fit_power_law`, on the bins in [x_min,
     x_max] with at least 30 pairs and at least twice the noise floor. Near the floor the exponent is
@@ -236,6 +254,10 @@ def hurst_exponent(
     quadratic minimum 4.
 
     Errors from replicates are about this path, and hold for distances that it covers many times.
+
+    Formula:
+        Hurst exponent of the loss, H. $\mathrm{MSL}(d) - f \propto d^{2H}$ (Chen, Qu & Gong,
+        arXiv:2009.10588, who call 2H = 1.8 fractal)
 
     Args:
         distances: (K,) increasing, NaN where a bin is empty, from `mean_squared_loss` of one path.

@@ -159,12 +159,16 @@ def local_exponent(
     stride: IntegerLike = 20,
     replicates: ArrayLike | None = None,
 ) -> LocalExponent:
-    """Return the logarithmic derivative d ln msd / d ln lag of curves, over `stride` entries.
+    r"""Return the logarithmic derivative d ln msd / d ln lag of curves, over `stride` entries.
 
     beta = ln(msd[k + stride] / msd[k]) / ln(lags[k + stride] / lags[k]) (Chen, Qu & Gong,
     arXiv:2009.10588, Fig. 2c, with their stride of 20). It belongs to the geometric mean of its two
     lags, where it is exact for any ln msd quadratic in ln lag. The authors' code plots it at the
     smaller lag, too early by a factor of 4.6 at lag 1.
+
+    Formula:
+        Local exponent, beta. $\beta = \frac{\ln (y_{k+s} / y_k)}{\ln (\ell_{k+s} / \ell_k)}$ (Chen,
+        Qu & Gong, arXiv:2009.10588, Fig. 2c)
 
     Args:
         lags: (L,) positive and increasing.
@@ -306,7 +310,7 @@ def fit_crossover(
     replicates: ArrayLike | None = None,
     confidence: NumberLike = 0.95,
 ) -> CrossoverFit:
-    """Fit two power laws that meet at a crossover, with confidence limits.
+    r"""Fit two power laws that meet at a crossover, with confidence limits.
 
     The fit is least squares in ln y, at the points of `fit_power_law`, for the smoothly broken
     power law
@@ -328,6 +332,10 @@ def fit_crossover(
     (6 parameters) with the single one (2). The interval is where the residual sum of squares,
     minimized over all else, stays below its F-bound, and exponents have linearized errors. For an
     MSD these are lower bounds, and most single power laws seem bent.
+
+    Formula:
+        Crossover of two power laws. $y = A x^b \left( 1 - \left( 1 + \frac{(x / x_c)^k}{m}
+        \right)^{-m} \right)^{(a - b) / k}$ (smoothly broken power law)
 
     Args:
         x: (L,) positive and increasing.

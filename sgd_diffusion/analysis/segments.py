@@ -35,7 +35,7 @@ def segment_msd(
             allowed.
 
     Returns:
-        msd: (..., L) squared units of the positions, NaN where there is no pair.
+        (..., L) squared units of the positions, NaN where there is no pair.
 
         pairs: (..., L) integers, how many pairs entered.
 

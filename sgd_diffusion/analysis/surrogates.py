@@ -44,10 +44,13 @@ __all__ = [
 
 
 def drift_subtracted(step_gram: ArrayLike) -> Float[Array, "step step"]:
-    """Return the step Gram matrix of a path without its mean step.
+    r"""Return the step Gram matrix of a path without its mean step.
 
     J G J with J = I - 1/T is the matrix of the steps dw_u - (w_T - w_0)/T. This path returns to its
     start, which bends its MSD down: see `drift_subtracted_msd`.
+
+    Formula:
+        Path without its mean drift. $J G J, \quad J = I - \frac{1}{T}$ (definition)
 
     Args:
         step_gram: (T, T), symmetric.
@@ -75,10 +78,13 @@ def _without_mean(_, gram):
 
 
 def shuffled_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
-    """Return the step Gram matrix of a path with its steps in random order.
+    r"""Return the step Gram matrix of a path with its steps in random order.
 
     G[p_u, p_v] for a permutation p of the steps, all T! of them equally likely. `shuffled_msd` is
     the average of the TAMSD over all permutations.
+
+    Formula:
+        Surrogate with steps in random order. $G_{\pi(u) \pi(v)}$ (definition)
 
     Args:
         key: PRNG key.
@@ -96,11 +102,14 @@ def shuffled_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
 
 
 def sign_flipped_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
-    """Return the step Gram matrix of a path with random signs for its steps.
+    r"""Return the step Gram matrix of a path with random signs for its steps.
 
     s_u s_v G[u, v] with independent signs s_u, +1 or -1 with probability 1/2 each. The average over
     signs leaves only the diagonal. It is the TAMSD of a walk with independent steps of the same
     lengths, in the same order.
+
+    Formula:
+        Surrogate with random signs of the steps. $s_u s_v G_{uv}, \quad s_u = \pm 1$ (definition)
 
     Args:
         key: PRNG key.
@@ -184,7 +193,7 @@ def drift_subtracted_msd(
 
 
 def shuffled_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Float[Array, "lag"]:
-    """Return the TAMSD of a path with its steps in random order, averaged over all T! orders.
+    r"""Return the TAMSD of a path with its steps in random order, averaged over all T! orders.
 
     lag a + lag (lag - 1) b, where a is the mean of the diagonal of G and b that of its other
     entries. This is exact; no shuffle is drawn. Lag 1 and lag T are those of the path itself.
@@ -193,6 +202,10 @@ def shuffled_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Float[A
     mean drift; without one it is 1. Every motion that ends far from its start counts as drift here,
     also persistent noise over a single window. A motion that ends near its start (confined) has b =
     -a/(T - 1). So the `bridge_factor` bends its shuffles too: to 0.98 on lags 1 to T/10.
+
+    Formula:
+        MSD over all orders of the steps. $\ell a + \ell (\ell - 1) b, \quad a = \overline{G_{uu}},
+        \quad b = \overline{G_{uv}}, u \ne v$ (exact average over all T! orders)
 
     Args:
         step_gram: (T, T), symmetric; only its upper triangle is read.

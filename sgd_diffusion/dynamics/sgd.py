@@ -62,10 +62,14 @@ class StepInfo(NamedTuple):
 def sgd(
     *, momentum: NumberLike = 0.0, weight_decay: NumberLike = 0.0
 ) -> optax.GradientTransformation:
-    """Return heavy-ball SGD as an optax transformation, up to the learning rate.
+    r"""Return heavy-ball SGD as an optax transformation, up to the learning rate.
 
     buf <- momentum buf + (gradient + weight_decay w), and the update is -buf. The learning rate
     multiplies the update in `sgd_step`, because it is traced.
+
+    Formula:
+        Heavy-ball SGD. $b_t = \mu b_{t-1} + \nabla L_t(w_t) + \lambda w_t, \quad w_{t+1} = w_t -
+        \eta b_t$ (Polyak, USSR Comput. Math. Math. Phys. 4, 1, 1964)
 
     Args:
         momentum: in [0, 1).
@@ -84,7 +88,13 @@ def sgd(
 
 
 def initial_carry(problem: Problem, optimizer: optax.GradientTransformation, key: Key) -> Carry:
-    """Return the carry before the first update, from the key of the initialization."""
+    """Return the carry before the first update, from the key of the initialization.
+
+    Args:
+        problem: what SGD optimizes.
+        optimizer: as returned by `sgd`.
+        key: PRNG key of the initialization.
+    """
     params, state = problem.init(key)
     return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))
 

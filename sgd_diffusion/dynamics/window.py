@@ -109,9 +109,17 @@ def advance(
     The steps are those of `record_window`.
 
     Args:
-        problem: as for `record_window`, like all arguments but these two.
+        problem: what SGD optimizes.
+        optimizer: as returned by `sgd`.
+        carry: where the member stands.
+        learning_rate: () step size, may be traced.
         rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
+        augmentation_key: key of the member's augmentation; the absolute step is folded in.
+        start: () number of updates made before, may be traced.
         count: () number of steps, may be traced.
+        report: host function, called as `report(step, loss)` from inside the program every
+            `report_every` steps.
+        report_every: steps between reports.
     """
     update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report)
     return jax.lax.fori_loop(

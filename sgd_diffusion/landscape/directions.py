@@ -77,9 +77,13 @@ def filter_normalize(direction: PyTree, params: PyTree, *, ignore_vectors: bool 
 
 
 def layer_normalize(direction: PyTree, params: PyTree, *, ignore_vectors: bool = True) -> PyTree:
-    """Rescale each leaf of a direction to the norm of the same leaf of `params`.
+    r"""Rescale each leaf of a direction to the norm of the same leaf of `params`.
 
     Arguments, result and errors are those of `filter_normalize`.
+
+    Formula:
+        Layer normalization of directions. $d_l \leftarrow \frac{\lVert w_l \rVert}{\lVert d_l
+        \rVert} d_l$ (as filter normalization, by leaf)
     """
     return _normalize(direction, params, ignore_vectors, by_filter=False)
 

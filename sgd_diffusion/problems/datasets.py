@@ -23,7 +23,7 @@ from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems.labelled_images import MAX_CLASSES, Dataset, Examples
+from sgd_diffusion.problems.labeled_images import MAX_CLASSES, Dataset, Examples
 from sgd_diffusion.problems.npz_files import ARRAYS, load_npz
 
 __all__ = ["NAMES", "Dataset", "Examples", "channel_statistics", "gaussian", "load"]

@@ -17,7 +17,10 @@ LABEL_SMOOTHING = 0.1
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
-    """Return the mean cross-entropy of the labels, in nats.
+    r"""Return the mean cross-entropy of the labels, in nats.
+
+    Formula:
+        Cross-entropy. $L = -\ln p_y$ (definition)
 
     Args:
         logits: (B, C).

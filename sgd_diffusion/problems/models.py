@@ -5,7 +5,7 @@ import re
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems.labelled_images import MAX_CLASSES
+from sgd_diffusion.problems.labeled_images import MAX_CLASSES
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.resnet import ResNet
 

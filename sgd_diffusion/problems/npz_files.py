@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion.errors import InputError, invalid
-from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
+from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
 
 __all__ = ["ARRAYS", "load_npz"]
 

@@ -22,7 +22,7 @@ from sgd_diffusion._types import IntegerLike, Key, PyTree
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems import augmentation
 from sgd_diffusion.problems.datasets import channel_statistics
-from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
+from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
 from sgd_diffusion.problems.losses import LOSSES, cross_entropy, smoothed_kl, softmax_mse
 
 __all__ = [

@@ -33,8 +33,8 @@ def phase_diagram(walks: xr.Dataset, free_exponents: ArrayLike) -> xr.Dataset:
         free_exponents: (W,) exponents of free walkers.
 
     Returns:
-        Dataset along (hurst, learning_rate, noise_std): `share` (fate, ...) of the walkers and its
-        `share_error`, the standard error over landscapes; `depth`, `early_exponent` and, of the
+        Dataset along (hurst, learning_rate, noise_std), with `share` (fate, ...) of the walkers and
+        its `share_error`, the standard error over landscapes; `depth`, `early_exponent` and, of the
         walkers that have not escaped, `exponent`, all with errors likewise; and the bounds
         `free_low` and `free_high`.
 

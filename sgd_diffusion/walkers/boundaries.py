@@ -188,3 +188,4 @@ def _read(*inputs):
 
 
 BOUNDARIES = {"reject": reject, "reflect": reflect, "periodic": periodic}
+"""The boundaries by name, as `walk` takes them."""

@@ -27,7 +27,7 @@ def interpolator(
     needs one more row of points beyond each side: extrapolated as 2 h_0 - h_1, or periodic.
 
     `jax.grad` of the function gives the exact gradient of the interpolant, not a difference of
-    heights. On an edge between two bilinear cells it is the gradient of the cell towards larger
+    heights. On an edge between two bilinear cells it is the gradient of the cell toward larger
     coordinates. On a wall it is the gradient of the cell inside. The outermost cells continue
     outside the square.
 

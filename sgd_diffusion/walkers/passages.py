@@ -59,7 +59,7 @@ def first_passage(inside: ArrayLike) -> Int[np.ndarray, "..."]:
         inside: (..., T+1) booleans, or numbers that are all 0 or 1.
 
     Returns:
-        (...) integers: 0 for a path that starts inside, T + 1 for a path that never enters.
+        (...) integers, 0 for a path that starts inside, T + 1 for a path that never enters.
 
     Raises:
         InputError: `inside` has other values, has no point of a path, or is traced.
@@ -78,7 +78,7 @@ def final_entry(inside: ArrayLike) -> Int[np.ndarray, "..."] | np.integer:
         inside: (..., T+1) booleans, or numbers that are all 0 or 1.
 
     Returns:
-        (...) integers: T + 1 for a path that ends outside.
+        (...) integers, T + 1 for a path that ends outside.
 
     Raises:
         InputError: `inside` has other values, has no point of a path, or is traced.
@@ -114,12 +114,16 @@ def stays(inside: ArrayLike) -> Stays:
 
 
 def mean_duration(observed: Stays) -> MeanDuration:
-    """Return the mean length of stays: the number of steps inside divided by the number of exits.
+    r"""Return the mean length of stays: the number of steps inside divided by the number of exits.
 
     This is the maximum-likelihood estimate for stays that end with the same probability at every
     step. Stays that last beyond the path are censored; stays from step 0 on are counted from there.
     The relative error is sqrt((1 - 1/value)/exits), from the binomial law. It holds for independent
     stays, and many stays of one walker are not independent.
+
+    Formula:
+        Mean stay in a region. $\hat{\tau} = \frac{\mathrm{steps \; inside}}{\mathrm{exits}}$
+        (maximum likelihood of the geometric law, censored)
 
     Args:
         observed: `Stays`, as `stays` returns them.

@@ -88,7 +88,7 @@ def walk(
     every: IntegerLike = 1,
     region: ArrayLike | None = None,
 ) -> Walk:
-    """Return the path of one walker on one surface.
+    r"""Return the path of one walker on one surface.
 
     The gradient is exactly that of the interpolant (`interpolation.interpolator`).
 
@@ -112,6 +112,10 @@ def walk(
     Step t uses the noise of `key` and t alone. Longer walks therefore begin like shorter ones,
     whatever is recorded. The random numbers are the two words of 32 bits of a key folded with t;
     drawing from that key would hash twice more.
+
+    Formula:
+        Walker with noise. $x_{t+1} = x_t - \eta \nabla h(x_t) + \sigma \xi_t$ (Chen, Qu & Gong,
+        arXiv:2009.10588, Eq. 10)
 
     Args:
         key: PRNG key.

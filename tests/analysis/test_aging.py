@@ -1,4 +1,4 @@
-"""Ageing: two-time displacements against the weights, and collapses of known exponents, of none,
+"""Aging: two-time displacements against the weights, and collapses of known exponents, of none,
 and under noise.
 """
 
@@ -140,7 +140,7 @@ def test_search_agrees_with_least_squares():
         if np.isnan(rmse):
             assert np.abs(mu) * np.log(10 / 3) > np.log(
                 1000
-            )  # neighbours at a ratio of 10/3 do not overlap
+            )  # neighbors at a ratio of 10/3 do not overlap
         else:
             np.testing.assert_allclose(
                 [amplitude, rmse**2], [solution[0], squares[0] / times.size], rtol=1e-7
@@ -165,7 +165,7 @@ def test_curves_that_do_not_meet_determine_nothing():
     times = np.array([1, 1e3, 1e6])[:, None]
     fit = fit_aging(
         times[:, 0], LAGS, (times + LAGS) ** 0.5 - times**0.5
-    )  # full ageing puts them side by side
+    )  # full aging puts them side by side
     assert np.all(np.isnan(fit.searched_rmse[fit.searched >= 1]))
     assert np.isinf(fit.aging_exponent_error)
     apart = fit_aging([1, 1e13, 1e26], LAGS[:10], np.ones((3, 10)) * LAGS[:10])

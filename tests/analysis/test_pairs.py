@@ -159,7 +159,7 @@ def test_variance_over_independent_blocks_is_unbiased(num_blocks):
 
 
 def test_variance_of_correlated_points():
-    """Noise averaged over 8 neighbours on a circle: block means of 20 points know most of the
+    """Noise averaged over 8 neighbors on a circle: block means of 20 points know most of the
     variance of the mean.
     """
     points, width, num_blocks = 100, 8, 5

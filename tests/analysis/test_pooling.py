@@ -80,7 +80,7 @@ def test_every_entry_is_drawn_with_the_probability_of_its_weight():
 
 
 def test_the_order_is_random():
-    """Neighbours share their series no more often than by chance: mean 1/4, its standard error
+    """Neighbors share their series no more often than by chance: mean 1/4, its standard error
     below 0.01.
     """
     series = draw_entries(jax.random.key(0), np.zeros((1000, 4)), np.ones(4), 4000).series

@@ -78,9 +78,9 @@ keys = st.integers(0, 2**31).map(jax.random.key)
 @given(some_steps)
 @settings(deadline=None, max_examples=20)
 def test_drift_subtracted(steps):
-    centred = compiled(drift_subtracted)(gram_of(steps))
-    np.testing.assert_allclose(centred, gram_of(steps - steps.mean(axis=0)), rtol=1e-9, atol=1e-12)
-    assert np.array_equal(centred, centred.T)
+    centered = compiled(drift_subtracted)(gram_of(steps))
+    np.testing.assert_allclose(centered, gram_of(steps - steps.mean(axis=0)), rtol=1e-9, atol=1e-12)
+    assert np.array_equal(centered, centered.T)
     count = len(steps)
     lags = np.arange(1, count)
     expected = (
@@ -124,7 +124,7 @@ def test_average_over_all_permutations():
     grams = [gram[np.ix_(order, order)] for order in itertools.permutations(range(5))]
     lags = np.arange(1, 6)
     shuffled = np.mean([compiled(time_averaged_msd)(one) for one in grams], axis=0)
-    averaged, msd, centred = (
+    averaged, msd, centered = (
         compiled(shuffled_msd)(gram),
         compiled(time_averaged_msd),
         compiled(drift_subtracted),
@@ -132,8 +132,8 @@ def test_average_over_all_permutations():
     np.testing.assert_allclose(averaged, shuffled, rtol=1e-12)
     np.testing.assert_allclose(averaged[0], msd(gram)[0], rtol=1e-12)
     np.testing.assert_allclose(averaged[4], msd(gram)[4], rtol=1e-12)
-    variance = np.mean(np.diagonal(centred(gram)))
-    bent = np.mean([msd(centred(one)) for one in grams], axis=0)
+    variance = np.mean(np.diagonal(centered(gram)))
+    bent = np.mean([msd(centered(one)) for one in grams], axis=0)
     np.testing.assert_allclose(bent, variance * lags * (5 - lags) / 4, rtol=1e-12, atol=1e-13)
     corrected = np.mean([compiled(drift_subtracted_msd)(one) for one in grams], axis=0)
     np.testing.assert_allclose(corrected, np.where(lags < 5, variance * lags, np.nan), rtol=1e-12)

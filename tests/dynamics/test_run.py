@@ -54,7 +54,7 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
-def test_the_result_is_labelled(uninterrupted):
+def test_the_result_is_labeled(uninterrupted):
     sizes = {"window": 4, "seed": 2, "learning_rate": 2, "lag": 9, "point": 10, "update": 9}
     assert sizes.items() <= dict(uninterrupted.sizes).items()
     assert uninterrupted.waiting_time.values.tolist() == [0, 9, 18, 27]

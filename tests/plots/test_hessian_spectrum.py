@@ -56,7 +56,7 @@ def test_spectra_can_be_drawn(run, change, panels, png):
     png(figure)
     assert (
         len([axis for axis in figure.findobj() if type(axis).__name__ == "Axes"]) == panels
-    )  # with the colour bar
+    )  # with the color bar
 
 
 def test_eigenvalues_that_have_not_converged_are_left_out(run, png):

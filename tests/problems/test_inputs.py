@@ -8,7 +8,7 @@ from input_table import Argument, Option, input_tests, mode_tests
 
 from sgd_diffusion.problems.augmentation import compose, random_crop, random_flip
 from sgd_diffusion.problems.datasets import channel_statistics, gaussian
-from sgd_diffusion.problems.labelled_images import Dataset, Examples, checked
+from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
 from sgd_diffusion.problems.objectives import (

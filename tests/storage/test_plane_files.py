@@ -56,7 +56,7 @@ def uninterrupted(tmp_path_factory):
     return evaluate(tmp_path_factory.mktemp("whole") / "plane.nc")
 
 
-def test_the_file_is_the_labelled_plane(uninterrupted, tmp_path):
+def test_the_file_is_the_labeled_plane(uninterrupted, tmp_path):
     seen = []
     evaluate(tmp_path / "new" / "plane.nc", seen)
     assert seen == [*range(0, 35, 4), 35]

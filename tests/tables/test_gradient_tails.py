@@ -74,7 +74,7 @@ def test_planted_laws_are_told_from_mixtures_of_scales(table):
     for source in ("pooled", "Gaussian, layer scales", "Gaussian, coordinate scales"):
         assert first.alpha.sel(source=source) < 1.5  # normal numbers of two scales
     for source in ("per coordinate", "noise per coordinate"):
-        # at alpha = 1.9, 1000 entries have an error of 0.04; the 60 batches of a pass standardise
+        # at alpha = 1.9, 1000 entries have an error of 0.04; the 60 batches of a pass standardize
         # to 10 %
         assert first.alpha.sel(source=source) > 1.85
     cauchy = second.sel(source="per coordinate")

@@ -73,7 +73,7 @@ def test_gradients_are_differences_of_the_interpolant(kind):
 
 
 def test_bilinear_gradients_at_edges_and_walls():
-    """On an edge that of the cell towards larger coordinates, on the far walls that of the last
+    """On an edge that of the cell toward larger coordinates, on the far walls that of the last
     cell.
     """
     slopes = np.diff(HEIGHTS.astype(float), axis=0) / SPACING

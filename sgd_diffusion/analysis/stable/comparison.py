@@ -151,7 +151,7 @@ def compare(
         num_blocks: as for `vuong`.
 
     Returns:
-        `VuongTest`, positive where the stable law is better. Its status is that of the fits: OK, or
+        `VuongTest`, positive where the stable law is better. Its status is that of the fits, OK or
         AT_BOUND where one of them is, with numbers. Otherwise it is that of the first fit with
         another status, such as NOT_CONVERGED, with NaN for all numbers.
 
@@ -241,11 +241,14 @@ def compare_with_normal(
 def ks_distance(
     x: ArrayLike, cdf: ArrayLike | Callable[[ArrayLike], ArrayLike]
 ) -> Float[Array, ""]:
-    """Return the Kolmogorov-Smirnov distance of samples from a law.
+    r"""Return the Kolmogorov-Smirnov distance of samples from a law.
 
     It is the largest difference between the distribution function of the samples and that of the
     law. Its textbook p values hold for a law that is known beforehand. For a law fitted to the same
     samples they are far too large; simulate from the fit and fit again.
+
+    Formula:
+        Kolmogorov-Smirnov distance. $D = \sup_x |F_n(x) - F(x)|$ (definition)
 
     Args:
         x: (n,) samples.

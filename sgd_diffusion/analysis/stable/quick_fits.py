@@ -77,13 +77,18 @@ class QuickFit(NamedTuple):
 
 
 def quantiles(x: ArrayLike, *, symmetric: bool = True) -> QuickFit:
-    """Fit the alpha-stable law to the quantiles of 5, 25, 50, 75 and 95 percent.
+    r"""Fit the alpha-stable law to the quantiles of 5, 25, 50, 75 and 95 percent.
 
     alpha and beta are those of the law with the sample's values of (q95 - q05)/(q75 - q25) and (q95
     + q05 - 2 q50)/(q95 - q05). Its quartiles and median then give scale and location (McCulloch,
     Commun. Statist. - Simul. Comput. 15, 1109, 1986). The table is made from `law.cdf` at first
     use, in 2 s. Quantiles of the sample are those of its ECDF with steps of 1/n joined at half
     height.
+
+    Formula:
+        McCulloch's fit by quantiles. $\nu_{\alpha} = \frac{q_{95} - q_{05}}{q_{75} - q_{25}}, \quad
+        \nu_{\beta} = \frac{q_{95} + q_{05} - 2 q_{50}}{q_{95} - q_{05}}$ (McCulloch, Commun.
+        Statist. - Simul. Comput. 15, 1109, 1986)
 
     Args:
         x: (n,) samples, n >= 20.
@@ -102,7 +107,7 @@ def quantiles(x: ArrayLike, *, symmetric: bool = True) -> QuickFit:
 
 
 def characteristic_function(x: ArrayLike, *, symmetric: bool = True) -> QuickFit:
-    """Fit the alpha-stable law to the empirical characteristic function at ten frequencies.
+    r"""Fit the alpha-stable law to the empirical characteristic function at ten frequencies.
 
     For phi(k) = E exp(i k X), ln(-ln|phi|) is a line in ln|k| of slope alpha, and the phase gives
     beta and the location (Koutrouvelis, J. Amer. Statist. Assoc. 75, 918, 1980). Both regressions
@@ -113,6 +118,10 @@ def characteristic_function(x: ArrayLike, *, symmetric: bool = True) -> QuickFit
     The frequencies are where |phi| is between exp(-s_min) and exp(-s_max), with s log-spaced. s_max
     = ln(sqrt(n/50)) is kept within 0.7..2.5, so that the noise of phi remains small against it.
     s_min = 100/n is kept within 0.02..0.2.
+
+    Formula:
+        Fit by the characteristic function. $\ln (-\ln |\phi(k)|) = \alpha \ln |k| + \alpha \ln
+        \sigma$ (Koutrouvelis, J. Amer. Statist. Assoc. 75, 918, 1980)
 
     Args:
         x: (n,) samples, n >= 20.

@@ -152,7 +152,7 @@ def hill(samples: ArrayLike, k: IntegerLike | None = None, *, side: str = "both"
 
 
 def moment_estimator(samples: ArrayLike, k: IntegerLike, *, side: str = "both") -> Estimate:
-    """Return the moment estimate of the extreme value index, for tails of any kind.
+    r"""Return the moment estimate of the extreme value index, for tails of any kind.
 
     gamma = M_1 + 1 - (1/2) / (1 - M_1^2 / M_2), with M_r the mean over the k largest values of
     ln(x_(i) / x_(k+1))^r (Dekkers, Einmahl & de Haan, Ann. Stat. 17, 1833, 1989). M_1 is Hill's
@@ -163,6 +163,10 @@ def moment_estimator(samples: ArrayLike, k: IntegerLike, *, side: str = "both") 
         (1-g)^2 (1-2g) (4 - 8 (1-2g)/(1-3g) + (5-11g) (1-2g) / ((1-3g) (1-4g))) / k.
 
     Both are 1/k at 0.
+
+    Formula:
+        Moment estimator of the extreme value index. $\gamma = M_1 + 1 - \frac{1}{2} \left( 1 -
+        \frac{M_1^2}{M_2} \right)^{-1}$ (Dekkers, Einmahl & de Haan, Ann. Stat. 17, 1833, 1989)
 
     Args:
         samples: (..., n), n >= 20.
@@ -207,7 +211,7 @@ def moment_estimator(samples: ArrayLike, k: IntegerLike, *, side: str = "both") 
 
 
 def pickands(samples: ArrayLike, k: IntegerLike, *, side: str = "both") -> Estimate:
-    """Return Pickands' estimate of the extreme value index, for any kind of tail and any location.
+    r"""Return Pickands' estimate of the extreme value index, for any kind of tail and any location.
 
     gamma = ln((x_(m) - x_(2m)) / (x_(2m) - x_(4m))) / ln 2, with m the integer part of k/4
     (Pickands, Ann. Stat. 3, 119, 1975). The asymptotic variance (Dekkers & de Haan, Ann. Stat. 17,
@@ -218,6 +222,10 @@ def pickands(samples: ArrayLike, k: IntegerLike, *, side: str = "both") -> Estim
     and 3 / (4 m ln(2)^4) at gamma = 0. At gamma = 1/2 it is 12 times that of `moment_estimator`
     from the same k values. Differences make the estimate independent of location and scale ("right"
     and "left"), or of scale alone ("both").
+
+    Formula:
+        Pickands' estimator of the extreme value index. $\gamma = \frac{1}{\ln 2} \ln \frac{x_{(m)}
+        - x_{(2m)}}{x_{(2m)} - x_{(4m)}}$ (Pickands, Ann. Stat. 3, 119, 1975)
 
     Args:
         samples: (..., n), n >= 20.

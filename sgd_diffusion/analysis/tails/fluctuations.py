@@ -60,9 +60,12 @@ class ExcessKurtosis(NamedTuple):
 
 
 def loss_changes(losses: ArrayLike) -> Float[Array, "..."]:
-    """Return the size of the change of the loss from point to point, |L_{t+1} - L_t|.
+    r"""Return the size of the change of the loss from point to point, |L_{t+1} - L_t|.
 
     Chen, Qu & Gong (arXiv:2009.10588, Fig. 5e) draw it for single windows.
+
+    Formula:
+        Loss changes. $|L_{t+1} - L_t|$ (Chen, Qu & Gong, arXiv:2009.10588, Fig. 5e)
 
     Args:
         losses: (..., T), T >= 2.
@@ -81,7 +84,7 @@ def loss_changes(losses: ArrayLike) -> Float[Array, "..."]:
 
 
 def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array, "..."]:
-    """Return the variance of the loss within a window that moves forward.
+    r"""Return the variance of the loss within a window that moves forward.
 
     Entry t is the sample variance of the `window` values at t, ..., t + window - 1, with window - 1
     in the denominator. It contains the decrease of the loss over a window. Chen, Qu & Gong
@@ -92,6 +95,10 @@ def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array
     moments are merged (Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983), so that the work grows as
     T. Sums are of deviations from a value in the window, so that neither an offset nor an outlier
     elsewhere costs digits.
+
+    Formula:
+        Moving variance of the loss. $\frac{1}{m-1} \sum_{i=t}^{t+m-1} (L_i - \overline{L})^2$
+        (Chen, Qu & Gong, arXiv:2009.10588, Fig. 5f)
 
     Args:
         losses: (..., T), T >= window.
@@ -132,7 +139,7 @@ def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array
 def excess_kurtosis(
     samples: ArrayLike, *, axis: IntegerLike = -1, num_blocks: IntegerLike = 20
 ) -> ExcessKurtosis:
-    """Return the excess kurtosis, how much heavier than Gaussian the tails are, with its error.
+    r"""Return the excess kurtosis, how much heavier than Gaussian the tails are, with its error.
 
     It is <d^4> / <d^2>^2 - 3 for the deviations d from the mean, averages over the n values. It is
     0 for Gaussian samples in the limit (-6 / (n+1) on average), and between -2 and n - 5 + 1/(n-1).
@@ -144,6 +151,10 @@ def excess_kurtosis(
     Ann. Stat. 17, 1217, 1989, without overlap). It holds for any law with eight moments and for
     memory shorter than a block. It is the square root of (B-1)/B times the sum of the squared
     deviations of the B estimates that leave out a block.
+
+    Formula:
+        Excess kurtosis. $\kappa = \frac{\langle d^4 \rangle}{\langle d^2 \rangle^2} - 3$
+        (definition; error by Kunsch, Ann. Stat. 17, 1217, 1989)
 
     Args:
         samples: (..., n, ...), n >= 20.
@@ -178,7 +189,7 @@ def excess_kurtosis(
 
 
 def effective_sample_size(series: ArrayLike, *, block_size: IntegerLike | None = None) -> Estimate:
-    """Return how many independent values the values of a series are worth for its mean.
+    r"""Return how many independent values the values of a series are worth for its mean.
 
     It is T times the variance of the mean of T independent values, over the variance from the means
     of consecutive blocks of m values: T Var(x) / (m Var(block means)). Both variances have the
@@ -191,6 +202,11 @@ def effective_sample_size(series: ArrayLike, *, block_size: IntegerLike | None =
 
     Its relative standard error is sqrt(2 / (K-1)) for K blocks, if their means are Gaussian and
     independent.
+
+    Formula:
+        Effective sample size by block errors. $n_{\mathrm{eff}} = \frac{T \, \mathrm{Var}(x)}{m \,
+        \mathrm{Var}(\overline{x}_{\mathrm{block}})}$ (batch means; Flegal & Jones, Ann. Stat. 38,
+        1034, 2010)
 
     Args:
         series: (..., T), T >= 20.

@@ -78,7 +78,7 @@ def fit_power_law_tail(
     num_candidates: IntegerLike = 200,
     discrete: bool | None = None,
 ) -> PowerLawTail:
-    """Return the power-law tail of each sample above the threshold at which it fits best.
+    r"""Return the power-law tail of each sample above the threshold at which it fits best.
 
     Each candidate x_min gives 1/alpha = mean of ln(x / x_min) over the values above it, which is
     Hill's estimator. It also gives the Kolmogorov-Smirnov distance max |S(x) - (x / x_min)^-alpha|
@@ -98,6 +98,10 @@ def fit_power_law_tail(
 
     The standard error, alpha / sqrt(num_points - 1) of the continuous law, is that at a given
     x_min. The choice of x_min adds to the scatter; by how much depends on the law.
+
+    Formula:
+        Power-law tail, threshold by distance. $\hat{x}_{\min} = \mathrm{argmin} \max_x |S(x) - (x /
+        x_{\min})^{-\alpha}|$ (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec. 3)
 
     Args:
         samples: (..., n), n >= 20.
@@ -153,7 +157,7 @@ def goodness_of_fit(
     num_draws: IntegerLike = 100,
     discrete: bool | None = None,
 ) -> GoodnessOfFit:
-    """Return the fit of `fit_power_law_tail` with the probability that a power law fits as badly.
+    r"""Return the fit of `fit_power_law_tail` with the probability that a power law fits as badly.
 
     This is a semi-parametric bootstrap (Clauset, Shalizi & Newman, SIAM Rev. 51, 661, 2009, Sec.
     4). A draw takes each of its n values from the fitted law with probability num_points / n, and
@@ -165,6 +169,10 @@ def goodness_of_fit(
     with standard error sqrt(p (1-p) / (1 + draws)). Below 0.1, Clauset et al. say, the power law is
     ruled out. A large p only says that nothing contradicts it in so many points; other laws may fit
     as well.
+
+    Formula:
+        Goodness of fit of a power law. $p = \frac{1 + \#\{D^{*} \ge D\}}{1 + B}$ (Clauset, Shalizi
+        & Newman, SIAM Rev. 51, 661, 2009, Sec. 4)
 
     Args:
         key: PRNG key; every sample sees the same random numbers.

@@ -32,7 +32,7 @@ __all__ = ["log_variance", "mohammadi", "mohammadi_quantile", "paired_difference
 
 
 def mohammadi(samples: ArrayLike, *, block_size: IntegerLike | None = None) -> Estimate:
-    """Return Mohammadi's estimate of the index of stability, from logarithms of sums over blocks.
+    r"""Return Mohammadi's estimate of the index of stability, from logarithms of sums over blocks.
 
     1/alpha = (mean of ln|Y_j| - mean of ln|X_i|) / ln m, with Y_j the sum of the m values of block
     j (Mohammadi, Mohammadpour & Ogata, Metrika 78, 549, 2015, Corollary 2.4, as used by Simsekli,
@@ -44,6 +44,11 @@ def mohammadi(samples: ArrayLike, *, block_size: IntegerLike | None = None) -> E
     alpha. For stable samples the error is smallest at m = 7 (e^2) and grows slowly with m, as
     sqrt(m) / ln m. Large blocks are for samples that are not stable themselves. The estimate is not
     limited to 2, so that it scatters about 2 for Gaussian samples.
+
+    Formula:
+        Mohammadi's estimator of alpha. $\frac{1}{\alpha} = \frac{\overline{\ln |Y_j|} -
+        \overline{\ln |X_i|}}{\ln m}$ (Mohammadi, Mohammadpour & Ogata, Metrika 78, 549, 2015,
+        Corollary 2.4)
 
     Args:
         samples: (..., n), n >= 20, strictly stable, for example symmetric about 0.
@@ -67,7 +72,7 @@ def mohammadi(samples: ArrayLike, *, block_size: IntegerLike | None = None) -> E
 def mohammadi_quantile(
     samples: ArrayLike, *, block_size: IntegerLike | None = None, quantile: NumberLike = 0.5
 ) -> Estimate:
-    """Return an estimate of the index of stability from a quantile of sums over blocks.
+    r"""Return an estimate of the index of stability from a quantile of sums over blocks.
 
     1/alpha = ln(Q_p|Y| / Q_p|X|) / ln m. Here Q_p|Y| is the p-quantile of the |Y_j| of `mohammadi`
     and Q_p|X| that of all |X_i|. It follows Mohammadi, Mohammadpour & Ogata, Metrika 78, 549, 2015,
@@ -80,6 +85,10 @@ def mohammadi_quantile(
 
     with f the density of ln|X| at its quantile, which ln|Y| has too. The quantiles
     p -+ 2 p (1-p) n^(-1/3) estimate f.
+
+    Formula:
+        Mohammadi's estimator of alpha, by quantiles. $\frac{1}{\alpha} = \frac{\ln (Q_p |Y| / Q_p
+        |X|)}{\ln m}$ (Mohammadi, Mohammadpour & Ogata, Metrika 78, 549, 2015, Corollary 2.2)
 
     Args:
         samples: (..., n), n >= 20, strictly stable, for example symmetric about 0.
@@ -115,7 +124,7 @@ def mohammadi_quantile(
 
 
 def log_variance(samples: ArrayLike) -> Estimate:
-    """Return an estimate of the index of stability from the variance of the logarithms.
+    r"""Return an estimate of the index of stability from the variance of the logarithms.
 
     Var ln|X| = pi^2/6 (1/alpha^2 + 1/2) for symmetric stable laws about 0 of any scale (Zolotarev;
     see Nikias & Shao, Signal Processing with Alpha-Stable Distributions, 1995). Unlike the
@@ -126,6 +135,11 @@ def log_variance(samples: ArrayLike) -> Estimate:
     the fourth central moment m_4. A variance below pi^2/8, that of the Gaussian law, has no alpha
     of at most 2. Then the estimate is 2 with status AT_BOUND, which happens to every other Gaussian
     sample.
+
+    Formula:
+        Log-moment estimator of alpha. $\mathrm{Var} \ln |X| = \frac{\pi^2}{6} \left(
+        \frac{1}{\alpha^2} + \frac{1}{2} \right)$ (Zolotarev; Nikias & Shao, Signal Processing with
+        Alpha-Stable Distributions, 1995)
 
     Args:
         samples: (..., n), n >= 20, symmetric about 0.

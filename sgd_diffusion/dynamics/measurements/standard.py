@@ -42,7 +42,11 @@ def displacements() -> PathMeasurement:
 
 
 def series(*, probe: bool = False) -> PathMeasurement:
-    """Measure `loss(point)` and `gradient_norm(update)`, and with a probe `probe_loss(point)`."""
+    """Measure `loss(point)` and `gradient_norm(update)`, and with a probe `probe_loss(point)`.
+
+    Args:
+        probe: whether the problem has a probe.
+    """
     dims = {"loss": ("point",), "gradient_norm": ("update",)}
     if probe:
         dims["probe_loss"] = ("point",)
@@ -63,6 +67,9 @@ def gradient_samples(coordinates: GradientCoordinates) -> PathMeasurement:
 
     The coordinates are those that the plan asks for. With them are `coordinate_layer` and
     `coordinate_weight` (see `gradient_coordinates`).
+
+    Args:
+        coordinates: those at which the window records gradients.
     """
     return PathMeasurement(
         lambda record: {"gradient_sample": record.gradient_samples},
@@ -75,6 +82,9 @@ def layer_displacements(problem: Problem) -> PathMeasurement:
     """Measure `layer_msd(layer, lag)`, which adds up to `msd` over layers.
 
     It needs a plan with `by_layer=True`.
+
+    Args:
+        problem: whose parameters have these layers.
     """
     params, _ = initial_shapes(problem)
     layers = sorted({layer_name(path) for path, _ in jax.tree.leaves_with_path(params)})
@@ -140,6 +150,10 @@ def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement |
 
     They are displacements with their controls (in windows of 10 updates and more), series, and what
     the plan and the problem ask for beyond them.
+
+    Args:
+        problem: what SGD optimizes.
+        plan: of the run.
     """
     chosen: list[PathMeasurement | StateMeasurement] = [
         displacements(),

@@ -34,12 +34,26 @@ CANDIDATES = 2001  # Hurst exponents that are tried for an interval
 
 
 def graph_dimension(hurst: Any) -> Any:
-    """Return the box dimension 3 - H of the graph of a fractional Brownian surface, 2 to 3."""
+    r"""Return the box dimension 3 - H of the graph of a fractional Brownian surface, 2 to 3.
+
+    Formula:
+        Dimension of a graph. $D = 3 - H$ (of a fractional Brownian surface)
+
+    Args:
+        hurst: H in [0, 1], a number or an array.
+    """
     return 3 - hurst
 
 
 def level_set_dimension(hurst: Any) -> Any:
-    """Return the box dimension 2 - H of the level sets of a fractional Brownian surface, 1 to 2."""
+    r"""Return the box dimension 2 - H of the level sets of a fractional Brownian surface, 1 to 2.
+
+    Formula:
+        Dimension of level sets. $D = 2 - H$ (of a fractional Brownian surface)
+
+    Args:
+        hurst: H in [0, 1], a number or an array.
+    """
     return 2 - hurst
 
 

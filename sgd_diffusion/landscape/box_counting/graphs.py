@@ -20,7 +20,7 @@ __all__ = ["differential_box_counting", "extremes", "oscillation_dimension", "va
 def differential_box_counting(
     heights: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
 ) -> ScalingEstimate:
-    """Return the box dimension of the graph of a surface from the boxes that the surface crosses.
+    r"""Return the box dimension of the graph of a surface from the boxes that the surface crosses.
 
     This is differential box counting (Sarkar & Chaudhuri, IEEE Trans. Syst. Man Cybern. 24, 115,
     1994) for real heights. They are scaled to span as much as the shorter side has steps. A column
@@ -30,6 +30,11 @@ def differential_box_counting(
     ceil(highest/s) - floor(lowest/s), at least 1, and `curve` is
 
         N(s) = mean of n x area/s^2 ~ s^-dimension.
+
+    Formula:
+        Differential box counting. $N(s) = \sum \left( \left\lceil \frac{h_{\max}}{s} \right\rceil -
+        \left\lfloor \frac{h_{\min}}{s} \right\rfloor \right) \propto s^{-D}$ (Sarkar & Chaudhuri,
+        IEEE Trans. Syst. Man Cybern. 24, 115, 1994)
 
     Args:
         heights: (N, M), one surface on a square grid.
@@ -49,8 +54,7 @@ def differential_box_counting(
 
     Notes:
         The estimate depends on the range of the heights. It is low for rough surfaces, most of all
-        at
-        large sizes: a column counts at least one box whatever the surface does.
+        at large sizes: a column counts at least one box whatever the surface does.
 
         On exact fractional Brownian surfaces of 1024 x 1024 points it gave, on average over all
         sizes, 2.48, 2.33 and 2.17 for H = 0.3, 0.5 and 0.7, where 3 - H = 2.7, 2.5 and 2.3. The
@@ -81,12 +85,16 @@ def differential_box_counting(
 def oscillation_dimension(
     heights: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
 ) -> ScalingEstimate:
-    """Return the box dimension of the graph of a surface from its variation within windows.
+    r"""Return the box dimension of the graph of a surface from its variation within windows.
 
     This is the variation method (Dubuc, Zucker, Tricot, Quiniou & Wehbi, Proc. R. Soc. Lond. A 425,
     113, 1989). `curve` is V(s), the mean of highest - lowest over all windows of s x s steps of the
     grid ((s+1)^2 points) within the surface, V ~ s^(3 - dimension). The scale of the heights does
     not matter.
+
+    Formula:
+        Variation method. $V(s) = \langle h_{\max} - h_{\min} \rangle_s \propto s^{3-D}$ (Dubuc,
+        Zucker, Tricot, Quiniou & Wehbi, Proc. R. Soc. Lond. A 425, 113, 1989)
 
     Args:
         heights: (N, M), one surface on a square grid.
@@ -129,11 +137,14 @@ def oscillation_dimension(
 def variogram_exponent(
     heights: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
 ) -> ScalingEstimate:
-    """Return the Hurst exponent of a surface, half the exponent of its mean squared differences.
+    r"""Return the Hurst exponent of a surface, half the exponent of its mean squared differences.
 
     `curve` is the structure function of order 2, ~ s^(2H): the mean of (h(x + s) - h(x))^2 over all
     pairs of points s steps apart along one of the axes. For fractional Brownian surfaces its
     expectation is exact at every lag, and small lags are known best.
+
+    Formula:
+        Variogram exponent, H. $\langle (h(x+s) - h(x))^2 \rangle \propto s^{2H}$ (definition)
 
     Args:
         heights: (N, M), one surface on a square grid.

@@ -104,7 +104,7 @@ def box_counts(mask: ArrayLike, sizes: ArrayLike) -> Int[np.ndarray, "size"]:
 def box_counting_dimension(
     mask: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
 ) -> ScalingEstimate:
-    """Return the box dimension of the set pixels of an image: number of boxes ~ size^-dimension.
+    r"""Return the box dimension of the set pixels of an image: number of boxes ~ size^-dimension.
 
     If at least three sizes over a factor of 8 fit the set exactly, these are fitted. Their
     `box_counts` lie on the power law that bounds those of all sizes from below, and `curve` is
@@ -119,6 +119,9 @@ def box_counting_dimension(
         N = c size^-dimension E^(dimension - 1),    E = (L + size - 1) (M + size - 1) / (L M).
 
     So what sticks out counts for a filled box and not for a closed curve.
+
+    Formula:
+        Box-counting dimension. $N(s) \propto s^{-D}$ (definition)
 
     Args:
         mask: (N, M) booleans, or zeros and ones, N and M >= 32 for the default sizes.

@@ -36,9 +36,13 @@ class NoiseAlignment(NamedTuple):
 
 
 def gradient_alignment(vectors: PyTree, gradient: PyTree) -> Float[Array, "k"]:
-    """Return the share of the squared gradient along each of k orthonormal vectors.
+    r"""Return the share of the squared gradient along each of k orthonormal vectors.
 
     See Gur-Ari, Roberts & Dyer, arXiv:1812.04754.
+
+    Formula:
+        Gradient in the top eigenspace. $\frac{\langle g, v_i \rangle^2}{\lVert g \rVert^2}$
+        (Gur-Ari, Roberts & Dyer, arXiv:1812.04754)
 
     Args:
         vectors: pytree like the gradient with a leading axis of k, as in `eigenpairs.Eigenpairs`.
@@ -59,9 +63,13 @@ def gradient_alignment(vectors: PyTree, gradient: PyTree) -> Float[Array, "k"]:
 
 
 def noise_alignment(vectors: PyTree, gradients: PyTree) -> NoiseAlignment:
-    """Return the variance of mini-batch gradients along each of k orthonormal vectors.
+    r"""Return the variance of mini-batch gradients along each of k orthonormal vectors.
 
     The gradients are those at frozen parameters.
+
+    Formula:
+        Gradient noise along directions. $v_i^{\top} C v_i$ (definition, with the covariance C of
+        mini-batch gradients)
 
     Args:
         vectors: pytree with a leading axis of k, as for `gradient_alignment`.

@@ -114,7 +114,7 @@ def top_eigenpairs(
             is then their sum.
 
     Returns:
-        `Eigenpairs`: vectors in the types of `like`, values and residuals in the precision of the
+        `Eigenpairs`, vectors in the types of `like`, values and residuals in the precision of the
         computation. NaN where products are not finite.
 
     Raises:

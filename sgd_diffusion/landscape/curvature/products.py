@@ -35,10 +35,14 @@ def hessian_vector_product(
     *,
     chunk_size: IntegerLike | None = None,
 ) -> Matvec:
-    """Return the product of the Hessian of a loss with a vector, as a function of the vector.
+    r"""Return the product of the Hessian of a loss with a vector, as a function of the vector.
 
     It is exact to rounding: H v = d/dr grad L(w + r v) at r = 0, the derivative of the gradient
     along the vector, forward over reverse (Pearlmutter, Neural Comput. 6, 147, 1994).
+
+    Formula:
+        Hessian-vector product. $H v = \left. \frac{d}{dr} \nabla L(w + r v) \right|_{r=0}$
+        (Pearlmutter, Neural Comput. 6, 147, 1994)
 
     Args:
         loss: `params -> ()`, or `(params, examples) -> ()`, a mean over the examples.
@@ -75,13 +79,16 @@ def gauss_newton_product(
     *,
     chunk_size: IntegerLike | None = None,
 ) -> Matvec:
-    """Return the product of the generalized Gauss-Newton matrix with a vector, as a function of it.
+    r"""Return the product of the Gauss-Newton matrix with a vector, as a function of the vector.
 
-    The matrix is J^T H_L J, with the Jacobian J of the outputs and the Hessian H_L of the loss with
-    respect to the outputs. It is the Hessian without the curvature of the network itself
-    (Schraudolph, Neural Comput. 14, 1723, 2002). It is positive semi-definite where the loss is
-    convex in the outputs, and equal to the Hessian where the outputs are linear in the parameters.
-    For cross-entropy it is the Fisher information.
+    The generalized Gauss-Newton matrix is J^T H_L J, with the Jacobian J of the outputs and the
+    Hessian H_L of the loss with respect to the outputs. It is the Hessian without the curvature of
+    the network itself (Schraudolph, Neural Comput. 14, 1723, 2002). It is positive semi-definite
+    where the loss is convex in the outputs, and equal to the Hessian where the outputs are linear
+    in the parameters. For cross-entropy it is the Fisher information.
+
+    Formula:
+        Gauss-Newton product. $J^{\top} H_L J v$ (Schraudolph, Neural Comput. 14, 1723, 2002)
 
     Args:
         predict: `(params, examples) -> outputs`, any pytree.

@@ -75,7 +75,7 @@ def spectral_density(
     num_points: IntegerLike = 1000,
     width: NumberLike | None = None,
 ) -> SpectralDensity:
-    """Return the density of the eigenvalues by stochastic Lanczos quadrature.
+    r"""Return the density of the eigenvalues by stochastic Lanczos quadrature.
 
     See Ghorbani, Krishnan & Xiao, ICML 2019. For random vectors v of unit length, the mean of v .
     f(A) v is the mean of f over the eigenvalues. A Lanczos basis of m vectors from v on gives its
@@ -85,6 +85,10 @@ def spectral_density(
     The moments sum(weights * nodes^p) of a probe estimate those of the spectrum; the trace is n
     times the first moment. Products are computed, and matrices scaled, as in
     `eigenpairs.top_eigenpairs`.
+
+    Formula:
+        Stochastic Lanczos quadrature. $\frac{1}{n} \mathrm{tr} f(A) = E \, v^{\top} f(A) v \approx
+        \sum_i \tau_i^2 f(\theta_i)$ (Ghorbani, Krishnan & Xiao, ICML 2019)
 
     Args:
         key: PRNG key.
@@ -181,11 +185,15 @@ def _smoothed(nodes, weights, grid, width):
 def hutchpp_trace(
     key: Key, matvec: Matvec, like: PyTree, *, num_products: IntegerLike = 90
 ) -> TraceEstimate:
-    """Return the trace by Hutch++ (Meyer, Musco, Musco & Woodruff, SOSA 2021).
+    r"""Return the trace by Hutch++ (Meyer, Musco, Musco & Woodruff, SOSA 2021).
 
     It is exact for matrices of rank up to a third of the products. A third of the products with
     random signs span a space Q that holds the largest eigenvalues. A third give the trace in Q. The
     others, with random signs g minus their projection, give the mean of g . A g for the rest.
+
+    Formula:
+        Hutch++. $\mathrm{tr} A = \mathrm{tr}(Q^{\top} A Q) + E \, g^{\top} (I - QQ^{\top}) A (I -
+        QQ^{\top}) g$ (Meyer, Musco, Musco & Woodruff, SOSA 2021)
 
     Args:
         key: PRNG key.

@@ -21,23 +21,28 @@ ROUNDING = 1e-14
 
 
 def fractional_brownian_surface(key: Key, size: IntegerLike, *, hurst: NumberLike) -> Surface:
-    """Return a fractional Brownian surface on size x size points of the unit square with its sides.
+    r"""Return a fractional Brownian surface on size x size points of the unit square.
 
-    The heights are Gaussian with h = 0 at the first corner and E (h(x) - h(y))^2 = |x - y|^(2
-    hurst) for any two points, those across the diagonal included. The graph has box dimension 3 -
-    hurst and its level sets 2 - hurst; hurst = 1 is a plane of random slope.
+    The sides of the square have points too. The heights are Gaussian with h = 0 at the first corner
+    and E (h(x) - h(y))^2 = |x - y|^(2 hurst) for any two points, those across the diagonal
+    included. The graph has box dimension 3 - hurst and its level sets 2 - hurst; hurst = 1 is a
+    plane of random slope.
 
     It is exact by intrinsic embedding (Stein, J. Comput. Graph. Stat. 11, 587, 2002). In units of
     the diagonal, take a stationary field with the compactly supported covariance
 
-        rho(r) = c_0 - r^(2H) + c_2 r^2  for r <= 1,    b (R - r)^3 / r  for 1 < r <= R,    0
-        beyond.
+        rho(r) = c_0 - r^(2H) + c_2 r^2    for r <= 1,
+        rho(r) = b (R - r)^3 / r           for 1 < r <= R,    and 0 beyond.
 
     Its sum with the random plane sqrt(2 c_2) (x_1 n_1 + x_2 n_2) has increments of variance 2
     r^(2H). H <= 3/4 takes R = 1 and b = 0, larger H takes R = 2; the other constants make rho
     smooth at r = 1. The field is periodic, with a period of R plus the side: copies overlap only at
     lags that do not occur in the square. The eigenvalues of its covariance are computed in float64
     whatever the precision of the heights.
+
+    Formula:
+        Fractional Brownian surface. $E (h(x) - h(y))^2 = |x - y|^{2H}$ (exact by intrinsic
+        embedding; Stein, J. Comput. Graph. Stat. 11, 587, 2002)
 
     Args:
         key: PRNG key.

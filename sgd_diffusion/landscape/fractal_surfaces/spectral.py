@@ -13,11 +13,14 @@ __all__ = ["spectral_surface"]
 def spectral_surface(
     key: Key, size: IntegerLike, *, hurst: NumberLike, extent: NumberLike = 2.0
 ) -> Surface:
-    """Return a periodic Gaussian surface with the power spectrum |k|^-(2 hurst + 2).
+    r"""Return a periodic Gaussian surface with the power spectrum |k|^-(2 hurst + 2).
 
     It is white noise on a torus of size - 1 points, filtered by |k|^-(hurst + 1) without k = 0. The
     first row and column are repeated at the far side. Over the torus the heights have mean 0 and
     expected mean square 1, whatever the size.
+
+    Formula:
+        Spectral surface. $P(k) \propto |k|^{-(2H+2)}$ (definition)
 
     Args:
         key: PRNG key.

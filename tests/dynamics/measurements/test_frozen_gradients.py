@@ -194,7 +194,7 @@ def test_an_interrupted_run_goes_on_to_the_same_gradients(problem, finished, tmp
     xr.testing.assert_identical(load_run(tmp_path / "run"), finished[0])
 
 
-def test_a_run_of_unlabelled_coordinates_is_not_continued(problem, finished, tmp_path):
+def test_a_run_of_unlabeled_coordinates_is_not_continued(problem, finished, tmp_path):
     """Older runs drew their coordinates uniformly; windows of both must not be joined."""
     path = shutil.copytree(finished[1], tmp_path / "run") / "config.json"
     content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Curvature where windows end: dense Hessians, both batch normalisations, chosen windows, and what
+"""Curvature where windows end: dense Hessians, both batch normalizations, chosen windows, and what
 is refused.
 """
 
@@ -39,7 +39,7 @@ def normalized_regression():
         init=lambda key: (jax.random.normal(key, (INPUTS,)), {"scale": jnp.full(INPUTS, 0.5)}),
         loss=loss,
         examples={"x": jnp.asarray(X), "y": jnp.asarray(Y)},
-        description={"name": "normalised regression"},
+        description={"name": "normalized regression"},
     )
 
 
@@ -134,7 +134,7 @@ def test_a_run_goes_on_with_the_same_hessian_only(run, directory):
     assert measured(normalized_regression(), directory).equals(run)
 
 
-def test_without_a_state_there_is_one_batch_normalisation():
+def test_without_a_state_there_is_one_batch_normalization():
     def loss(w, state, batch, train):
         return jnp.mean((batch["x"] @ w - batch["y"]) ** 2), (state, None)
 
