@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 
-def squared_displacements(step_gram: ArrayLike) -> Float[Array, "points points"]:
+def squared_displacements(step_gram: ArrayLike) -> Float[Array, "point point"]:
     """Return the squared distance between any two points of a path.
 
     D[i, j] = |w_j - w_i|^2 is the sum of G[u, v] over i <= u, v < j. Two cumulative sums compute

@@ -76,10 +76,10 @@ class StableReplicates(NamedTuple):
         scale: (..., B) scale in the units of the samples.
     """
 
-    alpha: Float[Array, "*samples resamples"]
-    beta: Float[Array, "*samples resamples"]
-    location: Float[Array, "*samples resamples"]
-    scale: Float[Array, "*samples resamples"]
+    alpha: Float[Array, "*samples replicate"]
+    beta: Float[Array, "*samples replicate"]
+    location: Float[Array, "*samples replicate"]
+    scale: Float[Array, "*samples replicate"]
 
 
 def fit(
