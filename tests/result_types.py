@@ -61,19 +61,22 @@ def _is_shaped(hint):
 
 
 @functools.cache
-def _with_fields(hint):
-    """Return an annotation that also asks the named tuples of the package for their fields."""
+def _with_fields(hint, within=False):
+    """Return an annotation that also asks the named tuples of the package for their fields.
+
+    A named tuple within another has axes of its own: training and test examples differ in number.
+    """
     if inspect.isclass(hint) and hasattr(hint, "_fields") and hint.__module__.startswith(PACKAGE):
-        return typing.Annotated[hint, Is[_fields_fit]]
+        return typing.Annotated[hint, Is[_fields_fit_within if within else _fields_fit]]
     if typing.get_origin(hint) is tuple:
-        return tuple[tuple(_with_fields(part) for part in typing.get_args(hint))]
+        return tuple[tuple(_with_fields(part, within) for part in typing.get_args(hint))]
     return hint
 
 
 @functools.cache
 def _field_hints(cls):
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {name: _with_fields(hint) for name, hint in hints.items()}
+    return {name: _with_fields(hint, within=True) for name, hint in hints.items()}
 
 
 def _fields_fit(result):
@@ -86,3 +89,8 @@ def _fields_fit(result):
             exception_prefix=f"{type(result).__name__}.{name} ",
         )
     return True
+
+
+def _fields_fit_within(result):
+    with jaxtyping.jaxtyped("context"):
+        return _fields_fit(result)

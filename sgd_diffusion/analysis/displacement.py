@@ -226,7 +226,7 @@ def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Arra
         return where_known(products > 0, jnp.arccos(jnp.clip(cosines, -1, 1)))
 
 
-def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Array, "..."]:
+def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Array, "*shape"]:
     """Return how far the time averages of an ensemble scatter from path to path.
 
     The ergodicity-breaking parameter is EB(lag) = <xi^2> - 1 with xi = TAMSD / <TAMSD>, with

@@ -163,7 +163,7 @@ class BatchNorm(nn.Module):
     train: bool
 
     @nn.compact
-    def __call__(self, x: Array) -> Float[Array, "..."]:
+    def __call__(self, x: Array) -> Float[Array, "... feature"]:
         """Return x normalized over all axes but the last."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)

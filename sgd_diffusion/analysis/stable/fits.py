@@ -189,7 +189,7 @@ def bootstrap_fit(
         return _replicates(x, fit, weights.astype(jnp.float64), pinned, symmetric)
 
 
-def log_density(x: ArrayLike, fit: StableFit, *, symmetric: bool = True) -> Float[Array, "..."]:
+def log_density(x: ArrayLike, fit: StableFit, *, symmetric: bool = True) -> Float[Array, "*shape"]:
     """Return the logarithm of the density of a fitted law at samples, from the table of the fit.
 
     Args:

@@ -28,7 +28,7 @@ LARGEST_STEP = 1.0  # in ln(alpha)
 TOLERANCE = 1e-9  # of ln(alpha), where Newton's method doubles the digits
 
 
-def log_zeta(s: ArrayLike, x: ArrayLike) -> Float[HostArray, "..."]:
+def log_zeta(s: ArrayLike, x: ArrayLike) -> Float[HostArray, "*shape"]:
     """Return the logarithm of x^s zeta(s, x), the sum over k >= 0 of (1 + k/x)^-s.
 
     Args:
@@ -106,7 +106,7 @@ def draw(
     alpha: float | np.ndarray | np.floating,
     x_min: float | np.ndarray | np.floating,
     shape: tuple[Any, ...],
-) -> Float[np.ndarray, "..."]:
+) -> Float[np.ndarray, "*shape"]:
     """Return independent numbers of the law, as floats.
 
     This is rejection: whole parts y of Pareto numbers above x_min are kept with a chance that falls
