@@ -29,12 +29,17 @@ def install():
 
 
 def checked(function):
-    """Let a function check its result, and its arguments that have shapes."""
-    hints = {
-        name: _with_fields(hint) if name == "return" else hint
-        for name, hint in function.__annotations__.items()
-        if name == "return" or _has_shape(hint)
-    }
+    """Let a function check its result, or else its arguments that have shapes.
+
+    jaxtyping asks twice: for a function of the same arguments that returns anything, which it calls
+    first, and for one that returns the result.
+    """
+    hints = function.__annotations__
+    result = hints.get("return", typing.Any)
+    if result is typing.Any:
+        hints = {name: hint for name, hint in hints.items() if _has_shape(hint)}
+    else:
+        hints = {"return": _with_fields(result)}
     function.__annotations__ = hints
     return beartype(conf=CONF)(function) if hints else function
 
