@@ -229,7 +229,7 @@ def floats(name: str, value: ArrayLike) -> Float[Array, "..."]:
     return jnp.asarray(array, dtype)
 
 
-def booleans(name: str, value: ArrayLike) -> Bool[Array, "..."] | Bool[np.ndarray, "..."]:
+def booleans(name: str, value: ArrayLike) -> Bool[Array | np.ndarray, "..."]:
     """Return booleans, or numbers that are all 0 or 1, as a boolean array.
 
     Raises:

@@ -14,7 +14,7 @@ from scipy import optimize
 
 from sgd_diffusion._arrays import host_array, integer_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike
+from sgd_diffusion._types import ArrayLike, HostArray
 from sgd_diffusion.analysis.gram import checked_lags, one_path, upper_squared_displacements
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
@@ -49,15 +49,15 @@ class AgingFit(NamedTuple):
             overlap.
     """
 
-    amplitude_exponent: Float[np.ndarray, "..."]
-    amplitude_exponent_error: Float[np.ndarray, "..."]
-    aging_exponent: Float[np.ndarray, "..."]
-    aging_exponent_error: Float[np.ndarray, "..."]
-    rmse: Float[np.ndarray, "..."]
-    num_points: Int[np.ndarray, "..."]
+    amplitude_exponent: Float[HostArray, "*curves"]
+    amplitude_exponent_error: Float[HostArray, "*curves"]
+    aging_exponent: Float[HostArray, "*curves"]
+    aging_exponent_error: Float[HostArray, "*curves"]
+    rmse: Float[HostArray, "*curves"]
+    num_points: Int[HostArray, "*curves"]
     searched: Float[np.ndarray, "mu"]
-    searched_amplitude_exponent: Float[np.ndarray, "... mu"]
-    searched_rmse: Float[np.ndarray, "... mu"]
+    searched_amplitude_exponent: Float[np.ndarray, "*curves mu"]
+    searched_rmse: Float[np.ndarray, "*curves mu"]
 
 
 def two_time_displacements(

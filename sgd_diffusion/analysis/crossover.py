@@ -42,6 +42,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from sgd_diffusion._types import HostArray
 from sgd_diffusion.analysis.least_squares import Moments, replicate_error
 from sgd_diffusion.errors import invalid
 
@@ -85,16 +86,16 @@ class BrokenLine(NamedTuple):
         profile: (..., P), the smallest sum of squares at each of them.
     """
 
-    place: Float[np.ndarray, "..."]
-    inside: Bool[np.ndarray, "..."]
-    sharpness: Float[np.ndarray, "..."]
-    asymmetry: Float[np.ndarray, "..."]
-    below: Float[np.ndarray, "..."]
-    above: Float[np.ndarray, "..."]
-    rmse: Float[np.ndarray, "..."]
-    single_rmse: Float[np.ndarray, "..."]
+    place: Float[HostArray, "*curves"]
+    inside: Bool[HostArray, "*curves"]
+    sharpness: Float[HostArray, "*curves"]
+    asymmetry: Float[HostArray, "*curves"]
+    below: Float[HostArray, "*curves"]
+    above: Float[HostArray, "*curves"]
+    rmse: Float[HostArray, "*curves"]
+    single_rmse: Float[HostArray, "*curves"]
     places: Float[np.ndarray, "place"]
-    profile: Float[np.ndarray, "... place"]
+    profile: Float[np.ndarray, "*curves place"]
 
 
 class Uncertainty(NamedTuple):
@@ -108,11 +109,11 @@ class Uncertainty(NamedTuple):
         above_error: standard error of the upper slope.
     """
 
-    bent: Bool[np.ndarray, "..."]
-    low: Float[np.ndarray, "..."]
-    high: Float[np.ndarray, "..."]
-    below_error: Float[np.ndarray, "..."]
-    above_error: Float[np.ndarray, "..."]
+    bent: Bool[HostArray, "*curves"]
+    low: Float[HostArray, "*curves"]
+    high: Float[HostArray, "*curves"]
+    below_error: Float[HostArray, "*curves"]
+    above_error: Float[HostArray, "*curves"]
 
 
 def bend(
@@ -131,7 +132,7 @@ def bend(
     return np.where(sharp, np.maximum(z, 0.0), smooth)
 
 
-def fit_broken_lines(u: Float[np.ndarray, "n"], v: Float[np.ndarray, "... n"]) -> BrokenLine:
+def fit_broken_lines(u: Float[np.ndarray, "n"], v: Float[np.ndarray, "*curves n"]) -> BrokenLine:
     """Fit broken lines to the points u (n,) of curves v (..., n); NaN for a curve with NaN.
 
     Raises:

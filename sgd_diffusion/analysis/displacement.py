@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 
-def squared_displacements(step_gram: ArrayLike) -> Float[Array, "points points"]:
+def squared_displacements(step_gram: ArrayLike) -> Float[Array, "point point"]:
     r"""Return the squared distance between any two points of a path.
 
     D[i, j] = |w_j - w_i|^2 is the sum of G[u, v] over i <= u, v < j. Two cumulative sums compute
@@ -247,7 +247,7 @@ def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Arra
         return where_known(products > 0, jnp.arccos(jnp.clip(cosines, -1, 1)))
 
 
-def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Array, "..."]:
+def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Array, "*shape"]:
     r"""Return how far the time averages of an ensemble scatter from path to path.
 
     The ergodicity-breaking parameter is EB(lag) = <xi^2> - 1 with xi = TAMSD / <TAMSD>, with

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from sgd_diffusion._arrays import host_array, integer
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, IntegerLike
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike
 from sgd_diffusion.errors import invalid
 
 __all__ = ["EnsembleAverage", "ensemble_average"]
@@ -26,10 +26,10 @@ class EnsembleAverage(NamedTuple):
         count: members that entered, integers.
     """
 
-    mean: Float[np.ndarray, "..."]
-    standard_error: Float[np.ndarray, "..."]
-    std: Float[np.ndarray, "..."]
-    count: Int[np.ndarray, "..."]  # type: ignore[assignment]
+    mean: Float[HostArray, "*shape"]
+    standard_error: Float[HostArray, "*shape"]
+    std: Float[HostArray, "*shape"]
+    count: Int[HostArray, "*shape"]  # type: ignore[assignment]
 
 
 def ensemble_average(values: ArrayLike, *, axis: IntegerLike = 0) -> EnsembleAverage:

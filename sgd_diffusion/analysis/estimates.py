@@ -71,16 +71,16 @@ class Estimate(NamedTuple):
         status: of `Status`, integers.
     """
 
-    value: Float[Array, "..."]
-    error: Float[Array, "..."]
-    num_points: Int[Array, "..."]
-    status: Int[Array, "..."]
+    value: Float[Array, "*samples"]
+    error: Float[Array, "*samples"]
+    num_points: Int[Array, "*samples"]
+    status: Int[Array, "*samples"]
 
 
 @contextlib.contextmanager
 def sample_of(
     name: str, values: ArrayLike, axis: IntegerLike = -1
-) -> Iterator[Float[Array, "... n"]]:
+) -> Iterator[Float[Array, "*samples n"]]:
     """Yield samples (..., n) with n >= 20 as a JAX array, with `axis` moved to the end.
 
     They keep their own precision. NaN is an answer of estimators, and no reason to stop where JAX
@@ -130,8 +130,8 @@ def spread_status(ordered: Float[Array, "n"]) -> Int[Array, ""]:
 
 
 def in_blocks(
-    values: Float[Array, "... n"], block_size: IntegerLike | None
-) -> Float[Array, "... block m"]:
+    values: Float[Array, "*samples n"], block_size: IntegerLike | None
+) -> Float[Array, "*samples block m"]:
     """Return consecutive blocks (..., K, m) of values (..., n); the rest is left out.
 
     The block size is the integer part of sqrt(n) when None.
@@ -145,15 +145,15 @@ def in_blocks(
     return values[..., : n // size * size].reshape(*values.shape[:-1], n // size, size)
 
 
-def numbered(values: Float[Array, "... n"]) -> Float[Array, "... n"]:
+def numbered(values: Float[Array, "*samples n"]) -> Float[Array, "... n"]:
     """Return 1, 2, ..., n along the last axis of values (..., n), in their type and rank."""
     n = values.shape[-1]
     return jnp.arange(1, n + 1, dtype=values.dtype).reshape((1,) * (values.ndim - 1) + (n,))
 
 
 def flagged(
-    value: Float[Array, "..."],
-    error: Float[Array, "..."],
+    value: Float[Array, "*samples"],
+    error: Float[Array, "*samples"],
     num_points: IntegerLike,
     *reasons: tuple[ArrayLike, Status],
 ) -> Estimate:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sgd_diffusion._arrays import host_array, integer, number
-from sgd_diffusion._types import ArrayLike, IntegerLike, NumberLike
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.errors import invalid
 
@@ -37,10 +37,10 @@ class Line(NamedTuple):
         rmse: root mean square of the residuals.
     """
 
-    intercept: Float[np.ndarray, "..."]
-    slope: Float[np.ndarray, "..."]
-    slope_error: Float[np.ndarray, "..."]
-    rmse: Float[np.ndarray, "..."]
+    intercept: Float[HostArray, "*curves"]
+    slope: Float[HostArray, "*curves"]
+    slope_error: Float[HostArray, "*curves"]
+    rmse: Float[HostArray, "*curves"]
 
 
 class Moments(NamedTuple):
@@ -55,22 +55,22 @@ class Moments(NamedTuple):
         yy: sum of squares of y about its mean.
     """
 
-    n: Int[np.ndarray, "..."]
-    x: Float[np.ndarray, "..."]
-    y: Float[np.ndarray, "..."]
-    xx: Float[np.ndarray, "..."]
-    xy: Float[np.ndarray, "..."]
-    yy: Float[np.ndarray, "..."]
+    n: Int[HostArray, "*curves"]
+    x: Float[HostArray, "*#curves"]
+    y: Float[HostArray, "*curves"]
+    xx: Float[HostArray, "*#curves"]
+    xy: Float[HostArray, "*curves"]
+    yy: Float[HostArray, "*curves"]
 
     @classmethod
-    def of(cls, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "... n"]) -> "Moments":
+    def of(cls, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "*curves n"]) -> "Moments":
         """Return the moments of the points x (n,) of curves y (..., n)."""
         dx, dy = x - x.mean(), y - y.mean(axis=-1, keepdims=True)
         n = np.full(y.shape[:-1], len(x))
         return cls(n, x.mean(), y.mean(axis=-1), dx @ dx, dy @ dx, (dy**2).sum(axis=-1))
 
     @classmethod
-    def of_tails(cls, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "... n"]) -> "Moments":
+    def of_tails(cls, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "*curves n"]) -> "Moments":
         """Return the moments of the points k, k+1, ... for every k.
 
         They are suffix sums, taken about the last point to keep digits.
@@ -99,7 +99,7 @@ class Moments(NamedTuple):
 
 def logarithms(
     x_name: str, x: ArrayLike, y_name: str, y: ArrayLike
-) -> tuple[Float[np.ndarray, "lag"], Float[np.ndarray, "lag"], Float[np.ndarray, "... lag"]]:
+) -> tuple[Float[np.ndarray, "lag"], Float[np.ndarray, "lag"], Float[np.ndarray, "*curves lag"]]:
     """Return a checked axis, its natural logarithms and the logarithms of its curves.
 
     They are NaN where a curve is not positive and finite.
@@ -115,8 +115,8 @@ def logarithms(
 
 
 def log_replicates(
-    replicates: ArrayLike, curves: Float[np.ndarray, "... lag"], at_least: int = 1
-) -> Float[np.ndarray, "... lag"]:
+    replicates: ArrayLike, curves: Float[np.ndarray, "*curves lag"], at_least: int = 1
+) -> Float[np.ndarray, "*curves replicate lag"]:
     """Return natural logarithms of replicates (..., B, L) of curves (..., L).
 
     They are NaN where a replicate is not positive and finite.
@@ -168,7 +168,7 @@ def thinned(log_x: Float[np.ndarray, "lag"], num_points: int) -> Int[np.ndarray,
     return np.unique(np.where(targets - log_x[left] < log_x[right] - targets, left, right))
 
 
-def replicate_error(estimates: ArrayLike) -> Float[np.ndarray, "..."]:
+def replicate_error(estimates: ArrayLike) -> Float[HostArray, "*curves"]:
     """Return the standard deviation of estimates (..., B) over the last axis.
 
     Estimates that are not finite are left out. It is NaN if fewer than 10 are left.

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import host_array, own_precision
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, IntegerLike, NumberLike
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, NumberLike
 from sgd_diffusion.analysis.gram import (
     checked_integer,
     checked_lags,
@@ -55,10 +55,10 @@ class MomentScalingSpectrum(NamedTuple):
     """
 
     orders: Float[np.ndarray, "order"]
-    exponents: Float[np.ndarray, "... order"]
-    exponent_errors: Float[np.ndarray, "... order"]
-    nu: Float[np.ndarray, "..."]
-    deviation: Float[np.ndarray, "..."]
+    exponents: Float[np.ndarray, "*curves order"]
+    exponent_errors: Float[np.ndarray, "*curves order"]
+    nu: Float[HostArray, "*curves"]
+    deviation: Float[HostArray, "*curves"]
 
 
 @shown_briefly

@@ -45,9 +45,9 @@ class PairAverages(NamedTuple):
         counts: (n, K), numbers of these pairs, in the same precision.
     """
 
-    x: Float[Array, "bin"] | Float[np.ndarray, "bin"]
-    sums: Float[Array, "point bin"] | Float[np.ndarray, "point bin"]
-    counts: Float[Array, "point bin"] | Float[np.ndarray, "point bin"]
+    x: Float[Array | np.ndarray, "bin"]
+    sums: Float[Array | np.ndarray, "point bin"]
+    counts: Float[Array | np.ndarray, "point bin"]
 
 
 def by_lag(step_gram: ArrayLike, lags: ArrayLike) -> PairAverages:

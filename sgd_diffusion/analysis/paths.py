@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from sgd_diffusion._arrays import host_array, integer, integer_array, own_precision, real_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, Key, NumberLike
 from sgd_diffusion.analysis.displacement import squared_displacements
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.gram import (
@@ -82,18 +82,18 @@ class PathDimension(NamedTuple):
         error_source: as in `fit_power_law`.
     """
 
-    dimension: Float[np.ndarray, ""]
-    dimension_error: Float[np.ndarray, ""]
-    dimension_below: Float[np.ndarray, ""]
-    dimension_below_error: Float[np.ndarray, ""]
-    dimension_above: Float[np.ndarray, ""]
-    dimension_above_error: Float[np.ndarray, ""]
-    crossover: Float[np.ndarray, ""]
-    crossover_low: Float[np.ndarray, ""]
-    crossover_high: Float[np.ndarray, ""]
-    x_min: Float[np.ndarray, ""]
-    x_max: Float[np.ndarray, ""]
-    num_points: Int[np.ndarray, ""] | int
+    dimension: Float[HostArray, ""]
+    dimension_error: Float[HostArray, ""]
+    dimension_below: Float[HostArray, ""]
+    dimension_below_error: Float[HostArray, ""]
+    dimension_above: Float[HostArray, ""]
+    dimension_above_error: Float[HostArray, ""]
+    crossover: Float[HostArray, ""]
+    crossover_low: Float[HostArray, ""]
+    crossover_high: Float[HostArray, ""]
+    x_min: Float[HostArray, ""]
+    x_max: Float[HostArray, ""]
+    num_points: Int[HostArray, ""] | int
     error_source: str
 
 
@@ -147,9 +147,9 @@ class SelfAffinity(NamedTuple):
         verdict: (...), "self-similar", "self-affine" or "undecided".
     """
 
-    exponent: Float[np.ndarray, "..."]
-    exponent_error: Float[np.ndarray, "..."]
-    verdict: Shaped[np.ndarray, "..."]
+    exponent: Float[HostArray, "*paths"]
+    exponent_error: Float[HostArray, "*paths"]
+    verdict: Shaped[HostArray, "*paths"]
 
 
 @shown_briefly

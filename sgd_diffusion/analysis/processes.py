@@ -54,7 +54,7 @@ MOST = 2**31 - 1  # steps or coordinates: int32 counts them
 
 def ballistic(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, speed: NumberLike = 1.0
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     """Return a path of constant velocity in a uniformly random direction.
 
     E|w_{i+lag} - w_i|^2 = speed^2 lag^2, on every path.
@@ -80,7 +80,7 @@ def brownian(
     *,
     step_std: NumberLike = 1.0,
     drift: NumberLike = 0.0,
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     """Return a Gaussian random walk with a constant drift in a uniformly random direction.
 
     E|w_{i+lag} - w_i|^2 = dim step_std^2 lag + drift^2 lag^2.
@@ -109,7 +109,7 @@ def ornstein_uhlenbeck(
     *,
     relaxation_time: NumberLike,
     std: NumberLike = 1.0,
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     r"""Return an Ornstein-Uhlenbeck process, a walker that is confined by a parabola.
 
     It has a stationary start, not at the origin. Every coordinate has variance std^2 and
@@ -146,7 +146,7 @@ def persistent_walk(
     *,
     persistence_time: NumberLike,
     step_std: NumberLike = 1.0,
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     r"""Return a walk whose Gaussian steps forget their direction exponentially.
 
     It is first ballistic, then diffusive. Every coordinate of the steps has variance step_std^2 and
@@ -183,7 +183,7 @@ def persistent_walk(
 
 def fractional_brownian(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, hurst: NumberLike
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     r"""Return fractional Brownian motion, the Gaussian walk with self-similar correlations.
 
     E|w_{i+lag} - w_i|^2 = dim lag^(2 hurst): the exponent is 2 hurst at all lags. Steps k apart
@@ -226,7 +226,7 @@ def fractional_brownian(
 
 def scaled_brownian(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     r"""Return scaled Brownian motion: Gaussian steps whose variance is a power of time.
 
     The steps are independent, and the path ages. From the start E|w_t|^2 = dim t^alpha, between two
@@ -265,7 +265,7 @@ def period_two_with_drift(
     amplitude: NumberLike,
     drift: NumberLike,
     step_std: NumberLike = 0.0,
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     """Return a walker that bounces between the walls of a valley at every step and drifts along it.
 
     This is the edge-of-stability picture. w_t = amplitude ((-1)^t - 1) e + drift t f + Gaussian
@@ -308,7 +308,7 @@ def period_two_with_drift(
 
 def levy_flight(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     r"""Return a Levy flight: independent, isotropic alpha-stable steps.
 
     Their lengths have the tail P(> r) ~ r^(-alpha). The characteristic function of a step, in every
@@ -352,7 +352,7 @@ def levy_flight(
 
 def levy_walk(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, speed: NumberLike = 1.0
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     r"""Return a Levy walk: flights at constant speed, each in a new random direction.
 
     Their durations have the power law P(> t) = t^(-alpha), t >= 1, with a finite mean (alpha > 1).
@@ -409,7 +409,7 @@ def levy_walk(
 
 def continuous_time_random_walk(
     key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, step_std: NumberLike = 1.0
-) -> Float[Array, "time dim"]:
+) -> Float[Array, "point coordinate"]:
     r"""Return a continuous-time random walk: Gaussian jumps after power-law waiting times.
 
     Waiting times have P(> t) = t^(-alpha), t >= 1, without a mean, and begin anew at time 0. The

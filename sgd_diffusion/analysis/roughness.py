@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import host_array, number, real_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, NumberLike
+from sgd_diffusion._types import ArrayLike, HostArray, NumberLike
 from sgd_diffusion.analysis.gram import one_path, upper_squared_displacements
 from sgd_diffusion.analysis.guarded import power
 from sgd_diffusion.analysis.pairs import PairAverages, average, in_bins
@@ -53,9 +53,9 @@ class MeanSquaredLoss(NamedTuple):
         counts: (K,) pairs.
     """
 
-    distances: Float[Array, "bin"] | Float[np.ndarray, "bin"]
+    distances: Float[Array | np.ndarray, "bin"]
     msl: Float[Array, "bin"]
-    counts: Float[Array, "bin"] | Float[np.ndarray, "bin"]
+    counts: Float[Array | np.ndarray, "bin"]
 
 
 @shown_briefly
@@ -69,8 +69,8 @@ class NoiseFloor(NamedTuple):
         standard_error: (...), of the floor.
     """
 
-    floor: Float[np.ndarray, "..."]
-    standard_error: Float[np.ndarray, "..."]
+    floor: Float[HostArray, "*paths"]
+    standard_error: Float[HostArray, "*paths"]
 
 
 @shown_briefly
@@ -87,12 +87,12 @@ class HurstFit(NamedTuple):
         error_source: as in `fit_power_law`.
     """
 
-    exponent: Float[np.ndarray, ""]
-    exponent_error: Float[np.ndarray, ""]
-    hurst: Float[np.ndarray, ""]
-    x_min: Float[np.ndarray, ""]
-    x_max: Float[np.ndarray, ""]
-    num_points: Int[np.ndarray, ""] | int
+    exponent: Float[HostArray, ""]
+    exponent_error: Float[HostArray, ""]
+    hurst: Float[HostArray, ""]
+    x_min: Float[HostArray, ""]
+    x_max: Float[HostArray, ""]
+    num_points: Int[HostArray, ""] | int
     error_source: str
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 
 from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, IntegerLike, NumberLike
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, NumberLike
 from sgd_diffusion.analysis import crossover
 from sgd_diffusion.analysis.least_squares import (
     Moments,
@@ -63,10 +63,10 @@ class LocalExponent:
     """
 
     lags: Float[np.ndarray, "lag"]
-    exponent: Float[np.ndarray, "... lag"]
-    error: Float[np.ndarray, "... lag"] | None = None
+    exponent: Float[np.ndarray, "*curves lag"]
+    error: Float[np.ndarray, "*curves lag"] | None = None
 
-    def __iter__(self) -> Iterator[Float[np.ndarray, "..."]]:
+    def __iter__(self) -> Iterator[Float[np.ndarray, "*curves lag"]]:
         return iter((self.lags, self.exponent))
 
 
@@ -88,13 +88,13 @@ class PowerLawFit(NamedTuple):
             bound.
     """
 
-    exponent: Float[np.ndarray, "..."]
-    exponent_error: Float[np.ndarray, "..."]
-    prefactor: Float[np.ndarray, "..."]
-    rmse: Float[np.ndarray, "..."]
-    x_min: Float[np.ndarray, "..."]
-    x_max: Float[np.ndarray, "..."]
-    num_points: Int[np.ndarray, "..."]
+    exponent: Float[HostArray, "*curves"]
+    exponent_error: Float[HostArray, "*curves"]
+    prefactor: Float[HostArray, "*curves"]
+    rmse: Float[HostArray, "*curves"]
+    x_min: Float[HostArray, "*curves"]
+    x_max: Float[HostArray, "*curves"]
+    num_points: Int[HostArray, "*curves"]
     error_source: str
 
 
@@ -123,20 +123,20 @@ class CrossoverFit(NamedTuple):
             bound.
     """
 
-    crossover: Float[np.ndarray, "..."]
-    crossover_low: Float[np.ndarray, "..."]
-    crossover_high: Float[np.ndarray, "..."]
-    exponent_below: Float[np.ndarray, "..."]
-    exponent_below_error: Float[np.ndarray, "..."]
-    exponent_above: Float[np.ndarray, "..."]
-    exponent_above_error: Float[np.ndarray, "..."]
-    sharpness: Float[np.ndarray, "..."]
-    asymmetry: Float[np.ndarray, "..."]
-    rmse: Float[np.ndarray, "..."]
-    single_rmse: Float[np.ndarray, "..."]
-    x_min: Float[np.ndarray, "..."]
-    x_max: Float[np.ndarray, "..."]
-    num_points: Int[np.ndarray, "..."]
+    crossover: Float[HostArray, "*curves"]
+    crossover_low: Float[HostArray, "*curves"]
+    crossover_high: Float[HostArray, "*curves"]
+    exponent_below: Float[HostArray, "*curves"]
+    exponent_below_error: Float[HostArray, "*curves"]
+    exponent_above: Float[HostArray, "*curves"]
+    exponent_above_error: Float[HostArray, "*curves"]
+    sharpness: Float[HostArray, "*curves"]
+    asymmetry: Float[HostArray, "*curves"]
+    rmse: Float[HostArray, "*curves"]
+    single_rmse: Float[HostArray, "*curves"]
+    x_min: Float[HostArray, "*curves"]
+    x_max: Float[HostArray, "*curves"]
+    num_points: Int[HostArray, "*curves"]
     error_source: str
 
 
@@ -149,7 +149,7 @@ class Onset(NamedTuple):
         fit: the longest power law that ends at the largest lag; it begins at `fit.x_min`.
     """
 
-    lag: Float[np.ndarray, "..."]
+    lag: Float[HostArray, "*curves"]
     fit: PowerLawFit
 
 
@@ -200,9 +200,7 @@ def local_exponent(
     return LocalExponent(np.exp((first + second) / 2), exponent, error)
 
 
-def normal_diffusion_crossing(
-    lags: ArrayLike, exponent: ArrayLike
-) -> Float[np.ndarray, "..."] | np.float64:
+def normal_diffusion_crossing(lags: ArrayLike, exponent: ArrayLike) -> Float[HostArray, "*curves"]:
     """Return the lag where the local exponent first rises through that of normal diffusion, 1.
 
     The function looks for the first two adjacent lags with an exponent below 1 and then one of at
@@ -480,7 +478,7 @@ def regime_boundary(
     x_max: NumberLike | None = None,
     num_points: IntegerLike = 50,
     max_rmse: NumberLike = 0.03,
-) -> Float[np.ndarray, "..."]:
+) -> Float[HostArray, "*curves"]:
     """Return the waiting time of the first window that is subdiffusive throughout.
 
     The second regime begins there. It is the first window with a good single power law on [x_min,

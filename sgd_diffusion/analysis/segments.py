@@ -20,7 +20,7 @@ def segment_msd(
     *,
     first: ArrayLike = 0,
     last: ArrayLike | None = None,
-) -> tuple[Float[np.ndarray, "... lag"], Int[np.ndarray, "... lag"]]:
+) -> tuple[Float[np.ndarray, "*paths lag"], Int[np.ndarray, "*paths lag"]]:
     """Return the time-averaged mean squared displacement of a part of each of many paths.
 
     It is the mean of |w_{i+lag} - w_i|^2 over all i with first <= i and i + lag <= last. For whole

@@ -28,7 +28,7 @@ def batch_indices(
     num_examples: IntegerLike,
     batch_size: IntegerLike,
     sampling: str = "epochs",
-) -> Int[Array, "steps batch"]:
+) -> Int[Array, "step example"]:
     """Return the rows of the examples in the mini-batches of consecutive steps.
 
     The result depends on `key` and the absolute steps alone: any two calls agree on the steps that

@@ -75,7 +75,7 @@ def descend(
     optimizer: optax.GradientTransformation,
     carry: Carry,
     learning_rate: ArrayLike,
-    steps: Int[Array, "steps"],
+    steps: Int[Array, "step"],
     *,
     batch_size: int,
     augmentation_key: Key,

@@ -100,7 +100,7 @@ def layer_name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path[:1], simple=True)
 
 
-def flatten(tree: PyTree) -> Float[Array, "parameters"]:
+def flatten(tree: PyTree) -> Float[Array, "parameter"]:
     """Return the real parts of a pytree like params as one vector (P,).
 
     Its leaves follow one another in the order of `jax.tree.leaves`.

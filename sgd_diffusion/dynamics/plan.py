@@ -135,7 +135,7 @@ class Plan:
             else self.waiting_times
         )
 
-    def members(self) -> tuple[Shaped[np.ndarray, "members"], Float[np.ndarray, "members"]]:
+    def members(self) -> tuple[Shaped[np.ndarray, "member"], Float[np.ndarray, "member"]]:
         """Return the seed and the learning rate of every member; learning rates vary fastest.
 
         Returns:

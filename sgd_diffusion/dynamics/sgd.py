@@ -35,13 +35,14 @@ class Carry(NamedTuple):
         params: pytree of arrays, the point w.
         state: what the problem carries along and does not optimize, such as batch-norm averages.
         optimizer_state: state of the optimizer, such as the momentum buffer.
-        diverged_at: () int32, the update that could not be made; -1 while all is well.
+        diverged_at: (...) int32, () for one member: the update that could not be made; -1 while
+            all is well.
     """
 
     params: PyTree
     state: PyTree
     optimizer_state: PyTree
-    diverged_at: Int[Array, ""]
+    diverged_at: Int[Array, "*members"]
 
 
 class StepInfo(NamedTuple):

@@ -53,13 +53,13 @@ class WindowRecord(NamedTuple):
         diverged_at: () int32, the absolute step at which the member diverged, or -1.
     """
 
-    step_gram: Float[Array, "T T"]
+    step_gram: Float[Array, "step step"]
     losses: Float[Array, "point"]
     probe_losses: Float[Array, "point"] | None
-    gradient_norms: Float[Array, "T"]
-    gradient_samples: Float[Array, "T S"]
-    layer_grams: dict[str, Float[Array, "T T"]]
-    twin_gram: Float[Array, "T T"] | None
+    gradient_norms: Float[Array, "step"]
+    gradient_samples: Float[Array, "step coordinate"]
+    layer_grams: dict[str, Float[Array, "step step"]]
+    twin_gram: Float[Array, "step step"] | None
     diverged_at: Int[Array, ""]
 
 
@@ -82,7 +82,7 @@ class Recording(NamedTuple):
             members, windows and runs, so that they can be compared.
     """
 
-    gradient_coordinates: Sequence[int] | Int[np.ndarray, "S"] = ()
+    gradient_coordinates: Sequence[int] | Int[np.ndarray, "coordinate"] = ()
     by_layer: bool = False
     sketch_dim: int | None = None
     full_batch_twin: bool = False

@@ -70,7 +70,7 @@ RANGE_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7"
 
 
 def waiting_time_colors(
-    waiting_times: Shaped[np.ndarray, "windows"],
+    waiting_times: Shaped[np.ndarray, "window"],
 ) -> "matplotlib.cm.ScalarMappable":
     """Return the colors of windows by their waiting time.
 

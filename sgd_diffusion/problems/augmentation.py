@@ -21,7 +21,7 @@ from sgd_diffusion.errors import invalid
 
 __all__ = ["Augmentation", "compose", "random_crop", "random_flip", "standard_augmentation"]
 
-Images: TypeAlias = Shaped[Array, "batch height width channels"]
+Images: TypeAlias = Shaped[Array, "example height width channel"]
 Augmentation: TypeAlias = Callable[[Key, ArrayLike], Images]
 """A function `(key, images) -> images` that keeps the shape (B, H, W, C) and the dtype."""
 

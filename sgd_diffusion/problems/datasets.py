@@ -156,7 +156,7 @@ def gaussian(
 
 def channel_statistics(
     dataset: Dataset,
-) -> tuple[Float[np.ndarray, "channels"], Float[np.ndarray, "channels"]]:
+) -> tuple[Float[np.ndarray, "channel"], Float[np.ndarray, "channel"]]:
     """Return mean and standard deviation of each channel, in the units of the images.
 
     For "cifar10" and "mnist" they are the published constants, in units of 255. CIFAR-10: mean

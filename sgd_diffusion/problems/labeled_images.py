@@ -24,8 +24,8 @@ class Examples(NamedTuple):
         labels: (N,) int32, from 0 to the number of classes - 1.
     """
 
-    images: Shaped[Array, "example H W C"] | Shaped[np.ndarray, "example H W C"]
-    labels: Int[Array, "example"] | Int[np.ndarray, "example"]
+    images: Shaped[Array | np.ndarray, "example height width channel"]
+    labels: Int[Array | np.ndarray, "example"]
 
 
 class Dataset(NamedTuple):

@@ -67,7 +67,7 @@ class MLP(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, images: Array, train: bool) -> Float[Array, "batch features"]:
+    def __call__(self, images: Array, train: bool) -> Float[Array, "example feature"]:
         """Return the outputs (batch, features[-1]) of inputs (batch, ...)."""
         x = images.reshape(images.shape[0], -1)
         for layer, units in enumerate(self.features):

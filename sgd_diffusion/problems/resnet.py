@@ -74,7 +74,7 @@ class ResNet(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, images: Array, train: bool) -> Float[Array, "batch classes"]:
+    def __call__(self, images: Array, train: bool) -> Float[Array, "example class"]:
         """Return the logits (batch, num_classes) of images (batch, height, width, channels)."""
         _check_images(images)
         conv = partial(
@@ -129,7 +129,7 @@ class BasicBlock(nn.Module):
     normalized: bool
 
     @nn.compact
-    def __call__(self, x: Array) -> Float[Array, "batch height width features"]:
+    def __call__(self, x: Array) -> Float[Array, "example height width feature"]:
         """Return (batch, height / stride, width / stride, features)."""
         strides = (self.stride, self.stride)
         y = self.conv(self.features, (3, 3), strides=strides, padding=1, name="conv1")(x)
@@ -163,7 +163,7 @@ class BatchNorm(nn.Module):
     train: bool
 
     @nn.compact
-    def __call__(self, x: Array) -> Float[Array, "..."]:
+    def __call__(self, x: Array) -> Float[Array, "... feature"]:
         """Return x normalized over all axes but the last."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)

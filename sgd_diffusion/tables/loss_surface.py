@@ -124,7 +124,7 @@ def loss_surface(surfaces: xr.Dataset, *, calibration_repeats: IntegerLike = 20)
     )
 
 
-def smooth_surface(heights: ArrayLike) -> Float[np.ndarray, "rows columns"]:
+def smooth_surface(heights: ArrayLike) -> Float[np.ndarray, "row column"]:
     """Return the least-squares polynomial of heights, of degree 4 in both coordinates together.
 
     Args:

@@ -28,7 +28,7 @@ class Basin(NamedTuple):
         depth: median minus lowest height of the smoothed surface, in the unit of the heights.
     """
 
-    region: Bool[np.ndarray, "rows columns"]
+    region: Bool[np.ndarray, "row column"]
     area: float
     center: Float[np.ndarray, "2"]
     margin: float

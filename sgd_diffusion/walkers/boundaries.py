@@ -42,7 +42,7 @@ DENOMINATOR = 0.21984949, 2.64336079, 4.26976001, 1.0
 
 def reject(
     mean: ArrayLike, std: ArrayLike, uniform: ArrayLike, wall: ArrayLike
-) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
+) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"]]:
     """Return a place from the normal law between the walls, and whether the step crossed a wall.
 
     This is the law of noise that is redrawn until it leads to a place between the walls. It is
@@ -131,7 +131,7 @@ def _mills_ratio(x):
 
 def reflect(
     mean: ArrayLike, std: ArrayLike, uniform: ArrayLike, wall: ArrayLike
-) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
+) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"]]:
     """Return the place mirrored at the walls as often as needed, and whether the step crossed one.
 
     Arguments, results and errors are those of `reject`.
@@ -146,7 +146,7 @@ def reflect(
 
 def periodic(
     mean: ArrayLike, std: ArrayLike, uniform: ArrayLike, wall: ArrayLike
-) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
+) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"]]:
     """Return the place continued at the opposite wall, and whether the step crossed one.
 
     Arguments, results and errors are those of `reject`.

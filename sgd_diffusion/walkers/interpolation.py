@@ -88,7 +88,7 @@ def interpolator(
 
 def nearest(
     surface: Surface, x: ArrayLike, y: ArrayLike
-) -> Float[Array, "..."] | Bool[Array, "..."]:
+) -> Float[Array, "*shape"] | Bool[Array, "*shape"]:
     """Return the height at the grid point nearest to each position.
 
     For a surface of booleans, it says whether each position is in the region.
@@ -124,7 +124,7 @@ def nearest(
     return there & ~lost if region else jnp.where(lost, jnp.nan, there)
 
 
-def half_sides(surface: Surface) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+def half_sides(surface: Surface) -> tuple[Float[Array, "*surfaces"], Float[Array, "*surfaces"]]:
     """Return half the sides of the square along both axes, where the walls are."""
     rows, columns = jnp.shape(surface.heights)[-2:]
     half = floats("extent", surface.extent) / 2

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from sgd_diffusion._arrays import booleans, host_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike
+from sgd_diffusion._types import ArrayLike, HostArray
 from sgd_diffusion.errors import invalid
 
 __all__ = ["MeanDuration", "Stays", "final_entry", "first_passage", "mean_duration", "stays"]
@@ -47,12 +47,12 @@ class MeanDuration(NamedTuple):
         exits: number of exits that were seen.
     """
 
-    value: Float[np.ndarray, ""]
-    error: Float[np.ndarray, ""]
+    value: Float[HostArray, ""]
+    error: Float[HostArray, ""]
     exits: int
 
 
-def first_passage(inside: ArrayLike) -> Int[np.ndarray, "..."]:
+def first_passage(inside: ArrayLike) -> Int[HostArray, "*paths"]:
     """Return the first step at which each path is inside.
 
     Args:
@@ -71,7 +71,7 @@ def first_passage(inside: ArrayLike) -> Int[np.ndarray, "..."]:
     return np.where(inside.any(axis=-1), inside.argmax(axis=-1), inside.shape[-1])
 
 
-def final_entry(inside: ArrayLike) -> Int[np.ndarray, "..."] | np.integer:
+def final_entry(inside: ArrayLike) -> Int[HostArray, "*paths"]:
     """Return the step from which each path stays inside until its end.
 
     Args:

@@ -62,9 +62,9 @@ class Walk(NamedTuple):
         first_region_step: () integer, the first step within the region; 0 where the start is.
     """
 
-    positions: Float[Array, "*walks points 2"]
-    losses: Float[Array, "*walks points"]
-    gradients: Float[Array, "*walks points 2"]
+    positions: Float[Array, "*walks point 2"]
+    losses: Float[Array, "*walks point"]
+    gradients: Float[Array, "*walks point 2"]
     lowest_loss: Float[Array, "*walks"]
     lowest_step: Int[Array, "*walks"]
     wall_steps: Int[Array, "*walks"]

@@ -3,6 +3,7 @@ data.
 """
 
 import importlib.util
+import inspect
 import io
 import json
 import logging
@@ -85,7 +86,7 @@ def test_gaussian_is_reproducible_whatever_the_test_size():
 
 def test_load_gaussian_takes_the_defaults(monkeypatch):
     monkeypatch.setitem(
-        datasets.gaussian.__kwdefaults__, "train_size", 6
+        inspect.unwrap(datasets.gaussian).__kwdefaults__, "train_size", 6
     )  # the full size is 614 MB
     dataset = load("gaussian")
     assert dataset.train.images.shape == (6, 32, 32, 3) and dataset.test.images.shape == (

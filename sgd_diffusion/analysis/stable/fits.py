@@ -76,10 +76,10 @@ class StableReplicates(NamedTuple):
         scale: (..., B) scale in the units of the samples.
     """
 
-    alpha: Float[Array, "*samples resamples"]
-    beta: Float[Array, "*samples resamples"]
-    location: Float[Array, "*samples resamples"]
-    scale: Float[Array, "*samples resamples"]
+    alpha: Float[Array, "*samples replicate"]
+    beta: Float[Array, "*samples replicate"]
+    location: Float[Array, "*samples replicate"]
+    scale: Float[Array, "*samples replicate"]
 
 
 def fit(
@@ -195,7 +195,7 @@ def bootstrap_fit(
         return _replicates(x, fit, weights.astype(jnp.float64), pinned, symmetric)
 
 
-def log_density(x: ArrayLike, fit: StableFit, *, symmetric: bool = True) -> Float[Array, "..."]:
+def log_density(x: ArrayLike, fit: StableFit, *, symmetric: bool = True) -> Float[Array, "*shape"]:
     """Return the logarithm of the density of a fitted law at samples, from the table of the fit.
 
     Args:

@@ -165,7 +165,7 @@ def _chebyshev(t, count):
 
 
 @functools.cache
-def table(symmetric: bool) -> Float[np.ndarray, "ranges alphas betas splines"]:
+def table(symmetric: bool) -> Float[np.ndarray, "range alpha beta spline"]:
     """Return the coefficients of the splines.
 
     The axes are: range of alpha, degree in alpha + 1, degree in beta + 1, nodes + 5. The array is

@@ -103,7 +103,7 @@ def logpdf(
     location: ArrayLike = 0.0,
     scale: ArrayLike = 1.0,
     parameterization: str = "S0",
-) -> Float[Array, "..."]:
+) -> Float[Array, "*shape"]:
     r"""Return the logarithm of the density of the alpha-stable law.
 
     It can be jitted, mapped and differentiated in all arguments except the parameterization.
@@ -154,7 +154,7 @@ def pdf(
     location: ArrayLike = 0.0,
     scale: ArrayLike = 1.0,
     parameterization: str = "S0",
-) -> Float[Array, "..."]:
+) -> Float[Array, "*shape"]:
     """Return the density of the alpha-stable law per unit of x.
 
     Arguments and errors are those of `logpdf`.
@@ -179,7 +179,7 @@ def cdf(
     location: ArrayLike = 0.0,
     scale: ArrayLike = 1.0,
     parameterization: str = "S0",
-) -> Float[Array, "..."]:
+) -> Float[Array, "*shape"]:
     """Return the distribution function P(X <= x) of the alpha-stable law.
 
     Arguments and errors are those of `logpdf`.
@@ -201,7 +201,7 @@ def sample(
     location: ArrayLike = 0.0,
     scale: ArrayLike = 1.0,
     parameterization: str = "S0",
-) -> Float[Array, "..."]:
+) -> Float[Array, "*shape"]:
     r"""Return independent random numbers of the alpha-stable law.
 
     The method is that of Chambers, Mallows & Stuck (J. Amer. Statist. Assoc. 71, 340, 1976). A

@@ -150,17 +150,17 @@ def fit_exponential_power(x: ArrayLike) -> RivalFit:
         return _exponential_power(one_sample(x))
 
 
-def normal_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "..."]:
+def normal_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "*shape"]:
     """Return the log density of a fitted normal law at x, float64 of its shape."""
     return _log_density(lambda shape, z: -(z**2) / 2 - np.log(2 * np.pi) / 2, x, fit)
 
 
-def student_t_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "..."]:
+def student_t_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "*shape"]:
     """Return the log density of a fitted Student's t law at x, float64 of its shape."""
     return _log_density(_log_student_t, x, fit)
 
 
-def exponential_power_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "..."]:
+def exponential_power_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "*shape"]:
     """Return the log density of a fitted exponential power law at x, float64 of its shape."""
     return _log_density(_log_exponential_power, x, fit)
 

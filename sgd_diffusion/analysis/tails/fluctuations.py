@@ -59,7 +59,7 @@ class ExcessKurtosis(NamedTuple):
     status: Int[Array, "*samples"]
 
 
-def loss_changes(losses: ArrayLike) -> Float[Array, "..."]:
+def loss_changes(losses: ArrayLike) -> Float[Array, "*series change"]:
     r"""Return the size of the change of the loss from point to point, |L_{t+1} - L_t|.
 
     Chen, Qu & Gong (arXiv:2009.10588, Fig. 5e) draw it for single windows.
@@ -83,7 +83,7 @@ def loss_changes(losses: ArrayLike) -> Float[Array, "..."]:
         return jnp.abs(jnp.diff(losses, axis=-1))
 
 
-def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array, "..."]:
+def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array, "*series window"]:
     r"""Return the variance of the loss within a window that moves forward.
 
     Entry t is the sample variance of the `window` values at t, ..., t + window - 1, with window - 1

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from sgd_diffusion._arrays import host_array, integer
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, IntegerLike, Key
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, Key
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status
 from sgd_diffusion.analysis.tails import zeta_law
 from sgd_diffusion.analysis.tails.extremes import tail_values
@@ -47,13 +47,13 @@ class PowerLawTail(NamedTuple):
         discrete: (...) whether it is the law of whole numbers.
     """
 
-    alpha: Float[np.ndarray, "*samples"]
-    error: Float[np.ndarray, "*samples"]
-    x_min: Float[np.ndarray, "*samples"]
-    num_points: Int[np.ndarray, "*samples"]
-    distance: Float[np.ndarray, "*samples"]
-    status: Int[np.ndarray, "*samples"]
-    discrete: Bool[np.ndarray, "*samples"]
+    alpha: Float[HostArray, "*samples"]
+    error: Float[HostArray, "*samples"]
+    x_min: Float[HostArray, "*samples"]
+    num_points: Int[HostArray, "*samples"]
+    distance: Float[HostArray, "*samples"]
+    status: Int[HostArray, "*samples"]
+    discrete: Bool[HostArray, "*samples"]
 
 
 @shown_briefly
@@ -66,8 +66,8 @@ class GoodnessOfFit(NamedTuple):
         fit: `PowerLawTail`.
     """
 
-    p_value: Float[np.ndarray, "*samples"]
-    error: Float[np.ndarray, "*samples"]
+    p_value: Float[HostArray, "*samples"]
+    error: Float[HostArray, "*samples"]
     fit: PowerLawTail
 
 

@@ -169,7 +169,7 @@ def log_variance(samples: ArrayLike) -> Estimate:
         )
 
 
-def paired_differences(samples: ArrayLike) -> Float[Array, "..."]:
+def paired_differences(samples: ArrayLike) -> Float[Array, "*samples pair"]:
     """Return the differences of disjoint pairs of neighboring values, X_1 - X_2, X_3 - X_4, ...
 
     For independent values of any stable law they are symmetric about 0, with the same alpha and

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from sgd_diffusion._types import ArrayLike
+from sgd_diffusion._types import ArrayLike, HostArray
 
 __all__ = ["distance", "draw", "exponents", "log_zeta"]
 
@@ -28,7 +28,7 @@ LARGEST_STEP = 1.0  # in ln(alpha)
 TOLERANCE = 1e-9  # of ln(alpha), where Newton's method doubles the digits
 
 
-def log_zeta(s: ArrayLike, x: ArrayLike) -> Float[np.ndarray, "..."] | np.floating:
+def log_zeta(s: ArrayLike, x: ArrayLike) -> Float[HostArray, "*shape"]:
     """Return the logarithm of x^s zeta(s, x), the sum over k >= 0 of (1 + k/x)^-s.
 
     Args:
@@ -50,7 +50,7 @@ def log_zeta(s: ArrayLike, x: ArrayLike) -> Float[np.ndarray, "..."] | np.floati
 
 def exponents(
     mean_excess: ArrayLike, count: ArrayLike, x_min: ArrayLike
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+) -> tuple[Float[HostArray, "*samples"], Float[HostArray, "*samples"]]:
     """Return the exponents alpha of largest likelihood and their standard errors.
 
     Newton's method in ln(alpha) starts from Pareto's alpha. With the mean m of ln(x / x_min), the
@@ -106,7 +106,7 @@ def draw(
     alpha: float | np.ndarray | np.floating,
     x_min: float | np.ndarray | np.floating,
     shape: tuple[Any, ...],
-) -> Float[np.ndarray, "..."]:
+) -> Float[np.ndarray, "*shape"]:
     """Return independent numbers of the law, as floats.
 
     This is rejection: whole parts y of Pareto numbers above x_min are kept with a chance that falls

@@ -12,7 +12,7 @@ from scipy.stats import t as student_t
 
 from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, Key, NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
@@ -69,9 +69,9 @@ class CalibratedDimension(NamedTuple):
             is the value.
     """
 
-    value: Float[np.ndarray, ""] | np.floating
-    low: Float[np.ndarray, ""] | np.floating
-    high: Float[np.ndarray, ""] | np.floating
+    value: Float[HostArray, ""]
+    low: Float[HostArray, ""]
+    high: Float[HostArray, ""]
     status: Status
 
 

@@ -186,8 +186,8 @@ def variogram_exponent(
 
 
 def extremes(
-    heights: Float[np.ndarray, "rows columns"], size: int
-) -> tuple[Float[np.ndarray, "fewer less"], Float[np.ndarray, "fewer less"]]:
+    heights: Float[np.ndarray, "row column"], size: int
+) -> tuple[Float[np.ndarray, "top left"], Float[np.ndarray, "top left"]]:
     """Return the lowest and the highest point within every window of size x size steps.
 
     Args:

@@ -38,7 +38,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from sgd_diffusion._arrays import host_array, integer_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, NumberLike
+from sgd_diffusion._types import ArrayLike, HostArray, NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.estimates import Status
 from sgd_diffusion.analysis.least_squares import Moments
@@ -76,8 +76,8 @@ class ScalingEstimate(NamedTuple):
         status: why there is no estimate, or OK.
     """
 
-    value: Float[np.ndarray, ""]
-    error: Float[np.ndarray, ""]
+    value: Float[HostArray, ""]
+    error: Float[HostArray, ""]
     sizes: Int[np.ndarray, "size"]
     curve: Float[np.ndarray, "size"]
     fitted: Bool[np.ndarray, "size"]

@@ -41,7 +41,7 @@ MIN_FITTING = 3  # sizes on one line; any two sizes are on one
 COLLINEAR = 1e-6  # in logarithms of counts, which are integers below 1e6
 
 
-def level_set(heights: ArrayLike, level: NumberLike) -> Bool[np.ndarray, "rows columns"]:
+def level_set(heights: ArrayLike, level: NumberLike) -> Bool[np.ndarray, "row column"]:
     """Return the cells of a surface that a level crosses.
 
     A level crosses a cell where the lowest of its four corners <= level < the highest.

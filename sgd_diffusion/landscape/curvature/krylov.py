@@ -49,7 +49,7 @@ class Krylov(NamedTuple):
         key: PRNG key of random vectors.
     """
 
-    basis: Float[Array, "vectors n"]
+    basis: Float[Array, "vector n"]
     images: Float[Array, "m n"]
     projected: Float[Array, "m m"]
     norm: Float[Array, ""]
@@ -104,7 +104,7 @@ def extended(
     return jax.lax.fori_loop(count, len(krylov.projected), extend, krylov)
 
 
-def outside(key: Key, basis: Float[Array, "vectors n"], count: IntegerLike) -> Float[Array, "n"]:
+def outside(key: Key, basis: Float[Array, "vector n"], count: IntegerLike) -> Float[Array, "n"]:
     """Return a random unit vector orthogonal to the first `count` vectors of a basis.
 
     It is zero if they span the space.
@@ -115,7 +115,7 @@ def outside(key: Key, basis: Float[Array, "vectors n"], count: IntegerLike) -> F
 
 
 def direction_outside(
-    basis: Float[Array, "vectors n"], vector: Float[Array, "n"], count: IntegerLike
+    basis: Float[Array, "vector n"], vector: Float[Array, "n"], count: IntegerLike
 ) -> Float[Array, "n"]:
     """Return the unit vector along the part of a vector outside the first `count` of a basis."""
     return _unit_vector(_without(basis, vector, count)[0])

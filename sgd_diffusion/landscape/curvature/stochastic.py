@@ -45,11 +45,11 @@ class SpectralDensity(NamedTuple):
         error: (points,) its standard error over the probes.
     """
 
-    nodes: Float[Array, "*maps probes m"]
-    weights: Float[Array, "*maps probes m"]
-    grid: Float[Array, "*maps points"]
-    density: Float[Array, "*maps points"]
-    error: Float[Array, "*maps points"]
+    nodes: Float[Array, "*maps probe m"]
+    weights: Float[Array, "*maps probe m"]
+    grid: Float[Array, "*maps point"]
+    density: Float[Array, "*maps point"]
+    error: Float[Array, "*maps point"]
 
 
 @shown_briefly
@@ -139,7 +139,7 @@ def spectral_density(
 
 def smoothed_density(
     nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: NumberLike
-) -> tuple[Float[Array, "points"], Float[Array, "points"]]:
+) -> tuple[Float[Array, "point"], Float[Array, "point"]]:
     """Return a density that is known by quadratures, smoothed by normal laws, and its error.
 
     Args:
@@ -247,7 +247,7 @@ def _checked_width(width, dtype):
     )
 
 
-def standard_error(samples: Float[Array, " n *shape"]) -> Float[Array, "*shape"]:
+def standard_error(samples: Float[Array, "n *shape"]) -> Float[Array, "*shape"]:
     """Return the standard error of the mean along the first axis, (n, ...) -> (...)."""
     count = len(samples)
     return length((samples - samples.mean(axis=0, keepdims=True)).T) / (count * (count - 1)) ** 0.5

@@ -82,7 +82,7 @@ def smoothed(surface: Surface, std: NumberLike) -> Surface:
 
 
 @functools.lru_cache(maxsize=4)
-def filter_along(points: int, std: float) -> Float[np.ndarray, "points points"]:
+def filter_along(points: int, std: float) -> Float[np.ndarray, "point point"]:
     """Return the matrix of the filter along an axis, (points, points).
 
     Row i holds the weights of all points in the result at point i.
