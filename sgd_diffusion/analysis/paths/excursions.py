@@ -1,25 +1,16 @@
-"""Geometry of a path from the Gram matrix of its steps: length, dimension, width and directions.
-
-A path w_0, ..., w_T enters as `step_gram`, as in `analysis.displacement`. Precision,
-transformations and NaN are handled as there. Fits (`path_dimension`, `self_affinity`) are float64
-NumPy on the host.
-
-Errors come from a resampling of the window (`analysis.pairs`). They are about this stretch of this
-path; the spread over seeds is another matter.
-"""
+"""Transverse excursions of fragments of a path, and whether it is self-affine."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from sgd_diffusion._arrays import host_array, integer, integer_array, own_precision, real_array
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, Key, NumberLike
-from sgd_diffusion.analysis.displacement import squared_displacements
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, Key
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.gram import (
     by_start_and_lag,
@@ -28,73 +19,29 @@ from sgd_diffusion.analysis.gram import (
     one_path,
     upper_squared_displacements,
 )
-from sgd_diffusion.analysis.guarded import power, ratio, where_known
+from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.analysis.pairs import (
     NUM_BLOCKS,
     PairAverages,
     average,
     block_bootstrap,
     by_lag,
-    in_bins,
 )
-from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law
+from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.errors import InputError, invalid
 
 __all__ = [
     "ExcursionSlope",
     "Excursions",
     "ExcursionsByLength",
-    "PathDimension",
-    "PrincipalComponents",
     "SelfAffinity",
-    "contour_length",
-    "end_to_end",
     "excursion_slope",
     "excursions_by_length",
-    "path_dimension",
-    "principal_components",
     "self_affinity",
     "transverse_excursions",
 ]
 
 DISCRETENESS = 0.1  # excess over 1 of chi of Brownian motion in two dimensions, see self_affinity
-
-
-@shown_briefly
-class PathDimension(NamedTuple):
-    """Dimension D_f in squared end-to-end distance ~ contour length^(2/D_f).
-
-    D_f is 1 for a straight path and 2 for Brownian motion.
-
-    Attributes:
-        dimension: of a single power law.
-        dimension_error: its standard error.
-        dimension_below: of the power law below the crossover; NaN where there is no crossover.
-        dimension_below_error: its standard error.
-        dimension_above: of the power law above the crossover; NaN where there is no crossover.
-        dimension_above_error: its standard error.
-        crossover: contour length where the two power laws meet.
-        crossover_low: lower end of its confidence interval.
-        crossover_high: upper end of its confidence interval.
-        x_min: first contour length that entered.
-        x_max: last contour length that entered.
-        num_points: how many contour lengths entered.
-        error_source: as in `fit_power_law`.
-    """
-
-    dimension: Float[HostArray, ""]
-    dimension_error: Float[HostArray, ""]
-    dimension_below: Float[HostArray, ""]
-    dimension_below_error: Float[HostArray, ""]
-    dimension_above: Float[HostArray, ""]
-    dimension_above_error: Float[HostArray, ""]
-    crossover: Float[HostArray, ""]
-    crossover_low: Float[HostArray, ""]
-    crossover_high: Float[HostArray, ""]
-    x_min: Float[HostArray, ""]
-    x_max: Float[HostArray, ""]
-    num_points: Int[HostArray, ""] | int
-    error_source: str
 
 
 @shown_briefly
@@ -150,165 +97,6 @@ class SelfAffinity(NamedTuple):
     exponent: Float[HostArray, "*paths"]
     exponent_error: Float[HostArray, "*paths"]
     verdict: Shaped[HostArray, "*paths"]
-
-
-@shown_briefly
-class PrincipalComponents(NamedTuple):
-    """Principal components of the points of a path, largest variance first.
-
-    Attributes:
-        variances: (K,) along the components, with T in the denominator for the T+1 points.
-        explained_variance_ratio: (K,) shares of the total variance.
-        scores: (T+1, K) coordinates of the points along the components, about their mean.
-    """
-
-    variances: Float[Array, "component"]
-    explained_variance_ratio: Float[Array, "component"]
-    scores: Float[Array, "point component"]
-
-
-def contour_length(step_gram: ArrayLike) -> Float[Array, "point"]:
-    r"""Return the length of a path up to each of its points, the sum of the lengths of its steps.
-
-    s_t = sum over u < t of |dw_u|. The fragment from i to j has the contour length s_j - s_i.
-
-    Formula:
-        Contour length. $s_t = \sum_{u=0}^{t-1} \lVert \Delta w_u \rVert$ (definition)
-
-    Args:
-        step_gram: (T, T); only its diagonal is read.
-
-    Returns:
-        (T+1,) weight units, starting at 0, never decreasing.
-
-    Raises:
-        InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
-
-    >>> contour_length([[9.0, 0.0], [0.0, 16.0]]).tolist()            # steps of length 3 and 4
-    [0.0, 3.0, 7.0]
-    """
-    with one_path(step_gram) as gram:
-        return jnp.pad(jnp.cumsum(power(non_negative(jnp.diagonal(gram)), 0.5)), (1, 0))
-
-
-def end_to_end(
-    step_gram: ArrayLike, *, bins: ArrayLike, published_contour: bool = False
-) -> PairAverages:
-    """Return the squared end-to-end distance of all fragments of a path, by contour length.
-
-    |w_j - w_i|^2 for all i < j against s_j - s_i (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b). The
-    `average` of it is the curve whose exponent `path_dimension` reads.
-
-    Args:
-        step_gram: (T, T), symmetric; only its upper triangle is read.
-        bins: (K+1,) increasing, positive contour lengths, known before tracing: the edges of the
-            bins. Or K, for so many bins of equal ratio from the shortest step to the whole length.
-        published_contour: count the step before the first point of a fragment as part of it, except
-            for fragments that start at w_0. The published code does so. Such contour lengths are
-            about (lag + 1)/lag too long, twice at lag 1, which bends the curve at short lengths.
-            Use it to compare with published figures only.
-
-    Returns:
-        `pairs.PairAverages`, n = T+1.
-
-    Raises:
-        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `bins` is
-            neither.
-
-    >>> average(end_to_end([[1.0, 1.0], [1.0, 1.0]], bins=[0.5, 1.5, 2.5])).tolist()  # straight on
-    [1.0, 4.0]
-    """
-    with one_path(step_gram) as gram:
-        length = contour_length(gram)
-        start = jnp.pad(length[:-1], (1, 0)) if published_contour else length
-        return in_bins(length[None] - start[:, None], upper_squared_displacements(gram), bins)
-
-
-def path_dimension(
-    contour: ArrayLike,
-    squared_end_to_end: ArrayLike,
-    *,
-    x_min: NumberLike | None = None,
-    x_max: NumberLike | None = None,
-    replicates: ArrayLike | None = None,
-) -> PathDimension:
-    r"""Fit the dimension of one path to its squared end-to-end distances by contour length.
-
-    R^2 ~ s^(2/D_f) on [x_min, x_max] (Chen, Qu & Gong, arXiv:2009.10588, Fig. 6b), so that D_f = 2
-    / exponent. One result is from a single power law (`scaling.fit_power_law`), the other from two
-    that meet at a crossover (`scaling.fit_crossover`). Where there is a crossover, the single value
-    describes neither side. Confined motion has exponent 0: its D_f is large, not known, and not a
-    dimension. A single step is straight, so that contour lengths below a few of the longest steps
-    show D_f = 1.
-
-    Errors are those of the exponents, 2 error / exponent^2.
-
-    Formula:
-        Path dimension, D_f. $\langle R^2 \rangle \propto s^{2 / D_f}$ (Chen, Qu & Gong,
-        arXiv:2009.10588, Fig. 6b)
-
-    Args:
-        contour: (K,) increasing, NaN where a bin is empty, from `end_to_end`.
-        squared_end_to_end: (K,), from `end_to_end`. Every path has bins of its own.
-        x_min: smallest contour length, inclusive; the smallest there is when None.
-        x_max: largest, inclusive; the largest there is when None.
-        replicates: (B, K) of `squared_end_to_end` from `block_bootstrap`. Without them errors are
-            lower bounds, and nearly every path is found to have a crossover.
-
-    Returns:
-        `PathDimension`; NaN for a path that never moves or has diverged.
-
-    Raises:
-        InputError: shapes that do not fit, or fewer than 10 bins with fragments in the range.
-
-    Notes:
-        Resampling does not see scatter on times longer than a block. On Brownian motion (T = 1000,
-        100 dimensions, 10 blocks) the error was compared with the scatter of D_f between paths. It
-        is 0.9 of that for x_max at 1/20 of the whole length, 0.7 at 1/5, 0.4 at 1/2 and 0.2 for all
-        of it. There 1 to 3 paths in 10 are found to have a crossover.
-    """
-    contour, squared_end_to_end = (
-        host_array("contour", contour),
-        host_array("squared_end_to_end", squared_end_to_end),
-    )
-    if contour.ndim != 1 or squared_end_to_end.shape != contour.shape:
-        raise invalid(
-            "contour and squared_end_to_end",
-            f"have shapes {contour.shape} and {squared_end_to_end.shape}",
-            "(K,), the bins of one path",
-        )
-    filled = np.isfinite(contour)
-    if not filled.any():
-        return PathDimension._make([*np.full(11, np.nan), 0, "none"])
-    if replicates is not None:
-        replicates = host_array("replicates", replicates)
-        if replicates.shape[1:] != contour.shape:
-            raise invalid(
-                "replicates",
-                f"has shape {replicates.shape}",
-                f"(B, {len(contour)}), B replicates of the curve",
-            )
-        replicates = replicates[:, filled]
-    curve = contour[filled], squared_end_to_end[filled]
-    single = fit_power_law(*curve, x_min=x_min, x_max=x_max, replicates=replicates)
-    double = fit_crossover(*curve, x_min=x_min, x_max=x_max, replicates=replicates)
-    return PathDimension(
-        *_dimension(single.exponent, single.exponent_error),
-        *_dimension(double.exponent_below, double.exponent_below_error),
-        *_dimension(double.exponent_above, double.exponent_above_error),
-        double.crossover,
-        double.crossover_low,
-        double.crossover_high,
-        single.x_min,
-        single.x_max,
-        single.num_points,
-        single.error_source,
-    )
-
-
-def _dimension(exponent, error) -> tuple[Any, Any]:
-    with np.errstate(divide="ignore", invalid="ignore"):  # a path that stays where it is
-        return 2 / exponent, 2 * error / exponent**2
 
 
 def transverse_excursions(step_gram: ArrayLike, fragment_length: IntegerLike) -> Excursions:
@@ -536,46 +324,3 @@ def self_affinity(
     return SelfAffinity(
         chi, error, np.where((chi <= 1 + margin) & (2 * error <= 1 / 4), verdict, "undecided")
     )
-
-
-def principal_components(step_gram: ArrayLike, k: IntegerLike | None = None) -> PrincipalComponents:
-    r"""Return the principal components of the points w_0, ..., w_T of a path.
-
-    They are eigenvectors of the doubly centered Gram matrix of the positions, -J D J / 2 with J = I
-    - 1/(T+1) and D the squared distances. Those of a random walk in many dimensions explain 6 / (pi
-    k)^2 of the variance, k = 1, 2, ..., and their scores are cosines (Antognini & Sohl-Dickstein,
-    NeurIPS 2018). Large first components are therefore no sign of structure.
-
-    Formula:
-        Principal components of a path. $-\frac{1}{2} J D J, \quad \frac{\lambda_k}{\sum_j
-        \lambda_j} = \frac{6}{\pi^2 k^2}$ (share of a random walk: Antognini & Sohl-Dickstein,
-        NeurIPS 2018)
-
-    Args:
-        step_gram: (T, T), symmetric; only its upper triangle is read.
-        k: K in 1..T, an integer known before tracing; all T components when None.
-
-    Returns:
-        `PrincipalComponents`. Variances are known to about 1e-14 (from float32 1e-5) of the largest
-        one; rounding below zero is set to zero. The largest score of each component, by magnitude,
-        is positive. A path that never moves has variances 0 and ratios NaN.
-
-    Raises:
-        InputError: `step_gram` is not one square matrix of real numbers with T >= 1; `k` is not an
-            integer in 1..T.
-
-    >>> points = principal_components([[4.0, 4.0], [4.0, 4.0]])       # -2, 0, 2 on a line
-    >>> points.variances.round(6).tolist(), abs(points.scores[:, 0]).round(6).tolist()
-    ([4.0, 0.0], [2.0, 0.0, 2.0])
-    """
-    with one_path(step_gram) as gram:
-        steps = len(gram)
-        components = steps if k is None else checked_integer("k", k, 1, steps, steps)
-        centered = -squared_displacements(gram) / 2
-        centered = centered - centered.mean(axis=0, keepdims=True)
-        centered = centered - centered.mean(axis=1, keepdims=True)
-        values, vectors = jnp.linalg.eigh(centered)
-        values, vectors = non_negative(values[::-1][:components]), vectors[:, ::-1][:, :components]
-        sign = jnp.where(vectors.max(axis=0) < -vectors.min(axis=0), -1, 1).astype(gram.dtype)
-        scores = (sign * power(values, 0.5))[None] * vectors
-        return PrincipalComponents(values / steps, ratio(values, jnp.trace(centered)), scores)

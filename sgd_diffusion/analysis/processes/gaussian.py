@@ -1,23 +1,4 @@
-"""Reference processes with known statistics, to test an analysis on and to compare paths with.
-
-A process is `process(key, steps, dim, *, ...) -> positions`. It takes a PRNG key, the number of
-steps and of coordinates (both at least 1, or an InputError) and its parameters. The result has the
-positions at times 0..steps, (steps + 1, dim). They begin at the origin unless the process says
-otherwise. The docstrings give the truth, E|w_{i+lag} - w_i|^2, summed over the dim coordinates like
-every MSD of this package. Where it does not depend on i it is also the expected time-averaged MSD
-(TAMSD), at any lag.
-
-All are exact at integer times: no equation is integrated in small steps. Positions have JAX's
-default precision, float32 or, in 64-bit mode, float64. In float32 a step far from the origin is
-known to 6e-8 of that distance.
-
-All can be jitted if everything but key, lengths and speeds is bound before. `jax.vmap` over keys
-gives an ensemble:
-
->>> keys = jax.random.split(jax.random.key(0), 8)
->>> jax.vmap(lambda key: brownian(key, 100, 3))(keys).shape
-(8, 101, 3)
-"""
+"""Gaussian processes, ballistic motion, and a period of two."""
 
 import math
 
@@ -26,30 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import integer, is_traced, number, own_precision
+from sgd_diffusion._arrays import number, own_precision
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
-from sgd_diffusion.analysis.draws import open_uniform
-from sgd_diffusion.analysis.stable.isotropic import stable_root
+from sgd_diffusion.analysis.processes.parts import (
+    checked_size,
+    positions_from,
+    random_directions,
+    size_or_speed,
+)
 from sgd_diffusion.errors import invalid
 
 __all__ = [
     "ballistic",
     "brownian",
-    "continuous_time_random_walk",
     "fractional_brownian",
     "fractional_brownian_field",
-    "levy_flight",
-    "levy_walk",
     "ornstein_uhlenbeck",
     "period_two_with_drift",
     "persistent_walk",
     "scaled_brownian",
 ]
-
-
-MOST = 2**31 - 1  # steps or coordinates: int32 counts them
-
-# Gaussian processes
 
 
 def ballistic(
@@ -68,9 +45,9 @@ def ballistic(
     Returns:
         (steps + 1, dim) positions.
     """
-    steps, dim = _checked_size(steps, dim)
-    speed = _size_or_speed("speed", speed)
-    return speed * jnp.arange(steps + 1.0)[:, None] * _directions(key, 1, dim)
+    steps, dim = checked_size(steps, dim)
+    speed = size_or_speed("speed", speed)
+    return speed * jnp.arange(steps + 1.0)[:, None] * random_directions(key, 1, dim)
 
 
 def brownian(
@@ -95,10 +72,10 @@ def brownian(
     Returns:
         (steps + 1, dim) positions.
     """
-    steps, dim = _checked_size(steps, dim)
-    step_std = _size_or_speed("step_std", step_std)
+    steps, dim = checked_size(steps, dim)
+    step_std = size_or_speed("step_std", step_std)
     walk_key, drift_key = jax.random.split(key)
-    walk = _path(step_std * jax.random.normal(walk_key, (steps, dim)))
+    walk = positions_from(step_std * jax.random.normal(walk_key, (steps, dim)))
     return walk + ballistic(drift_key, steps, dim, speed=drift)
 
 
@@ -133,9 +110,9 @@ def ornstein_uhlenbeck(
     Raises:
         InputError: `relaxation_time` not positive.
     """
-    steps, dim = _checked_size(steps, dim)
+    steps, dim = checked_size(steps, dim)
     relaxation_time = number("relaxation_time", relaxation_time, above=0)
-    std = _size_or_speed("std", std)
+    std = size_or_speed("std", std)
     return std * _autoregressive(key, steps + 1, dim, relaxation_time)
 
 
@@ -175,10 +152,10 @@ def persistent_walk(
     Raises:
         InputError: `persistence_time` not positive.
     """
-    steps, dim = _checked_size(steps, dim)
+    steps, dim = checked_size(steps, dim)
     persistence_time = number("persistence_time", persistence_time, above=0)
-    step_std = _size_or_speed("step_std", step_std)
-    return _path(step_std * _autoregressive(key, steps, dim, persistence_time))
+    step_std = size_or_speed("step_std", step_std)
+    return positions_from(step_std * _autoregressive(key, steps, dim, persistence_time))
 
 
 def fractional_brownian(
@@ -211,7 +188,7 @@ def fractional_brownian(
     Raises:
         InputError: `hurst` outside (0, 1).
     """
-    steps, dim = _checked_size(steps, dim)
+    steps, dim = checked_size(steps, dim)
     hurst = number("hurst", hurst, above=0, below=1, what="as ballistic is the limit 1")
     powers = np.abs(np.arange(-1.0, steps + 2)) ** (2 * hurst)
     covariance = np.diff(powers, 2) / 2  # of steps 0..steps apart
@@ -221,7 +198,7 @@ def fractional_brownian(
     gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(noise.dtype)
     spectrum = jnp.fft.rfft(noise, axis=0)
     colored = jnp.fft.irfft(gain[:, None].astype(spectrum.dtype) * spectrum, 2 * steps, axis=0)
-    return _path(colored[:steps])
+    return positions_from(colored[:steps])
 
 
 def scaled_brownian(
@@ -250,11 +227,11 @@ def scaled_brownian(
     Raises:
         InputError: `alpha` not positive.
     """
-    steps, dim = _checked_size(steps, dim)
+    steps, dim = checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0)
     noise = jax.random.normal(key, (steps, dim))
     step_std = np.sqrt(np.diff(np.arange(steps + 1.0) ** alpha)).astype(noise.dtype)
-    return _path(step_std[:, None] * noise)
+    return positions_from(step_std[:, None] * noise)
 
 
 def period_two_with_drift(
@@ -289,176 +266,18 @@ def period_two_with_drift(
     Raises:
         InputError: `dim` below 2.
     """
-    steps, dim = _checked_size(steps, dim, least_dim=2)
+    steps, dim = checked_size(steps, dim, least_dim=2)
     amplitude, drift, step_std = (
-        _size_or_speed(name, value)
+        size_or_speed(name, value)
         for name, value in (("amplitude", amplitude), ("drift", drift), ("step_std", step_std))
     )
     direction_key, walk_key = jax.random.split(key)
-    along, across = _directions(direction_key, 2, dim)
+    along, across = random_directions(direction_key, 2, dim)
     across = across - (across * along).sum() * along
     time = jnp.arange(steps + 1.0)[:, None]
-    walk = _path(step_std * jax.random.normal(walk_key, (steps, dim)))
+    walk = positions_from(step_std * jax.random.normal(walk_key, (steps, dim)))
     across = across / jnp.linalg.norm(across)
     return -2 * amplitude * (time % 2) * across[None] + drift * time * along[None] + walk
-
-
-# Heavy tails
-
-
-def levy_flight(
-    key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike
-) -> Float[Array, "point coordinate"]:
-    r"""Return a Levy flight: independent, isotropic alpha-stable steps.
-
-    Their lengths have the tail P(> r) ~ r^(-alpha). The characteristic function of a step, in every
-    dimension, is E exp(i k.dw) = exp(-|k|^alpha), that is scale 1 per coordinate. alpha = 2 is
-    Brownian motion with step_std = sqrt(2). Below 2 the MSD of the ensemble is infinite. The TAMSD
-    of a single path is finite, and for lag << T about lag times its mean squared step, so that its
-    exponent is near 1. The largest step decides its prefactor, which scatters from path to path
-    however long they are. A long tail of steps alone makes no superdiffusive TAMSD.
-
-    A step is sqrt(2 A) times a Gaussian vector, with the root of A from `isotropic.stable_root`.
-
-    Formula:
-        Levy flight. $E e^{i k \cdot \Delta w} = e^{-\lVert k \rVert^{\alpha}}$ (definition)
-
-    Args:
-        key: PRNG key.
-        steps: number of steps.
-        dim: number of coordinates.
-        alpha: stability index, in (0, 2]. Use 64-bit mode below 1: the largest of T steps is
-            T^(1/alpha) long, and beside it float32 forgets the others.
-
-    Returns:
-        (steps + 1, dim) positions.
-
-    Raises:
-        InputError: `alpha` outside (0, 2].
-
-    Notes:
-        The error of `pairs.block_bootstrap` is too large here, since the block of the largest step
-        decides. It was measured for the TAMSD exponent on lags 1 to 100 of T = 1000 steps (dim 20,
-        200 paths). As a median it was 1.8, 1.4 and 1.1 of the scatter from path to path for alpha =
-        1.2, 1.5 and 1.8, and as a root mean square 2.1 to 2.2.
-    """
-    steps, dim = _checked_size(steps, dim)
-    alpha = number("alpha", alpha, above=0, at_most=2, what="which is Brownian motion")
-    angle_key, exponential_key, normal_key = jax.random.split(key, 3)
-    exponential = -jnp.log(open_uniform(exponential_key, (steps, 1)))
-    root = stable_root(open_uniform(angle_key, (steps, 1)), exponential, alpha)
-    return _path(math.sqrt(2) * root * jax.random.normal(normal_key, (steps, dim)))
-
-
-def levy_walk(
-    key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, speed: NumberLike = 1.0
-) -> Float[Array, "point coordinate"]:
-    r"""Return a Levy walk: flights at constant speed, each in a new random direction.
-
-    Their durations have the power law P(> t) = t^(-alpha), t >= 1, with a finite mean (alpha > 1).
-    The walk is observed long after its beginning, so that its increments are stationary. So the
-    first flight is the rest of one under way, and a velocity lasts for lag with probability lag^(1
-    - alpha)/alpha (lag >= 1). Hence, for lag >= 1 and alpha other than 2 or 3,
-
-    E|w_{i+lag} - w_i|^2 = speed^2 [2 lag^(3 - alpha)/(alpha (2 - alpha) (3 - alpha)) - lag (alpha -
-    1)/(2 - alpha) + (alpha - 1)/(3 (3 - alpha))]
-
-    and the exponent is 3 - alpha for 1 < alpha < 2 and 1 above (Zaburdaev, Denisov & Klafter, Rev.
-    Mod. Phys. 87, 483, 2015). The approach is slow: the linear term is smaller by lag^(alpha - 2)
-    only. This is the expected TAMSD too, but few paths show it beyond their longest flight, about
-    T^(1/alpha).
-
-    Formula:
-        Levy walk. $P(\tau > t) = t^{-\alpha}, \quad \lVert w_{i+\ell} - w_i \rVert^2 \sim \ell^{3 -
-        \alpha}, \quad 1 < \alpha < 2$ (Zaburdaev, Denisov & Klafter, Rev. Mod. Phys. 87, 483, 2015)
-
-    Args:
-        key: PRNG key.
-        steps: number of steps.
-        dim: number of coordinates.
-        alpha: tail exponent of the durations, above 1.
-        speed: distance covered per step between turns.
-
-    Returns:
-        (steps + 1, dim) positions.
-
-    Raises:
-        InputError: `alpha` not above 1.
-
-    Notes:
-        With alpha = 1.5 and T = 1000 half of the exponents on lags 100-500 are below 1.1. The paths
-        with the longest flights make the mean.
-    """
-    steps, dim = _checked_size(steps, dim)
-    alpha = number("alpha", alpha, above=1, what="where durations have a mean; use ballistic below")
-    speed = _size_or_speed("speed", speed)
-    first_key, duration_key, direction_key = jax.random.split(key, 3)
-    chance = open_uniform(first_key, (1,))  # that the flight under way lasts longer
-    first = jnp.where(
-        chance < 1 / alpha,
-        (alpha * chance) ** (1 / (1 - alpha)),
-        (1 - chance) * alpha / (alpha - 1),
-    )
-    durations = _within_window(
-        jnp.concatenate([first, _pareto(duration_key, steps + 1, alpha)]), steps
-    )
-    turns = _path(durations[:, None] * speed * _directions(direction_key, steps + 2, dim))
-    straight = jax.vmap(jnp.interp, in_axes=(None, None, 1), out_axes=1)
-    return straight(jnp.arange(steps + 1.0), _path(durations), turns)
-
-
-def continuous_time_random_walk(
-    key: Key, steps: IntegerLike, dim: IntegerLike, *, alpha: NumberLike, step_std: NumberLike = 1.0
-) -> Float[Array, "point coordinate"]:
-    r"""Return a continuous-time random walk: Gaussian jumps after power-law waiting times.
-
-    Waiting times have P(> t) = t^(-alpha), t >= 1, without a mean, and begin anew at time 0. The
-    walk is seen at integer times. The mean of the number of jumps n(t) goes to t^alpha sin(pi
-    alpha)/(pi alpha), and
-
-    E|w_{t+lag} - w_t|^2 = dim step_std^2 E[n(t + lag) - n(t)].
-
-    From the start the exponent is alpha. The expected TAMSD is linear in lag for lag << T, about
-    dim step_std^2 E[n(T)] lag/T. Time averages stay random: the ergodicity-breaking parameter goes
-    to 2 Gamma(1 + alpha)^2/Gamma(1 + 2 alpha) - 1 for lag/T -> 0 (Metzler et al., Phys. Chem. Chem.
-    Phys. 16, 24128, 2014).
-
-    Formula:
-        Continuous-time random walk. $P(\tau > t) = t^{-\alpha}, \quad \mathrm{EB} \to \frac{2
-        \Gamma(1+\alpha)^2}{\Gamma(1+2\alpha)} - 1$ (Metzler et al., Phys. Chem. Chem. Phys. 16,
-        24128, 2014)
-
-    Args:
-        key: PRNG key.
-        steps: number of steps.
-        dim: number of coordinates.
-        alpha: tail exponent of the waiting times, in (0, 1).
-        step_std: standard deviation of a jump, per coordinate.
-
-    Returns:
-        (steps + 1, dim) positions.
-
-    Raises:
-        InputError: `alpha` outside (0, 1).
-
-    Notes:
-        The error of `pairs.block_bootstrap` is too small here, since waiting times are as long as
-        the window. Take the spread over paths. The error was measured for the TAMSD exponent on
-        lags 1 to 100 of T = 1000 steps (dim 20, 200 paths, without the up to 23 in which nothing
-        jumps). As a median it was 0.5, 0.5, 0.6 and 0.8 of the scatter from path to path for alpha
-        = 0.3, 0.5, 0.7 and 0.9, and as a root mean square 0.6, 0.6, 0.7 and 0.9.
-    """
-    steps, dim = _checked_size(steps, dim)
-    alpha = number("alpha", alpha, above=0, below=1, what="or brownian above")
-    step_std = _size_or_speed("step_std", step_std)
-    waiting_key, jump_key = jax.random.split(key)
-    jump_times = jnp.cumsum(_within_window(_pareto(waiting_key, steps, alpha), steps))
-    # Numbers of jumps until each time.
-    jumps = jnp.searchsorted(jump_times, jnp.arange(steps + 1.0), side="right")
-    return _path(step_std * jax.random.normal(jump_key, (steps, dim)))[jumps]
-
-
-# A field along a path
 
 
 def fractional_brownian_field(
@@ -513,21 +332,7 @@ def fractional_brownian_field(
         amplitudes = jnp.sqrt(jnp.where(variances < 0, 0, variances)) * (
             vectors * noise[:, None]
         ).sum(axis=0)
-        return _path((vectors * amplitudes[None]).sum(axis=1))
-
-
-# Parts of the processes
-
-
-def _path(steps):
-    """Return positions from steps along the first axis, from the origin."""
-    return jnp.concatenate([jnp.zeros_like(steps[:1]), steps]).cumsum(axis=0)
-
-
-def _directions(key, count, dim):
-    """Return uniformly random unit vectors, (count, dim)."""
-    vectors = jax.random.normal(key, (count, dim))
-    return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+        return positions_from((vectors * amplitudes[None]).sum(axis=1))
 
 
 def _autoregressive(key, steps, dim, correlation_time):
@@ -545,25 +350,3 @@ def _autoregressive(key, steps, dim, correlation_time):
 
     _, later = jax.lax.scan(advance, noise[0], noise[1:])
     return jnp.concatenate([noise[:1], later])
-
-
-def _pareto(key, count, alpha):
-    """Return times with P(> t) = t^(-alpha), t >= 1."""
-    return open_uniform(key, (count,)) ** (-1 / alpha)
-
-
-def _within_window(durations, steps):
-    """Return durations cut to a little more than the window.
-
-    Nothing in the window changes, and sums keep their digits.
-    """
-    return jnp.minimum(durations, steps + 1)
-
-
-def _checked_size(steps, dim, least_dim=1) -> tuple[int, int]:
-    return integer("steps", steps, 1, MOST), integer("dim", dim, least_dim, MOST)
-
-
-def _size_or_speed(name, value) -> float | Array:
-    """Return a length or a speed, which may be traced."""
-    return value if is_traced(value) else number(name, value)

@@ -1,67 +1,37 @@
-"""Place planes and lines in weight space, and evaluate the loss on them.
-
-Parameters are any pytree of arrays. A `Plane` has an origin and two directions like it. Its points
-are origin + x first + y second. The directions say what x and y mean:
-
-- `random_plane`: normalized directions. A filter moves by |x| times its own norm, so that x and y
-  are in units of the norm of the weights. Two random directions are nearly orthogonal, not exactly.
-- `principal_plane`: orthonormal directions. Here x and y are distances in weight units.
-- `orthonormal`: makes any plane orthonormal, for instance one along given directions,
-  Plane(origin, first, second).
-
-Two directions show little of a space with many. Most of a path lies off any plane; `project` says
-how far off. If a network keeps running averages of batch norm, they belong to one point. The loss
-decides what happens to them at the other points.
-
-All functions are pure JAX in the precision of the origin (or of `params`), leaf by leaf: float64
-where its numbers have 8 bytes, and float32 otherwise. Everything else is cast to it, and a loss is
-called with such points. All functions can be jitted, and mapped with `jax.vmap` over planes and
-members; only `evaluate_in_chunks` runs on the host.
-"""
+"""Planes in weight space: through random directions or a path, their points, and projections."""
 
 import contextlib
-import functools
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import integer, own_precision
+from sgd_diffusion._arrays import own_precision
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._pytrees import (
     behind,
     divided,
-    full_precision,
     in_precision_of,
     matched,
     precision,
     take_out,
     tree_norm,
 )
-from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike, PyTree
+from sgd_diffusion._types import Key, NumberLike, PyTree
 from sgd_diffusion.analysis.paths import principal_components
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.landscape.directions import filter_normalize, layer_normalize, random_direction
+from sgd_diffusion.landscape.planes.directions import filter_normalize, random_direction
 
 __all__ = [
     "Plane",
     "Projection",
-    "evaluate_in_chunks",
-    "evaluate_line",
-    "evaluate_plane",
-    "evaluate_points",
-    "filter_normalize",
     "interpolate",
-    "layer_normalize",
     "orthonormal",
     "plane_point",
     "principal_plane",
     "project",
-    "random_direction",
     "random_plane",
 ]
 
@@ -204,7 +174,7 @@ def orthonormal(plane: Plane) -> Plane:
     Raises:
         InputError: the three pytrees of the plane do not match.
     """
-    with _own_precision(plane) as plane:
+    with in_own_precision(plane) as plane:
         first, second, _ = _frame(plane)
         return Plane(plane.origin, first, second)
 
@@ -223,9 +193,9 @@ def plane_point(plane: Plane, x: NumberLike, y: NumberLike) -> PyTree:
     Raises:
         InputError: the three pytrees of the plane do not match, or `x` or `y` has axes.
     """
-    with _own_precision(plane) as plane:
+    with in_own_precision(plane) as plane:
         dtype = precision(plane.origin)
-        return _point(plane, (_number("x", x, dtype), _number("y", y, dtype)))
+        return point_at(plane, (_number("x", x, dtype), _number("y", y, dtype)))
 
 
 def interpolate(start: PyTree, end: PyTree, fraction: NumberLike) -> PyTree:
@@ -271,12 +241,13 @@ def project(plane: Plane, params: PyTree) -> Projection:
     Raises:
         InputError: the pytrees do not match.
 
+    >>> import numpy as np
     >>> plane = Plane(np.zeros(3), np.array([2.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0]))
     >>> on_plane = project(plane, np.array([[5.0, 3.0, 4.0]]))
     >>> on_plane.coordinates.tolist(), on_plane.distance.tolist()
     ([[1.0, 3.0]], [4.0])
     """
-    with _own_precision(plane) as plane:
+    with in_own_precision(plane) as plane:
         params, batch = matched("params", params, plane.origin, batched=True)
         first, second, (length, along, across) = _frame(plane)
         rest = jax.tree.map(
@@ -288,181 +259,14 @@ def project(plane: Plane, params: PyTree) -> Projection:
         return Projection(jnp.stack([(u - along * y) / length, y], axis=-1), tree_norm(rest, batch))
 
 
-# The loss
-
-
-def evaluate_points(
-    loss: Callable[[PyTree], PyTree],
-    point_of: Callable[[Array], PyTree],
-    coordinates: ArrayLike,
-    *,
-    at_once: IntegerLike = 1,
-) -> PyTree:
-    """Return the loss at many points, computed in groups by one compiled program.
-
-    Memory holds one group at a time.
-
-    Args:
-        loss: function of a point that returns a scalar or a pytree of arrays.
-        point_of: function of an entry of `coordinates` that returns the point.
-        coordinates: (K, ...), in JAX's current precision.
-        at_once: number of points in a group, which is vmapped; known before tracing.
-
-    Returns:
-        What the loss returns, every leaf with a leading axis (K,). NaN and infinite losses stay as
-        they are.
-
-    Raises:
-        InputError: `coordinates` has no axis, or `at_once` is not a positive integer.
-    """
-    size = _positive("at_once", at_once)
-    with own_precision("coordinates", coordinates) as coordinates:
-        pass
-    coordinates = coordinates.astype(jax.dtypes.canonicalize_dtype(coordinates.dtype))
-    if coordinates.ndim == 0:
-        raise invalid("coordinates", "has shape ()", "(K, ...), the coordinates of K points")
-    with full_precision():
-        # A group of one is not vmapped, so that it costs what the loss costs alone.
-        return jax.lax.map(
-            lambda entry: loss(point_of(entry)), coordinates, batch_size=size if size > 1 else None
-        )
-
-
-def evaluate_plane(
-    loss: Callable[[PyTree], PyTree],
-    plane: Plane,
-    xs: ArrayLike,
-    ys: ArrayLike,
-    *,
-    at_once: IntegerLike = 1,
-) -> PyTree:
-    """Return the loss on a grid of points of a plane.
-
-    Args:
-        loss: function of a point that returns a scalar or a pytree of arrays.
-        plane: `Plane`.
-        xs: (X,) coordinates along the first direction.
-        ys: (Y,) coordinates along the second direction.
-        at_once: as in `evaluate_points`.
-
-    Returns:
-        (Y, X), or a pytree of arrays (Y, X, ...). Entry [i, j] belongs to the point at xs[j],
-        ys[i], as matplotlib's contour takes it. NaN and infinite losses stay as they are.
-
-    Raises:
-        InputError: the three pytrees of the plane do not match, `xs` or `ys` is not
-            one-dimensional, or `at_once` is not a positive integer.
-
-    >>> plane = Plane(np.zeros(2), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
-    >>> evaluate_plane(lambda w: w[0] + 10 * w[1], plane, xs=[1, 2, 3], ys=[0, 1]).tolist()
-    [[1.0, 2.0, 3.0], [11.0, 12.0, 13.0]]
-    """
-    with _own_precision(plane) as plane:
-        grid = _grid(plane, xs, ys)
-        losses = evaluate_points(
-            loss, functools.partial(_point, plane), grid.reshape(-1, 2), at_once=at_once
-        )
-        return jax.tree.map(lambda leaf: leaf.reshape(*grid.shape[:2], *leaf.shape[1:]), losses)
-
-
-def evaluate_line(
-    loss: Callable[[PyTree], PyTree],
-    start: PyTree,
-    end: PyTree,
-    fractions: ArrayLike,
-    *,
-    at_once: IntegerLike = 1,
-) -> PyTree:
-    """Return the loss along the straight line through two points.
-
-    Args:
-        loss: function of a point that returns a scalar or a pytree of arrays.
-        start: pytree of arrays, where the fraction is 0.
-        end: pytree like it, where the fraction is 1.
-        fractions: (K,). Fractions outside [0, 1] give points beyond the two.
-        at_once: as in `evaluate_points`.
-
-    Returns:
-        (K,), or a pytree of arrays (K, ...).
-
-    Raises:
-        InputError: the two pytrees do not match, `fractions` is not one-dimensional, or `at_once`
-            is not a positive integer.
-    """
-    with in_precision_of("start", start, end=end) as (start, end):
-        fractions = _one_axis("fractions", fractions, precision(start))
-        return evaluate_points(
-            loss, functools.partial(interpolate, start, end), fractions, at_once=at_once
-        )
-
-
-def evaluate_in_chunks(
-    loss: Callable[[PyTree], PyTree],
-    plane: Plane,
-    xs: ArrayLike,
-    ys: ArrayLike,
-    *,
-    chunk: IntegerLike,
-    at_once: IntegerLike = 1,
-    done: IntegerLike = 0,
-) -> Iterator[PyTree]:
-    """Return an iterator over the loss on a grid of points of a plane, piece by piece.
-
-    It runs on the host, so that finished pieces can be stored and shown. One compiled program
-    computes all pieces. Where an evaluation was interrupted does not change the numbers, bit for
-    bit, if `chunk` and `at_once` stay the same.
-
-    Args:
-        loss: function of a point that returns a scalar or a pytree of arrays.
-        plane: `Plane`.
-        xs: (X,) coordinates along the first direction.
-        ys: (Y,) coordinates along the second direction.
-        chunk: number of points in a piece.
-        at_once: as in `evaluate_points`.
-        done: number of points in 0..XY that are finished and not evaluated again. The first rows of
-            the grid come first, each from its first x on.
-
-    Returns:
-        An iterator over the remaining pieces. Each is what the loss returns, as NumPy arrays
-        (chunk, ...). The last piece is shorter where XY is no multiple of `chunk`.
-
-    Raises:
-        InputError: an argument does not fit. It is raised by the call, before the iteration.
-    """
-    _positive("at_once", at_once)
-    with _own_precision(plane) as own:
-        coordinates = np.asarray(_grid(own, xs, ys)).reshape(-1, 2)  # x runs fastest
-    size = min(_positive("chunk", chunk), len(coordinates))
-    done = integer("done", done, 0, len(coordinates), what="(the number of points of the grid)")
-
-    @jax.jit
-    def evaluate(plane, part):
-        return evaluate_points(loss, functools.partial(_point, plane), part, at_once=at_once)
-
-    def pieces():
-        for begin in range(done, len(coordinates), size):
-            part = coordinates[begin : begin + size]
-            padded = np.pad(part, ((0, size - len(part)), (0, 0)), mode="edge")
-            # The context ends before `yield`: it would set the caller's precision.
-            with _own_precision(plane) as own:
-                losses = jax.tree.map(np.asarray, evaluate(own, padded))
-            real = slice(len(part))
-            yield jax.tree.map(operator.itemgetter(real), losses)
-
-    return pieces()
-
-
-# Parts
-
-
 @contextlib.contextmanager
-def _own_precision(plane):
+def in_own_precision(plane):
     """Yield a plane, checked, as arrays in the precision of its origin."""
     with in_precision_of("origin", plane.origin, first=plane.first, second=plane.second) as parts:
         yield Plane(*parts)
 
 
-def _point(plane, coordinates):
+def point_at(plane, coordinates):
     def point(origin, first, second):
         return (
             origin
@@ -485,20 +289,6 @@ def _frame(plane):
     return q, divided(rest, across), (length, along + correction, across)
 
 
-def _grid(plane, xs, ys):
-    """Coordinates (Y, X, 2) of the points of a grid."""
-    dtype = precision(plane.origin)
-    x, y = jnp.meshgrid(_one_axis("xs", xs, dtype), _one_axis("ys", ys, dtype))
-    return jnp.stack([x, y], axis=-1)
-
-
-def _one_axis(name, values, dtype):
-    with own_precision(name, values) as values:
-        if values.ndim != 1 or values.size == 0:
-            raise invalid(name, f"has shape {values.shape}", "(K,), K >= 1 coordinates")
-        return values.astype(dtype)
-
-
 def _number(name, value, dtype):
     with own_precision(name, value) as value:
         if value.ndim != 0:
@@ -506,7 +296,3 @@ def _number(name, value, dtype):
                 name, f"has shape {value.shape}", "a number", "use jax.vmap for several points"
             )
         return value.astype(dtype)
-
-
-def _positive(name, value):
-    return integer(name, value, 1, 2**63 - 1, what="(a number of points)")
