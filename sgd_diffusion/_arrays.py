@@ -244,7 +244,7 @@ def booleans(name: str, value: ArrayLike) -> Bool[Array | np.ndarray, "..."]:
             f"is {array.dtype} of shape {array.shape}",
             "booleans, or numbers that are all 0 or 1",
         )
-    return np.asarray(array) == 1
+    return np.asarray(np.asarray(array) == 1)  # NumPy compares an array without axes to a number
 
 
 def parameter(

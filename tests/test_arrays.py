@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from input_table import Argument, Option, input_tests, mode_tests
 
-from sgd_diffusion._arrays import host_array, integer, integer_array, number, own_precision
+from sgd_diffusion._arrays import (
+    booleans,
+    host_array,
+    integer,
+    integer_array,
+    number,
+    own_precision,
+)
 from sgd_diffusion.errors import InputError
 
 
@@ -89,3 +96,9 @@ def test_errors_say_what_was_expected(call, message):
 )
 def test_numbers_of_any_type(value):
     assert number("x", value) == 2.0
+
+
+@pytest.mark.parametrize("value", [1.0, np.float64(1.0), np.array(1), True])
+def test_a_boolean_without_axes_is_an_array(value):
+    found = booleans("inside", value)
+    assert isinstance(found, np.ndarray) and found.shape == () and found.dtype == bool and found

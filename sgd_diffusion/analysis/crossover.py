@@ -117,9 +117,7 @@ class Uncertainty(NamedTuple):
 
 
 def bend(
-    z: Float[np.ndarray, "..."],
-    sharpness: float | Float[np.ndarray, "..."],
-    asymmetry: float | Float[np.ndarray, "..."],
+    z: np.ndarray, sharpness: float | np.ndarray, asymmetry: float | np.ndarray
 ) -> Float[np.ndarray, "..."]:
     """Return the bend s(z) from the line 0 to the line z; the arguments broadcast."""
     sharp = np.isinf(sharpness)
