@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import fractal_toy
+from experiments import fractal_toy, toy_walks
 from experiments.fractal_toy import Options
 from experiments.toy_landscapes import KINDS, Landscapes
 from sgd_diffusion import plots
@@ -51,7 +51,7 @@ def few_samples():
             patch.setattr(sys.modules[f"sgd_diffusion.tables.{module}"], "SAMPLE", 50)
         for name, few in (("POOLED", 500), ("REPLICATES", 20), ("STABLE_REPLICATES", 10)):
             patch.setattr(sys.modules["sgd_diffusion.tables.toy_walks"], name, few)
-        patch.setattr(fractal_toy, "FREE_WALKERS", 200)
+        patch.setattr(toy_walks, "FREE_WALKERS", 200)
         yield
 
 
