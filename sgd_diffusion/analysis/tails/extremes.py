@@ -30,7 +30,7 @@ from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._display import shown_briefly
-from sgd_diffusion._types import ArrayLike, IntegerLike
+from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike
 from sgd_diffusion.analysis.estimates import (
     MIN_POINTS,
     Estimate,
@@ -43,7 +43,7 @@ from sgd_diffusion.errors import invalid
 
 __all__ = ["HillCurve", "hill", "hill_curve", "moment_estimator", "pickands", "tail_values"]
 
-AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
+AnyArray = TypeVar("AnyArray", jax.Array, HostArray)
 
 
 @shown_briefly
