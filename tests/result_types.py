@@ -41,7 +41,7 @@ def checked(function):
     else:
         hints = {"return": _with_fields(result)}
     function.__annotations__ = hints
-    return beartype(conf=CONF)(function) if hints else function
+    return _at_first_call(function) if hints else function
 
 
 def find_through_decorators():
@@ -54,6 +54,12 @@ def find_through_decorators():
         return from_module(self, module, inspect.unwrap(object))
 
     doctest.DocTestFinder._from_module = from_module_of_function
+
+
+def _at_first_call(function):
+    """Return a function with beartype's checks, which take longer to write than most imports."""
+    checking = functools.cache(lambda: beartype(conf=CONF)(function))
+    return lambda *values, **named: checking()(*values, **named)
 
 
 def _has_shape(hint):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer, own_precision, real_array
@@ -114,7 +115,7 @@ def one_sample(x: ArrayLike) -> Float[Array, "n"]:
     return jnp.asarray(x, jnp.float64)
 
 
-def spread_status(ordered: Float[Array, "n"]) -> Int[Array, ""]:
+def spread_status(ordered: Float[Array | np.ndarray, "n"]) -> Int[Array, ""]:
     """Return whether a law of location and scale can be fitted to samples (n,) in ascending order.
 
     NOT_FINITE where one is not; CONSTANT where more than half of them are one value, since the
