@@ -235,8 +235,8 @@ INTEGERS = {
 
 # They are read as others are, and tried in the slow tests only.
 RARE = {
-    *("uint16", "uint32", "int16", "int32", "longdouble", "big-endian integer"),
-    *("Fortran order", "reversed twice", "JAX integers", "torch integers"),
+    *("uint16", "uint32", "uint64", "int16", "int32", "longdouble", "big-endian integer"),
+    *("Fortran order", "reversed twice", "nothing masked", "JAX integers", "torch integers"),
 }
 
 MODES = {

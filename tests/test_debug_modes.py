@@ -80,7 +80,11 @@ def all_switches():
 
 
 @pytest.mark.parametrize(
-    "mode", [all_switches, lambda: jax.enable_x64(True)], ids=["all switches", "64 bits"]
+    "mode",
+    [
+        pytest.param(all_switches, id="all switches"),
+        pytest.param(lambda: jax.enable_x64(True), id="64 bits", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_finish_with_numbers(name, mode):
