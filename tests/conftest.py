@@ -4,6 +4,7 @@ import os
 import pathlib
 import tempfile
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +32,11 @@ QUICK_TO_COMPILE = (
 )
 # In the environment: where the process that started this one keeps compiled programs.
 SHARED = "SGD_DIFFUSION_TESTS"
+
+
+# A time limit for single examples would fail on a busy machine.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_addoption(parser):

@@ -13,7 +13,7 @@ MAX_WINDOW = 10**9
 STANDARD_STRIDE = 8  # between standard_lags for local exponents: a third of a decade
 
 
-def standard_ranges(window_length: IntegerLike) -> dict[str, tuple[int, int]]:
+def standard_ranges(window: IntegerLike) -> dict[str, tuple[int, int]]:
     """Return the ranges of lags for the short-lag and the long-lag exponents of a window.
 
     They are `{"short": (10, 100), "long": (100, T/2)}` for windows of T >= 1000 steps. Below they
@@ -22,7 +22,7 @@ def standard_ranges(window_length: IntegerLike) -> dict[str, tuple[int, int]]:
     (T/10, T/2), with at least three lags in each.
 
     Args:
-        window_length: T, steps of the window.
+        window: T, steps of the window.
 
     Returns:
         First and last lag of each range.
@@ -33,14 +33,12 @@ def standard_ranges(window_length: IntegerLike) -> dict[str, tuple[int, int]]:
     >>> standard_ranges(1000)
     {'short': (10, 100), 'long': (100, 500)}
     """
-    window_length = integer(
-        "window_length", window_length, MIN_WINDOW, MAX_WINDOW, what="steps for two ranges of lags"
-    )
-    middle = min(100, max(3, window_length // 10))
-    return {"short": (max(1, middle // 10), middle), "long": (middle, window_length // 2)}
+    window = integer("window", window, MIN_WINDOW, MAX_WINDOW, what="steps for two ranges of lags")
+    middle = min(100, max(3, window // 10))
+    return {"short": (max(1, middle // 10), middle), "long": (middle, window // 2)}
 
 
-def standard_lags(window_length: IntegerLike) -> Int[np.ndarray, "lag"]:
+def standard_lags(window: IntegerLike) -> Int[np.ndarray, "lag"]:
     """Return the lags at which curves of a window are kept for fits, about 24 a decade up to T.
 
     They are even. Under the bouncing of period two at the edge of stability, odd and even lags
@@ -48,7 +46,7 @@ def standard_lags(window_length: IntegerLike) -> Int[np.ndarray, "lag"]:
     Windows of T < 60 steps have too few even lags for two ranges, and take all lags.
 
     Args:
-        window_length: T, steps of the window.
+        window: T, steps of the window.
 
     Returns:
         (L,) increasing integers in 1..T.
@@ -59,14 +57,14 @@ def standard_lags(window_length: IntegerLike) -> Int[np.ndarray, "lag"]:
     >>> standard_lags(60).tolist()
     [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 34, 38, 42, 46, 50, 54, 60]
     """
-    window_length = integer(
-        "window_length",
-        window_length,
+    window = integer(
+        "window",
+        window,
         MIN_WINDOW,
         MAX_WINDOW,
         what="steps for power laws in the lag",
     )
-    step = 2 if window_length >= 60 else 1
-    longest = window_length // step
+    step = 2 if window >= 60 else 1
+    longest = window // step
     targets = np.geomspace(1, longest, int(24 * np.log10(longest)) + 2)
     return step * np.unique(np.rint(targets).astype(int))

@@ -112,7 +112,7 @@ def maximize(
     upper: ArrayLike,
     *,
     weights: Float[Array, "n"] | None = None,
-    tolerance: float = TOLERANCE,
+    tol: float = TOLERANCE,
 ) -> Maximum:
     """Return the parameters within bounds that maximize a weighted log likelihood.
 
@@ -129,7 +129,7 @@ def maximize(
         lower: (K,) bounds, or -inf.
         upper: (K,) bounds, or inf.
         weights: (n,) of the data, with mean 1; all 1 if None.
-        tolerance: squared distance left to the maximum, in standard errors, at which the search
+        tol: squared distance left to the maximum, in standard errors, at which the search
             ends.
 
     Returns:
@@ -140,7 +140,7 @@ def maximize(
     bounds = jnp.asarray(lower), jnp.asarray(upper)
 
     def unfinished(state):
-        return (state[1] > tolerance) & (state[2] < MAX_ITERATIONS) & ~state[3]
+        return (state[1] > tol) & (state[2] < MAX_ITERATIONS) & ~state[3]
 
     def step(state):
         parameters, left, stuck = _ascended(sample, state[0], bounds)
@@ -150,7 +150,7 @@ def maximize(
     parameters, left, iterations, _ = jax.lax.while_loop(unfinished, step, begin)
     value, moves, covariance = _around(sample, parameters, bounds)
     converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.OK)
-    status = jnp.where(left <= max(tolerance, ACCEPTED), converged, Status.NOT_CONVERGED)
+    status = jnp.where(left <= max(tol, ACCEPTED), converged, Status.NOT_CONVERGED)
     return Maximum(parameters, value, covariance, status.astype(jnp.int32), iterations)
 
 

@@ -29,12 +29,12 @@ ALL_SIZES = np.inf
 
 def _of_level_set(heights):
     return box_counting_dimension(
-        level_set(heights, np.median(heights)), sizes=_sizes(len(heights)), tolerance=ALL_SIZES
+        level_set(heights, np.median(heights)), sizes=_sizes(len(heights)), tol=ALL_SIZES
     )
 
 
 def _of_variogram(heights):
-    estimate = variogram_exponent(heights, tolerance=ALL_SIZES)
+    estimate = variogram_exponent(heights, tol=ALL_SIZES)
     return estimate._replace(value=3 - estimate.value)
 
 
@@ -42,11 +42,11 @@ def _of_variogram(heights):
 ESTIMATORS = {
     "level set, boxes": (_of_level_set, level_set_dimension),
     "graph, oscillation": (
-        lambda heights: oscillation_dimension(heights, tolerance=ALL_SIZES),
+        lambda heights: oscillation_dimension(heights, tol=ALL_SIZES),
         graph_dimension,
     ),
     "graph, boxes": (
-        lambda heights: differential_box_counting(heights, tolerance=ALL_SIZES),
+        lambda heights: differential_box_counting(heights, tol=ALL_SIZES),
         graph_dimension,
     ),
     "graph, variogram": (_of_variogram, graph_dimension),

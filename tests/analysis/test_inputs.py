@@ -335,8 +335,8 @@ ON_THE_HOST = [
     Integers("segment_msd(lags)", lambda lags: segment_msd(POSITIONS, lags), LAGS),
     Integers("bridge_factor(lags)", lambda lags: bridge_factor(12, lags), LAGS),
     Option("bridge_factor(steps)", lambda steps: bridge_factor(steps, LAGS), 12),
-    Option("standard_lags(window_length)", standard_lags, 60),
-    Option("standard_ranges(window_length)", standard_ranges, 60),
+    Option("standard_lags(window)", standard_lags, 60),
+    Option("standard_ranges(window)", standard_ranges, 60),
     Option("ensemble_average(axis)", lambda axis: ensemble_average(REPLICATES, axis=axis), 1),
     Option("local_exponent(stride)", lambda stride: local_exponent(X, CURVE, stride), 3),
     Option(

@@ -33,5 +33,5 @@ def test_standard_lags_are_of_one_parity_in_windows_long_enough(steps):
 
 @pytest.mark.parametrize("function", [standard_lags, standard_ranges])
 def test_windows_too_short_are_refused(function):
-    with pytest.raises(InputError, match=r"window_length is 9; expected an integer in 10.."):
+    with pytest.raises(InputError, match=r"window is 9; expected an integer in 10.."):
         function(9)

@@ -91,7 +91,7 @@ def test_filled_rectangles_of_any_sides(sides):
         )
         assert abs(fit.value - 2) < 1e-9
         assert fit.status is Status.OK
-    some = box_counting_dimension(np.ones(sides, dtype=bool), sizes=[1, 2, 3, 4, 5], tolerance=ALL)
+    some = box_counting_dimension(np.ones(sides, dtype=bool), sizes=[1, 2, 3, 4, 5], tol=ALL)
     assert abs(some.value - 2) < 1e-9
 
 
@@ -164,7 +164,7 @@ def test_koch_curve(size):
         fit = box_counting_dimension(image)
         assert abs(fit.value - math.log(4) / math.log(3)) < 0.03
         assert 0 < fit.error < 0.2
-    few = box_counting_dimension(koch_curve(size), sizes=[1, 3, 9, 27], tolerance=ALL)
+    few = box_counting_dimension(koch_curve(size), sizes=[1, 3, 9, 27], tol=ALL)
     assert abs(few.value - math.log(4) / math.log(3)) < 0.03
 
 
@@ -179,7 +179,7 @@ def test_the_error_is_not_zero_where_the_windows_are_alike():
     """Nine windows that say the same of a set that is no power law."""
     mask = np.zeros((256, 256), dtype=bool)
     mask[::4, ::4] = True  # dots, as seen from far a filled square
-    fit = box_counting_dimension(mask, sizes=[1, 2, 4, 8, 16, 32], tolerance=ALL)
+    fit = box_counting_dimension(mask, sizes=[1, 2, 4, 8, 16, 32], tol=ALL)
     assert 0.1 < fit.error < 1
 
 
@@ -226,7 +226,7 @@ def test_differential_box_counting_against_a_loop():
     heights, sizes = noise(1, 40, 35).cumsum(axis=0), [1, 2, 3, 5, 8]
     scaled = (heights - heights.min()) / np.ptp(heights) * 34
     for size, count in zip(
-        sizes, differential_box_counting(heights, sizes=sizes, tolerance=ALL).curve, strict=True
+        sizes, differential_box_counting(heights, sizes=sizes, tol=ALL).curve, strict=True
     ):
         columns = [
             scaled[i : i + size + 1, j : j + size + 1]
@@ -242,7 +242,7 @@ def test_differential_box_counting_against_a_loop():
 def test_oscillation_and_variogram_against_loops():
     heights, sizes = noise(2, 40, 35).cumsum(axis=1), [1, 2, 3, 5, 8]
     variation, structure = (
-        estimator(heights, sizes=sizes, tolerance=ALL).curve
+        estimator(heights, sizes=sizes, tol=ALL).curve
         for estimator in (oscillation_dimension, variogram_exponent)
     )
     for k, size in enumerate(sizes):
@@ -264,18 +264,15 @@ def test_a_plane_is_smooth(estimator):
 
 
 @pytest.mark.parametrize(
-    ("size", "tolerance", "deviation"), [(51, ALL, 0.075), (257, 0.1, 0.04), (1025, 0.1, 0.025)]
+    ("size", "tol", "deviation"), [(51, ALL, 0.075), (257, 0.1, 0.04), (1025, 0.1, 0.025)]
 )
-def test_a_bowl_is_smooth(size, tolerance, deviation):
+def test_a_bowl_is_smooth(size, tol, deviation):
     """Its curvature shows at windows that are not small beside it, less and less with the number of
     points.
     """
     for estimator in (differential_box_counting, oscillation_dimension):
-        assert abs(estimator(bowl(size), tolerance=tolerance).value - 2) < deviation
-    assert (
-        abs(graph_dimension(variogram_exponent(bowl(size), tolerance=tolerance).value) - 2)
-        < deviation
-    )
+        assert abs(estimator(bowl(size), tol=tol).value - 2) < deviation
+    assert abs(graph_dimension(variogram_exponent(bowl(size), tol=tol).value) - 2) < deviation
 
 
 @pytest.mark.parametrize(
@@ -299,19 +296,17 @@ def test_the_plateau_of_a_crossover():
     """
     place = np.arange(1025.0)
     heights = 0.03 * (place[:, None] + place) + 0.05 * noise(4, 1025, 1025)
-    fit = variogram_exponent(heights, tolerance=0.2)
+    fit = variogram_exponent(heights, tol=0.2)
     assert fit.sizes[fit.fitted].tolist() == [8, 16, 32, 64, 128, 256]
     assert abs(fit.value - 1) < 0.03
-    assert (
-        variogram_exponent(heights, sizes=[1, 2, 4, 8], tolerance=0.2).status is Status.OUT_OF_RANGE
-    )
-    assert variogram_exponent(heights, sizes=[1, 2, 4, 8], tolerance=ALL).fitted.all()
+    assert variogram_exponent(heights, sizes=[1, 2, 4, 8], tol=0.2).status is Status.OUT_OF_RANGE
+    assert variogram_exponent(heights, sizes=[1, 2, 4, 8], tol=ALL).fitted.all()
 
 
 @every_graph
 def test_the_stated_error_is_the_scatter_within_a_factor(estimator):
     """What the docstrings state, over 24 surfaces, whose scatter is known to 15 percent."""
-    fits = [estimator(fractional_surface(seed, 129, 0.5), tolerance=ALL) for seed in range(24)]
+    fits = [estimator(fractional_surface(seed, 129, 0.5), tol=ALL) for seed in range(24)]
     ratio = np.sqrt(np.mean([fit.error**2 for fit in fits])) / np.std(
         [fit.value for fit in fits], ddof=1
     )
@@ -324,7 +319,7 @@ def test_the_stated_error_is_the_scatter_within_a_factor(estimator):
 def test_a_set_within_one_tile_has_no_error(start):
     mask = np.zeros((128, 128), dtype=bool)
     mask[start : start + 20, start : start + 20] = True
-    fit = box_counting_dimension(mask, sizes=[1, 2, 3, 4], tolerance=ALL)
+    fit = box_counting_dimension(mask, sizes=[1, 2, 3, 4], tol=ALL)
     assert np.isfinite(fit.value)
     assert np.isnan(fit.error)
 
@@ -338,7 +333,7 @@ def test_a_slope_that_no_dimension_has_is_told():
     """
     spike = np.zeros((128, 128))
     spike[64, 64] = 1
-    fit = oscillation_dimension(spike, tolerance=ALL)
+    fit = oscillation_dimension(spike, tol=ALL)
     assert fit.status is Status.AT_BOUND
     assert fit.value == 2
     assert np.isnan(oscillation_dimension(spike).value)  # no plateau at all
@@ -347,7 +342,7 @@ def test_a_slope_that_no_dimension_has_is_told():
     )  # differences that fall with the lag
     assert (
         0
-        <= variogram_exponent(np.add.outer(rising, rising), sizes=[1, 3, 5, 7], tolerance=ALL).value
+        <= variogram_exponent(np.add.outer(rising, rising), sizes=[1, 3, 5, 7], tol=ALL).value
         <= 1
     )
 
@@ -396,8 +391,8 @@ def test_an_empty_mask():
         ),
         (lambda: variogram_exponent(bowl(51), sizes=[1, 2, 4, 4]), "increasing integers"),
         (
-            lambda: variogram_exponent(bowl(51), tolerance=0),
-            "tolerance is 0; expected a positive number",
+            lambda: variogram_exponent(bowl(51), tol=0),
+            "tol is 0; expected a positive number",
         ),
         (lambda: variogram_exponent(np.ones(51)), r"heights has shape \(51,\); expected \(N, M\)"),
         (lambda: level_set(np.ones((1, 5)), 0.0), r"heights has shape \(1, 5\); expected"),
@@ -417,12 +412,12 @@ def test_errors_say_what_was_expected(call, message):
 
 
 def level_sets(heights):
-    return box_counting_dimension(level_set(heights, np.median(heights)), tolerance=ALL)
+    return box_counting_dimension(level_set(heights, np.median(heights)), tol=ALL)
 
 
 CALIBRATED = {
-    "oscillation": (functools.partial(oscillation_dimension, tolerance=ALL), graph_dimension),
-    "differential": (functools.partial(differential_box_counting, tolerance=ALL), graph_dimension),
+    "oscillation": (functools.partial(oscillation_dimension, tol=ALL), graph_dimension),
+    "differential": (functools.partial(differential_box_counting, tol=ALL), graph_dimension),
     "level sets": (level_sets, level_set_dimension),
 }
 

@@ -20,7 +20,7 @@ CALIBRATION = box_counting.Calibration(
         ([0.25, 0.5, 0.75], [2.75, 2.5, 2.25], [2.8, 2.5, 2.1], [0.1, 0.1, 0.1], [20, 20, 20]),
     )
 )
-ESTIMATE = box_counting.oscillation_dimension(HEIGHTS, tolerance=np.inf)
+ESTIMATE = box_counting.oscillation_dimension(HEIGHTS, tol=np.inf)
 
 
 def calibrate(**options):
@@ -38,7 +38,7 @@ def calibrate(**options):
 ARGUMENTS = [
     Argument(
         "box_counting_dimension(mask)",
-        lambda mask: box_counting.box_counting_dimension(mask, tolerance=np.inf),
+        lambda mask: box_counting.box_counting_dimension(mask, tol=np.inf),
         MASK,
     ),
     Argument("box_counts(mask)", lambda mask: box_counting.box_counts(mask, [1, 2, 3]), MASK),
@@ -46,14 +46,14 @@ ARGUMENTS = [
     *(
         Argument(
             f"{name}(heights)",
-            lambda heights, estimator=estimator: estimator(heights, tolerance=np.inf),
+            lambda heights, estimator=estimator: estimator(heights, tol=np.inf),
             HEIGHTS,
         )
         for name, estimator in GRAPHS.items()
     ),
     Integers(
         "box_counting_dimension(sizes)",
-        lambda sizes: box_counting.box_counting_dimension(MASK, sizes=sizes, tolerance=np.inf),
+        lambda sizes: box_counting.box_counting_dimension(MASK, sizes=sizes, tol=np.inf),
         SIZES,
         takes_none=True,
     ),
@@ -61,7 +61,7 @@ ARGUMENTS = [
     *(
         Integers(
             f"{name}(sizes)",
-            lambda sizes, estimator=estimator: estimator(HEIGHTS, sizes=sizes, tolerance=np.inf),
+            lambda sizes, estimator=estimator: estimator(HEIGHTS, sizes=sizes, tol=np.inf),
             SIZES,
             takes_none=True,
         )

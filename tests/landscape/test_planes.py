@@ -230,8 +230,8 @@ def test_orthonormal_directions_span_the_same_plane(seed, tilt, size):
 @given(seed=st.integers(0, 2**31), x=st.floats(-10, 10), y=st.floats(-10, 10), off=st.floats(0, 10))
 @settings(deadline=None, max_examples=20)
 def test_projections_find_coordinates_and_distance(seed, x, y, off):
-    """On the plane the distance is rounding, about 1e-16 of the points; elsewhere it is the one
-    that the point was moved.
+    """On the plane the distance is the rounding of inner products; elsewhere it is the one that the
+    point was moved.
     """
     plane = plane_of(seed % 10**6)
     point, normal = jax.tree.map(lambda o, f, s: o + x * f + y * s, *plane), network(seed + 7)
@@ -245,8 +245,10 @@ def test_projections_find_coordinates_and_distance(seed, x, y, off):
     np.testing.assert_allclose(
         above.coordinates, [x, y], atol=1e-14 * (size + off) / condition[1] + 1e-13
     )
-    np.testing.assert_allclose(on.distance, 0, atol=1e-15 * size)
-    np.testing.assert_allclose(above.distance, off, rtol=1e-14, atol=1e-15 * (size + off))
+    # Independent roundings of the terms of an inner product add up like their root.
+    rounding = np.finfo(float).eps * np.sqrt(flat(point).size)
+    np.testing.assert_allclose(on.distance, 0, atol=rounding * size)
+    np.testing.assert_allclose(above.distance, off, rtol=1e-14, atol=rounding * (size + off))
 
 
 def unflat(values, like):

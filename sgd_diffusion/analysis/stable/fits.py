@@ -368,7 +368,7 @@ def _replicates(x, fit, weights, pinned, symmetric):
             pinned,
             symmetric,
             weights=weights / weights.mean(),
-            tolerance=REPLICATE_TOLERANCE,
+            tol=REPLICATE_TOLERANCE,
         )[0]
 
     return StableReplicates(*_in_units(jax.lax.map(replicate, weights).T, data))

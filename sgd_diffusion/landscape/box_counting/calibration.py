@@ -211,7 +211,7 @@ def calibrate(
             f"has a value for {raw.count.min()} of {repeats} surfaces with hurst = "
             f"{hursts[raw.count.argmin()]:g}",
             f"at least {MIN_REPLICATES}",
-            "fit a fixed range of sizes (tolerance = inf)",
+            "fit a fixed range of sizes (tol = inf)",
         )
     truths = truth(hursts)
     rising = np.sum((raw.mean - raw.mean.mean()) * (hursts - hursts.mean())) > 0

@@ -18,7 +18,7 @@ __all__ = ["differential_box_counting", "extremes", "oscillation_dimension", "va
 
 
 def differential_box_counting(
-    heights: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
+    heights: ArrayLike, *, sizes: ArrayLike | None = None, tol: NumberLike = 0.1
 ) -> ScalingEstimate:
     r"""Return the box dimension of the graph of a surface from the boxes that the surface crosses.
 
@@ -40,7 +40,7 @@ def differential_box_counting(
         heights: (N, M), one surface on a square grid.
         sizes: (K,) sides of the boxes in steps of the grid, or None; see
             `landscape.box_counting.scales`.
-        tolerance: largest deviation on the plateau that is fitted; see
+        tol: largest deviation on the plateau that is fitted; see
             `landscape.box_counting.scales`.
 
     Returns:
@@ -49,7 +49,7 @@ def differential_box_counting(
         plateau.
 
     Raises:
-        InputError: `heights` is not one surface or too small, or `sizes` or `tolerance` is not
+        InputError: `heights` is not one surface or too small, or `sizes` or `tol` is not
             usable.
 
     Notes:
@@ -77,13 +77,13 @@ def differential_box_counting(
         curves,
         value=lambda exponent: -exponent,
         bounds=(2.0, 3.0),
-        tolerance=tolerance,
+        tol=tol,
         status=status,
     )
 
 
 def oscillation_dimension(
-    heights: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
+    heights: ArrayLike, *, sizes: ArrayLike | None = None, tol: NumberLike = 0.1
 ) -> ScalingEstimate:
     r"""Return the box dimension of the graph of a surface from its variation within windows.
 
@@ -100,7 +100,7 @@ def oscillation_dimension(
         heights: (N, M), one surface on a square grid.
         sizes: (K,) sides of the windows in steps of the grid, or None; see
             `landscape.box_counting.scales`.
-        tolerance: largest deviation on the plateau that is fitted; see
+        tol: largest deviation on the plateau that is fitted; see
             `landscape.box_counting.scales`.
 
     Returns:
@@ -109,7 +109,7 @@ def oscillation_dimension(
         plateau.
 
     Raises:
-        InputError: `heights` is not one surface or too small, or `sizes` or `tolerance` is not
+        InputError: `heights` is not one surface or too small, or `sizes` or `tol` is not
             usable.
 
     Notes:
@@ -129,13 +129,13 @@ def oscillation_dimension(
         curves,
         value=lambda exponent: 3 - exponent,
         bounds=(2.0, 3.0),
-        tolerance=tolerance,
+        tol=tol,
         status=status,
     )
 
 
 def variogram_exponent(
-    heights: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
+    heights: ArrayLike, *, sizes: ArrayLike | None = None, tol: NumberLike = 0.1
 ) -> ScalingEstimate:
     r"""Return the Hurst exponent of a surface, half the exponent of its mean squared differences.
 
@@ -149,7 +149,7 @@ def variogram_exponent(
     Args:
         heights: (N, M), one surface on a square grid.
         sizes: (K,) lags in steps of the grid, or None; see `landscape.box_counting.scales`.
-        tolerance: largest deviation of the local exponents 2H on the plateau that is fitted; see
+        tol: largest deviation of the local exponents 2H on the plateau that is fitted; see
             `landscape.box_counting.scales`.
 
     Returns:
@@ -157,7 +157,7 @@ def variogram_exponent(
         CONSTANT where all heights are alike, and OUT_OF_RANGE where there is no plateau.
 
     Raises:
-        InputError: `heights` is not one surface or too small, or `sizes` or `tolerance` is not
+        InputError: `heights` is not one surface or too small, or `sizes` or `tol` is not
             usable.
 
     Notes:
@@ -180,7 +180,7 @@ def variogram_exponent(
         curves,
         value=lambda exponent: exponent / 2,
         bounds=(0.0, 1.0),
-        tolerance=tolerance,
+        tol=tol,
         status=status,
     )
 

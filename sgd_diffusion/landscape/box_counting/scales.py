@@ -1,6 +1,6 @@
 """Fit one exponent to what is measured at several sizes: choice of sizes, plateau, and error.
 
-All estimators of this package share this and take `sizes` and `tolerance`.
+All estimators of this package share this and take `sizes` and `tol`.
 
 Sizes are integers: pixels of a mask, or steps of the grid of a surface. By default they go up to a
 quarter of the shorter side; above that, fewer than 16 boxes decide. They are powers of two for
@@ -8,7 +8,7 @@ surfaces, and those of `.sets` for sets.
 
 A power law is fitted to the *plateau*, by least squares in logarithms. A local exponent is that of
 a size and of the next size at least twice as large. The plateau is the longest range in which no
-local exponent differs from the fitted one by more than `tolerance`. It has at least four sizes and
+local exponent differs from the fitted one by more than `tol`. It has at least four sizes and
 a factor of 8. Of several such ranges, the one with the smallest residual counts. A tolerance of
 infinity fits all the sizes.
 
@@ -129,7 +129,7 @@ def scaling_estimate(
     *,
     value: Callable[[Any], Any],
     bounds: tuple[float, float],
-    tolerance: NumberLike,
+    tol: NumberLike,
     status: Status = Status.OK,
     lengths: np.ndarray | None = None,
 ) -> ScalingEstimate:
@@ -141,7 +141,7 @@ def scaling_estimate(
         value: linear function of an exponent that returns the estimate, such as the dimension
             `lambda exponent: -exponent`.
         bounds: least and largest possible value.
-        tolerance: largest deviation of a local exponent on the plateau, positive.
+        tol: largest deviation of a local exponent on the plateau, positive.
         status: why there is no estimate, if that is known.
         lengths: (K,) lengths whose power law the curves are; the sizes if None.
 
@@ -151,11 +151,11 @@ def scaling_estimate(
     Raises:
         InputError: the tolerance is not positive.
     """
-    largest = host_array("tolerance", tolerance)
+    largest = host_array("tol", tol)
     if largest.ndim or not largest > 0:
         raise invalid(
-            "tolerance",
-            f"is {tolerance}",
+            "tol",
+            f"is {tol}",
             "a positive number",
             "take infinity to fit all the sizes",
         )
@@ -203,7 +203,7 @@ def bounded_estimate(
     return ScalingEstimate(np.array(inside), np.array(error), sizes, curves[0], fitted, status)
 
 
-def _plateau(x, y, tolerance):
+def _plateau(x, y, tol):
     """Indices of the longest range on which y is a line in x, or None."""
     twice = np.searchsorted(x, x + np.log(2) - ROUNDING)
     start = np.flatnonzero(twice < len(x))
@@ -215,8 +215,6 @@ def _plateau(x, y, tolerance):
         for last in range(first + MIN_SIZES - 1, len(x)):
             line = Moments.of(x[first : last + 1], y[first : last + 1]).line()
             within = (start >= first) & (end <= last)
-            if x[last] - x[first] >= least and np.all(
-                np.abs(local[within] - line.slope) <= tolerance
-            ):
+            if x[last] - x[first] >= least and np.all(np.abs(local[within] - line.slope) <= tol):
                 ranges[first, last + 1] = x[last] - x[first], -line.rmse
     return np.arange(*max(ranges, key=ranges.get)) if ranges else None

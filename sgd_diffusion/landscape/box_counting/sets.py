@@ -102,7 +102,7 @@ def box_counts(mask: ArrayLike, sizes: ArrayLike) -> Int[np.ndarray, "size"]:
 
 
 def box_counting_dimension(
-    mask: ArrayLike, *, sizes: ArrayLike | None = None, tolerance: NumberLike = 0.1
+    mask: ArrayLike, *, sizes: ArrayLike | None = None, tol: NumberLike = 0.1
 ) -> ScalingEstimate:
     r"""Return the box dimension of the set pixels of an image: number of boxes ~ size^-dimension.
 
@@ -127,7 +127,7 @@ def box_counting_dimension(
         mask: (N, M) booleans, or zeros and ones, N and M >= 32 for the default sizes.
         sizes: (K,) sides of the boxes in pixels. None takes all powers of 2, 3, ..., 10 up to a
             quarter of the shorter side of the bounding box (of sides from 16 pixels on).
-        tolerance: largest deviation on the plateau that is fitted; see
+        tol: largest deviation on the plateau that is fitted; see
             `landscape.box_counting.scales`.
 
     Returns:
@@ -137,7 +137,7 @@ def box_counting_dimension(
 
     Raises:
         InputError: `mask` is not one image of booleans or of zeros and ones or too small, or
-            `sizes` or `tolerance` is not usable.
+            `sizes` or `tol` is not usable.
 
     Notes:
         Koch curves of 200 to 2187 pixels, in two directions, gave 1.245 to 1.28 for 1.262, and a
@@ -176,7 +176,7 @@ def box_counting_dimension(
         lengths=checked / rim,
         value=lambda exponent: -exponent,
         bounds=(0.0, 2.0),
-        tolerance=tolerance,
+        tol=tol,
     )
     law = _fitting(checked, best, sides) if mask.any() else None
     if law is None:

@@ -104,7 +104,7 @@ def test_variogram_exponent(hurst):
     """
     draw = jax.jit(lambda key: fractional_brownian_surface(key, 256, hurst=hurst).heights)
     found = [
-        variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tolerance=np.inf).value
+        variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tol=np.inf).value
         for key in jax.random.split(KEY, 6)
     ]
     error = np.std(found, ddof=1) / np.sqrt(6)
@@ -121,8 +121,7 @@ def test_variogram_exponent_of_large_surfaces(hurst):
         for key in jax.random.split(KEY, 4)
     ]
     found = [
-        variogram_exponent(surface, sizes=[1, 2, 4, 8], tolerance=np.inf).value
-        for surface in heights
+        variogram_exponent(surface, sizes=[1, 2, 4, 8], tol=np.inf).value for surface in heights
     ]
     assert abs(np.mean(found) - hurst) < 0.03
 

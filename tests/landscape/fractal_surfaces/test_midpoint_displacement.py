@@ -130,7 +130,7 @@ def test_surfaces_of_neighboring_keys_are_uncorrelated(kind):
 def exponents(levels, hurst, count):
     surfaces = (drawn(levels)(key, hurst) for key in jax.random.split(KEY, count))
     found = [
-        variogram_exponent(heights, sizes=2 ** np.arange(7), tolerance=np.inf).value
+        variogram_exponent(heights, sizes=2 ** np.arange(7), tol=np.inf).value
         for heights in surfaces
     ]
     return np.mean(found), np.std(found, ddof=1) / np.sqrt(count)

@@ -57,7 +57,7 @@ def test_variogram_exponents_of_the_docstring(hurst, expected):
     """Both means are of ten."""
     draw = jax.jit(lambda key: spectral_surface(key, 1025, hurst=hurst).heights)
     found = [
-        variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tolerance=np.inf).value
+        variogram_exponent(draw(key), sizes=[1, 2, 4, 8], tol=np.inf).value
         for key in jax.random.split(KEY, 10)
     ]
     assert (
