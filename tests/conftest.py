@@ -24,11 +24,12 @@ from sgd_diffusion.problems.objectives import Problem
 MOST_MAPS = 30_000
 # Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are
 # not fused compile five times as fast. And every core has a worker; splitting a program among cores
-# to generate its code takes a fifth more time.
+# to generate its code takes a fifth more time, and to run it a little more.
 QUICK_TO_COMPILE = (
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_cpu_multi_thread_eigen=false",
 )
 # In the environment: where the process that started this one keeps compiled programs.
 SHARED = "SGD_DIFFUSION_TESTS"
