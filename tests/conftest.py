@@ -14,11 +14,8 @@ import xarray as xr
 
 result_types.install()  # before the package is imported
 
-from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
-from sgd_diffusion.analysis.gram import step_gram
-from sgd_diffusion.dynamics import measurements
-from sgd_diffusion.dynamics.window import WindowRecord
-from sgd_diffusion.problems.objectives import Problem
+# Its rooms are loaded when they are first used, and never in the process that starts the workers.
+import sgd_diffusion as sd
 
 # At the end of a test file. The limit is 65,530, and a file needs at most 30,000 of its own.
 MOST_MAPS = 30_000
@@ -120,7 +117,7 @@ def two_layer_regression(num_examples=60, inputs=5, hidden=7, *, probe=False, au
         state = {"evaluations": state["evaluations"] + 1} if train else state
         return jnp.mean((prediction - batch["y"]) ** 2), (state, prediction)
 
-    return Problem(
+    return sd.Problem(
         init=init,
         loss=loss,
         examples=examples,
@@ -157,9 +154,9 @@ def measured_run():
     for time in range(1, steps + 1):
         confined[time] += 0.8 * confined[time - 1]
     parts = [
-        measurements.controls(steps),
-        measurements.path_shape(steps),
-        measurements.loss_roughness(steps, probe=True),
+        sd.dynamics.measurements.controls(steps),
+        sd.dynamics.measurements.path_shape(steps),
+        sd.dynamics.measurements.loss_roughness(steps, probe=True),
     ]
     dims = {name: dims for part in parts for name, dims in part.dims.items()}
     dims |= {
@@ -171,13 +168,13 @@ def measured_run():
 
     @jax.jit
     def measure(gram, probe_losses, losses):
-        record = WindowRecord(
+        record = sd.dynamics.window.WindowRecord(
             gram, losses, probe_losses, losses[1:], jnp.zeros((steps, 0)), {}, None, jnp.int32(-1)
         )
         found = {name: value for part in parts for name, value in part.function(record).items()}
         return found | {
-            "msd": time_averaged_msd(gram),
-            "displacement_from_start": displacement_from_start(gram),
+            "msd": sd.analysis.time_averaged_msd(gram),
+            "displacement_from_start": sd.analysis.displacement_from_start(gram),
             "loss": losses,
             "probe_loss": probe_losses,
         }
@@ -186,7 +183,7 @@ def measured_run():
     with jax.enable_x64(True):
         for path in (walk + drift, walk[::-1] + drift, confined, np.nan * confined):
             probe = path[:, 0]
-            found = measure(step_gram(path), probe, probe + random.normal(size=steps + 1))
+            found = measure(sd.step_gram(path), probe, probe + random.normal(size=steps + 1))
             values.append(jax.tree.map(np.asarray, found))
     stacked = {
         name: np.reshape([value[name] for value in values], (2, 2, 1, *np.shape(values[0][name])))
