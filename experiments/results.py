@@ -1,5 +1,6 @@
 """What an experiment leaves in its run directory, and what it prints at the end."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -44,4 +45,4 @@ def by_rate(
     name: str, rates: Iterable[float], draw: Callable[[float], "matplotlib.figure.Figure"]
 ) -> dict[str, Draw]:
     """Return a figure of each learning rate, {NAME_RATE: function that draws it}."""
-    return {f"{name}_{rate:g}": lambda rate=rate: draw(rate) for rate in rates}
+    return {f"{name}_{rate:g}": functools.partial(draw, rate) for rate in rates}

@@ -16,6 +16,7 @@ from sgd_diffusion.plots.style import (
     RANGE_STYLES,
     STYLE,
     WIDTH,
+    at_learning_rate,
     color_bar,
     leave_empty,
     letter,
@@ -74,8 +75,8 @@ def fractal_path(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rate = dataset["learning_rate"].values[0] if learning_rate is None else learning_rate
-    run, table = dataset.sel(learning_rate=rate, motion="SGD"), table.sel(learning_rate=rate)
+    run, table = at_learning_rate(learning_rate, dataset, table)
+    run = run.sel(motion="SGD")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.1), dpi=200, layout="constrained")
         axes = figure.subplots(2, 3)

@@ -13,6 +13,7 @@ from sgd_diffusion.plots.style import (
     NOTE,
     STYLE,
     WIDTH,
+    at_learning_rate,
     leave_empty,
     letter,
     waiting_time_colors,
@@ -89,9 +90,7 @@ def gradient_tails(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rates = dataset["learning_rate"].values
-    rate = rates[0] if learning_rate is None else learning_rate
-    run, table = dataset.sel(learning_rate=rate), table.sel(learning_rate=rate)
+    run, table = at_learning_rate(learning_rate, dataset, table)
     lasting = np.isfinite(table["alpha"].sel(source="pooled").transpose("seed", "window").values)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.3), dpi=200, layout="constrained")
@@ -114,7 +113,7 @@ def gradient_tails(
         _change_panel(axes[1, 1], fits, windows, colors)
         _variance_panel(axes[1, 2], table, colors)
         letter(axes)
-        axes[0, 0].set_title(rf"$\eta$ = {float(rate):g}", loc="right")
+        axes[0, 0].set_title(rf"$\eta$ = {float(run['learning_rate']):g}", loc="right")
         handles, labels = axes[0, 2].get_legend_handles_labels()
         figure.legend(
             handles,

@@ -13,6 +13,7 @@ from sgd_diffusion.plots.style import (
     NOTE,
     STYLE,
     WIDTH,
+    at_learning_rate,
     color_bar,
     leave_empty,
     letter,
@@ -62,8 +63,8 @@ def hessian_spectrum(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rate = dataset["learning_rate"].values[0] if learning_rate is None else learning_rate
-    run = dataset.sel(learning_rate=rate)
+    (run,) = at_learning_rate(learning_rate, dataset)
+    rate = float(run["learning_rate"])
     run = run.assign_coords(step=run["waiting_time"] + run.sizes["update"])
     kinds = run["statistics"].values
     with mpl.rc_context(STYLE):
@@ -75,12 +76,12 @@ def hessian_spectrum(
             if not np.isfinite(one["hessian_eigenvalue"]).any():
                 leave_empty(row, "all members diverged")
                 continue
-            _eigenvalue_panel(row[0], one, float(rate))
+            _eigenvalue_panel(row[0], one, rate)
             _density_panel(row[1], one, colors)
             _noise_panel(row[2], one, colors)
             row[0].set_title(TITLES[kind], loc="right")
         letter(axes)
-        axes[0, 2].set_title(rf"$\eta$ = {float(rate):g}", loc="right")
+        axes[0, 2].set_title(rf"$\eta$ = {rate:g}", loc="right")
         if run.sizes["window"] > 1:
             color_bar(figure, axes[0, 2], colors, "updates")
     return figure

@@ -6,7 +6,15 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion._types import NumberLike
-from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, leave_empty, letter
+from sgd_diffusion.plots.style import (
+    GUIDE,
+    NOTE,
+    STYLE,
+    WIDTH,
+    at_learning_rate,
+    leave_empty,
+    letter,
+)
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -59,8 +67,7 @@ def loss_surface(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rate = surfaces["learning_rate"].values[0] if learning_rate is None else learning_rate
-    run, table = surfaces.sel(learning_rate=rate), table.sel(learning_rate=rate)
+    run, table = at_learning_rate(learning_rate, surfaces, table)
     lengths = run["path_length"].sel(plane="random").transpose("seed", "update").values
     lasting = np.isfinite(lengths).all(axis=1)
     with mpl.rc_context(STYLE):
@@ -82,7 +89,7 @@ def loss_surface(
         _count_panel(axes[1, 1], dimensions)
         _dimension_panel(axes[1, 2], table)
         letter(axes)
-        axes[0, 1].set_title(rf"$\eta$ = {float(rate):g}", loc="right")
+        axes[0, 1].set_title(rf"$\eta$ = {float(run['learning_rate']):g}", loc="right")
     return figure
 
 

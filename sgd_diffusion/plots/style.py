@@ -8,7 +8,10 @@ import string
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Shaped
+
+from sgd_diffusion._types import NumberLike
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -96,6 +99,19 @@ def color_bar(
     bar = figure.colorbar(colors, cax=axis.inset_axes((1.04, 0, 0.035, 1)))
     bar.set_label(label)
     bar.outline.set_visible(False)
+
+
+def at_learning_rate(
+    learning_rate: NumberLike | None, *datasets: xr.Dataset
+) -> tuple[xr.Dataset, ...]:
+    """Return datasets at one learning rate, the first dataset's first one when None.
+
+    Raises:
+        KeyError: a dataset does not have it.
+    """
+    if learning_rate is None:
+        learning_rate = datasets[0]["learning_rate"].values[0]
+    return tuple(dataset.sel(learning_rate=learning_rate) for dataset in datasets)
 
 
 def leave_empty(axes: np.ndarray, note: str) -> None:

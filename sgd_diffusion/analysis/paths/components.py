@@ -8,11 +8,7 @@ from jaxtyping import Array, Float
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.displacement import squared_displacements
-from sgd_diffusion.analysis.gram import (
-    checked_integer,
-    non_negative,
-    one_path,
-)
+from sgd_diffusion.analysis.gram import checked_integer, non_negative, one_path
 from sgd_diffusion.analysis.guarded import power, ratio
 
 __all__ = ["PrincipalComponents", "principal_components"]

@@ -9,16 +9,9 @@ from jaxtyping import Array, Float, Int
 from sgd_diffusion._arrays import host_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, HostArray, NumberLike
-from sgd_diffusion.analysis.gram import (
-    non_negative,
-    one_path,
-    upper_squared_displacements,
-)
+from sgd_diffusion.analysis.gram import non_negative, one_path, upper_squared_displacements
 from sgd_diffusion.analysis.guarded import power
-from sgd_diffusion.analysis.pairs import (
-    PairAverages,
-    in_bins,
-)
+from sgd_diffusion.analysis.pairs import PairAverages, in_bins
 from sgd_diffusion.analysis.scaling import fit_crossover, fit_power_law
 from sgd_diffusion.errors import invalid
 

@@ -20,13 +20,7 @@ from sgd_diffusion.analysis.gram import (
     upper_squared_displacements,
 )
 from sgd_diffusion.analysis.guarded import where_known
-from sgd_diffusion.analysis.pairs import (
-    NUM_BLOCKS,
-    PairAverages,
-    average,
-    block_bootstrap,
-    by_lag,
-)
+from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.errors import InputError, invalid
 

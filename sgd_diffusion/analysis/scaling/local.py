@@ -9,11 +9,7 @@ from jaxtyping import Float
 from sgd_diffusion._arrays import host_array, integer
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike
-from sgd_diffusion.analysis.least_squares import (
-    log_replicates,
-    logarithms,
-    replicate_error,
-)
+from sgd_diffusion.analysis.least_squares import log_replicates, logarithms, replicate_error
 
 __all__ = ["LocalExponent", "local_exponent", "normal_diffusion_crossing"]
 

@@ -8,11 +8,7 @@ from jaxtyping import Float
 from sgd_diffusion._arrays import host_array, number
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, NumberLike
-from sgd_diffusion.analysis.least_squares import (
-    Moments,
-    logarithms,
-    thinned,
-)
+from sgd_diffusion.analysis.least_squares import Moments, logarithms, thinned
 from sgd_diffusion.analysis.scaling.power_law import PowerLawFit, exp_or_inf, fit_power_law
 from sgd_diffusion.errors import invalid
 

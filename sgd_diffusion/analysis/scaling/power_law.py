@@ -269,6 +269,7 @@ def _fitted_range(x, points, curves) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return np.full(shape, first), np.full(shape, last), np.full(shape, len(points))
 
 
-def exp_or_inf(intercept):
-    with np.errstate(over="ignore"):  # an extrapolation to x = 1 may leave the range of numbers
+def exp_or_inf(intercept: Float[HostArray, "..."]) -> Float[HostArray, "..."]:
+    """Return the prefactor of a line's intercept; it may leave the range of numbers at x = 1."""
+    with np.errstate(over="ignore"):
         return np.exp(intercept)

@@ -10,11 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from sgd_diffusion._arrays import integer, own_precision
-from sgd_diffusion._pytrees import (
-    full_precision,
-    in_precision_of,
-    precision,
-)
+from sgd_diffusion._pytrees import full_precision, in_precision_of, precision
 from sgd_diffusion._types import ArrayLike, IntegerLike, PyTree
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.planes.plane import Plane, in_own_precision, interpolate, point_at

@@ -1,7 +1,7 @@
 """Planes in weight space: through random directions or a path, their points, and projections."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -266,7 +266,9 @@ def in_own_precision(plane):
         yield Plane(*parts)
 
 
-def point_at(plane, coordinates):
+def point_at(plane: Plane, coordinates: Sequence[Array] | Array) -> PyTree:
+    """Return the point of a plane, checked before, at coordinates (x, y)."""
+
     def point(origin, first, second):
         return (
             origin
