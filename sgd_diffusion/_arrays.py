@@ -22,6 +22,7 @@ __all__ = [
     "booleans",
     "floats",
     "host_array",
+    "in_double",
     "integer",
     "integer_array",
     "is_traced",
@@ -89,6 +90,22 @@ def own_precision(name: str, value: ArrayLike) -> Iterator[Float[Array, "..."]]:
     single = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
     with contextlib.nullcontext() if single else jax.enable_x64(True):
         yield jnp.asarray(array, jnp.float32 if single else jnp.float64)
+
+
+@contextlib.contextmanager
+def in_double() -> Iterator[None]:
+    """Compute in float64 by the usual rules of JAX, whatever debug modes the user has on.
+
+    NaN is a value that is meant here.
+    """
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        jax.debug_nans(False),
+        jax.debug_infs(False),
+    ):
+        yield
 
 
 def integer(
@@ -253,6 +270,7 @@ def parameter(
     *,
     above: float | None = None,
     at_least: float | None = None,
+    below: float | None = None,
     at_most: float | None = None,
 ) -> float | Float[Array, ""]:
     """Return a real parameter: a number in the stated range, or a traced one of shape ().
@@ -261,7 +279,7 @@ def parameter(
         InputError: the value is not one finite real number, or not in the range.
     """
     if not is_traced(value):
-        return number(name, value, above=above, at_least=at_least, at_most=at_most)
+        return number(name, value, above=above, at_least=at_least, below=below, at_most=at_most)
     if jnp.shape(value) != ():
         raise invalid(name, f"has shape {jnp.shape(value)}", "()", "map many with jax.vmap")
     traced: Any = real_array(name, value)

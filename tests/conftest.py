@@ -17,8 +17,9 @@ result_types.install()  # before the package is imported
 # Its rooms are loaded when they are first used, and never in the process that starts the workers.
 import sgd_diffusion as sd
 
-# At the end of a test file. The limit is 65,530, and a file needs at most 30,000 of its own.
-MOST_MAPS = 30_000
+# At the end of a test file. Every compiled program has three, and keeps the context of its MLIR
+# module, which slows the next one down: with ten thousand of them a program takes twice as long.
+MOST_MAPS = 4_000
 # Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are
 # not fused compile five times as fast. And every core has a worker; splitting a program among cores
 # to generate its code takes a fifth more time, and to run it a little more.
@@ -29,7 +30,7 @@ QUICK_TO_COMPILE = (
     "--xla_cpu_multi_thread_eigen=false",
 )
 # In the environment: where the process that started this one keeps compiled programs.
-SHARED = "SGD_DIFFUSION_TESTS"
+KEPT = "SGD_DIFFUSION_TESTS"
 
 
 # A time limit for single examples would fail on a busy machine.
@@ -47,17 +48,16 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Let all workers, and the processes that they start, compile a program once."""
-    if SHARED not in os.environ:
-        config.compiled = tempfile.TemporaryDirectory()
-        os.environ[SHARED] = config.compiled.name
+    """Let every worker, and the processes that it starts, compile a program once."""
+    if KEPT not in os.environ or hasattr(config, "workerinput"):
+        config.compiled = tempfile.TemporaryDirectory()  # of this worker: no other writes there
+        os.environ[KEPT] = config.compiled.name
     if not config.getoption("--optimized"):
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_TO_COMPILE])
     cache = {
-        "jax_compilation_cache_dir": os.environ[SHARED],
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_compilation_cache_dir": os.environ[KEPT],
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
-        "jax_compilation_cache_max_size": 2**30,  # a limit brings a lock
     }
     for name, value in cache.items():
         jax.config.update(name, value)
@@ -68,13 +68,13 @@ def pytest_unconfigure(config):
     """Leave nothing behind."""
     if hasattr(config, "compiled"):
         config.compiled.cleanup()
-        del os.environ[SHARED]
+        del os.environ[KEPT]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_memory_maps():
-    """Forget compiled programs before they take all memory maps that Linux gives a process, which
-    ends it.
+def few_compiled_programs():
+    """Forget compiled programs before they slow the process down, or take all memory maps that
+    Linux gives it, which ends it.
     """
     yield
     maps = pathlib.Path("/proc/self/maps")

@@ -237,6 +237,7 @@ INTEGERS = {
 RARE = {
     *("uint16", "uint32", "uint64", "int16", "int32", "longdouble", "big-endian integer"),
     *("Fortran order", "reversed twice", "nothing masked", "JAX integers", "torch integers"),
+    "one element",  # of a shape of its own, it compiles everything anew
 }
 
 MODES = {

@@ -1,7 +1,6 @@
 """Maximum likelihood on the device: one search for any density with a few bounded parameters."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.estimates import Status, spread_status
 
-__all__ = ["Maximum", "Standardized", "in_double", "maximize", "movable", "standardized"]
+__all__ = ["Maximum", "Standardized", "maximize", "movable", "standardized"]
 
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 20
@@ -21,22 +20,6 @@ ACCEPTED = 1e-4  # tolerance where rounding ends the search earlier
 ROUNDING = 1e-14  # of the log likelihood
 DIFFERENCE = 1e-4  # of parameters, for second derivatives
 RIDGE = 1e-10  # of the diagonal, for two parameters that the data cannot tell apart
-
-
-@contextlib.contextmanager
-def in_double() -> Iterator[None]:
-    """Compute in float64 by the usual rules of JAX, whatever debug modes the user has on.
-
-    NaN is a value that is meant here.
-    """
-    with (
-        jax.enable_x64(True),
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-        jax.debug_nans(False),
-        jax.debug_infs(False),
-    ):
-        yield
 
 
 class Standardized(NamedTuple):

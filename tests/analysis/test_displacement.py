@@ -397,7 +397,7 @@ def test_parts_of_the_parameters_add_up(weights):
 
 
 @pytest.mark.parametrize("function", OF_A_PATH)
-@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("enabled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_precision_follows_the_input(function, enabled):
     gram = step_gram(random_walk(2))
     with jax.enable_x64(True):

@@ -302,7 +302,7 @@ def test_a_direction_without_values_does_not_touch_the_others():
 
 
 @pytest.mark.parametrize(("function", "of_walk"), OF_A_PATH)
-@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("enabled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_precision_follows_the_input(function, of_walk, enabled):
     value = of_walk(random_walk(2))
     with jax.enable_x64(True):

@@ -24,11 +24,10 @@ import numpy as np
 from jax.scipy import special
 from jaxtyping import Array, Float, Int
 
-from sgd_diffusion._arrays import integer, real_array
+from sgd_diffusion._arrays import in_double, integer, real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.estimates import Status
-from sgd_diffusion.analysis.likelihood import in_double
 from sgd_diffusion.analysis.stable import fits, rivals
 from sgd_diffusion.errors import invalid
 

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from sgd_diffusion._arrays import integer, integer_array, is_traced, number, real_array
+from sgd_diffusion._arrays import in_double, integer, integer_array, is_traced, number, real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
 from sgd_diffusion.analysis.estimates import MIN_POINTS, Status, one_sample
-from sgd_diffusion.analysis.likelihood import in_double, maximize, standardized
+from sgd_diffusion.analysis.likelihood import maximize, standardized
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, block_weights
 from sgd_diffusion.analysis.stable import interpolated
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA

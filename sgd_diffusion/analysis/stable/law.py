@@ -39,10 +39,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import integer, is_traced, own_precision, real_array
+from sgd_diffusion._arrays import in_double, integer, is_traced, own_precision, real_array
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key
 from sgd_diffusion.analysis.draws import open_uniform_double
-from sgd_diffusion.analysis.likelihood import in_double
 from sgd_diffusion.analysis.stable.standard_law import (
     MIN_ALPHA,
     distribution,

@@ -19,11 +19,11 @@ from jaxtyping import Array, Float, Int
 from numpy.polynomial import chebyshev
 from scipy import interpolate
 
-from sgd_diffusion._arrays import real_array
+from sgd_diffusion._arrays import in_double, real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.estimates import Status, one_sample, spread_status
-from sgd_diffusion.analysis.likelihood import in_double, movable
+from sgd_diffusion.analysis.likelihood import movable
 from sgd_diffusion.analysis.stable import law
 from sgd_diffusion.errors import invalid
 

@@ -14,11 +14,11 @@ import numpy as np
 from jax.scipy import special
 from jaxtyping import Array, Float, Int
 
-from sgd_diffusion._arrays import real_array
+from sgd_diffusion._arrays import in_double, real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.estimates import Status, one_sample
-from sgd_diffusion.analysis.likelihood import in_double, maximize, standardized
+from sgd_diffusion.analysis.likelihood import maximize, standardized
 
 __all__ = [
     "RivalFit",

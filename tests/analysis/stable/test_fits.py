@@ -202,9 +202,8 @@ def coverage(alpha, beta, size, count):
     )
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(0.35, 0.8), (0.45, 0.9)])
-def test_intervals_of_skewed_laws_with_very_heavy_tails(alpha, beta):
-    assert (coverage(alpha, beta, 1000, 60) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 60)).all()
+def test_intervals_of_a_skewed_law_with_very_heavy_tails():
+    assert (coverage(0.35, 0.8, 1000, 60) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 60)).all()
 
 
 @pytest.mark.slow
