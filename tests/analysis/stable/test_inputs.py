@@ -1,5 +1,7 @@
 """All kinds of inputs and all debugging modes, for every public function of the stable law."""
 
+import functools
+
 import jax
 import numpy as np
 from input_table import Argument, Integers, Number, Option, input_tests, mode_tests
@@ -38,13 +40,18 @@ SAMPLES = np.array(
     ]
 )
 SIZES = np.array([1.0, 2.0, 3.0, 1.0, 2.0])
-FOUND, NORMAL = fits.fit(SAMPLES), rivals.fit_normal(SAMPLES)
-STUDENT, POWER = rivals.fit_student_t(SAMPLES), rivals.fit_exponential_power(SAMPLES)
 TIMES = np.arange(24)
 
 
+@functools.cache
+def found(fit=fits.fit):
+    """A fit, when a test first asks for it; collecting the tests should not take so long."""
+    with jax.disable_jit(False):
+        return fit(SAMPLES)
+
+
 def bootstrap(x=SAMPLES, **options):
-    return fits.bootstrap_fit(KEY, x, FOUND, **({"num_resamples": 2, "num_blocks": 4} | options))
+    return fits.bootstrap_fit(KEY, x, found(), **({"num_resamples": 2, "num_blocks": 4} | options))
 
 
 ARGUMENTS = [
@@ -94,7 +101,7 @@ ARGUMENTS = [
         "fit(location)", lambda location: stable.fit(SAMPLES, location=location), 50.0, eager=False
     ),
     Number("fit(scale)", lambda scale: stable.fit(SAMPLES, scale=scale), 4.0, eager=False),
-    Argument("log_density(x)", lambda x: fits.log_density(x, FOUND), SAMPLES, eager=False),
+    Argument("log_density(x)", lambda x: fits.log_density(x, found()), SAMPLES, eager=False),
     Argument("bootstrap_fit(x)", bootstrap, SAMPLES, eager=False),
     Integers(
         "bootstrap_fit(times)",
@@ -115,22 +122,22 @@ ARGUMENTS = [
     ),
     Argument("vuong(differences)", stable.vuong, SAMPLES),
     Option("vuong(num_blocks)", lambda count: stable.vuong(SAMPLES, num_blocks=count), 4),
-    Argument("compare(x)", lambda x: stable.compare(x, FOUND, "student_t"), SAMPLES, eager=False),
+    Argument("compare(x)", lambda x: stable.compare(x, found(), "student_t"), SAMPLES, eager=False),
     Option(
         "compare(num_blocks)",
-        lambda count: stable.compare(SAMPLES, FOUND, "exponential_power", num_blocks=count),
+        lambda count: stable.compare(SAMPLES, found(), "exponential_power", num_blocks=count),
         4,
         eager=False,
     ),
     Argument(
         "compare_with_normal(x)",
-        lambda x: stable.compare_with_normal(x, FOUND),
+        lambda x: stable.compare_with_normal(x, found()),
         SAMPLES,
         eager=False,
     ),
     Option(
         "compare_with_normal(num_blocks)",
-        lambda count: stable.compare_with_normal(SAMPLES, FOUND, num_blocks=count),
+        lambda count: stable.compare_with_normal(SAMPLES, found(), num_blocks=count),
         4,
         eager=False,
     ),
@@ -157,13 +164,19 @@ ARGUMENTS = [
     Argument("fit_normal(x)", rivals.fit_normal, SAMPLES),
     Argument("fit_student_t(x)", rivals.fit_student_t, SAMPLES, eager=False),
     Argument("fit_exponential_power(x)", rivals.fit_exponential_power, SAMPLES, eager=False),
-    Argument("normal_log_density(x)", lambda x: rivals.normal_log_density(x, NORMAL), POINTS),
     Argument(
-        "student_t_log_density(x)", lambda x: rivals.student_t_log_density(x, STUDENT), POINTS
+        "normal_log_density(x)",
+        lambda x: rivals.normal_log_density(x, found(rivals.fit_normal)),
+        POINTS,
+    ),
+    Argument(
+        "student_t_log_density(x)",
+        lambda x: rivals.student_t_log_density(x, found(rivals.fit_student_t)),
+        POINTS,
     ),
     Argument(
         "exponential_power_log_density(x)",
-        lambda x: rivals.exponential_power_log_density(x, POWER),
+        lambda x: rivals.exponential_power_log_density(x, found(rivals.fit_exponential_power)),
         POINTS,
     ),
 ]
