@@ -260,7 +260,8 @@ def test_ctrl_c_is_quiet_during_imports_too(seconds, tmp_path):
 
 
 def test_importing_experiments_leaves_ctrl_c_alone():
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """As Python sets it, or ignores it for a job that a shell put into the background."""
+    assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
 
 
 def test_runs_of_the_same_second_have_directories_of_their_own(monkeypatch, tmp_path):
