@@ -8,7 +8,17 @@ import sys
 from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-ROOMS = ("analysis", "dynamics", "landscape", "walkers", "problems", "storage", "tables", "plots")
+ROOMS = (
+    "analysis",
+    "dynamics",
+    "landscape",
+    "theory",
+    "walkers",
+    "problems",
+    "storage",
+    "tables",
+    "plots",
+)
 TOPIC_OR_NAME = re.compile(r"# ([^\n]*)|\"(\w+)\"")
 
 

@@ -1,7 +1,7 @@
 """SGD as a walker on the loss landscape: ensembles of runs, and exact statistics of their paths.
 
-Everything public is in the rooms `problems`, `dynamics`, `analysis`, `landscape`, `walkers`,
-`tables`, `plots` and `storage`. They are loaded when they are first used.
+Everything public is in the rooms `problems`, `dynamics`, `analysis`, `landscape`, `theory`,
+`walkers`, `tables`, `plots` and `storage`. They are loaded when they are first used.
 `__init__.pyi` lists what this page offers besides them.
 """
 

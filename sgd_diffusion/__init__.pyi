@@ -1,4 +1,4 @@
-from . import analysis, dynamics, landscape, plots, problems, storage, tables, walkers
+from . import analysis, dynamics, landscape, plots, problems, storage, tables, theory, walkers
 from .analysis.gram import step_gram
 from .dynamics.plan import Plan
 from .dynamics.run import run_ensemble
@@ -23,5 +23,6 @@ __all__ = [
     "problems",
     "storage",
     "tables",
+    "theory",
     "walkers",
 ]

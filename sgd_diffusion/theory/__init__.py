@@ -1,0 +1,5 @@
+"""What the theories say that a network should do, in closed form, to stand beside what it does."""
+
+from sgd_diffusion.theory import limiting
+
+__all__ = ["limiting"]
