@@ -89,8 +89,8 @@ def propagator(
 
     Formula:
         Propagator of a mode. $E(t) = e^{-\gamma t} \begin{pmatrix} C + \gamma s & s \\ -\omega^2 s
-        & C - \gamma s \end{pmatrix}, \quad C = \cos \delta t, \; s = \frac{\sin \delta t}{\delta}$,
-        with cosh and sinh where a mode is over-damped (Kunin et al., arXiv:2107.09133; public code)
+        & C - \gamma s \end{pmatrix}, \quad C = \cos \delta t, \; s = \frac{\sin \delta t}{\delta}$
+        (Kunin et al., arXiv:2107.09133; public code; cosh and sinh where a mode is over-damped)
 
     Args:
         time: (...) at least 0, in units of learning_rate * steps.
