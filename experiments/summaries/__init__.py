@@ -5,6 +5,7 @@ from experiments.summaries.fractal_path import fractal_path
 from experiments.summaries.fractal_toy import fractal_toy
 from experiments.summaries.gradient_tails import gradient_tails
 from experiments.summaries.hessian_spectrum import hessian_spectrum
+from experiments.summaries.limiting_dynamics import limiting_regression, limiting_sweep
 from experiments.summaries.loss_surface import loss_surface
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "fractal_toy",
     "gradient_tails",
     "hessian_spectrum",
+    "limiting_regression",
+    "limiting_sweep",
     "loss_surface",
 ]

@@ -18,6 +18,7 @@ from sgd_diffusion.landscape.curvature import (
     Eigenpairs,
     NoiseAlignment,
     SpectralDensity,
+    SpectralMeasure,
     TraceEstimate,
     gauss_newton_product,
     gradient_alignment,
@@ -27,6 +28,7 @@ from sgd_diffusion.landscape.curvature import (
     noise_alignment,
     smoothed_density,
     spectral_density,
+    spectral_measure,
     top_eigenpairs,
 )
 from sgd_diffusion.landscape.fractal_surfaces import (
@@ -70,12 +72,14 @@ __all__ = [
     "layer_block",
     "top_eigenpairs",
     "spectral_density",
+    "spectral_measure",
     "smoothed_density",
     "hutchpp_trace",
     "gradient_alignment",
     "noise_alignment",
     "Eigenpairs",
     "SpectralDensity",
+    "SpectralMeasure",
     "TraceEstimate",
     "NoiseAlignment",
     # planes and lines

@@ -9,6 +9,8 @@ from sgd_diffusion.plots.fractal_path import fractal_path
 from sgd_diffusion.plots.fractal_toy import fractal_toy, walker_animation
 from sgd_diffusion.plots.gradient_tails import gradient_tails
 from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
+from sgd_diffusion.plots.limiting_regression import limiting_regression
+from sgd_diffusion.plots.limiting_sweep import limiting_sweep
 from sgd_diffusion.plots.loss_surface import loss_surface
 from sgd_diffusion.plots.phase_diagram import phase_diagram
 
@@ -18,6 +20,8 @@ __all__ = [
     "fractal_toy",
     "gradient_tails",
     "hessian_spectrum",
+    "limiting_regression",
+    "limiting_sweep",
     "loss_surface",
     "phase_diagram",
     "walker_animation",

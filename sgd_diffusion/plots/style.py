@@ -27,6 +27,7 @@ __all__ = [
     "STYLE",
     "WIDTH",
     "color_bar",
+    "few_labels",
     "leave_empty",
     "letter",
     "waiting_time_colors",
@@ -118,6 +119,20 @@ def leave_empty(axes: np.ndarray, note: str) -> None:
     """Write into panels that have nothing to show why this is so."""
     for axis in axes.flat:
         axis.text(0.5, 0.5, note, transform=axis.transAxes, ha="center", **NOTE)
+
+
+def few_labels(axis: "matplotlib.axes.Axes") -> None:
+    """Label powers of ten alone on logarithmic axes, and on short ones 1, 2 and 5 times these."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for each in (axis.xaxis, axis.yaxis):
+        if each.get_scale() != "log":
+            continue
+        low, high = each.get_view_interval()
+        if high / low < 20:
+            each.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        each.set_minor_formatter(NullFormatter())
 
 
 def letter(axes: np.ndarray) -> None:

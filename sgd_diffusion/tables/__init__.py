@@ -3,6 +3,8 @@
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path
 from sgd_diffusion.tables.gradient_tails import gradient_tails
+from sgd_diffusion.tables.limiting_regression import limiting_regression
+from sgd_diffusion.tables.limiting_sweep import limiting_sweep
 from sgd_diffusion.tables.loss_surface import loss_surface
 from sgd_diffusion.tables.phase_diagram import phase_diagram
 from sgd_diffusion.tables.toy_walks import toy_walks
@@ -12,6 +14,8 @@ __all__ = [
     "exponents",
     "fractal_path",
     "gradient_tails",
+    "limiting_regression",
+    "limiting_sweep",
     "loss_surface",
     "phase_diagram",
     "toy_walks",

@@ -10,6 +10,7 @@ from sgd_diffusion.dynamics.measurements.hessian_spectrum import (
     hessian_density,
     hessian_eigenvalues,
 )
+from sgd_diffusion.dynamics.measurements.noise_spectrum import noise_spectrum
 from sgd_diffusion.dynamics.measurements.path_statistics import controls, loss_roughness, path_shape
 from sgd_diffusion.dynamics.measurements.schema import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.measurements.standard import (
@@ -46,4 +47,5 @@ __all__ = [
     "frozen_gradients",
     "hessian_eigenvalues",
     "hessian_density",
+    "noise_spectrum",
 ]

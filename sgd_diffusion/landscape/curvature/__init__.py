@@ -14,16 +14,19 @@ from sgd_diffusion.landscape.curvature.products import (
 )
 from sgd_diffusion.landscape.curvature.stochastic import (
     SpectralDensity,
+    SpectralMeasure,
     TraceEstimate,
     hutchpp_trace,
     smoothed_density,
     spectral_density,
+    spectral_measure,
 )
 
 __all__ = [
     "Eigenpairs",
     "NoiseAlignment",
     "SpectralDensity",
+    "SpectralMeasure",
     "TraceEstimate",
     "gauss_newton_product",
     "gradient_alignment",
@@ -33,6 +36,7 @@ __all__ = [
     "noise_alignment",
     "smoothed_density",
     "spectral_density",
+    "spectral_measure",
     "top_eigenpairs",
     "hutchpp_trace",
 ]

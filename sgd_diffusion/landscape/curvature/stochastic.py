@@ -1,12 +1,13 @@
-"""Estimate what depends on all eigenvalues from random vectors: spectral density and trace."""
+"""Estimate what depends on all eigenvalues from vectors: spectral density, measures and trace."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import integer, is_traced, number, own_precision
+from sgd_diffusion._arrays import integer, is_traced, number, own_precision, real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, Matvec, NumberLike, PyTree
 from sgd_diffusion.errors import invalid
@@ -22,9 +23,11 @@ from sgd_diffusion.landscape.curvature.krylov import (
 
 __all__ = [
     "SpectralDensity",
+    "SpectralMeasure",
     "TraceEstimate",
     "smoothed_density",
     "spectral_density",
+    "spectral_measure",
     "standard_error",
     "hutchpp_trace",
 ]
@@ -50,6 +53,19 @@ class SpectralDensity(NamedTuple):
     grid: Float[Array, "*maps point"]
     density: Float[Array, "*maps point"]
     error: Float[Array, "*maps point"]
+
+
+@shown_briefly
+class SpectralMeasure(NamedTuple):
+    """The distribution of vectors over the eigenvalues: a quadrature for each of them.
+
+    Attributes:
+        nodes: (probes, m) Ritz values.
+        weights: (probes, m) squared components there; each row adds up to |v|^2.
+    """
+
+    nodes: Float[Array, "*maps probe m"]
+    weights: Float[Array, "*maps probe m"]
 
 
 @shown_briefly
@@ -121,10 +137,8 @@ def spectral_density(
 
         def quadrature(key):
             start_key, other_key = jax.random.split(key)
-            krylov = started(other_key, _normal(start_key, zero.shape, zero.dtype), num_products)
-            krylov = extended(matrix.matvec, krylov, 0)
-            nodes, vectors = ritz(krylov)
-            return nodes * jnp.where(krylov.unit == 0, 1, krylov.unit), vectors[0] ** 2
+            start = _normal(start_key, zero.shape, zero.dtype)
+            return _quadrature(other_key, matrix, start, num_products)
 
         nodes, weights = jax.lax.map(quadrature, jax.random.split(key, num_probes))
         if width is None:
@@ -135,6 +149,58 @@ def spectral_density(
             std = _checked_width(width, nodes.dtype)
         grid = jnp.linspace(nodes.min() - 5 * std, nodes.max() + 5 * std, num_points)
         return SpectralDensity(nodes, weights, grid, *_smoothed(nodes, weights, grid, std))
+
+
+def spectral_measure(
+    matvec: Matvec, vectors: PyTree, *, num_products: IntegerLike = 80
+) -> SpectralMeasure:
+    r"""Return how vectors are distributed over the eigenvalues of a matrix.
+
+    The weight at an eigenvalue is the squared component of a vector along its eigenvector. A
+    Lanczos basis of m vectors gives its Gauss quadrature, exact for polynomials of degree 2m - 1.
+    For vectors v with E v v^T = C, the mean over them is the trace of C f(A), without any
+    eigenvector: how the noise of gradients is distributed over the curvature, say.
+
+    Formula:
+        Spectral measure of a vector. $v^{\top} f(A) v \approx \sum_i \omega_i f(\theta_i), \quad
+        \omega_i = \lVert v \rVert^2 \tau_i^2$ (Gauss quadrature; Golub & Meurant, Matrices, Moments
+        and Quadrature, 2010)
+
+    Args:
+        matvec: `vector -> A vector`, pytrees like one of the vectors, with A symmetric.
+        vectors: pytree of floating arrays with a leading axis, that of the probes.
+        num_products: m, at most the size of a vector. There are m products for each vector.
+
+    Returns:
+        `SpectralMeasure`. NaN where products are not finite.
+
+    Raises:
+        InputError: a number is out of range, the pytree has other than floating arrays or no common
+            leading axis, or the products do not match it.
+    """
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], real_array("vectors", leaf).dtype),
+        vectors,
+    )
+    with flat_matrix(matvec, like) as matrix:
+        rows = matrix.flat("vectors", vectors)
+        num_products = integer(
+            "num_products", num_products, 1, rows.shape[1], what="(the size of the matrix)"
+        )
+
+        def quadrature(row):
+            # Beyond an invariant subspace the basis goes on at random, and the weights are zero.
+            nodes, weights = _quadrature(jax.random.key(0), matrix, row, num_products)
+            return nodes, length(row) ** 2 * weights
+
+        return SpectralMeasure(*jax.lax.map(quadrature, rows))
+
+
+def _quadrature(key, matrix, start, num_products):
+    """The Gauss quadrature (m,), (m,) of the unit vector along a start (n,)."""
+    krylov = extended(matrix.matvec, started(key, start, num_products), 0)
+    nodes, vectors = ritz(krylov)
+    return nodes * jnp.where(krylov.unit == 0, 1, krylov.unit), vectors[0] ** 2
 
 
 def smoothed_density(

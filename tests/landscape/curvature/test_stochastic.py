@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.landscape.curvature import hutchpp_trace, spectral_density
+from sgd_diffusion.landscape.curvature import hutchpp_trace, spectral_density, spectral_measure
 
 N = 300
 SPECTRUM = np.r_[np.linspace(3, 8, 6), np.random.default_rng(0).normal(size=N - 6) * 0.3].astype(
@@ -144,3 +144,45 @@ def test_wrong_arguments():
             )
     with pytest.raises(InputError, match="num_products is 5; expected an integer in 6"):
         hutchpp_trace(jax.random.key(0), lambda v: v, jnp.zeros(3), num_products=5)
+
+
+# Measures of given vectors
+
+
+def test_a_measure_with_all_products_is_the_squared_components():
+    diagonal = jnp.array([4.0, -1.0, 2.0])
+    vectors = jnp.array([[1.0, 2.0, 3.0], [0.0, 0.0, 5.0], [0.0, 0.0, 0.0]])
+    found = spectral_measure(lambda vector: diagonal * vector, vectors, num_products=3)
+    np.testing.assert_allclose(found.nodes[0], [-1, 2, 4], rtol=1e-5)
+    np.testing.assert_allclose(found.weights[0], [4, 9, 1], rtol=1e-5)
+    np.testing.assert_allclose(found.weights[1].sum(), 25, rtol=1e-6)
+    np.testing.assert_allclose((found.weights * found.nodes)[1].sum(), 50, rtol=1e-5)
+    assert not np.asarray(found.weights[2]).any()
+
+
+def test_moments_of_a_measure_are_those_of_the_vectors():
+    """With m products they are exact to degree 2 m - 1, here of a pytree."""
+    vectors = {"a": jax.random.normal(jax.random.key(0), (4, N - 7)), "b": jnp.ones((4, 7))}
+    matrix = {"a": SPECTRUM[:-7], "b": SPECTRUM[-7:]}
+    found = spectral_measure(
+        lambda vector: jax.tree.map(jnp.multiply, matrix, vector), vectors, num_products=5
+    )
+    squares = np.concatenate([vectors["a"], vectors["b"]], axis=1) ** 2
+    for power in range(10):
+        expected = squares @ SPECTRUM.astype(float) ** power
+        np.testing.assert_allclose(
+            (found.weights * found.nodes**power).sum(axis=1), expected, rtol=2e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("vectors", "options", "expected"),
+    [
+        (np.ones((2, 3), int), {}, "floating"),
+        ({"a": np.ones((2, 3)), "b": np.ones((3, 3))}, {"num_products": 2}, "leading axes"),
+        (np.ones((2, 3)), {"num_products": 4}, "num_products is 4"),
+    ],
+)
+def test_vectors_without_a_measure(vectors, options, expected):
+    with pytest.raises(InputError, match=expected):
+        spectral_measure(lambda vector: vector, vectors, **options)
