@@ -182,11 +182,14 @@ def _given(arguments: list[str]) -> set[str]:
 
 
 def options_as_json(options: Checked) -> dict[str, Any]:
-    """Return options as JSON-like values, as results store them and --resume reads them."""
+    """Return options as JSON-like values, as results store them and --resume reads them.
+
+    Paths are absolute, because a run can be resumed from another working directory.
+    """
 
     def plain(value):
         return (
-            str(value)
+            str(value.absolute())
             if isinstance(value, pathlib.Path)
             else list(value)
             if isinstance(value, tuple)
@@ -222,7 +225,8 @@ def _stored(default: Options, metadata: Any, directory: pathlib.Path) -> Options
     def typed(name, value):
         if isinstance(value, list):
             return tuple(value)
-        return pathlib.Path(value) if name == "data_dir" and isinstance(value, str) else value
+        is_path = name in ("data_dir", "start_from") and isinstance(value, str)
+        return pathlib.Path(value) if is_path else value
 
     stored = metadata.get("options") if isinstance(metadata, Mapping) else None
     if not isinstance(stored, Mapping):

@@ -30,6 +30,7 @@ from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
+from sgd_diffusion.dynamics.starting_points import first_points
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature import (
     hessian_vector_product,
@@ -165,12 +166,13 @@ def evaluate(
         for members that diverged.
     """
     members = [(seed, rate) for seed in run.seed.values for rate in run.learning_rate.values]
+    starts = _starts(options, problem, directory)
     with contextlib.closing(
         PointProgress(len(members) * len(options.planes) * options.grid**2)
     ) as progress:
         by_member = [
-            _planes_of_member(options, problem, run, directory, seed, rate, progress)
-            for seed, rate in members
+            _planes_of_member(options, problem, run, directory, seed, rate, start, progress)
+            for (seed, rate), start in zip(members, starts, strict=True)
         ]
     updates = np.append(0, run.waiting_time.values + run.sizes["update"])
     shape = (len(options.planes), run.sizes["seed"], run.sizes["learning_rate"])
@@ -196,7 +198,19 @@ def evaluate(
     )
 
 
-def _planes_of_member(options, problem, run, directory, seed, rate, progress):
+def _starts(options, problem, directory):
+    """Yield the parameters and the state with which each member started."""
+    plan = options.plan()
+    if options.start_from is None:
+        for seed in plan.members()[0]:
+            yield problem.init(member_keys(int(seed)).initialization)
+    else:
+        points = first_points(directory, problem, plan)
+        for member in range(plan.num_members):
+            yield jax.tree.map(lambda leaf, member=member: leaf[member], points)
+
+
+def _planes_of_member(options, problem, run, directory, seed, rate, start, progress):
     """Return arrays by name, for every plane, of one member."""
     member = run.sel(seed=seed, learning_rate=rate)
     if int(member.diverged_at) >= 0:
@@ -211,7 +225,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, progress):
         )
         return dict.fromkeys(options.planes, lost)
     keys = member_keys(int(seed))
-    start, state = problem.init(keys.initialization)
+    start, state = start
     flat, unravel = ravel_pytree(start)
     path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
     state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))

@@ -20,8 +20,11 @@ from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError, invalid
 from sgd_diffusion.problems import datasets, models, objectives
+from sgd_diffusion.problems.label_noise import with_label_noise
 from sgd_diffusion.storage import files
 
+# One for all runs, so that members, runs and experiments have the same wrong labels.
+LABEL_NOISE_SEED = 0
 MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
 
 
@@ -43,6 +46,14 @@ class TrainingOptions(Checked):
     """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""
     loss: Literal["cross_entropy", "kl", "mse"] = "cross_entropy"
     """cross_entropy, kl (against smoothed labels) or mse (softmax against one-hot)."""
+    label_noise: Annotated[float, *within(0, 1)] = 0.0
+    """Probability that a training example gets a label drawn uniformly from all classes, once and
+    for all; test labels stay.
+    """
+    start_from: pathlib.Path | None = None
+    """Run directory of this model. Every seed starts at the weights of the same seed at the newest
+    checkpoint there, with momentum zero; of the same learning rate, if it has several.
+    """
 
     seeds: Annotated[tuple[int, ...], *within(0, UINT32, fewest=1)] = (0, 1, 2)
     """One member for each seed and learning rate."""
@@ -101,7 +112,11 @@ class TrainingOptions(Checked):
 
     def problem(self) -> objectives.Problem:
         """Return the problem: data, network and loss."""
-        data = datasets.load(self.dataset, data_dir=self.data_dir)
+        data = with_label_noise(
+            jax.random.key(LABEL_NOISE_SEED),
+            datasets.load(self.dataset, data_dir=self.data_dir),
+            self.label_noise,
+        )
         network = models.model(
             self.model, num_classes=data.num_classes, initialization=self.initialization
         )
@@ -195,6 +210,7 @@ def train(
                 plan,
                 directory,
                 measurements=chosen,
+                start_from=options.start_from,
                 resume=options.resume,
                 members_at_once=options.members_at_once,
                 devices=devices,

@@ -25,11 +25,14 @@ def what(dataset: xr.Dataset) -> str:
     problem, plan = configuration["problem"], configuration["plan"]
     options = json.loads(dataset.attrs["metadata"]).get("options", {})
     device = environment["device"]
+    noise, start = problem.get("label_noise"), configuration.get("start")
+    labels = f" with label noise {noise['share']:g}" if noise else ""
+    origin = f"; from {start['directory']} after {start['updates']} updates" if start else ""
     return (
-        f"{options.get('model', '')} on {problem['dataset']}, batch {plan['batch_size']}, "
+        f"{options.get('model', '')} on {problem['dataset']}{labels}, batch {plan['batch_size']}, "
         f"{count(len(plan['seeds']), 'seed')}, {count(dataset.sizes['window'], 'window')} of "
         f"{plan['window']} updates; momentum {plan['momentum']:g}, weight decay "
-        f"{plan['weight_decay']:g}, loss {problem['loss']}; {device['platform']} "
+        f"{plan['weight_decay']:g}, loss {problem['loss']}{origin}; {device['platform']} "
         f"({device['kind']}), JAX {environment['packages']['jax']}"
     )
 

@@ -12,12 +12,12 @@ from jax.sharding import Mesh, PartitionSpec
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
-from sgd_diffusion._types import IntegerLike, Key
+from sgd_diffusion._types import IntegerLike, Key, PyTree
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd
+from sgd_diffusion.dynamics.sgd import Carry, initial_carry, resting_carry, sgd
 from sgd_diffusion.dynamics.window import (
     Recording,
     WindowRecord,
@@ -25,7 +25,9 @@ from sgd_diffusion.dynamics.window import (
     mask_diverged,
     record_window,
 )
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
+from sgd_diffusion.storage.checkpoints import described
 
 __all__ = ["Ensemble", "MemberKeys", "default_members_at_once", "map_members", "member_keys"]
 
@@ -176,9 +178,19 @@ class Ensemble:
         )
         self._compiled: Any = None
 
-    def start(self) -> Carry:
-        """Return the carries of all M members before the first update, along a leading axis."""
-        return self._start((), self._members()[0])
+    def start(self, points: tuple[PyTree, PyTree] | None = None) -> Carry:
+        """Return the carries of all M members before the first update, along a leading axis.
+
+        Args:
+            points: parameters and states at which the members start, at rest, with a leading axis
+                of M in the order of `Plan.members`; None for those of `Problem.init`.
+
+        Raises:
+            InputError: the points have other names, shapes or dtypes than those of `Problem.init`.
+        """
+        if points is not None:
+            self._check_points(*points)
+        return self._start((), (self._members()[0], points))
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, jax.Array]]:
         """Run one window of all members from `carry` at waiting time `start`.
@@ -268,8 +280,11 @@ class Ensemble:
         )
         return shared, (*self._members(), carry)
 
-    def _start_member(self, shared, seed):
+    def _start_member(self, shared, member):
         del shared
+        seed, point = member
+        if point is not None:
+            return resting_carry(self.optimizer, *point)
         return initial_carry(self.problem, self.optimizer, member_keys(seed).initialization)
 
     def _window_member(self, shared, member):
@@ -334,6 +349,21 @@ class Ensemble:
         return mask_diverged(
             self.measure_state(window, problem, carry.params, carry.state, key), carry.diverged_at
         )
+
+    def _check_points(self, params, state):
+        expected = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((self.plan.num_members, *leaf.shape), leaf.dtype),
+            initial_shapes(self.problem),
+        )
+        for name, found, wanted in zip(("params", "state"), (params, state), expected, strict=True):
+            if jax.tree.structure(found) != jax.tree.structure(wanted) or (
+                described(found) != described(wanted)
+            ):
+                raise invalid(
+                    "points",
+                    f"have {name} {described(found)}",
+                    f"{described(wanted)}, those of the problem for every member",
+                )
 
     def _check(self):
         # Only for what it refuses; the indices themselves would be a program to compile.

@@ -1,6 +1,7 @@
 """A run: windows of an ensemble one after the other, each on disk before the next begins."""
 
 import contextlib
+import functools
 import json
 import os
 import warnings
@@ -22,7 +23,13 @@ from sgd_diffusion.dynamics.measurements import (
 )
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
-from sgd_diffusion.errors import invalid
+from sgd_diffusion.dynamics.starting_points import (
+    ARGUMENT,
+    StartingPoints,
+    check_another,
+    last_points,
+)
+from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.storage.checkpoints import Checkpoints, check_storable
 from sgd_diffusion.storage.provenance import environment
@@ -42,6 +49,7 @@ def run_ensemble(
     directory: str | os.PathLike | None = None,
     *,
     measurements: Sequence[PathMeasurement | StateMeasurement] | None = None,
+    start_from: str | os.PathLike | None = None,
     resume: bool = False,
     members_at_once: IntegerLike | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -58,6 +66,12 @@ def run_ensemble(
             everything in memory.
         measurements: what is kept of each window; by default displacements and series (see
             `sgd_diffusion.dynamics.measurements`).
+        start_from: directory of another run, finished or not. Every member starts at the parameters
+            and the state that the member of the same seed has at the newest checkpoint there; of
+            the same learning rate too, unless that run has a single one. The momentum is zero at
+            the start, updates count from 0, and batches come in the order of a new run. The
+            configuration records the directory, the number of updates made there, and a digest of
+            the points. None for `Problem.init`.
         resume: continue the run that `directory` holds, if it holds one. The result is that of an
             uninterrupted run, bit for bit on CPU.
         members_at_once: members side by side on a device; None for the default of the backend (see
@@ -74,7 +88,8 @@ def run_ensemble(
         `run_directories.load_run`.
 
     Raises:
-        InputError: the plan does not fit the problem or the memory, or measurements clash.
+        InputError: the plan does not fit the problem or the memory, measurements clash, or members
+            cannot start from the other run (see `starting_points.last_points`).
         StorageError: the directory cannot be used, or the disk is full. Finished windows stay
             readable.
 
@@ -93,10 +108,13 @@ def run_ensemble(
         devices=devices,
         report=report,
     )
+    run = None if directory is None else RunDirectory(directory)
+    points, start = _start(problem, plan, start_from, run, resume)
     configuration = {
         "problem": dict(problem.description),
         "plan": plan.description(),
         **schema.description(),
+        **({} if start is None else {"start": start}),
     }
     metadata = json_values("metadata", dict(metadata or {}))
     attributes = {
@@ -104,10 +122,11 @@ def run_ensemble(
         "environment": json.dumps(environment()),
         "metadata": json.dumps(metadata),
     }
-    run = None if directory is None else RunDirectory(directory)
     if run is not None:
         run.check(configuration, resume=resume)
-    carry = ensemble.start()
+    carry = ensemble.start(None if points is None else (points.params, points.state))
+    # Of a run that has begun, only the form of this carry counts.
+    again = points is None and start is not None
     shapes = ensemble.values(carry)
     schema.check(shapes)
     if not jax.config.jax_disable_jit:  # type: ignore[attr-defined]
@@ -123,10 +142,21 @@ def run_ensemble(
         if run is not None:
             stack.enter_context(run.claim(configuration, resume=resume, metadata=metadata))
             checkpoints = stack.enter_context(
-                contextlib.closing(Checkpoints(run.checkpoints, digest_of(configuration)))
+                contextlib.closing(
+                    Checkpoints(
+                        run.checkpoints, digest_of(configuration), keep_start=start is not None
+                    )
+                )
             )
-            windows, carry = _continue(run, checkpoints, carry, plan.num_windows)
-            checkpoints.save_start(carry)
+            windows, carry = _continue(
+                run,
+                checkpoints,
+                carry,
+                plan.num_windows,
+                functools.partial(_start_again, ensemble, start_from, start) if again else None,
+            )
+            if len(windows) < plan.num_windows:
+                checkpoints.save_start(carry)
         for index in range(plan.num_windows):
             if index == len(windows):
                 carry = ensemble.advance(
@@ -141,6 +171,49 @@ def run_ensemble(
             if on_window is not None:
                 on_window(index, windows[index])
     return combine_windows(windows)
+
+
+def _start(
+    problem: Problem, plan: Plan, start_from: Any, run: RunDirectory | None, resume: bool
+) -> tuple[StartingPoints | None, dict[str, Any] | None]:
+    """Return where the members start, and what the configuration says of it.
+
+    Both are None without another run to start from. A run that has begun has no points here: it
+    goes on from its own checkpoints, since the other may have moved on, or be gone.
+
+    Raises:
+        InputError: the members cannot start there.
+    """
+    if start_from is None:
+        return None, None
+    if not isinstance(start_from, str | os.PathLike):
+        raise invalid(ARGUMENT, f"is {start_from!r:.100}", "the path of a run directory")
+    if run is not None:
+        check_another(start_from, run)
+        begun = (run.configuration() or {}).get("start") if resume else None
+        other = os.path.abspath(RunDirectory(start_from).path)
+        if isinstance(begun, dict) and begun.get("directory") == other:
+            return None, begun
+    points = last_points(start_from, problem, plan)
+    return points, points.facts
+
+
+def _start_again(ensemble: Ensemble, start_from: Any, begun: Any) -> Carry:
+    """Return the carry at the start of a run that has begun and of which no checkpoint is left.
+
+    Raises:
+        InputError: the other run is not there any more.
+        StorageError: it has moved on.
+    """
+    points = last_points(start_from, ensemble.problem, ensemble.plan)
+    if points.facts != begun:
+        raise StorageError(
+            f"This run has no sound checkpoint left. It started from {begun['directory']} after "
+            f"{begun.get('updates')} updates, which has other points after "
+            f"{points.facts['updates']} now. Put a copy of the checkpoints back, or start anew in "
+            "another directory."
+        )
+    return ensemble.start((points.params, points.state))
 
 
 def _check_window(
@@ -170,13 +243,26 @@ def _check_window(
 
 
 def _continue(
-    run: RunDirectory, checkpoints: Checkpoints, carry: Carry, num_windows: int
+    run: RunDirectory,
+    checkpoints: Checkpoints,
+    carry: Carry,
+    num_windows: int,
+    start_again: Callable[[], Carry] | None,
 ) -> tuple[list[xr.Dataset], Carry]:
-    """Return the sound windows of a run directory, and the carry after the last of them."""
+    """Return the sound windows of a run directory, and the carry after the last of them.
+
+    Args:
+        run: the directory.
+        checkpoints: of the run.
+        carry: where the run starts.
+        num_windows: of the plan; where so many are finished, the carry is not needed.
+        start_again: returns where the run starts, if `carry` is only of that form.
+    """
     windows = run.load_windows()
     if len(windows) >= num_windows:
         return windows[:num_windows], carry
-    finished, carry = checkpoints.restore(carry, at_most=len(windows)) or (0, carry)
+    found = checkpoints.restore(carry, at_most=len(windows))
+    finished, carry = found or (0, carry if start_again is None else start_again())
     # An interruption between window and checkpoint leaves one checkpoint fewer.
     if finished < len(windows) - 1:
         warnings.warn(

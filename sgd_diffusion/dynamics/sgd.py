@@ -19,6 +19,7 @@ __all__ = [
     "StepInfo",
     "initial_carry",
     "loss_and_gradient",
+    "resting_carry",
     "sgd",
     "sgd_step",
     "update",
@@ -96,7 +97,17 @@ def initial_carry(problem: Problem, optimizer: optax.GradientTransformation, key
         optimizer: as returned by `sgd`.
         key: PRNG key of the initialization.
     """
-    params, state = problem.init(key)
+    return resting_carry(optimizer, *problem.init(key))
+
+
+def resting_carry(optimizer: optax.GradientTransformation, params: PyTree, state: PyTree) -> Carry:
+    """Return the carry of a member at rest at a point, with a momentum of zero.
+
+    Args:
+        optimizer: as returned by `sgd`.
+        params: the point.
+        state: the problem's state there.
+    """
     return Carry(params, state, optimizer.init(params), jnp.int32(ALIVE))
 
 

@@ -1,6 +1,7 @@
 """Labeled images in memory: what they are, and the checks that they pass wherever they are from."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,12 +38,15 @@ class Dataset(NamedTuple):
         num_classes: number of classes.
         name: the name it was loaded by; for an `.npz` file the name of the file, such as
             "mine.npz".
+        label_noise: facts about training labels that were drawn at random (see
+            `with_label_noise`), or None.
     """
 
     train: Examples
     test: Examples
     num_classes: int
     name: str
+    label_noise: Mapping[str, Any] | None = None
 
 
 def checked(

@@ -195,7 +195,9 @@ def classification(
     """
     if not isinstance(loss, str) or loss not in LOSSES:
         raise invalid("loss", f"is {loss!r}", f"one of {', '.join(LOSSES)}")
-    dataset = checked(dataset.train, dataset.test, dataset.name, num_classes=dataset.num_classes)
+    dataset = checked(
+        dataset.train, dataset.test, dataset.name, num_classes=dataset.num_classes
+    )._replace(label_noise=dataset.label_noise)
     probe_size = integer(
         "probe_size",
         probe_size,
@@ -310,7 +312,7 @@ def _augmentation(
 
 def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -> dict:
     images = dataset.train.images
-    return {
+    facts = {
         "dataset": dataset.name,
         "fingerprint": zlib.crc32(np.ascontiguousarray(images).data),
         "examples": {
@@ -324,6 +326,9 @@ def _description(model, dataset: Dataset, loss: str, augment, probe_size: int) -
         "augmentation": augment.__qualname__ if callable(augment) else augment,
         "probe_size": probe_size,
     }
+    if dataset.label_noise is not None:  # so runs from before there was any can be continued
+        facts["label_noise"] = dataset.label_noise
+    return facts
 
 
 def _describe(module) -> str:

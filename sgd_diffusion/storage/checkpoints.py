@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -15,10 +16,13 @@ from sgd_diffusion._types import PyTree
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.run_directories import DamagedResultsWarning
 
-__all__ = ["KEPT", "Checkpoints", "check_storable"]
+__all__ = ["KEPT", "Checkpoints", "check_storable", "described", "digest"]
 
 KEPT = 3
 """How many checkpoints stay on disk."""
+
+# Orbax keeps the checkpoints whose numbers are multiples of this; no other number is one than 0.
+_ONLY_THE_START = 2**31
 
 
 def check_storable(carry: PyTree) -> None:
@@ -51,23 +55,43 @@ class Checkpoints:
         directory: where they are.
         run: what they belong to. It tells a checkpoint of another run, or of another number of
             windows.
+        keep_start: keep the one before the first window for good, beside the newest.
+        read_only: change nothing, for the directory of another run, which may be going on.
 
     Raises:
         StorageError: the directory cannot be used.
     """
 
-    def __init__(self, directory: pathlib.Path, run: str = ""):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        run: str = "",
+        *,
+        keep_start: bool = False,
+        read_only: bool = False,
+    ):
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=KEPT, enable_async_checkpointing=False, create=True
+            max_to_keep=KEPT,
+            keep_period=_ONLY_THE_START if keep_start else None,
+            enable_async_checkpointing=False,
+            create=not read_only,
         )
         try:
-            _remove_unfinished(directory)
-            self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
+            if not read_only:
+                _remove_unfinished(directory)
+            self._manager = ocp.CheckpointManager(
+                directory.resolve(),
+                options=options,
+                item_handlers={
+                    "carry": ocp.StandardCheckpointHandler(),
+                    "digest": ocp.JsonCheckpointHandler(),
+                },
+            )
         except OSError as error:
             raise StorageError(
                 f"Cannot use {directory}: {error}. Choose another directory."
             ) from error
-        self._directory, self._run = directory, run
+        self._directory, self._run, self._read_only = directory, run, read_only
 
     def save(self, windows: int, carry: PyTree) -> None:
         """Keep the carry after so many windows.
@@ -75,7 +99,11 @@ class Checkpoints:
         Raises:
             StorageError: it cannot be written.
         """
-        facts = {"sha256": _digest(carry), "identity": self._identity(windows)}
+        facts = {
+            "sha256": digest(carry),
+            "identity": self._identity(windows),
+            "arrays": described(carry),
+        }
         content = ocp.args.Composite(
             carry=ocp.args.StandardSave(_named_leaves(carry)), digest=ocp.args.JsonSave(facts)
         )
@@ -95,10 +123,25 @@ class Checkpoints:
         if not self._manager.all_steps():
             self.save(0, carry)
 
-    def restore(self, like: PyTree, *, at_most: int) -> tuple[int, PyTree] | None:
+    def arrays(self) -> list[str] | None:
+        """Return what the newest checkpoint says of its arrays (see `described`).
+
+        It is None if there is no checkpoint, or none that says so.
+        """
+        newest = self._manager.latest_step()
+        if newest is None:
+            return None
+        content = ocp.args.Composite(digest=ocp.args.JsonRestore())
+        try:
+            return self._manager.restore(newest, args=content).digest.get("arrays")
+        except Exception:  # Orbax raises nearly anything for a damaged file; `restore` says it
+            return None
+
+    def restore(self, like: PyTree, *, at_most: int | None = None) -> tuple[int, PyTree] | None:
         """Return the newest sound checkpoint after at most so many windows, with their number.
 
-        All others that are newer are deleted, so that the run can go on from this one.
+        All others that are newer are deleted, unless this is read-only, so that the run can go on
+        from this one.
 
         Returns:
             The number of windows and the carry; None if there is no sound checkpoint.
@@ -112,13 +155,14 @@ class Checkpoints:
             carry=ocp.args.StandardRestore(template), digest=ocp.args.JsonRestore()
         )
         for windows in sorted(self._manager.all_steps(), reverse=True):
-            if windows > at_most:
-                self._manager.delete(windows)
+            if at_most is not None and windows > at_most:
+                self._delete(windows)
                 continue
             try:
+                self._check_shapes(windows, template)
                 restored = self._manager.restore(windows, args=content)
                 carry = _with_leaves(like, restored.carry)
-                if _digest(carry) != restored.digest["sha256"]:
+                if digest(carry) != restored.digest["sha256"]:
                     raise ValueError("its content does not match its digest")
                 if restored.digest.get("identity", self._identity(windows)) != self._identity(
                     windows
@@ -136,7 +180,7 @@ class Checkpoints:
                     DamagedResultsWarning,
                     stacklevel=2,
                 )
-                self._manager.delete(windows)
+                self._delete(windows)
                 continue
             return windows, carry
         return None
@@ -144,6 +188,18 @@ class Checkpoints:
     def close(self) -> None:
         """Let go of the directory."""
         self._manager.close()
+
+    def _check_shapes(self, windows: int, template: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+        """Refuse a checkpoint of other shapes, which Orbax begins to read and then leaves."""
+        found = self._manager.item_metadata(windows)["carry"]
+        if found is not None and {name: leaf.shape for name, leaf in found.items()} != {
+            name: leaf.shape for name, leaf in template.items()
+        }:
+            raise ValueError("its arrays have other shapes")
+
+    def _delete(self, windows: int) -> None:
+        if not self._read_only:
+            self._manager.delete(windows)
 
     def _identity(self, windows: int) -> str:
         return f"after {windows} windows of {self._run}"
@@ -170,13 +226,15 @@ def _named_leaves(carry: PyTree) -> dict[str, jax.Array]:
 def _with_leaves(like: PyTree, named: Mapping[str, jax.Array]) -> PyTree:
     """Return the inverse of `_named_leaves`.
 
-    The kinds of random keys and the arrays without entries are those of `like`.
+    The kinds of random keys and the arrays without entries are those of `like`. Orbax binds arrays
+    to the device that they were on; these are bound to none, as those at the start of a run, so
+    that a program for several devices takes them.
     """
 
     def restored(number, leaf):
         if not leaf.size:
             return leaf
-        stored = named[f"{number:06d}"]
+        stored = jnp.asarray(np.asarray(named[f"{number:06d}"]))
         return (
             jax.random.wrap_key_data(stored, impl=jax.random.key_impl(leaf))
             if _is_key(leaf)
@@ -193,10 +251,19 @@ def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _digest(carry: PyTree) -> str:
-    digest = hashlib.sha256()
+def described(carry: PyTree) -> list[str]:
+    """Return the name, dtype and shape of every array of a pytree, in order, as text."""
+    return [
+        f"{jax.tree_util.keystr(path, simple=True, separator='.')} {leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree.leaves_with_path(carry)
+    ]
+
+
+def digest(carry: PyTree) -> str:
+    """Return the SHA-256 of the arrays of a pytree, in order."""
+    found = hashlib.sha256()
     for leaf in jax.tree.leaves(carry):
         array = np.ascontiguousarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        digest.update(f"{leaf.dtype if _is_key(leaf) else array.dtype}{array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+        found.update(f"{leaf.dtype if _is_key(leaf) else array.dtype}{array.shape}".encode())
+        found.update(array.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()

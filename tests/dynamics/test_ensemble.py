@@ -84,7 +84,7 @@ def test_resnet14_members_agree_alone_and_in_an_ensemble_of_8(at_once):
 
 def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
     """In a process of its own, since the number of CPU devices is fixed at start-up; 5 and 6
-    members on 3 devices.
+    members on 3 devices. So are those that are resumed between windows, and that start from a run.
     """
     script = textwrap.dedent("""
         import sys
@@ -105,6 +105,20 @@ def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
                 problem, several, directory, measurements=kept, devices=jax.devices()
             )
             assert one.isel(seed=slice(members)).equals(many)
+        apart = Plan(seeds=range(4), waiting_times=(0, 25), **plan)
+        def interrupt(*_):
+            raise KeyboardInterrupt
+        options = dict(measurements=kept, devices=jax.devices())
+        try:
+            run_ensemble(problem, apart, sys.argv[2], on_window=interrupt, **options)
+        except KeyboardInterrupt:
+            pass
+        resumed = run_ensemble(problem, apart, sys.argv[2], resume=True, **options)
+        assert resumed.equals(run_ensemble(problem, apart, measurements=kept))
+        start = dict(measurements=kept, start_from=sys.argv[2])
+        few = Plan(seeds=(3, 1), **plan)
+        one = run_ensemble(problem, few, **start)
+        assert one.equals(run_ensemble(problem, few, devices=jax.devices(), **start))
     """)
     tests = str(__import__("pathlib").Path(__file__).parents[1])
     subprocess.run(

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments import anomalous_diffusion, command_line, output, training
 from experiments.training import new_directory
@@ -117,6 +119,53 @@ def test_a_diverged_member_is_named_in_the_summary(call, capsys, tmp_path):
         np.isnan(run.msd.sel(learning_rate=1e4)).all()
         and np.isfinite(run.msd.sel(learning_rate=0.05)).all()
     )
+
+
+def test_a_run_starts_from_another_with_random_labels_and_is_resumed(
+    call, capsys, directory, monkeypatch, tmp_path
+):
+    """From where the first run of this file ends; also from elsewhere and when that run is gone."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(directory, "source")
+    start = ["--start-from", "source", "--label-noise", "0.5"]
+    assert call(anomalous_diffusion, *TINY, *start, "--num-windows", 1, "--directory", "run") == 0
+    windows = load_run(directory).sizes["window"]
+    assert "digits with label noise 0.5, batch 16" in (said := capsys.readouterr().out)
+    assert f"from {tmp_path / 'source'} after {20 * windows} updates" in said
+    stored = json.loads(pathlib.Path("run/config.json").read_text())["configuration"]
+    assert stored["problem"]["label_noise"] == {"share": 0.5, "key": [0, 0]}
+    assert (stored["start"]["directory"], stored["start"]["updates"]) == (
+        str(tmp_path / "source"),
+        20 * windows,
+    )
+    assert call(anomalous_diffusion, *TINY, *start, "--directory", "whole") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    shutil.rmtree(tmp_path / "source")
+    resume = ["--resume", "--directory", tmp_path / "run"]
+    assert call(anomalous_diffusion, *resume, "--num-windows", 2) == 0
+    whole = load_run(tmp_path / "whole").drop_attrs()
+    xr.testing.assert_identical(load_run(tmp_path / "run").drop_attrs(), whole)
+    capsys.readouterr()
+    assert call(anomalous_diffusion, *resume, "--label-noise", 0.4) == 2
+    assert "problem.label_noise.share is 0.5 there and 0.4 here" in capsys.readouterr().err
+    assert call(anomalous_diffusion, *resume, "--start-from", directory) == 2
+    assert "start.directory is" in capsys.readouterr().err
+    assert call(anomalous_diffusion, *resume, "--start-from", tmp_path / "run") == 2
+    assert "the directory of the run itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "0", "5"], "has no seed 5; expected a run with a member of every seed"),
+        (["--model", "fc2-width6"], "where this model has params.linear1.kernel float32[2, 64, 6]"),
+        (["--model", "fc3-width5"], "where this model has"),
+        (["--start-from", "nowhere"], "start_from (--start-from) is 'nowhere', which holds no run"),
+    ],
+)
+def test_a_run_that_cannot_start_from_another_is_refused(refused, directory, arguments, words):
+    refused(anomalous_diffusion, words, *TINY, "--start-from", directory, *arguments)
 
 
 def test_presets_are_defaults_that_options_override():

@@ -2,6 +2,8 @@
 and what it refuses.
 """
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -94,6 +96,22 @@ def test_resuming_a_finished_run_changes_nothing(call, directory):
         (directory / "surfaces.nc").read_bytes(),
         (directory / "planes" / "random_0_0.05.nc").stat().st_mtime_ns,
     ) == before
+
+
+def test_the_path_begins_where_another_run_ended(call, directory, tmp_path):
+    source, run = load_run(directory), tmp_path / "run"
+    shutil.copytree(directory, tmp_path / "source")
+    fast = ["--num-windows", 1, "--planes", "random", "--seeds", 1]
+    start = ["--start-from", tmp_path / "source", "--directory", run]
+    assert call(loss_surface, *TINY, *fast, *start) == 0
+    shutil.rmtree(tmp_path / "source")
+    (run / "surfaces.nc").unlink()
+    assert call(loss_surface, "--resume", "--directory", run) == 0
+    first = source.params.sel(seed=1).isel(window=-1, learning_rate=0)
+    last = load_run(run).params.sel(seed=1).isel(window=-1, learning_rate=0)
+    with xr.open_dataset(run / "surfaces.nc", engine="h5netcdf") as surfaces:
+        length = surfaces.path_length.squeeze().values
+    np.testing.assert_allclose(length, [np.linalg.norm(first - last), 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

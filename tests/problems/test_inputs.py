@@ -4,10 +4,11 @@ modes.
 
 import jax
 import numpy as np
-from input_table import Argument, Option, input_tests, mode_tests
+from input_table import Argument, Integers, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.problems.augmentation import compose, random_crop, random_flip
 from sgd_diffusion.problems.datasets import channel_statistics, gaussian
+from sgd_diffusion.problems.label_noise import with_label_noise
 from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
@@ -38,6 +39,11 @@ def problem(**options):
     return found.examples, found.probe
 
 
+def noisy(labels=LABELS, share=0.5):
+    small = Dataset(Examples(IMAGES, labels), Examples(IMAGES, LABELS), 101, "mine")
+    return with_label_noise(KEY, small, share).train.labels
+
+
 ENTRIES = [
     *(
         Option(f"gaussian({name})", lambda value, name=name: noise(**{name: value}), 7)
@@ -49,6 +55,8 @@ ENTRIES = [
         "random_crop(padding)", lambda value: random_crop(value)(KEY, IMAGES.astype("float32")), 1
     ),
     Option("model(num_classes)", lambda value: model("fc2", num_classes=value).features, 7),
+    Number("with_label_noise(share)", lambda share: noisy(share=share), 0.5),
+    Integers("with_label_noise(labels)", lambda labels: noisy(labels), np.array([5, 100, 0])),
     Option("MLP(features)", lambda value: MLP((value, 3)).features, 7),
     Argument(
         "checked(images)", lambda images: loaded(images).train.images.astype("float32"), IMAGES

@@ -1,0 +1,257 @@
+"""Where members start that do not start at `Problem.init`: where those of another run stand."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int
+
+from sgd_diffusion._types import PyTree
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.sgd import ALIVE, Carry, initial_carry, sgd
+from sgd_diffusion.errors import InputError, StorageError, invalid
+from sgd_diffusion.problems.objectives import Problem
+from sgd_diffusion.storage.checkpoints import Checkpoints, described, digest
+from sgd_diffusion.storage.run_directories import RunDirectory, digest_of
+
+__all__ = ["ARGUMENT", "StartingPoints", "check_another", "first_points", "last_points"]
+
+ARGUMENT = "start_from (--start-from)"
+"""What messages call the directory of the other run, in the library and on the command line."""
+
+
+class StartingPoints(NamedTuple):
+    """Where the M members of an ensemble start.
+
+    Attributes:
+        params: pytree of arrays like the parameters, with a leading axis of M.
+        state: the same of the problem's state.
+        facts: JSON-like: the run that they are from, the number of its updates, and the SHA-256 of
+            parameters and states.
+    """
+
+    params: PyTree
+    state: PyTree
+    facts: dict[str, Any]
+
+
+def last_points(directory: str | os.PathLike, problem: Problem, plan: Plan) -> StartingPoints:
+    """Return the points at the newest checkpoint of a run, for the members of another ensemble.
+
+    Every member gets the point of the member of the same seed, and of the same learning rate. If
+    the run has a single learning rate, it gives the points of all.
+
+    Args:
+        directory: of the run, which may be finished or not; it is only read.
+        problem: what the ensemble optimizes; its parameters and state have the names and shapes of
+            those of the run.
+        plan: of the ensemble.
+
+    Raises:
+        InputError: the directory holds no run of an ensemble, no checkpoint, another model, not all
+            of the members, or one of these has diverged.
+
+    Warns:
+        DamagedResultsWarning: a checkpoint is damaged, and an earlier one is used.
+    """
+    run = RunDirectory(directory)
+    source = _plan(run)
+    rows = _rows(run.path, source, plan)
+    windows, carry = _restored(run, problem, source)
+    params, state, stopped = jax.tree.map(
+        lambda leaf: _chosen(leaf, rows), (carry.params, carry.state, carry.diverged_at)
+    )
+    _check_finite(run.path, plan, params, stopped)
+    facts = {
+        "directory": os.path.abspath(run.path),
+        "updates": _updates(source, windows),
+        "sha256": digest((params, state)),
+    }
+    return StartingPoints(params, state, facts)
+
+
+def first_points(
+    directory: str | os.PathLike, problem: Problem, plan: Plan
+) -> tuple[PyTree, PyTree]:
+    """Return parameters and states at which the members of a run began that started from another.
+
+    Args:
+        directory: of the run itself, not of the other.
+        problem: what it optimizes.
+        plan: its members.
+
+    Returns:
+        Both with a leading axis of M, in the order of `Plan.members`.
+
+    Raises:
+        StorageError: its first checkpoint is not there.
+    """
+    run = RunDirectory(directory)
+    with contextlib.closing(_checkpoints(run)) as checkpoints:
+        found = checkpoints.restore(_carry_like(problem, plan), at_most=0)
+    if found is None:
+        raise StorageError(
+            f"{run.checkpoints / '0'} cannot be read, which says where the members of this run "
+            "started. Put a copy of it back, or start the run again in another directory."
+        )
+    params, state, *_ = jax.tree.map(lambda leaf: _chosen(leaf, slice(None)), found[1])
+    return params, state
+
+
+def check_another(start_from: str | os.PathLike, run: RunDirectory) -> None:
+    """Refuse to start a run from itself.
+
+    Raises:
+        InputError: the directory is that of the run.
+    """
+    if os.path.realpath(RunDirectory(start_from).path) == os.path.realpath(run.path):
+        raise invalid(
+            ARGUMENT,
+            f"is {str(start_from)!r}, the directory of the run itself",
+            "the directory of another run",
+            "continue a run with resume (--resume), or choose another directory for this one",
+        )
+
+
+def _plan(run: RunDirectory) -> Plan:
+    stored: Any = (run.configuration() or {}).get("plan")
+    names = {field.name for field in dataclasses.fields(Plan)}
+    try:
+        return Plan(**{name: value for name, value in stored.items() if name in names})
+    except (AttributeError, TypeError, InputError) as error:
+        raise invalid(
+            ARGUMENT,
+            f"is {str(run.path)!r}, which holds no run of an ensemble (no config.json with its "
+            "plan)",
+            "the directory of a run",
+        ) from error
+
+
+def _rows(path: pathlib.Path, source: Plan, plan: Plan) -> Int[np.ndarray, "member"]:
+    """Return the members of a run that give the points of those of a plan."""
+    seeds = sorted(set(plan.seeds) - set(source.seeds))
+    if seeds:
+        raise invalid(
+            ARGUMENT,
+            f"is {str(path)!r}, whose run has no seed {_listed(seeds)}",
+            "a run with a member of every seed",
+            f"choose seeds among {_listed(source.seeds)}",
+        )
+    # Learning rates are float32 on the device.
+    rates, wanted = (
+        np.asarray(each.learning_rates, np.float32).tolist() for each in (source, plan)
+    )
+    if len(rates) > 1 and not set(wanted) <= set(rates):
+        lacking = [
+            rate
+            for rate, single in zip(plan.learning_rates, wanted, strict=True)
+            if single not in rates
+        ]
+        raise invalid(
+            ARGUMENT,
+            f"is {str(path)!r}, whose run has several learning rates, and not {_listed(lacking)}",
+            "a run of one learning rate, or one with the same",
+            f"choose learning rates among {_listed(source.learning_rates)}",
+        )
+    return np.array(
+        [
+            source.seeds.index(seed) * len(rates) + (rates.index(rate) if len(rates) > 1 else 0)
+            for seed, rate in itertools.product(plan.seeds, wanted)
+        ]
+    )
+
+
+def _restored(run: RunDirectory, problem: Problem, source: Plan) -> tuple[int, Carry]:
+    """Return the newest sound checkpoint of a run, and after how many windows it is."""
+    like = _carry_like(problem, source)
+    found = None
+    if run.checkpoints.is_dir():
+        with contextlib.closing(_checkpoints(run)) as checkpoints:
+            _check_model(run, checkpoints.arrays(), described(like))
+            found = checkpoints.restore(like)
+    if found is None:
+        raise invalid(
+            ARGUMENT,
+            f"is {str(run.path)!r}, which holds no checkpoint that can be read",
+            "a run that was begun, of the same model",
+            "choose another run, or continue that one with resume (--resume)",
+        )
+    return found
+
+
+def _checkpoints(run: RunDirectory) -> Checkpoints:
+    return Checkpoints(run.checkpoints, digest_of(run.configuration()), read_only=True)
+
+
+def _carry_like(problem: Problem, plan: Plan) -> Carry:
+    """Return carries of the members of a plan on the host, of which only names and shapes count."""
+    optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
+    with jax.default_device(jax.devices("cpu")[0]):
+        one = jax.jit(lambda key: initial_carry(problem, optimizer, key))(jax.random.key(0))
+        return jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (plan.num_members, *leaf.shape)), one
+        )
+
+
+def _check_model(run: RunDirectory, stored: list[str] | None, wanted: list[str]) -> None:
+    """Refuse a run of other parameters, as far as its newest checkpoint tells."""
+    if stored is None:
+        return
+    for there, here in itertools.zip_longest(stored, wanted, fillvalue="nothing"):
+        if there != here:
+            model = ((run.configuration() or {}).get("problem") or {}).get("model")
+            raise invalid(
+                ARGUMENT,
+                f"is {str(run.path)!r}, whose members have {there} where this model has {here}",
+                "a run of the same model, in the same precision",
+                f"that of the run is {model}" if model else "",
+            )
+
+
+def _chosen(leaf: jax.Array, rows: Any) -> jax.Array | np.ndarray:
+    """Return rows of an array, on no device in particular."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        numbers = np.asarray(jax.random.key_data(leaf))[rows]
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+    return np.asarray(leaf)[rows]
+
+
+def _check_finite(path: pathlib.Path, plan: Plan, params: PyTree, stopped: np.ndarray) -> None:
+    finite = np.all(
+        [
+            np.isfinite(leaf).reshape(plan.num_members, -1).all(axis=1)
+            for leaf in jax.tree.leaves(params)
+        ],
+        axis=0,
+    )
+    gone = [
+        f"seed {seed}"
+        for (seed, _), sound, step in zip(
+            itertools.product(plan.seeds, plan.learning_rates), finite, stopped, strict=True
+        )
+        if step != ALIVE or not sound
+    ]
+    if gone:
+        raise invalid(
+            ARGUMENT,
+            f"is {str(path)!r}, whose run diverged for {', '.join(dict.fromkeys(gone))}",
+            "members that have not diverged",
+            "leave these seeds out, or choose a run of a smaller learning rate",
+        )
+
+
+def _updates(plan: Plan, windows: int) -> int:
+    """Return the number of updates made when so many windows are finished."""
+    if windows and plan.waiting_times is not None:
+        return plan.waiting_times[windows - 1] + plan.window
+    return windows * plan.window
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(map(str, values))
