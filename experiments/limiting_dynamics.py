@@ -12,14 +12,14 @@ experiments.limiting_dynamics
 import contextlib
 import dataclasses
 import pathlib
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import numpy as np
 import xarray as xr
 
 from experiments import command_line, summaries
-from experiments.linear_regression import noise_of_the_law, regression, simulate
+from experiments.linear_regression import Regression, noise_of_the_law, regression, simulate
 from experiments.options import within
 from experiments.progress import Progress, phase
 from experiments.results import leave
@@ -54,7 +54,7 @@ class Options(RunOptions, TrainingOptions):
     """Steps from the solution; the second half counts as stationary."""
     spiral_steps: Annotated[int, *within(10, 100_000)] = 200
     """Steps of the walks that begin away from the solution."""
-    ranks: Annotated[tuple[int, ...], *within(0, 100_000, fewest=2)] = (0, 2, 8, 20)
+    ranks: Annotated[tuple[int, ...], *within(0, 100_000, fewest=1)] = (0, 2, 8, 20)
     """Modes of the regression that are shown, from the sharpest, 0."""
 
     sweep_learning_rates: Annotated[tuple[float, ...], *within(1e-20, 1e4)] = (0.0125, 0.025, 0.1)
@@ -157,11 +157,13 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Run both parts, and leave results, figures and a summary in the run directory."""
+    with phase("laws of the linear regression"):
+        problem, hyper, noise = regression_laws(options)
     dataset, directory = train(
         options, "limiting_dynamics", lambda problem, plan: [displacements(), series()]
     )
     with phase("linear regression"):
-        motion = regression_motion(options)
+        motion = regression_motion(options, problem, hyper, noise)
         modes = tables.limiting_regression(motion)
     sweep = tables.limiting_sweep(swept(options, directory))
     leave(
@@ -180,15 +182,25 @@ def experiment(options: Options) -> None:
     )
 
 
-def regression_motion(options: Options) -> xr.Dataset:
-    """Return the motion of the regression, as `tables.limiting_regression` takes it."""
+def regression_laws(options: Options) -> tuple[Regression, Hyperparameters, np.ndarray]:
+    """Return the regression, its hyperparameters and the noise of its stationary law.
+
+    Raises:
+        InputError: it has none.
+    """
     data = datasets.load(options.dataset, data_dir=options.data_dir)
     problem = regression(data.train, data.num_classes)
     hyper = Hyperparameters(
         options.regression_learning_rate, options.momentum, batch_size=options.batch_size
     )
+    return problem, hyper, noise_of_the_law(problem, hyper)
+
+
+def regression_motion(
+    options: Options, problem: Regression, hyper: Hyperparameters, noise: np.ndarray
+) -> xr.Dataset:
+    """Return the motion of the regression, as `tables.limiting_regression` takes it."""
     ranks = np.array([rank for rank in options.ranks if rank < len(problem.eigenvalues)])
-    noise = noise_of_the_law(problem, hyper)
     keys = jax.random.split(jax.random.key(0), options.regression_seeds)
     rest = np.zeros_like(noise)
     start = rest.copy()
@@ -254,7 +266,7 @@ def swept(options: Options, directory: pathlib.Path) -> xr.Dataset:
         *([twin_displacements()] if options.full_batch_twin else []),
     ]
     runs: list[xr.Dataset] = []
-    for number, (sweep, plan) in enumerate(options.settings()):
+    for _, plan in options.settings():
         (rate,) = plan.learning_rates
         name = f"eta{rate:g}-batch{plan.batch_size}-beta{plan.momentum:g}"
         own = directory / "settings" / name
@@ -273,17 +285,21 @@ def swept(options: Options, directory: pathlib.Path) -> xr.Dataset:
                 report=progress.report,
                 on_window=progress.window,
             )
-        values: dict[str, Any] = {
-            "sweep": sweep,
-            "position": number,
-            "learning_rate": rate,
-            "momentum": plan.momentum,
-            "weight_decay": plan.weight_decay,
-            "batch_size": plan.batch_size,
-        }
         kept = run.isel(window=slice(options.burn_in, None)).sel(learning_rate=rate, drop=True)
-        runs.append(kept.drop_attrs().drop_vars("waiting_time").assign_coords(values))
-    return xr.concat(runs, "setting").assign_coords(setting=range(len(runs)))
+        runs.append(kept.drop_attrs().drop_vars("waiting_time"))
+    sweeps, plans = zip(*options.settings(), strict=True)
+    coords = {
+        "sweep": list(sweeps),
+        "learning_rate": [plan.learning_rates[0] for plan in plans],
+        **{
+            name: [getattr(plan, name) for plan in plans]
+            for name in ("momentum", "weight_decay", "batch_size")
+        },
+    }
+    return xr.concat(runs, "setting").assign_coords(
+        {name: ("setting", values) for name, values in coords.items()}
+        | {"setting": range(len(runs))}
+    )
 
 
 if __name__ == "__main__":

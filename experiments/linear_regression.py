@@ -13,6 +13,7 @@ import numpy as np
 
 from sgd_diffusion._types import Key
 from sgd_diffusion.dynamics.batches import batch_indices
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.datasets import Examples
 from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 
@@ -126,9 +127,22 @@ def noise_of_the_law(problem: Regression, hyper: Hyperparameters) -> np.ndarray:
     Away from the solution, residuals are larger by the inputs times the displacement. So the noise
     grows with the variance of the positions, which grows with the noise; the balance is one linear
     system. Correlations between positions of different modes are left out of it.
+
+    Raises:
+        InputError: the steps are too long: the noise grows faster than it settles.
     """
     squares = problem.inputs**2
     feedback = squares.T @ squares / len(squares) - np.diag(problem.eigenvalues**2)
     unit = np.ones_like(problem.eigenvalues)
     variance = np.asarray(stationary_covariance(problem.eigenvalues, unit, hyper).position)
+    # Both factors are positive, and so is their largest eigenvalue.
+    growth = abs(np.linalg.eigvals(feedback * variance)).max()
+    if growth >= 1:
+        raise invalid(
+            "learning_rate (--regression-learning-rate)",
+            f"is {hyper.learning_rate:g}, at which the noise of mini-batches of "
+            f"{hyper.batch_size:g} grows by {growth:.2g} as it settles",
+            "less than 1",
+            "take a smaller learning rate or larger batches",
+        )
     return np.linalg.solve(np.eye(len(unit)) - feedback * variance, problem.noise)

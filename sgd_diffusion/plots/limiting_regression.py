@@ -110,7 +110,7 @@ def _walks(axis, motion, table, law):
 
 
 def _plane(axis, motion, law):
-    sharp, flat = 0, len(law[0]) - 2
+    sharp, flat = 0, max(len(law[0]) - 2, 0)
     x = motion["position"].isel(sampling=0, output=0).transpose("mode", "seed", "point").values
     late = x[..., x.shape[-1] // 2 :].reshape(len(x), -1)
     late = late[:, :: max(1, late.shape[1] // 1500)]

@@ -63,7 +63,7 @@ def _points(axes, here, name, color, marker):
         here["local_error"] / here["local_predicted"],
         here["trace_scatter"] * here["local"] / here["local_predicted"],
     )
-    place = here["position"].values
+    place = here["setting"].values
     axes[0, 1].errorbar(place, here["local"] / here["local_predicted"], error, **look)
     axes[0, 1].plot(place, here["local"] / here["local_discrete"], ".", color="0.4", markersize=2)
     axes[1, 0].errorbar(

@@ -1,6 +1,7 @@
 """Linear regression beside the theory of its limiting dynamics, number by number."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +12,6 @@ from sgd_diffusion.theory.limiting import (
     Hyperparameters,
     mean_and_covariance,
     msd_from_point,
-    predicted_exponent,
     stationary_covariance,
 )
 
@@ -61,7 +61,7 @@ def limiting_regression(motion: xr.Dataset) -> xr.Dataset:
     late = motion[["position", "velocity"]].isel(point=slice(motion.sizes["point"] // 2, None))
     x, v = late["position"], late["velocity"]
     measured = {"position": x**2, "cross": x * v, "velocity": v**2}
-    table = {}
+    table: dict[str, Any] = {}
     for name, squares in measured.items():
         unit = _rows(getattr(laws["noise"], name))
         table |= _over_seeds(name, (squares.mean("point") / unit).mean("output"))
@@ -145,7 +145,7 @@ def _displacements(motion, noise, hyper):
         "msd_predicted": ("point", np.append(0.0, np.asarray(predicted))),
         "exponent": ("sampling", fit_power_law(lags, average.mean[:, lags]).exponent),
         "exponent_error": ("sampling", np.sqrt((count - 1) / count * scatter)),
-        "exponent_predicted": float(predicted_exponent(lags, *modes, hyper, offset=0.0)),
+        "exponent_predicted": fit_power_law(lags, np.asarray(predicted)[lags - 1]).exponent,
     }
 
 

@@ -9,7 +9,6 @@ from sgd_diffusion.theory.limiting import (
     Hyperparameters,
     local_displacement,
     msd_from_point,
-    predicted_exponent,
     stationary_covariance,
     stationary_msd,
 )
@@ -31,12 +30,12 @@ def limiting_sweep(runs: xr.Dataset) -> xr.Dataset:
     Args:
         runs: with `setting`, `seed`, `window`: `msd` and `displacement_from_start` (..., lag),
             `noise_trace`, `gradient_square`, and `noise_node` and `noise_weight` (..., probe,
-            node); and `learning_rate`, `momentum`, `weight_decay`, `batch_size` (setting). NaN for
-            a member that diverged.
+            node); and the coordinates `learning_rate`, `momentum`, `weight_decay`, `batch_size`
+            (setting). NaN for a member that diverged.
 
     Returns:
-        Dataset over `setting` with, for each of them, the measured number, `_error` and
-        `_predicted`:
+        Dataset over `setting`, with its coordinates. It has the measured number, `_error` and
+        `_predicted` of
 
         - `local`, the mean squared displacement in one step, `local_discrete` its prediction with
           the factors of the steps, and `trace_scatter`, the standard error of the mean trace over
@@ -55,10 +54,10 @@ def limiting_sweep(runs: xr.Dataset) -> xr.Dataset:
     steps = runs.sizes["lag"]
     starts = [max(1, round(steps * fraction)) for fraction in FRACTIONS]
     rows = [_row(runs.isel(setting=i), starts) for i in range(runs.sizes["setting"])]
-    table = xr.concat(rows, "setting").assign_coords(
-        {name: runs[name] for name in Hyperparameters._fields} | {"setting": runs["setting"]}
+    of_settings = {name: coord for name, coord in runs.coords.items() if coord.dims == ("setting",)}
+    return xr.concat(rows, "setting").assign_coords(
+        of_settings | {"lag": runs["lag"], "first": starts}
     )
-    return table.assign_coords(lag=runs["lag"], first=starts)
 
 
 def _row(run: xr.Dataset, starts) -> xr.Dataset:
@@ -70,8 +69,10 @@ def _row(run: xr.Dataset, starts) -> xr.Dataset:
     paths = paths.reshape(-1, len(lags))
     paths = paths[np.isfinite(paths).all(axis=1)]
     average = ensemble_average(paths)
+    predicted = np.asarray(stationary_msd(lags, nodes, weights, hyper))
     exponents = {}
-    for name, values in {"": average.mean, "_without": _without(paths)}.items():
+    curves = {"": average.mean, "_without": _without(paths), "_predicted": predicted}
+    for name, values in curves.items():
         exponents[name] = [
             fit_power_law(lags[lags >= first], values[..., lags >= first]).exponent
             for first in starts
@@ -97,19 +98,10 @@ def _row(run: xr.Dataset, starts) -> xr.Dataset:
             "trace_scatter": traces.std / np.sqrt(traces.count) / traces.mean,
             "displacement": ("lag", average.mean),
             "displacement_error": ("lag", average.std / np.sqrt(average.count)),
-            "displacement_predicted": (
-                "lag",
-                np.asarray(stationary_msd(lags, nodes, weights, hyper)),
-            ),
+            "displacement_predicted": ("lag", predicted),
             "exponent": ("first", np.array(exponents[""])),
             "exponent_error": ("first", np.sqrt((count - 1) / count * scatter)),
-            "exponent_predicted": (
-                "first",
-                [
-                    float(predicted_exponent(lags[lags >= first], nodes, weights, hyper))
-                    for first in starts
-                ],
-            ),
+            "exponent_predicted": ("first", np.array(exponents["_predicted"])),
             "negative_share": negative,
         }
     )
