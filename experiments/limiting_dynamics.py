@@ -37,7 +37,7 @@ from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems import datasets
 from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 
-COLLAPSE = "same learning rate / (1 - momentum)"
+COLLAPSE = "rate and momentum"
 SAMPLINGS = ("replacement", "epochs")
 START = 6  # standard deviations, of the walks that begin away from the solution
 

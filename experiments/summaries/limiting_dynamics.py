@@ -83,7 +83,7 @@ def limiting_sweep(dataset: xr.Dataset, table: xr.Dataset) -> str:
         SWEEP,
         "",
         f"{'eta':>8}{'S':>5}{'beta':>6}{'local':>10}{'predicted':>11}{'ratio':>15}"
-        f"{'c':>14}{'predicted':>11}{'gradient':>10}{'twin':>8}  verdict",
+        f"{'c':>8}{'predicted':>17}{'gradient':>12}{'twin':>8}  verdict",
     ]
     ratios, exponents = [], []
     for i in range(table.sizes["setting"]):
@@ -93,17 +93,18 @@ def limiting_sweep(dataset: xr.Dataset, table: xr.Dataset) -> str:
         error = float(
             np.hypot(row["local_error"] / row["local_predicted"], row["trace_scatter"] * ratio)
         )
-        c, c_error, c_predicted = (
-            float(first[f"exponent{end}"]) for end in ("", "_error", "_predicted")
+        c, c_error, c_predicted, c_predicted_error = (
+            float(first[f"exponent{end}"])
+            for end in ("", "_error", "_predicted", "_predicted_error")
         )
         ratios.append(abs(ratio - 1) <= SHARE)
-        exponents.append(abs(c - c_predicted) <= ERRORS * c_error)
+        exponents.append(abs(c - c_predicted) <= ERRORS * np.hypot(c_error, c_predicted_error))
         verdict = f"local {_said(ratios[-1])}, c {_said(exponents[-1])}"
         twin = f"{_over_predicted(row, 'twin'):.2f}" if "twin" in row else "-"
         lines.append(
             f"{float(row.learning_rate):8.4g}{int(row.batch_size):5d}{float(row.momentum):6.2f}"
             f"{float(row.local):10.3g}{float(row.local_predicted):11.3g}"
-            f"{ratio:8.3f}±{error:<6.3f}{c:7.2f}±{c_error:<6.2f}{c_predicted:11.2f}"
+            f"{ratio:8.3f}±{error:<6.3f}{c:7.2f}±{c_error:<6.2f}{c_predicted:7.2f}±{c_predicted_error:<5.2f}"
             f"{_over_predicted(row, 'gradient'):10.2f}{twin:>8}  {verdict}"
         )
     lines += [

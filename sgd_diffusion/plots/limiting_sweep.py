@@ -67,7 +67,11 @@ def _points(axes, here, name, color, marker):
     axes[0, 1].errorbar(place, here["local"] / here["local_predicted"], error, **look)
     axes[0, 1].plot(place, here["local"] / here["local_discrete"], ".", color="0.4", markersize=2)
     axes[1, 0].errorbar(
-        first["exponent_predicted"], first["exponent"], first["exponent_error"], **look
+        first["exponent_predicted"],
+        first["exponent"],
+        first["exponent_error"],
+        first["exponent_predicted_error"],
+        **look,
     )
     ratio = here["learning_rate"] / (1 - here["momentum"])
     axes[1, 1].errorbar(ratio, first["exponent"], first["exponent_error"], **look)

@@ -15,6 +15,8 @@ from sgd_diffusion.theory.limiting import (
 
 __all__ = ["limiting_sweep"]
 
+POINTS = ("seed", "window")
+NOISE = ("node", "weight")
 FRACTIONS = (0.5, 0.25, 0.1, 0.05)  # of the window, where ranges of lags begin
 
 
@@ -41,7 +43,8 @@ def limiting_sweep(runs: xr.Dataset) -> xr.Dataset:
           the factors of the steps, and `trace_scatter`, the standard error of the mean trace over
           the trace;
         - `displacement` (lag), |w_{t+k} - w_t|^2 from the start of a window;
-        - `exponent` (first), its slope from the lag `first` to the end of the window;
+        - `exponent` (first), its slope from the lag `first` to the end of the window, with an
+          `exponent_predicted_error` too;
 
         - `gradient`, the squared norm of the mean gradient at the ends of windows, which is more
           than predicted where the network still drifts;
@@ -63,45 +66,39 @@ def limiting_sweep(runs: xr.Dataset) -> xr.Dataset:
 def _row(run: xr.Dataset, starts) -> xr.Dataset:
     hyper = Hyperparameters(*(float(run[name]) for name in Hyperparameters._fields))
     traces = ensemble_average(run["noise_trace"].values.ravel())
-    nodes, weights, negative = _spectrum(run)
+    spectra = [run[f"noise_{name}"].transpose(*POINTS, "probe", "node") for name in NOISE]
+    nodes, weights = (_of_points(each.values.reshape(*each.shape[:2], -1)) for each in spectra)
+    weights = weights / run.sizes["probe"]
+    negative = weights[nodes < 0].sum() / weights.sum()
+    nodes, all_weights = np.maximum(nodes, 0), weights.ravel() / max(len(weights), 1)
     lags = run["lag"].values
-    paths = run["displacement_from_start"].transpose("seed", "window", "lag").values
-    paths = paths.reshape(-1, len(lags))
-    paths = paths[np.isfinite(paths).all(axis=1)]
-    average = ensemble_average(paths)
-    predicted = np.asarray(stationary_msd(lags, nodes, weights, hyper))
-    exponents = {}
-    curves = {"": average.mean, "_without": _without(paths), "_predicted": predicted}
-    for name, values in curves.items():
-        exponents[name] = [
-            fit_power_law(lags[lags >= first], values[..., lags >= first]).exponent
-            for first in starts
-        ]
-    left_out = np.array(exponents["_without"])  # (first, path)
-    count = max(len(paths), 1)
-    scatter = ((left_out - left_out.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    position = np.asarray(stationary_covariance(nodes, weights, hyper).position)
-    position = np.where(nodes + hyper.weight_decay > 0, position, 0)
-    gradient = position * (nodes + hyper.weight_decay) ** 2
+    measured = _of_points(run["displacement_from_start"].transpose(*POINTS, "lag").values)
+    predicted = np.array(
+        [stationary_msd(lags, *point, hyper) for point in zip(nodes, weights, strict=True)]
+    ).reshape(-1, len(lags))
+    average = ensemble_average(measured)
+    position = np.asarray(stationary_covariance(nodes.ravel(), all_weights, hyper).position)
+    position = np.where(nodes.ravel() + hyper.weight_decay > 0, position, 0)
+    gradient = position * (nodes.ravel() + hyper.weight_decay) ** 2
     twin = {}
     if "twin_msd" in run:
-        at_rest = msd_from_point(lags[-1:], np.sqrt(position), nodes, np.zeros_like(nodes), hyper)
+        at_rest = msd_from_point(lags[-1:], np.sqrt(position), nodes.ravel(), 0.0, hyper)
         twin = _mean("twin", run["twin_msd"].isel(lag=-1)) | {"twin_predicted": float(at_rest[0])}
+    trace_alone = local_displacement(0.0, traces.mean, hyper, discrete=False)
     return xr.Dataset(
         twin
         | _mean("local", run["msd"].isel(lag=0))
         | _mean("gradient", run["gradient_square"])
+        | _exponent("exponent", measured, lags, starts)
+        | _exponent("exponent_predicted", predicted, lags, starts)
         | {
             "gradient_predicted": gradient.sum(),
-            "local_predicted": _local(traces.mean, hyper),
-            "local_discrete": float(local_displacement(nodes, weights, hyper)),
+            "local_predicted": float(trace_alone),
+            "local_discrete": float(local_displacement(nodes.ravel(), all_weights, hyper)),
             "trace_scatter": traces.std / np.sqrt(traces.count) / traces.mean,
             "displacement": ("lag", average.mean),
             "displacement_error": ("lag", average.std / np.sqrt(average.count)),
-            "displacement_predicted": ("lag", predicted),
-            "exponent": ("first", np.array(exponents[""])),
-            "exponent_error": ("first", np.sqrt((count - 1) / count * scatter)),
-            "exponent_predicted": ("first", np.array(exponents["_predicted"])),
+            "displacement_predicted": ("lag", predicted.mean(axis=0)),
             "negative_share": negative,
         }
     )
@@ -113,24 +110,21 @@ def _mean(name, values):
     return {name: average.mean, f"{name}_error": average.std / np.sqrt(average.count)}
 
 
-def _local(trace, hyper):
-    return float(local_displacement(0.0, trace, hyper, discrete=False))
+def _of_points(values):
+    """Values (seed, window, n) as rows (point, n), those that are finite."""
+    rows = values.reshape(-1, values.shape[-1])
+    return rows[np.isfinite(rows).all(axis=1)]
 
 
-def _spectrum(run):
-    """Eigenvalues, the mean noise along them, and the share along negative ones."""
-    nodes, weights = (
-        run[f"noise_{name}"]
-        .transpose("seed", "window", "probe", "node")
-        .values.reshape(-1, run.sizes["node"])
-        for name in ("node", "weight")
-    )
-    present = np.isfinite(nodes).all(axis=1)
-    nodes, weights = nodes[present].ravel(), weights[present].ravel() / max(present.sum(), 1)
-    negative = float(weights[nodes < 0].sum() / weights.sum())
-    return np.maximum(nodes, 0), weights, negative
-
-
-def _without(paths):
-    """Means of all paths but one."""
-    return (paths.sum(axis=0) - paths) / max(len(paths) - 1, 1)
+def _exponent(name, curves, lags, starts):
+    """The slope of the mean of curves (point, lag) on each range, and its jackknife error."""
+    count = max(len(curves), 1)
+    mean = curves.mean(axis=0)
+    without = (count * mean - curves) / max(count - 1, 1)
+    slopes, errors = [], []
+    for first in starts:
+        here = lags >= first
+        slopes.append(fit_power_law(lags[here], mean[here]).exponent)
+        left_out = fit_power_law(lags[here], without[:, here]).exponent
+        errors.append(np.sqrt((count - 1) * left_out.var()))
+    return {name: ("first", np.array(slopes)), f"{name}_error": ("first", np.array(errors))}
