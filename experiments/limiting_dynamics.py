@@ -152,6 +152,41 @@ PRESETS = {
         regression_seeds=12,
         regression_steps=1000,
     ),
+    # A residual network without batch normalization, whose running averages are no parameters.
+    "sweep": Options(
+        model="resnet8-nobatchnorm",
+        augment="none",
+        label_noise=0.2,
+        learning_rates=(0.01,),
+        momentum=0.9,
+        weight_decay=1e-3,
+        sampling="replacement",
+        num_windows=20,
+        burn_in=4,
+        measured_windows=8,
+        sweep_learning_rates=(0.0025, 0.005, 0.02),
+    ),
+    # The published regression (Fig. 2), for as long as the modes take to be stationary.
+    "paper-regression": Options(
+        dataset="cifar10",
+        model="fc1",
+        loss="mse",
+        augment="none",
+        seeds=(0,),
+        learning_rates=(0.01,),
+        momentum=0.99,
+        batch_size=512,
+        sampling="replacement",
+        num_windows=2,
+        sweep_learning_rates=(),
+        sweep_batch_sizes=(),
+        sweep_momenta=(),
+        collapse_momenta=(),
+        regression_learning_rate=1e-5,
+        regression_seeds=8,
+        regression_steps=4000,
+        spiral_steps=392,
+    ),
 }
 
 

@@ -135,8 +135,8 @@ def noise_of_the_law(problem: Regression, hyper: Hyperparameters) -> np.ndarray:
     feedback = squares.T @ squares / len(squares) - np.diag(problem.eigenvalues**2)
     unit = np.ones_like(problem.eigenvalues)
     variance = np.asarray(stationary_covariance(problem.eigenvalues, unit, hyper).position)
-    # Both factors are positive, and so is their largest eigenvalue.
-    growth = abs(np.linalg.eigvals(feedback * variance)).max()
+    # The feedback is symmetric, so its product with the variances is similar to this matrix.
+    growth = np.linalg.eigvalsh(np.sqrt(np.outer(variance, variance)) * feedback)[-1]
     if growth >= 1:
         raise invalid(
             "learning_rate (--regression-learning-rate)",
