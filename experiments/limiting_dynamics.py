@@ -155,7 +155,7 @@ PRESETS = {
     # A residual network without batch normalization, whose running averages are no parameters.
     "sweep": Options(
         model="resnet8-nobatchnorm",
-        augment="none",
+        augment="standard",
         label_noise=0.2,
         learning_rates=(0.01,),
         momentum=0.9,

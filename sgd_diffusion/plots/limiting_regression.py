@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, letter
+from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, few_labels, letter
 from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def limiting_regression(motion: xr.Dataset, table: xr.Dataset) -> "matplotlib.fi
         _ratios(axes[1, 0], motion, table)
         _periods(axes[1, 1], table)
         _displacements(axes[1, 2], table)
+        for axis in axes[1]:
+            few_labels(axis)
         letter(axes)
     return figure
 
@@ -68,7 +70,7 @@ def _law(motion):
 
 
 def _labels(motion):
-    return [f"{motion['eigenvalue'].values[rank]:.2g}" for rank in motion["mode"].values]
+    return [f"{motion['eigenvalue'].values[rank]:.3g}" for rank in motion["mode"].values]
 
 
 def _spirals(axis, motion, table, law):
@@ -88,8 +90,8 @@ def _spirals(axis, motion, table, law):
             )
     axis.set(xlabel=r"$\langle x \rangle / \sigma_x$", ylabel=r"$\langle v \rangle / \sigma_v$")
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.35 * (high - low))
-    axis.legend(title="eigenvalue", title_fontsize=6.5, ncols=4, loc="upper center")
+    axis.set_ylim(low, high + 0.45 * (high - low))
+    axis.legend(title="eigenvalue", title_fontsize=6.5, ncols=2, loc="upper center")
 
 
 def _walks(axis, motion, table, law):
@@ -158,15 +160,9 @@ def _ratios(axis, motion, table):
     axis.axhline(1, **GUIDE)
     axis.set(xscale="log", xlabel="eigenvalue", ylabel="over the law at the solution")
     low, high = axis.get_ylim()
-    axis.set_ylim(low - 0.25 * (high - low), high)
+    axis.set_ylim(low - 0.2 * (high - low), high)
     axis.legend(loc="lower right")
-    axis.text(
-        0.02,
-        0.03,
-        "from the left:\n$x^2$, $xv$, $v^2$, circulation",
-        transform=axis.transAxes,
-        **NOTE,
-    )
+    axis.set_title("$x^2$, $xv$, $v^2$, circulation", loc="right", **NOTE)
 
 
 def _periods(axis, table):

@@ -1,8 +1,8 @@
 """Gradient noise where windows end: how strong it is, and how it is distributed over the curvature.
 
-That is what the limiting dynamics depend on (`theory.limiting`). Both are of the mean loss in
-evaluation mode, of all training examples without augmentation, and exact for mini-batches that are
-drawn from them with replacement.
+That is what the limiting dynamics depend on (`theory.limiting`). Both are of the mean loss of all
+training examples in evaluation mode, and exact for mini-batches that are drawn from them with
+replacement. A random augmentation is drawn once for each example, and its noise is part of theirs.
 """
 
 import jax
@@ -62,6 +62,9 @@ def noise_spectrum(
 
     def measure(problem, params, state, key):
         examples, total = problem.examples, problem.num_examples
+        if problem.augment is not None:
+            key, own = jax.random.split(key)
+            examples = problem.augment(own, examples)
 
         def one(params, example):
             batch = jax.tree.map(lambda leaf: leaf[None], example)

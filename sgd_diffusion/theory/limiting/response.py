@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from sgd_diffusion._types import ArrayLike
+
 __all__ = ["Law", "Response", "after_steps", "later", "of_steps", "of_time"]
 
 TERMS = 24  # of the series for short times: 1 / 24! is below rounding
@@ -54,7 +56,7 @@ class Response(NamedTuple):
     kept: Float[Array, "..."]
 
 
-def of_steps(curvature, momentum) -> tuple[Law, Response]:
+def of_steps(curvature: ArrayLike, momentum: ArrayLike) -> tuple[Law, Response]:
     """Return the law of steps of curvature eta h, and the response to one of them."""
     curvature = jnp.asarray(curvature)
     momentum = jnp.broadcast_to(momentum, curvature.shape)
@@ -63,7 +65,7 @@ def of_steps(curvature, momentum) -> tuple[Law, Response]:
     return law, Response(one, one, 1 - curvature)
 
 
-def of_time(curvature, friction, time) -> tuple[Law, Response]:
+def of_time(curvature: ArrayLike, friction: ArrayLike, time: ArrayLike) -> tuple[Law, Response]:
     """Return the law of a Langevin equation, and the response to a time.
 
     Args:

@@ -148,8 +148,8 @@ def stationary_covariance_matrix(
     """
     with in_double():
         hyper = checked(hyper)
-        bowl = symmetric("hessian", hessian)
-        noise = symmetric("noise_covariance", noise_covariance, like=bowl)
+        bowl = _symmetric("hessian", hessian)
+        noise = _symmetric("noise_covariance", noise_covariance, like=bowl)
         eigenvalues, vectors = jnp.linalg.eigh(bowl)
         h = curvatures(eigenvalues, hyper, stationary=True)
         if not is_traced(h) and not bool((h > 0).all()):
@@ -193,7 +193,7 @@ def batch_noise(
     return where_known(bound, array) / hyper.batch_size + jnp.zeros_like(h)
 
 
-def symmetric(
+def _symmetric(
     name: str, matrix: ArrayLike, like: Float[Array, "d d"] | None = None
 ) -> Float[Array, "d d"]:
     """Return a symmetric float64 matrix; NaN where a traced one is not.

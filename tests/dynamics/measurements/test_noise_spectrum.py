@@ -49,6 +49,38 @@ def test_trace_gradient_and_measure(make_regression):
         assert abs(values.mean() - expected) < 4 * values.std(ddof=1) / 8
 
 
+def test_an_augmentation_adds_its_noise(make_regression):
+    """Noise on the targets of linear regression adds its variance times that of the inputs."""
+
+    def jitter(key, batch):
+        return batch | {"y": batch["y"] + 5 * jax.random.normal(key, batch["y"].shape)}
+
+    traces = {}
+    for augment in (None, jitter):
+        problem = make_regression(augment=augment, num_examples=400)
+        params, state = problem.init(jax.random.key(1))
+        measure = noise_spectrum(problem, num_probes=1, num_products=2).function
+        found = [
+            measure(problem, params, state, key)["noise_trace"]
+            for key in jax.random.split(jax.random.key(0), 5)
+        ]
+        traces[augment] = np.asarray(found)
+    assert np.ptp(traces[None]) < 1e-4 * traces[None][0]
+    # d loss / d y is 2 (prediction - y), and that of the prediction is independent of the noise.
+    problem = make_regression(num_examples=400)
+    params, state = problem.init(jax.random.key(1))
+
+    def prediction(params, x):
+        batch = {"x": x[None], "y": jnp.zeros(1)}
+        return problem.loss(params, state, batch, False)[1][1][0]
+
+    slopes = jax.vmap(jax.grad(prediction), (None, 0))(params, problem.examples["x"])
+    squares = sum((leaf.reshape(400, -1) ** 2).sum(axis=1) for leaf in jax.tree.leaves(slopes))
+    added = 4 * 25 * float(squares.mean())
+    error = traces[jitter].std(ddof=1) / 5**0.5
+    assert abs(traces[jitter].mean() - traces[None][0] - added) < 6 * error
+
+
 @pytest.mark.parametrize(
     "options", [{"num_probes": 0}, {"num_products": 0}, {"num_products": 10**6}, {"part_size": 0}]
 )
