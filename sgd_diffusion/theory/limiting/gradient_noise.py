@@ -65,7 +65,9 @@ def noise_trace(per_example_gradients: PyTree) -> Float[Array, ""]:
         gradients = real_array("per_example_gradients", gradients)  # lists of numbers
     with in_double():
         leaves = [
-            jnp.asarray(real_array(f"per_example_gradients{jax.tree_util.keystr(path)}", leaf))
+            jnp.asarray(
+                real_array(f"per_example_gradients{jax.tree_util.keystr(path)}", leaf), jnp.float64
+            )
             for path, leaf in jax.tree.leaves_with_path(gradients)
         ]
         lengths = {leaf.shape[:1] for leaf in leaves}
@@ -75,7 +77,7 @@ def noise_trace(per_example_gradients: PyTree) -> Float[Array, ""]:
                 f"has leaves of shapes {[leaf.shape for leaf in leaves]}",
                 "(n, ...), with the same n >= 1 for all",
             )
-        return jnp.stack([leaf.astype(jnp.float64).var(axis=0).sum() for leaf in leaves]).sum()
+        return jnp.stack([leaf.var(axis=0).sum() for leaf in leaves]).sum()
 
 
 def gradient_noise(
@@ -129,7 +131,7 @@ def gradient_noise(
         )
 
         def moments(_, part):
-            apart = [leaf - center for leaf, center in zip(flat(part), mean, strict=True)]
+            apart = [leaf - center[None] for leaf, center in zip(flat(part), mean, strict=True)]
             squares = sum((leaf**2).sum(axis=1) for leaf in apart)
             along = sum((leaf @ row.T for leaf, row in zip(apart, rows, strict=True))) ** 2
             return squares.mean(), (squares**2).mean(), along.mean(axis=0), (along**2).mean(axis=0)
