@@ -31,10 +31,12 @@ from sgd_diffusion.dynamics.measurements import (
     series,
     twin_displacements,
 )
+from sgd_diffusion.dynamics.parameters import initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems import datasets
+from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 
 COLLAPSE = "rate and momentum"
@@ -152,19 +154,18 @@ PRESETS = {
         regression_seeds=12,
         regression_steps=1000,
     ),
-    # A residual network without batch normalization, whose running averages are no parameters.
     "sweep": Options(
-        model="resnet8-nobatchnorm",
+        model="fc3-width32",
         augment="standard",
         label_noise=0.2,
-        learning_rates=(0.01,),
+        learning_rates=(0.02,),
         momentum=0.9,
         weight_decay=1e-3,
         sampling="replacement",
         num_windows=20,
         burn_in=4,
         measured_windows=8,
-        sweep_learning_rates=(0.0025, 0.005, 0.02),
+        sweep_learning_rates=(0.005, 0.01, 0.04),
     ),
     # The published regression (Fig. 2), for as long as the modes take to be stationary.
     "paper-regression": Options(
@@ -192,15 +193,26 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Run both parts, and leave results, figures and a summary in the run directory."""
+    network = loaded(options)
+    if jax.tree.leaves(initial_shapes(network)[1]):
+        raise invalid(
+            "--model",
+            f"is {options.model}, with batch normalization, where examples of a batch depend on "
+            "each other and have no gradients of their own",
+            "a network without, such as fc2-width16",
+        )
     with phase("laws of the linear regression"):
         problem, hyper, noise = regression_laws(options)
     dataset, directory = train(
-        options, "limiting_dynamics", lambda problem, plan: [displacements(), series()]
+        options,
+        "limiting_dynamics",
+        lambda problem, plan: [displacements(), series()],
+        problem=network,
     )
     with phase("linear regression"):
         motion = regression_motion(options, problem, hyper, noise)
         modes = tables.limiting_regression(motion)
-    sweep = tables.limiting_sweep(swept(options, directory))
+    sweep = tables.limiting_sweep(swept(options, network, directory))
     leave(
         directory,
         "\n".join(
@@ -283,13 +295,12 @@ def regression_motion(
     )
 
 
-def swept(options: Options, directory: pathlib.Path) -> xr.Dataset:
+def swept(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:
     """Return the measured windows of all settings, as `tables.limiting_sweep` takes them.
 
     Every setting has a run directory of its own below `settings`, and goes on from the end of the
     run. Settings that are there already are read.
     """
-    problem = loaded(options)
     measurements = [
         displacements(),
         noise_spectrum(

@@ -3,6 +3,8 @@
 That is what the limiting dynamics depend on (`theory.limiting`). Both are of the mean loss of all
 training examples in evaluation mode, and exact for mini-batches that are drawn from them with
 replacement. A random augmentation is drawn once for each example, and its noise is part of theirs.
+Batch normalization makes the examples of a batch depend on each other. The noise of its training is
+another one than what is measured here.
 """
 
 import jax
