@@ -121,26 +121,21 @@ class Options(RunOptions, TrainingOptions):
         self.settings()
 
 
+DEFAULT = Options(
+    model="fc2-width16",
+    augment="none",
+    label_noise=0.2,
+    learning_rates=(0.05,),
+    momentum=0.9,
+    weight_decay=1e-3,
+    sampling="replacement",
+    num_windows=10,
+)
 PRESETS = {
-    "default": Options(
-        model="fc2-width16",
-        augment="none",
-        label_noise=0.2,
-        learning_rates=(0.05,),
-        momentum=0.9,
-        weight_decay=1e-3,
-        sampling="replacement",
-        num_windows=10,
-    ),
-    "quick": Options(
-        model="fc2-width16",
-        augment="none",
-        label_noise=0.2,
+    "default": DEFAULT,
+    "quick": dataclasses.replace(
+        DEFAULT,
         seeds=(0, 1),
-        learning_rates=(0.05,),
-        momentum=0.9,
-        weight_decay=1e-3,
-        sampling="replacement",
         num_windows=3,
         window=500,
         burn_in=1,
@@ -154,14 +149,11 @@ PRESETS = {
         regression_seeds=12,
         regression_steps=1000,
     ),
-    "sweep": Options(
+    "sweep": dataclasses.replace(
+        DEFAULT,
         model="fc3-width32",
         augment="standard",
-        label_noise=0.2,
         learning_rates=(0.02,),
-        momentum=0.9,
-        weight_decay=1e-3,
-        sampling="replacement",
         num_windows=20,
         burn_in=4,
         measured_windows=8,
@@ -312,7 +304,8 @@ def swept(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dat
         *([twin_displacements()] if options.full_batch_twin else []),
     ]
     runs: list[xr.Dataset] = []
-    for _, plan in options.settings():
+    sweeps, plans = zip(*options.settings(), strict=True)
+    for plan in plans:
         (rate,) = plan.learning_rates
         name = f"eta{rate:g}-batch{plan.batch_size}-beta{plan.momentum:g}"
         own = directory / "settings" / name
@@ -333,7 +326,6 @@ def swept(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dat
             )
         kept = run.isel(window=slice(options.burn_in, None)).sel(learning_rate=rate, drop=True)
         runs.append(kept.drop_attrs().drop_vars("waiting_time"))
-    sweeps, plans = zip(*options.settings(), strict=True)
     coords = {
         "sweep": list(sweeps),
         "learning_rate": [plan.learning_rates[0] for plan in plans],

@@ -8,6 +8,7 @@ import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.scaling import fit_power_law
+from sgd_diffusion.tables.mean_exponents import exponent_of_mean
 from sgd_diffusion.theory.limiting import (
     Hyperparameters,
     mean_and_covariance,
@@ -91,7 +92,7 @@ def _over_seeds(name: str, values: xr.DataArray) -> dict:
     dims = [dim for dim in values.dims if dim != "seed"]
     return {
         name: (dims, average.mean),
-        f"{name}_error": (dims, average.std / np.sqrt(average.count)),
+        f"{name}_error": (dims, average.standard_error),
     }
 
 
@@ -135,16 +136,13 @@ def _displacements(motion, noise, hyper):
     lags = np.arange(steps // 2, steps + 1)
     predicted = msd_from_point(np.arange(1, steps + 1), 0.0, *modes, hyper)
     found = motion["displacement"].transpose("sampling", "seed", "point")
-    average = ensemble_average(found.values, axis=1)
-    # Jackknife: the slope of the mean over all seeds but one.
-    count = found.sizes["seed"]
-    without = (average.mean[:, None] * count - found.values) / (count - 1)
-    slopes = fit_power_law(lags, without[..., lags]).exponent
-    scatter = ((slopes - slopes.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    slopes, errors = np.array(
+        [exponent_of_mean(lags, curves) for curves in found.values[..., lags]]
+    ).T
     return _over_seeds("msd", found) | {
         "msd_predicted": ("point", np.append(0.0, np.asarray(predicted))),
-        "exponent": ("sampling", fit_power_law(lags, average.mean[:, lags]).exponent),
-        "exponent_error": ("sampling", np.sqrt((count - 1) / count * scatter)),
+        "exponent": ("sampling", slopes),
+        "exponent_error": ("sampling", errors),
         "exponent_predicted": fit_power_law(lags, np.asarray(predicted)[lags - 1]).exponent,
     }
 

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
-from sgd_diffusion.analysis.scaling import fit_power_law
+from sgd_diffusion.tables.mean_exponents import exponent_of_mean
 from sgd_diffusion.theory.limiting import (
     Hyperparameters,
     local_displacement,
@@ -95,9 +95,9 @@ def _row(run: xr.Dataset, starts) -> xr.Dataset:
             "gradient_predicted": gradient.sum(),
             "local_predicted": float(trace_alone),
             "local_discrete": float(local_displacement(nodes.ravel(), all_weights, hyper)),
-            "trace_scatter": traces.std / np.sqrt(traces.count) / traces.mean,
+            "trace_scatter": traces.standard_error / traces.mean,
             "displacement": ("lag", average.mean),
-            "displacement_error": ("lag", average.std / np.sqrt(average.count)),
+            "displacement_error": ("lag", average.standard_error),
             "displacement_predicted": ("lag", predicted.mean(axis=0)),
             "negative_share": negative,
         }
@@ -107,7 +107,7 @@ def _row(run: xr.Dataset, starts) -> xr.Dataset:
 def _mean(name, values):
     """The mean over members and windows, and its standard error."""
     average = ensemble_average(values.values.ravel())
-    return {name: average.mean, f"{name}_error": average.std / np.sqrt(average.count)}
+    return {name: average.mean, f"{name}_error": average.standard_error}
 
 
 def _of_points(values):
@@ -117,14 +117,7 @@ def _of_points(values):
 
 
 def _exponent(name, curves, lags, starts):
-    """The slope of the mean of curves (point, lag) on each range, and its jackknife error."""
-    count = max(len(curves), 1)
-    mean = curves.mean(axis=0)
-    without = (count * mean - curves) / max(count - 1, 1)
-    slopes, errors = [], []
-    for first in starts:
-        here = lags >= first
-        slopes.append(fit_power_law(lags[here], mean[here]).exponent)
-        left_out = fit_power_law(lags[here], without[:, here]).exponent
-        errors.append(np.sqrt((count - 1) * left_out.var()))
-    return {name: ("first", np.array(slopes)), f"{name}_error": ("first", np.array(errors))}
+    """The exponent of the mean of curves (point, lag) on each range, and its error."""
+    found = [exponent_of_mean(lags[lags >= first], curves[:, lags >= first]) for first in starts]
+    slopes, errors = np.array(found).T
+    return {name: ("first", slopes), f"{name}_error": ("first", errors)}
