@@ -214,6 +214,7 @@ def divided(tree: PyTree, number: Float[Array, "..."]) -> PyTree:
     return jax.tree.map(lambda leaf: leaf / number.astype(leaf.dtype), tree)
 
 
+@functools.partial(jax.jit, static_argnames="axes")
 def norms(leaf: Float[Array, "..."], axes: int | tuple[int, ...]) -> Float[Array, "..."]:
     """Return Euclidean norms over some axes, which stay with length 1.
 

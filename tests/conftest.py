@@ -1,5 +1,7 @@
 """Problems that compile in a blink and the measurements of a run, shared by the tests."""
 
+import functools
+import gc
 import os
 import pathlib
 import tempfile
@@ -11,15 +13,16 @@ import numpy as np
 import pytest
 import result_types
 import xarray as xr
+from jax._src.interpreters import mlir
+from xdist.scheduler import LoadFileScheduling
 
 result_types.install()  # before the package is imported
 
 # Its rooms are loaded when they are first used, and never in the process that starts the workers.
 import sgd_diffusion as sd
 
-# At the end of a test file. Every compiled program has three, and keeps the context of its MLIR
-# module, which slows the next one down: with ten thousand of them a program takes twice as long.
-MOST_MAPS = 4_000
+# At the end of a test file. Every compiled program has three; Linux gives a process 65,530.
+MOST_MAPS = 40_000
 # Tests run for milliseconds and compile for seconds: LLVM at its lowest level and loops that are
 # not fused compile five times as fast. And every core has a worker; splitting a program among cores
 # to generate its code takes a fifth more time, and to run it a little more.
@@ -29,6 +32,10 @@ QUICK_TO_COMPILE = (
     "--xla_cpu_parallel_codegen_split_count=1",
     "--xla_cpu_multi_thread_eigen=false",
 )
+# Objects that are made before Python looks for cycles among them, of which JAX leaves few. With the
+# 700 of Python the search takes a tenth of the time.
+CYCLES_AFTER = 100_000
+SAME_PROGRAMS = "tests/analysis/stable/"
 # In the environment: where the process that started this one keeps compiled programs.
 KEPT = "SGD_DIFFUSION_TESTS"
 
@@ -62,6 +69,40 @@ def pytest_configure(config):
     for name, value in cache.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+    # Before the workers start. Every core has one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    share_mlir_context()
+    gc.set_threshold(CYCLES_AFTER)
+
+
+def share_mlir_context():
+    """Let the programs of this process share one MLIR context.
+
+    JAX makes one for every program, and keeps it with the program. To make it takes four times as
+    long as to lower a single operation, and each one that is kept slows the next one down. A
+    program that is lowered while another one is gets its own, since it would become part of the
+    other. A JAX without this function goes its own way.
+    """
+    make = getattr(mlir, "make_ir_context", None)
+    if make is None:
+        return
+    shared = functools.cache(make)
+
+    mlir.make_ir_context = lambda: shared() if mlir.ir.Context.current is None else make()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let one worker run the files that take long to compile the same programs."""
+    return ByPrograms(config, log)
+
+
+class ByPrograms(LoadFileScheduling):
+    """Deals out the tests by file, those of the stable law all together."""
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        return SAME_PROGRAMS if file.startswith(SAME_PROGRAMS) else file
 
 
 def pytest_unconfigure(config):
@@ -73,9 +114,7 @@ def pytest_unconfigure(config):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_compiled_programs():
-    """Forget compiled programs before they slow the process down, or take all memory maps that
-    Linux gives it, which ends it.
-    """
+    """Forget compiled programs before they take all memory maps, which ends the process."""
     yield
     maps = pathlib.Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:

@@ -1,5 +1,6 @@
 """Uniform numbers between 0 and 1, both excluded: the middles of equal cells."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ def open_uniform(key: Key, shape: Sequence[Any]) -> Float[Array, "..."]:
     return uniform + jnp.finfo(uniform.dtype).eps / 2
 
 
+@functools.partial(jax.jit, static_argnames="shape")
 def open_uniform_double(key: Key, shape: Sequence[Any]) -> Float[Array, "..."]:
     """Return uniform numbers of 52 bits, the same in and out of 64-bit mode.
 

@@ -189,6 +189,7 @@ def _refuse_gaps(steps_known, leaves):
     )
 
 
+@jax.jit
 def each_pair_once(step_gram: Float[Array, "step step"]) -> Float[Array, "step step"]:
     """Return the upper triangle with its off-diagonal part doubled.
 
@@ -197,6 +198,7 @@ def each_pair_once(step_gram: Float[Array, "step step"]) -> Float[Array, "step s
     return jnp.triu(step_gram) + jnp.triu(step_gram, 1)
 
 
+@jax.jit
 def upper_squared_displacements(
     step_gram: Float[Array, "step step"],
 ) -> Float[Array, "point point"]:
@@ -210,12 +212,14 @@ def upper_squared_displacements(
     return jnp.triu(jnp.pad(non_negative(from_diagonal), ((0, 1), (1, 0))), 1)
 
 
+@jax.jit
 def diagonal_means(upper: Float[Array, "n n"]) -> Float[Array, "n"]:
     """Return the means (n,) along the diagonals 0..n-1 of an upper triangular (n, n) matrix."""
     n = upper.shape[0]
     return by_start_and_lag(upper).sum(axis=0) / (n - jnp.arange(n)).astype(upper.dtype)
 
 
+@jax.jit
 def by_start_and_lag(upper: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """Return the entries of an upper triangular (n, n) matrix by row and diagonal.
 
@@ -228,6 +232,7 @@ def by_start_and_lag(upper: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return jnp.pad(upper.ravel(), (0, n)).reshape(n, n + 1)[:, :n]
 
 
+@jax.jit
 def non_negative(squares: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return squares with those that rounding has pushed below zero set to zero."""
     # NaN stays, and so does the gradient where a square is exactly 0.

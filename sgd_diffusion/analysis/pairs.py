@@ -8,6 +8,7 @@ the whole curve. A quantity that is fitted to the curve is fitted to the replica
 """
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import jax
@@ -209,6 +210,11 @@ def block_weights(
         "num_blocks", num_blocks, 3, points, what=f"for the {points} points of the path"
     )
     num_resamples = integer("num_resamples", num_resamples, 1, INDICES // points)
+    return _block_weights(key, points, num_resamples, num_blocks)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _block_weights(key, points, num_resamples, num_blocks):
     offset_key, weight_key = jax.random.split(key)
     offsets = jax.random.randint(offset_key, (num_resamples, 1), 0, points, jnp.int32)
     blocks = (jnp.arange(points, dtype=jnp.int32)[None] + offsets) % points * num_blocks // points

@@ -3,6 +3,7 @@
 So a run can start anywhere in its own history.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -62,6 +63,11 @@ def batch_indices(
     start = jnp.asarray(
         start if is_traced(start) else integer("start", start, 0, 2**31 - 1), jnp.int32
     )
+    return _batch_indices(key, start, num_steps, num_examples, batch_size, sampling)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _batch_indices(key, start, num_steps, num_examples, batch_size, sampling):
     steps = start + jnp.arange(num_steps, dtype=jnp.int32)
     if sampling == "replacement":
 

@@ -20,6 +20,7 @@ affected.
 depend on the location.
 """
 
+import functools
 import math
 from typing import NamedTuple, TypeVar
 
@@ -273,6 +274,7 @@ def tail_values(samples: AnyArray, side: str) -> AnyArray:
     return abs(samples) if side == "both" else samples if side == "right" else -samples
 
 
+@functools.partial(jax.jit, static_argnames="side")
 def _tail_logarithms(samples, side):
     """Return ln(x_(i) / x_(1)) of the values in descending order, (..., n).
 
@@ -285,12 +287,14 @@ def _tail_logarithms(samples, side):
     return jnp.where(usable, jnp.log(jnp.where(usable, ratio, 1)), jnp.nan)
 
 
+@jax.jit
 def _hill_gammas(logs):
     """Hill's 1/alpha for k = 1..n-1, (..., n-1); NaN where the k+1 largest are not all positive."""
     sums = jnp.cumsum(logs[..., :-1], axis=-1)
     return sums / numbered(sums) - logs[..., 1:]
 
 
+@jax.jit
 def _drees_kaufmann(gammas, positive):
     """Number of tail points (...) after Drees & Kaufmann.
 

@@ -247,6 +247,7 @@ def _series(name, series):
         yield series
 
 
+@jax.jit
 def _running_moments(values):
     """Means and sums of squared deviations of the first 1, ..., n of the values (..., n).
 

@@ -239,6 +239,7 @@ def smoothed_density(
             return _smoothed(nodes, weights, grid, _checked_width(width, nodes.dtype))
 
 
+@jax.jit
 def _smoothed(nodes, weights, grid, width):
     def smooth(probe):
         # In units of the width, as its square may be out of range.

@@ -62,14 +62,21 @@ def fractional_brownian_surface(key: Key, size: IntegerLike, *, hurst: NumberLik
     size = integer("size", size, 2, MOST_POINTS, what="points along a side")
     hurst = number("hurst", hurst, above=0, at_most=1, what="where 1 is a plane")
     eigenvalues, slope_variance = _embedding(size, hurst)
+    gain = np.sqrt(np.maximum(eigenvalues, 0))
+    return Surface(_heights(key, gain, math.sqrt(slope_variance), size), jnp.ones(()))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _heights(key, gain, slope, size):
+    """The heights (size, size) of a periodic field on a random plane, 0 at the first corner."""
     field_key, plane_key = jax.random.split(key)
-    noise = jax.random.normal(field_key, (len(eigenvalues), len(eigenvalues)))
-    spectrum, gain = jnp.fft.rfft2(noise), np.sqrt(np.maximum(eigenvalues, 0))
+    noise = jax.random.normal(field_key, (len(gain), len(gain)))
+    spectrum = jnp.fft.rfft2(noise)
     field = jnp.fft.irfft2(gain.astype(spectrum.dtype) * spectrum, noise.shape)[:size, :size]
-    slopes = math.sqrt(slope_variance) * jax.random.normal(plane_key, (2,))
+    slopes = slope * jax.random.normal(plane_key, (2,))
     place = jnp.linspace(0, 1, size)
     plane = slopes[0] * place[:, None] + slopes[1] * place[None]
-    return Surface(field - field[0, 0] + plane, jnp.ones(()))
+    return field - field[0, 0] + plane
 
 
 @functools.lru_cache(maxsize=2)

@@ -5,6 +5,7 @@ covariance that is independent from step to step. `discrete=False` gives the Lan
 the paper in its place, at the times learning_rate * steps.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -169,14 +170,11 @@ def stationary_msd(
         pushed = batch_noise(noise, h, hyper)
         eta, beta = hyper.learning_rate, hyper.momentum
         velocity = pushed / ((1 - beta) * (1 + beta))
+        factors = velocity * 2, velocity * 0
         if discrete:
-            velocity = discreteness(h, hyper) * eta**2 * velocity
-
-        def msd(response):
-            way = (1 + beta) * response.way - beta * response.velocity
-            return velocity * (way if discrete else 2 * response.way)
-
-        return _over_lags(lags, *_each_step(h, hyper, discrete), msd)
+            square = discreteness(h, hyper) * eta**2 * velocity
+            factors = square * (1 + beta), square * beta
+        return _over_lags(lags, *_each_step(h, hyper, discrete), _stationary_msd, factors)
 
 
 def msd_from_point(
@@ -218,12 +216,7 @@ def msd_from_point(
         pushed = batch_noise(noise, h, hyper)
         start = _finite("offset", offset, h.shape)
         law, one = _each_step(h, hyper, True)
-
-        def msd(response):
-            drift = law.curvature * response.way * start
-            return drift**2 + _covariance(law, response, pushed, h, hyper, True).position
-
-        return _over_lags(lags, law, one, msd)
+        return _over_lags(lags, law, one, _msd_from_point, (law, start, pushed, h, hyper))
 
 
 def position_autocorrelation(
@@ -362,30 +355,58 @@ def _covariance(law, response, pushed, h, hyper, discrete):
     )
 
 
-def _over_lags(lags, law, one, value):
-    """The sum of value(response) over modes at each lag, from lag to lag in their order."""
+def _stationary_msd(response, of_way, of_velocity):
+    return of_way * response.way - of_velocity * response.velocity
+
+
+def _msd_from_point(response, law, start, pushed, h, hyper):
+    drift = law.curvature * response.way * start
+    return drift**2 + _covariance(law, response, pushed, h, hyper, True).position
+
+
+def _over_lags(lags, law, one, value, arguments):
+    """The sum of value(response, *arguments) over modes at each lag, from lag to lag."""
     counts = _counts(lags, 0)
     order = np.argsort(counts, kind="stable")
     apart = np.diff(counts[order], prepend=0)
     strides, which = np.unique(apart, return_inverse=True)
-    nothing = jnp.zeros_like(one.way)
+    few = len(strides) <= MOST_STRIDES  # as of lags that are evenly spaced
+    values = _from_stride_to_stride(
+        law,
+        one,
+        jnp.asarray(which if few else apart),
+        jnp.asarray(strides) if few else None,
+        arguments,
+        value,
+        int(strides[-1]).bit_length(),
+    )
+    return values[np.argsort(order)]
 
-    def after(steps):
-        return after_steps(law, one, steps, int(strides[-1]))
 
-    if len(strides) <= MOST_STRIDES:  # as of lags that are evenly spaced
-        table = jax.vmap(after)(jnp.asarray(strides))
-        numbers, stride = which, lambda number: jax.tree.map(lambda leaf: leaf[number], table)
+# Without jit, its loop would be compiled at every call.
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _from_stride_to_stride(law, one, numbers, strides, arguments, value, digits):
+    """The sums after each of the numbers of steps, which are places among the strides if any."""
+    most = 2**digits - 1
+
+    if strides is None:
+
+        def stride(number):
+            return after_steps(law, one, number, most)
+
     else:
-        numbers, stride = apart, after
+        table = jax.vmap(lambda steps: after_steps(law, one, steps, most))(strides)
+
+        def stride(number):
+            return jax.tree.map(lambda leaf: leaf[number], table)
 
     def at_next(response, number):
         response = later(law, response, stride(number))
-        return response, value(response).sum()
+        return response, value(response, *arguments).sum()
 
+    nothing = jnp.zeros_like(one.way)
     start = Response(nothing, nothing, jnp.ones_like(nothing))
-    _, values = jax.lax.scan(at_next, start, jnp.asarray(numbers))
-    return values[np.argsort(order)]
+    return jax.lax.scan(at_next, start, numbers)[1]
 
 
 def _stationary_response(lags, eigenvalues, hyper):

@@ -13,6 +13,7 @@ is polynomial, so derivatives exist everywhere, at critical damping and at zero 
 way is a sum of terms that do not cancel, which keeps its digits where the curvature is tiny.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -65,6 +66,7 @@ def of_steps(curvature: ArrayLike, momentum: ArrayLike) -> tuple[Law, Response]:
     return law, Response(one, one, 1 - curvature)
 
 
+@jax.jit
 def of_time(curvature: ArrayLike, friction: ArrayLike, time: ArrayLike) -> tuple[Law, Response]:
     """Return the law of a Langevin equation, and the response to a time.
 
@@ -115,6 +117,11 @@ def after_steps(
         most: the largest of them where it is known, which saves digits.
     """
     digits = steps.dtype.itemsize * 8 - 1 if most is None else int(most).bit_length()
+    return _after_steps(law, one, steps, digits)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _after_steps(law, one, steps, digits):
     shape = jnp.broadcast_shapes(steps.shape, one.way.shape)
     nothing, everything = jnp.zeros(shape), jnp.ones(shape)
 
