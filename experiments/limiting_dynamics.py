@@ -4,7 +4,7 @@ This is after Kunin et al. (arXiv:2107.09133). The first part is a linear regres
 theory is exact: spirals in phase space, stationary covariances, circulation, displacements, with
 mini-batches drawn with replacement and epoch by epoch. The second part trains a network on labels
 with noise, so that the gradient noise stays. From its end it goes on under other learning rates,
-batch sizes and momenta, and compares local displacements and exponents with what the measured
+batch sizes and momenta, with batch normalization frozen where it has any, and compares local displacements and exponents with what the measured
 gradient noise and its distribution over the curvature predict. Run from the checkout: python -m
 experiments.limiting_dynamics
 """
@@ -35,7 +35,7 @@ from sgd_diffusion.dynamics.parameters import initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems import datasets
+from sgd_diffusion.problems import datasets, with_frozen_state
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 
@@ -186,13 +186,6 @@ PRESETS = {
 def experiment(options: Options) -> None:
     """Run both parts, and leave results, figures and a summary in the run directory."""
     network = loaded(options)
-    if jax.tree.leaves(initial_shapes(network)[1]):
-        raise invalid(
-            "--model",
-            f"is {options.model}, with batch normalization, where examples of a batch depend on "
-            "each other and have no gradients of their own",
-            "a network without, such as fc2-width16",
-        )
     with phase("laws of the linear regression"):
         problem, hyper, noise = regression_laws(options)
     dataset, directory = train(
@@ -204,11 +197,17 @@ def experiment(options: Options) -> None:
     with phase("linear regression"):
         motion = regression_motion(options, problem, hyper, noise)
         modes = tables.limiting_regression(motion)
+    normalized = bool(jax.tree.leaves(initial_shapes(network)[1]))
+    if normalized:
+        network = with_frozen_state(network)
     sweep = tables.limiting_sweep(swept(options, network, directory))
     leave(
         directory,
         "\n".join(
-            [summaries.limiting_regression(motion, modes), summaries.limiting_sweep(dataset, sweep)]
+            [
+                summaries.limiting_regression(motion, modes),
+                summaries.limiting_sweep(dataset, sweep, frozen=normalized),
+            ]
         ),
         tables={
             name: table.assign_attrs(dataset.attrs)

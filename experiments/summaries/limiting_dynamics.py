@@ -22,6 +22,10 @@ of the measured noise over the curvature, for a stationary start. gradient: squa
 over what a stationary law has; more is drift. twin: squared displacement by full-batch descent from
 the start of a window, over what a stationary law has.
 """)
+FROZEN = paragraph("""
+Batch normalization is frozen at its averages from the end of the training on, as it makes the
+examples of a batch depend on each other.
+""")
 PAPER = paragraph("""
 Kunin et al. (arXiv:2107.09133) find that a converged network keeps moving, with a squared
 displacement that is a power of time, and derive the local displacement and oscillations in phase
@@ -71,16 +75,18 @@ def limiting_regression(motion: xr.Dataset, table: xr.Dataset) -> str:
     return "\n".join([*lines, f"points of walks within their bands of 95 %: {within}", ""])
 
 
-def limiting_sweep(dataset: xr.Dataset, table: xr.Dataset) -> str:
+def limiting_sweep(dataset: xr.Dataset, table: xr.Dataset, *, frozen: bool = False) -> str:
     """Return what the network did beside what was predicted, as text.
 
     Args:
         dataset: of the training before.
         table: as `tables.limiting_sweep` returns it.
+        frozen: whether the network went on with frozen batch normalization.
     """
     lines = [
         what(dataset),
         SWEEP,
+        *([FROZEN] if frozen else []),
         "",
         f"{'eta':>8}{'S':>5}{'beta':>6}{'local':>10}{'predicted':>11}{'ratio':>15}"
         f"{'c':>8}{'predicted':>17}{'gradient':>12}{'twin':>8}  verdict",

@@ -2,6 +2,7 @@
 
 from sgd_diffusion.problems.augmentation import random_crop, random_flip, standard_augmentation
 from sgd_diffusion.problems.datasets import Dataset, Examples, gaussian, load
+from sgd_diffusion.problems.frozen_state import with_frozen_state
 from sgd_diffusion.problems.label_noise import with_label_noise
 from sgd_diffusion.problems.losses import cross_entropy, smoothed_kl, softmax_mse
 from sgd_diffusion.problems.mlp import MLP
@@ -12,6 +13,7 @@ from sgd_diffusion.problems.resnet import ResNet
 __all__ = [
     # any loss
     "Problem",
+    "with_frozen_state",
     # classification
     "classification",
     "accuracy",

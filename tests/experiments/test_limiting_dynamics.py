@@ -88,7 +88,6 @@ def test_a_run_leaves_results_figures_and_summary_and_can_be_resumed(call, capsy
         (["--learning-rates", "0.1", "0.2"], "--learning-rates is 0.1 0.2; expected one"),
         (["--sweep-momenta", "1.5"], "--sweep-momenta"),
         (["--ranks", "-1"], "--ranks"),
-        (["--model", "resnet8-nobatchnorm"], "--model is resnet8-nobatchnorm, with batch norm"),
         (["--regression-learning-rate", "0.1"], "--regression-learning-rate) is 0.1, at which"),
     ],
 )

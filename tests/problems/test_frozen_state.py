@@ -1,0 +1,68 @@
+"""Frozen batch normalization: examples become independent, and the state stays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgd_diffusion.problems import classification, gaussian, model, with_frozen_state
+
+
+@pytest.fixture(scope="module")
+def normalized():
+    data = gaussian(train_size=12, test_size=4, shape=(4, 4, 1), num_classes=3)
+    problem = classification(data, model("resnet8-width2", num_classes=3))
+    params, state = problem.init(jax.random.key(0))
+    uneven = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.arange(leaf.size), state)
+    return problem, params, uneven
+
+
+def gradients(problem, params, state):
+    """That of the batch of all examples, and that of each of them."""
+
+    def of_batch(params, batch):
+        return jax.grad(lambda params: problem.loss(params, state, batch, True)[0])(params)
+
+    whole = of_batch(params, problem.examples)
+    each = jax.vmap(of_batch, (None, 0))(
+        params, jax.tree.map(lambda leaf: leaf[:, None], problem.examples)
+    )
+    return whole, each
+
+
+def test_the_gradient_of_a_batch_is_the_mean_over_its_examples(normalized):
+    problem, params, state = normalized
+    whole, each = gradients(with_frozen_state(problem), params, state)
+    for batch, single in zip(jax.tree.leaves(whole), jax.tree.leaves(each), strict=True):
+        np.testing.assert_allclose(single.mean(axis=0), batch, rtol=1e-4, atol=1e-5)
+
+
+def test_without_it_examples_of_a_batch_depend_on_each_other(normalized):
+    whole, each = gradients(*normalized)
+    norms = [
+        sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(tree))
+        for tree in (
+            whole,
+            jax.tree.map(lambda batch, single: single.mean(axis=0) - batch, whole, each),
+        )
+    ]
+    assert norms[1] > 0.1 * norms[0]
+
+
+def test_the_state_stays_and_the_loss_is_that_of_evaluation(normalized):
+    problem, params, state = normalized
+    frozen = with_frozen_state(problem)
+    for train in (True, False):
+        value, (after, outputs) = frozen.loss(params, state, problem.examples, train)
+        expected, (_, logits) = problem.loss(params, state, problem.examples, False)
+        assert value == expected
+        np.testing.assert_array_equal(outputs, logits)
+        jax.tree.map(np.testing.assert_array_equal, after, state)
+
+
+def test_all_else_is_that_of_the_problem(normalized):
+    problem, *_ = normalized
+    frozen = with_frozen_state(problem)
+    assert frozen.description == {**problem.description, "frozen_state": True}
+    assert frozen.init is problem.init
+    assert frozen.test_examples is problem.test_examples
