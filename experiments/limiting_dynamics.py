@@ -4,9 +4,9 @@ This is after Kunin et al. (arXiv:2107.09133). The first part is a linear regres
 theory is exact: spirals in phase space, stationary covariances, circulation, displacements, with
 mini-batches drawn with replacement and epoch by epoch. The second part trains a network on labels
 with noise, so that the gradient noise stays. From its end it goes on under other learning rates,
-batch sizes and momenta, with batch normalization frozen where it has any, and compares local displacements and exponents with what the measured
-gradient noise and its distribution over the curvature predict. Run from the checkout: python -m
-experiments.limiting_dynamics
+batch sizes and momenta, with batch normalization frozen where it has any. It compares local
+displacements and exponents with what the measured gradient noise and its distribution over the
+curvature predict. Run from the checkout: python -m experiments.limiting_dynamics
 """
 
 import contextlib

@@ -11,7 +11,7 @@ from sgd_diffusion.problems import classification, gaussian, model, with_frozen_
 @pytest.fixture(scope="module")
 def normalized():
     data = gaussian(train_size=12, test_size=4, shape=(4, 4, 1), num_classes=3)
-    problem = classification(data, model("resnet8-width2", num_classes=3))
+    problem = classification(model("resnet8-width2", num_classes=3), data)
     params, state = problem.init(jax.random.key(0))
     uneven = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.arange(leaf.size), state)
     return problem, params, uneven
@@ -65,4 +65,5 @@ def test_all_else_is_that_of_the_problem(normalized):
     frozen = with_frozen_state(problem)
     assert frozen.description == {**problem.description, "frozen_state": True}
     assert frozen.init is problem.init
-    assert frozen.test_examples is problem.test_examples
+    jax.tree.map(np.testing.assert_array_equal, frozen.examples, problem.examples)
+    jax.tree.map(np.testing.assert_array_equal, frozen.test_examples, problem.test_examples)

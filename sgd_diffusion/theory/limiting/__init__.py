@@ -21,6 +21,11 @@ from sgd_diffusion.theory.limiting.currents import (
     modified_loss,
     probability_current,
 )
+from sgd_diffusion.theory.limiting.displacements import (
+    msd_from_point,
+    predicted_exponent,
+    stationary_msd,
+)
 from sgd_diffusion.theory.limiting.gradient_noise import GradientNoise, gradient_noise, noise_trace
 from sgd_diffusion.theory.limiting.hyperparameters import Hyperparameters, annealed
 from sgd_diffusion.theory.limiting.modes import Modes, modes, propagator
@@ -28,10 +33,7 @@ from sgd_diffusion.theory.limiting.motion import (
     PhaseLaw,
     PhasePoint,
     mean_and_covariance,
-    msd_from_point,
     position_autocorrelation,
-    predicted_exponent,
-    stationary_msd,
     velocity_autocorrelation,
 )
 from sgd_diffusion.theory.limiting.stationary import (
