@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import in_double
+from sgd_diffusion._pytrees import mean_over_parts
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
@@ -23,6 +24,7 @@ from sgd_diffusion.theory.limiting.stationary import batch_noise, discreteness
 __all__ = ["msd_from_point", "predicted_exponent", "stationary_msd"]
 
 MOST_STRIDES = 8  # whose responses are kept
+PART = 2048  # modes that go through all lags while they are in the cache
 
 
 def stationary_msd(
@@ -114,7 +116,7 @@ def msd_from_point(
         pushed = batch_noise(noise, h, hyper)
         start = finite("offset", offset, h.shape)
         law, one = each_step(h, hyper, True)
-        return _over_lags(lags, law, one, _msd_from_point, (law, start, pushed, h, hyper))
+        return _over_lags(lags, law, one, _msd_from_point, (start, pushed, h), hyper)
 
 
 def predicted_exponent(
@@ -164,55 +166,64 @@ def predicted_exponent(
         return x @ where_known(msd > 0, jnp.log(jnp.where(msd > 0, msd, 1)))
 
 
-def _stationary_msd(response, of_way, of_velocity):
+def _stationary_msd(law, response, of_way, of_velocity):
     return of_way * response.way - of_velocity * response.velocity
 
 
-def _msd_from_point(response, law, start, pushed, h, hyper):
+def _msd_from_point(law, response, start, pushed, h, hyper):
     drift = law.curvature * response.way * start
     return drift**2 + covariance_after(law, response, pushed, h, hyper, True).position
 
 
-def _over_lags(lags, law, one, value, arguments):
-    """The sum of value(response, *arguments) over modes at each lag, from lag to lag."""
+def _over_lags(lags, law, one, value, of_modes, *shared):
+    """The sum of value(law, response, *of_modes, *shared) over modes at each lag."""
     counts = lag_counts(lags, 0)
     order = np.argsort(counts, kind="stable")
     apart = np.diff(counts[order], prepend=0)
     strides, which = np.unique(apart, return_inverse=True)
     few = len(strides) <= MOST_STRIDES  # as of lags that are evenly spaced
-    values = _from_stride_to_stride(
-        law,
-        one,
+    shape = law.curvature.shape
+    modes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape).ravel(), (law, one, of_modes))
+    values = _from_lag_to_lag(
+        modes,
+        shared,
         jnp.asarray(which if few else apart),
         jnp.asarray(strides) if few else None,
-        arguments,
         value,
         int(strides[-1]).bit_length(),
     )
     return values[np.argsort(order)]
 
 
-# Without jit, its loop would be compiled at every call.
-@functools.partial(jax.jit, static_argnums=(5, 6))
-def _from_stride_to_stride(law, one, numbers, strides, arguments, value, digits):
-    """The sums after each of the numbers of steps, which are places among the strides if any."""
+# Without jit, its loops would be compiled at every call.
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _from_lag_to_lag(modes, shared, numbers, strides, value, digits):
+    """The sums at each lag; `numbers` are steps to the next one, or places among the strides."""
     most = 2**digits - 1
 
-    if strides is None:
+    def sums(modes):
+        law, one, of_modes = modes
+        if strides is None:
 
-        def stride(number):
-            return after_steps(law, one, number, most)
+            def stride(number):
+                return after_steps(law, one, number, most)
 
-    else:
-        table = jax.vmap(lambda steps: after_steps(law, one, steps, most))(strides)
+        else:
+            table = jax.vmap(lambda steps: after_steps(law, one, steps, most))(strides)
 
-        def stride(number):
-            return jax.tree.map(lambda leaf: leaf[number], table)
+            def stride(number):
+                return jax.tree.map(lambda leaf: leaf[number], table)
 
-    def at_next(response, number):
-        response = later(law, response, stride(number))
-        return response, value(response, *arguments).sum()
+        def at_next(response, number):
+            response = later(law, response, stride(number))
+            return response, value(law, response, *of_modes, *shared).sum()
 
-    nothing = jnp.zeros_like(one.way)
-    start = Response(nothing, nothing, jnp.ones_like(nothing))
-    return jax.lax.scan(at_next, start, numbers)[1]
+        nothing = jnp.zeros_like(one.way)
+        start = Response(nothing, nothing, jnp.ones_like(nothing))
+        return jax.lax.scan(at_next, start, numbers)[1]
+
+    count = modes[0].curvature.size
+    if count <= PART:
+        return sums(modes)
+    mean, _ = mean_over_parts(lambda _, part: sums(part) / part[0].curvature.size, modes, PART)
+    return mean * count

@@ -19,6 +19,7 @@ from sgd_diffusion.theory.limiting import (
     stationary_msd,
     velocity_autocorrelation,
 )
+from sgd_diffusion.theory.limiting.displacements import PART
 
 HYPER = Hyperparameters(0.05, momentum=0.9, weight_decay=0.01, batch_size=8)
 EIGENVALUES = np.array([2.0, 0.5, 0.1])
@@ -393,3 +394,22 @@ def test_traced_arguments_out_of_range_give_nan():
         assert np.isfinite(msd(1.0)).all()
         assert np.isnan(msd(-1.0)).all()
         assert np.isnan(msd(100.0)).all()
+
+
+def test_many_modes_are_the_sum_of_few():
+    """Modes go through the lags in parts; five that are left over are a part of their own."""
+    count, lags = 2 * PART + 5, [3, 1, 40]
+    eigenvalues = np.logspace(-4, 1, count)
+    noise, offset = np.random.default_rng(0).uniform(size=(2, count))
+    hyper = Hyperparameters(0.05, momentum=0.9, batch_size=16)
+    few = [slice(first, first + 1500) for first in range(0, count, 1500)]
+    np.testing.assert_allclose(
+        stationary_msd(lags, eigenvalues, noise, hyper),
+        sum(stationary_msd(lags, eigenvalues[own], noise[own], hyper) for own in few),
+        rtol=1e-12,
+    )
+    np.testing.assert_allclose(
+        msd_from_point(lags, offset, eigenvalues, noise, hyper),
+        sum(msd_from_point(lags, offset[own], eigenvalues[own], noise[own], hyper) for own in few),
+        rtol=1e-12,
+    )
