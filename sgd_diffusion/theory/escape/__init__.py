@@ -19,6 +19,8 @@ and not the exponent.
 
 Everything is computed in float64, in and out of 64-bit mode, and can be jitted, mapped and
 differentiated. Traced arguments that are out of range give NaN. `escape_rate` computes on the host.
+The Hessian of a potential is `jax.jacfwd(jax.grad(loss))`, since `jax.hessian` warns of results in
+float64 outside of 64-bit mode.
 """
 
 from sgd_diffusion.theory.escape.kramers import kramers_sgd, kramers_white

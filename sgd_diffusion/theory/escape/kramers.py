@@ -47,7 +47,7 @@ def kramers_white(
             at the minimum; the saddle has no or several negative eigenvalues, or a zero; or the two
             shapes differ.
 
-    >>> kramers_white(2.0, -1.0, barrier=0.25, diffusion=0.05).round(4).item()
+    >>> round(kramers_white(2.0, -1.0, barrier=0.25, diffusion=0.05).item(), 4)
     6.4913
     """
     with in_double():
@@ -128,7 +128,7 @@ def kramers_sgd(
         InputError: an argument is out of range, or there is no such convention.
 
     >>> log_time = kramers_sgd(2.0, -1.0, barrier=0.25, batch_size=1, learning_rate=0.1)
-    >>> log_time.round(4).item()
+    >>> round(log_time.item(), 4)
     5.5879
     """
     alpha = weight_of_minimum(convention)

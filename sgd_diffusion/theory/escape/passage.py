@@ -66,7 +66,7 @@ def mean_first_passage_time(
             opposite; a function returns something else; the diffusion vanishes or is negative on
             the path; or there is no such convention.
 
-    >>> mean_first_passage_time(lambda x: 0.0, lambda x: 0.5, 1.0, 2.0, 0.0).round(6).item()
+    >>> round(mean_first_passage_time(lambda x: 0.0, lambda x: 0.5, 1.0, 2.0, 0.0).item(), 6)
     3.0
     """
     alpha = weight_of_minimum(convention)

@@ -48,7 +48,7 @@ def quasi_potential(
         InputError: a number is not finite; start and end are the same; a function returns something
             else; or the noise vanishes or is negative on the path.
 
-    >>> quasi_potential(lambda x: x**3 - x, lambda x: 1 + x**2, -1.0, 0.0).round(6).item()
+    >>> round(quasi_potential(lambda x: x**3 - x, lambda x: 1 + x**2, -1.0, 0.0).item(), 6)
     0.386294
     """
     count = integer("num_points", num_points, 9, MOST_POINTS)
@@ -91,7 +91,7 @@ def effective_path(
         InputError: an argument is out of range; or H_ae = -H_be, where all paths have the same
             exponent.
 
-    >>> effective_path(0.386294, 2.0, -1.0, 0.25).round(5).item()
+    >>> round(effective_path(0.386294, 2.0, -1.0, 0.25).item(), 5)
     0.45482
     """
     with in_double():
