@@ -76,13 +76,7 @@ ARGUMENTS = [
         lambda x: white(curvatures_minimum=x, curvatures_saddle=np.array([-1.0, 2.0, 3.0])),
         VALLEY,
     ),
-    Argument(
-        "kramers_white(curvatures_saddle)",
-        lambda x: white(
-            curvatures_minimum=VALLEY, curvatures_saddle=np.subtract(x, 2.5) if _plain(x) else x
-        ),
-        VALLEY,
-    ),
+    Number("kramers_white(curvatures_saddle)", lambda x: white(curvatures_saddle=x), -1.0),
     Number("kramers_white(barrier)", lambda x: white(barrier=x), 0.25),
     Number("kramers_white(diffusion)", lambda x: white(diffusion=x), 0.125),
     *(
@@ -97,9 +91,7 @@ ARGUMENTS = [
         }.items()
     ),
     *(
-        Number(
-            f"mean_first_passage_time({name})", lambda x, name=name: passage(**{name: x}), value
-        )
+        Number(f"mean_first_passage_time({name})", lambda x, name=name: passage(**{name: x}), value)
         for name, value in {"start": -1.0, "end": 0.5, "reflecting": -2.0}.items()
     ),
     Option("mean_first_passage_time(num_points)", lambda n: passage(num_points=n), 101),
@@ -118,9 +110,7 @@ ARGUMENTS = [
     Argument("double_well(theta)", escape.double_well, THETA),
     Argument("styblinski_tang(theta)", escape.styblinski_tang, THETA),
     Number("styblinski_tang(shift_std)", lambda x: escape.styblinski_tang(THETA, x), 0.5),
-    Argument(
-        "styblinski_tang_noise(theta)", lambda x: escape.styblinski_tang_noise(x, 1.0), THETA
-    ),
+    Argument("styblinski_tang_noise(theta)", lambda x: escape.styblinski_tang_noise(x, 1.0), THETA),
     Number(
         "styblinski_tang_noise(shift_std)", lambda x: escape.styblinski_tang_noise(THETA, x), 0.5
     ),

@@ -20,6 +20,13 @@ from sgd_diffusion.theory.escape import (
 ALPHA = {"ito": 1.0, "stratonovich": 0.5, "klimontovich": 0.0}
 
 
+@pytest.fixture(autouse=True)
+def double_precision():
+    """Results are compared with each other, which JAX does in the mode of 64 bits only."""
+    with jax.enable_x64(True):
+        yield
+
+
 def force(x):
     return x**3 - x
 
@@ -115,9 +122,7 @@ def test_times_add_up_and_mirror_images_take_as_long(between, convention):
             force, curved, start, end, -2.0, convention=convention, num_points=20_001
         )
 
-    np.testing.assert_allclose(
-        time(-1.0, between) + time(between, 1.0), time(-1.0, 1.0), rtol=1e-5
-    )
+    np.testing.assert_allclose(time(-1.0, between) + time(between, 1.0), time(-1.0, 1.0), rtol=1e-5)
     mirrored = mean_first_passage_time(
         force, curved, 1.0, -1.0, 2.0, convention=convention, num_points=20_001
     )
@@ -181,21 +186,26 @@ def test_transformations():
     def exponent(scale, end):
         return quasi_potential(force, lambda x: scale + x**2, -1.0, end, num_points=2001)
 
-    with jax.enable_x64(True):
-        np.testing.assert_allclose(jax.jit(time)(0.1, 0.3), time(0.1, 0.3), rtol=1e-12)
-        mapped = jax.vmap(time, (0, None))(np.array([0.1, 0.2]), 0.3)
-        np.testing.assert_allclose(mapped, [time(0.1, 0.3), time(0.2, 0.3)], rtol=1e-12)
-        slope = jax.grad(time, (0, 1, 2, 3))(0.1, 0.3, -1.5, -2.0)
-        change = (time(0.1 + 1e-5, 0.3, -1.5) - time(0.1 - 1e-5, 0.3, -1.5)) / 2e-5
-        np.testing.assert_allclose(slope[0], change, rtol=1e-6)
-        assert np.isfinite(slope).all()
-        assert np.isfinite(jax.grad(time, (0, 1))(0.1, 0.3, -2.0, -2.0)).all()
-        np.testing.assert_allclose(jax.jit(exponent)(1.0, 0.0), exponent(1.0, 0.0), rtol=1e-12)
-        np.testing.assert_allclose(jax.grad(exponent, 1)(1.0, 0.5), 2 * -0.375 / 1.25, rtol=1e-3)
-        for wrong in [(0.1, -1.0), (0.1, np.inf), (-0.1, 0.3), (0.0, 0.3)]:
-            assert np.isnan(jax.jit(time)(*wrong)), wrong
-        assert np.isnan(jax.jit(exponent)(-0.25, 0.0)) and np.isnan(jax.jit(exponent)(1.0, -1.0))
-    assert white(0.05).dtype == quasi_potential(force, curved, -1.0, 0.0).dtype == np.float64
+    np.testing.assert_allclose(jax.jit(time)(0.1, 0.3), time(0.1, 0.3), rtol=1e-12)
+    mapped = jax.vmap(time, (0, None))(np.array([0.1, 0.2]), 0.3)
+    np.testing.assert_allclose(mapped, [time(0.1, 0.3), time(0.2, 0.3)], rtol=1e-12)
+    slope = jax.grad(time, (0, 1, 2, 3))(0.1, 0.3, -1.5, -2.0)
+    change = (time(0.1 + 1e-5, 0.3, -1.5) - time(0.1 - 1e-5, 0.3, -1.5)) / 2e-5
+    np.testing.assert_allclose(slope[0], change, rtol=1e-6)
+    assert np.isfinite(slope).all()
+    assert np.isfinite(jax.grad(time, (0, 1))(0.1, 0.3, -2.0, -2.0)).all()
+    np.testing.assert_allclose(jax.jit(exponent)(1.0, 0.0), exponent(1.0, 0.0), rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(exponent, 1)(1.0, 0.5), 2 * -0.375 / 1.25, rtol=1e-3)
+    for wrong in [(0.1, -1.0), (0.1, np.inf), (-0.1, 0.3), (0.0, 0.3)]:
+        assert np.isnan(jax.jit(time)(*wrong)), wrong
+    assert np.isnan(jax.jit(exponent)(-0.25, 0.0)) and np.isnan(jax.jit(exponent)(1.0, -1.0))
+
+
+def test_results_are_in_double_precision_out_of_its_mode_too():
+    with jax.enable_x64(False):
+        time, exponent = white(0.05), quasi_potential(force, curved, -1.0, 0.0)
+    assert time.dtype == exponent.dtype == np.float64
+    np.testing.assert_allclose(time, white(0.05), rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +219,7 @@ def test_transformations():
         ({"diffusion": lambda x: 0 * x}, "diffusion vanishes or is negative near -3; .* the Ito"),
         ({"diffusion": lambda x: abs(3 * x**2 - 1)}, "vanishes or is negative near -0.577"),
         ({"diffusion": lambda x: x**2 + 0 * x}, "vanishes or is negative near"),
-        ({"diffusion": lambda x: -x}, "vanishes or is negative near 0"),
+        ({"diffusion": lambda x: 0.5 - x}, "vanishes or is negative near 0.5"),
         ({"diffusion": lambda x: x[:5]}, "map a function of one point with jax.vmap"),
         ({"diffusion": lambda x: "no"}, "diffusion has dtype"),
         ({"force": 0.5}, "force is 0.5; expected a function"),
@@ -241,6 +251,4 @@ def test_what_is_refused(changed, expected):
 )
 def test_what_has_no_quasi_potential(changed, expected):
     with pytest.raises(InputError, match=expected):
-        quasi_potential(
-            **({"force": force, "noise": curved, "start": -1.0, "end": 0.0} | changed)
-        )
+        quasi_potential(**({"force": force, "noise": curved, "start": -1.0, "end": 0.0} | changed))

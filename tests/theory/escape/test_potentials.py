@@ -16,14 +16,20 @@ from sgd_diffusion.theory.escape import (
 )
 
 
+@pytest.fixture(autouse=True)
+def double_precision():
+    """Results are compared with each other, which JAX does in the mode of 64 bits only."""
+    with jax.enable_x64(True):
+        yield
+
+
 def landmarks(loss, *near):
     """Points where the slope of a loss of one coordinate vanishes, by Newton's steps."""
-    with jax.enable_x64(True):
-        slope, curvature = jax.grad(loss), jax.grad(jax.grad(loss))
-        points = np.array(near)
-        for _ in range(8):
-            points = points - np.array([slope(x) / curvature(x) for x in points])
-        return points, np.array([curvature(x) for x in points]), [float(loss(x)) for x in points]
+    slope, curvature = jax.grad(loss), jax.grad(jax.grad(loss))
+    points = np.array(near)
+    for _ in range(8):
+        points = points - np.array([slope(x) / curvature(x) for x in points])
+    return points, np.array([curvature(x) for x in points]), [float(loss(x)) for x in points]
 
 
 def test_the_double_well():
@@ -65,16 +71,15 @@ def test_loss_and_noise_are_those_of_shifted_data(std):
     squares = (gradients - gradients.mean(axis=0)) ** 2
     noise = styblinski_tang_noise(theta, std)
     assert (abs(squares.mean(axis=0) - noise) < 5 * squares.std(axis=0) / count**0.5).all()
-    with jax.enable_x64(True):
-        nodes, weights = np.polynomial.hermite_e.hermegauss(8)  # exact to the order 15
-        weights = weights / weights.sum()
-        slope = jax.jit(jax.vmap(jax.grad(styblinski_tang)))
-        slopes = np.array([slope(theta - std * node) for node in nodes])
-        mean = weights @ slopes
-        np.testing.assert_allclose(noise, weights @ (slopes - mean) ** 2, rtol=1e-10)
-        np.testing.assert_allclose(jax.grad(styblinski_tang)(theta, std), mean, rtol=1e-10)
-        losses = [styblinski_tang(theta - std * node) for node in nodes]
-        np.testing.assert_allclose(weights @ losses, styblinski_tang(theta, std), rtol=1e-12)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)  # exact to the order 15
+    weights = weights / weights.sum()
+    slope = jax.jit(jax.vmap(jax.grad(styblinski_tang)))
+    slopes = np.array([slope(theta - std * node) for node in nodes])
+    mean = weights @ slopes
+    np.testing.assert_allclose(noise, weights @ (slopes - mean) ** 2, rtol=1e-10)
+    np.testing.assert_allclose(jax.grad(styblinski_tang)(theta, std), mean, rtol=1e-10)
+    losses = [styblinski_tang(theta - std * node) for node in nodes]
+    np.testing.assert_allclose(weights @ losses, styblinski_tang(theta, std), rtol=1e-12)
 
 
 def test_potentials_are_sums_over_coordinates():
@@ -93,10 +98,9 @@ def test_logistic_regression_with_a_double_well():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     examples = [logistic_double_well(theta, *each) for each in zip(inputs, labels, strict=True)]
     np.testing.assert_allclose(np.mean(examples), expected, rtol=1e-12)
-    with jax.enable_x64(True):
-        gradients = jax.vmap(jax.grad(logistic_double_well), (None, 0, 0))(
-            jnp.array(theta), inputs, labels
-        )
+    gradients = jax.vmap(jax.grad(logistic_double_well), (None, 0, 0))(
+        jnp.array(theta), inputs, labels
+    )
     theta = np.array(theta)
     exact = (chance - labels)[:, None] * inputs + 2 * theta**3 - theta
     np.testing.assert_allclose(gradients, exact, rtol=1e-12)
@@ -140,27 +144,26 @@ def test_sgd_on_a_sharpened_loss_is_sgd_with_a_larger_learning_rate():
         return sharpened(lambda scaled: example(scaled, x), k)(theta)
 
     start = np.full(3, -2.9)
-    with jax.enable_x64(True):
-        sharp = walk(sharp_example, eta, start / k**0.5)
-        usual = walk(example, k * eta, start)
+    sharp = walk(sharp_example, eta, start / k**0.5)
+    usual = walk(example, k * eta, start)
     np.testing.assert_allclose(sharp * k**0.5, usual, rtol=1e-9)
 
 
 def test_transformations():
     theta = np.array([0.3, -1.2])
-    with jax.enable_x64(True):
-        for function in (double_well, styblinski_tang, sharpened(double_well, 3.0)):
-            eager = function(theta)
-            np.testing.assert_allclose(jax.jit(function)(theta), eager, rtol=1e-12)
-            stack = jax.vmap(function)(np.stack([theta, 2 * theta]))
-            np.testing.assert_allclose(stack[0], eager, rtol=1e-12)
-            assert np.isfinite(jax.grad(function)(theta)).all()
-        noise = jax.jit(styblinski_tang_noise)(theta, 1.0)
-        np.testing.assert_allclose(noise, styblinski_tang_noise(theta, 1.0), rtol=1e-12)
-        slope = jax.grad(lambda k: sharpened(double_well, k)(theta))(1.0)
-        np.testing.assert_allclose(slope, (theta**4 - theta**2).sum() / 2, rtol=1e-12)
-        np.testing.assert_allclose(jax.grad(styblinski_tang, 1)(theta, 0.0), 0, atol=1e-12)
-    assert double_well(np.float32(1)).dtype == styblinski_tang([1]).dtype == np.float64
+    for function in (double_well, styblinski_tang, sharpened(double_well, 3.0)):
+        eager = function(theta)
+        np.testing.assert_allclose(jax.jit(function)(theta), eager, rtol=1e-12)
+        stack = jax.vmap(function)(np.stack([theta, 2 * theta]))
+        np.testing.assert_allclose(stack[0], eager, rtol=1e-12)
+        assert np.isfinite(jax.grad(function)(theta)).all()
+    noise = jax.jit(styblinski_tang_noise)(theta, 1.0)
+    np.testing.assert_allclose(noise, styblinski_tang_noise(theta, 1.0), rtol=1e-12)
+    slope = jax.grad(lambda k: sharpened(double_well, k)(theta))(1.0)
+    np.testing.assert_allclose(slope, (theta**4 - theta**2).sum() / 2, rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(styblinski_tang, 1)(theta, 0.0), 0, atol=1e-12)
+    with jax.enable_x64(False):
+        assert double_well(np.float32(1)).dtype == styblinski_tang([1]).dtype == np.float64
     assert np.isnan(jax.jit(styblinski_tang)(theta, -1.0))
     assert np.isnan(jax.jit(styblinski_tang_noise)(theta, -1.0)).all()
     assert np.isnan(jax.jit(lambda k: sharpened(double_well, k)(theta))(0.0))
