@@ -3,8 +3,8 @@
 SGD with the learning rate eta and mini-batches of B examples is read as a diffusion, dx = -L'(x) dt
 + sqrt(2 D(x)) dW, in the time t = eta * steps. Its diffusion is D = eta C / (2 B), with the
 variance C of per-example gradients. Where the loss is a negative log-likelihood of a model that is
-right, C is about the Hessian. Escape from a valley of curvature H then takes a time that grows as
-exp(B / (eta H)), while white noise has no such factor.
+right, C is about the Hessian. Then the time to leave a valley of curvature H over a barrier Delta L
+grows about as exp(2 B Delta L / (eta H)). With white noise it depends on H by a power only.
 
 `kramers_white` and `kramers_sgd` are the closed forms. They hold for barriers that are high over
 the noise. `mean_first_passage_time` is exact in one dimension, for any force and any noise. Only
@@ -12,10 +12,10 @@ the closed form for SGD takes C for the Hessian; `quasi_potential` takes the C t
 and `effective_path` says which closed form has the same exponent. The potentials are those that
 escape is tried on, and `escape_rate` reads the rate from trials.
 
-A time is in units of t, and its logarithm is returned where it may overflow. Divide a time by the
-learning rate for steps. Noise that depends on the place has three readings: "ito" is that of SGD
-itself; "stratonovich" and "klimontovich" are those of other derivations. They change the prefactor
-and not the exponent.
+Times are in units of t; divide them by the learning rate for steps. The closed forms return the
+logarithm of the time, which does not overflow. Noise that depends on the place has three readings.
+"ito" is that of SGD itself; "stratonovich" and "klimontovich" are those of other derivations. They
+change the prefactor and not the exponent.
 
 Everything is computed in float64, in and out of 64-bit mode, and can be jitted, mapped and
 differentiated. Traced arguments that are out of range give NaN. `escape_rate` computes on the host.

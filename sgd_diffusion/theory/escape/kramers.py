@@ -20,7 +20,7 @@ def kramers_white(
     barrier: NumberLike | Array,
     diffusion: NumberLike | Array,
 ) -> Float[Array, ""]:
-    r"""Return the logarithm of the time to escape from a valley that white noise takes.
+    r"""Return the logarithm of the mean time in which white noise leaves a valley over a saddle.
 
     The noise is that of Langevin dynamics, or of gradient descent with added noise of the same
     strength everywhere. The barrier has to be high over the noise, barrier >> diffusion. For paths
@@ -62,7 +62,7 @@ def kramers_white(
             )
         valley = (minimum > 0).all()
         negative = saddle < 0
-        pass_between = (negative.sum() == 1) & (saddle != 0).all()
+        saddle_point = (negative.sum() == 1) & (saddle != 0).all()
         if not is_traced(minimum) and not bool(valley):
             raise invalid(
                 "curvatures_minimum",
@@ -70,7 +70,7 @@ def kramers_white(
                 "eigenvalues above 0, as there is no valley to escape from otherwise",
                 "leave out the directions that are flat at both points",
             )
-        if not is_traced(saddle) and not bool(pass_between):
+        if not is_traced(saddle) and not bool(saddle_point):
             raise invalid(
                 "curvatures_saddle",
                 f"has {int(negative.sum())} eigenvalues below 0 and {int((saddle == 0).sum())} "
@@ -79,7 +79,7 @@ def kramers_white(
                 "take the lowest saddle on the way out, with the signs of its eigenvalues",
             )
         minimum = jnp.log(where_known(valley, minimum))
-        saddle = jnp.log(abs(where_known(pass_between, saddle)))
+        saddle = jnp.log(abs(where_known(saddle_point, saddle)))
         downhill = jnp.where(negative, saddle, 0).sum()
         determinants = (saddle.sum() - minimum.sum()) / 2
         return math.log(2 * math.pi) - downhill + determinants + height / noise
@@ -95,7 +95,7 @@ def kramers_sgd(
     path: NumberLike | Array = 0.5,
     convention: Convention = "klimontovich",
 ) -> Float[Array, ""]:
-    r"""Return the logarithm of the time to escape from a valley that SGD takes.
+    r"""Return the logarithm of the mean time in which SGD leaves a valley over a saddle.
 
     The covariance of per-example gradients is taken for the absolute Hessian. So the temperature is
     eta H / (2 B), with the curvature at the minimum up to a point c on the path, and with that at
@@ -116,7 +116,7 @@ def kramers_sgd(
         batch_size: B, at least 1. It need not be a whole number.
         learning_rate: eta.
         path: s in 0..1, the share of the barrier at the point c, as `effective_path` finds it for
-            a measured noise. With 1 only the minimum counts, as in most restatements.
+            a measured noise. With 1 only the minimum counts, as other authors restate it.
         convention: the reading of the noise, "klimontovich", "stratonovich" or "ito". SGD itself is
             Ito's; the first has the prefactor that is reported for the paper. They differ by powers
             of H_ae / |H_be|, so slopes in B / eta do not depend on it.

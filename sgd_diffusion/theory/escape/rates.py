@@ -11,7 +11,7 @@ from sgd_diffusion.errors import invalid
 
 __all__ = ["EscapeRate", "escape_rate"]
 
-MOST = 2**40  # steps and trials, whose sums are whole numbers in float64
+MOST = 2**40  # steps of a trial, so that sums over trials are whole numbers
 
 
 @shown_briefly
