@@ -116,16 +116,19 @@ def styblinski_tang_noise(theta: ArrayLike, shift_std: NumberLike | Array) -> Fl
         return linear + variance**2 * (144 * squares - 192) + 60 * variance**3
 
 
-def logistic_double_well(theta: ArrayLike, inputs: ArrayLike, labels: ArrayLike) -> Any:
+def logistic_double_well(
+    theta: ArrayLike, inputs: ArrayLike, labels: ArrayLike
+) -> Float[Array, ""]:
     r"""Return the loss of logistic regression with a double well in every coordinate.
 
-    The double well has curvature and no noise, so the covariance of gradients is not the Hessian.
-    Measure it, from `jax.vmap(jax.grad(logistic_double_well), (None, 0, 0))` over the examples.
+    The minima of the double well alone are at 1 / sqrt(2) and -1 / sqrt(2), and its barrier is 1/8.
+    It has curvature and no noise, so the covariance of gradients is not the Hessian. Measure it,
+    from `jax.vmap(jax.grad(logistic_double_well), (None, 0, 0))` over the examples.
 
     Formula:
         Logistic double well. $L(\theta) = \left\langle \ln(1 + e^{x \cdot \theta}) - y \, x \cdot
-        \theta \right\rangle + \frac{1}{2} \sum_i (\theta_i^4 - \theta_i^2)$ (a reconstruction; the
-        minima of the double well alone are at $\pm 1 / \sqrt{2}$, with the barrier 1/8)
+        \theta \right\rangle + \frac{1}{2} \sum_i (\theta_i^4 - \theta_i^2)$ (reconstruction of an
+        experiment of Xie et al., arXiv:2002.03495, which has no public code)
 
     Args:
         theta: (n,).
