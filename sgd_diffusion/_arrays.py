@@ -272,14 +272,17 @@ def parameter(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
+    what: str = "",
 ) -> float | Float[Array, ""]:
-    """Return a real parameter: a number in the stated range, or a traced one of shape ().
+    """Return a real parameter: a number as `number` reads it, or a traced one of shape ().
 
     Raises:
         InputError: the value is not one finite real number, or not in the range.
     """
     if not is_traced(value):
-        return number(name, value, above=above, at_least=at_least, below=below, at_most=at_most)
+        return number(
+            name, value, above=above, at_least=at_least, below=below, at_most=at_most, what=what
+        )
     if jnp.shape(value) != ():
         raise invalid(name, f"has shape {jnp.shape(value)}", "()", "map many with jax.vmap")
     traced: Any = real_array(name, value)
