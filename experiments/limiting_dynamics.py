@@ -159,6 +159,19 @@ PRESETS = {
         measured_windows=8,
         sweep_learning_rates=(0.005, 0.01, 0.04),
     ),
+    "resnet": dataclasses.replace(
+        DEFAULT,
+        model="resnet8-width4",
+        augment="standard",
+        learning_rates=(0.02,),
+        num_windows=20,
+        burn_in=3,
+        noise_probes=1,
+        noise_products=20,
+        sweep_learning_rates=(0.01, 0.04),
+        sweep_batch_sizes=(16, 128),
+        sweep_momenta=(0.8,),
+    ),
     # The published regression (Fig. 2), for as long as the modes take to be stationary.
     "paper-regression": Options(
         dataset="cifar10",

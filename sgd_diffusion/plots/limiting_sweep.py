@@ -94,7 +94,6 @@ def _finish(axes, table):
     local.plot(ends, ends, **GUIDE)
     local.set(xscale="log", yscale="log", xlabel=r"$\eta^2 \mathrm{Tr} \Sigma / S (1 - \beta^2)$")
     local.set(ylabel=r"local displacement $\|\delta\|^2$")
-    local.legend()
     ratio.axhline(1, **GUIDE)
     ratio.axhspan(0.9, 1.1, color="0.93", linewidth=0)
     ratio.set(ylabel="measured / predicted", xlabel="setting")
@@ -109,6 +108,9 @@ def _finish(axes, table):
     ranges.set(xscale="log", xlabel="first lag of the range", ylabel="exponent $c$")
     ranges.axhline(1, **GUIDE)
     collapse.axhline(1, **GUIDE)
+    # Exponents leave most room, below the line of free diffusion.
+    names = local.get_legend_handles_labels()
+    collapse.legend(*names, loc="upper right", bbox_to_anchor=(1, 0.96))
     for axis in (local, curves, collapse, ranges):
         few_labels(axis)
     collapse.text(0.02, 0.02, "open: predicted", transform=collapse.transAxes, **NOTE)

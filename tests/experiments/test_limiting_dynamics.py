@@ -1,5 +1,7 @@
 """The experiment end to end on a small network, and its regression against closed forms."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -80,6 +82,17 @@ def test_a_run_leaves_results_figures_and_summary_and_can_be_resumed(call, capsy
     assert np.isfinite(sweep.local.values).all()
     assert call(limiting_dynamics, "--directory", directory, "--resume") == 0
     assert (directory / "summary.txt").read_text() == summary
+
+
+@pytest.mark.slow
+def test_batch_normalization_is_frozen_when_the_network_goes_on(call, capsys, tmp_path):
+    few = ["--model", "resnet8-width2", "--seeds", "0", "--sweep-batch-sizes"]
+    assert call(limiting_dynamics, "--quick", *SMALL, *few, "--directory", tmp_path) == 0
+    assert "Batch normalization is frozen" in capsys.readouterr().out
+    (setting,) = (tmp_path / "settings").iterdir()
+    problem = json.loads((setting / "config.json").read_text())["configuration"]["problem"]
+    assert problem["frozen_state"]
+    assert "frozen_state" not in (tmp_path / "config.json").read_text()
 
 
 @pytest.mark.parametrize(
