@@ -35,7 +35,15 @@ QUICK_TO_COMPILE = (
 # Objects that are made before Python looks for cycles among them, of which JAX leaves few. With the
 # 700 of Python the search takes a tenth of the time.
 CYCLES_AFTER = 100_000
-SAME_PROGRAMS = "tests/analysis/stable/"
+# What fits stable laws; a worker makes their tables in 10 s.
+SAME_PROGRAMS = (
+    "tests/analysis/stable/",
+    "tests/experiments/test_fractal_toy.py",
+    "tests/experiments/test_gradient_tails.py",
+    "tests/tables/test_gradient_tails.py",
+    "tests/tables/test_toy_walks.py",
+    "tests/tables/test_walk_statistics.py",
+)
 # In the environment: where the process that started this one keeps compiled programs.
 KEPT = "SGD_DIFFUSION_TESTS"
 
@@ -98,11 +106,11 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 class ByPrograms(LoadFileScheduling):
-    """Deals out the tests by file, those of the stable law all together."""
+    """Deals out the tests by file, those that fit stable laws all together."""
 
     def _split_scope(self, nodeid):
         file = super()._split_scope(nodeid)
-        return SAME_PROGRAMS if file.startswith(SAME_PROGRAMS) else file
+        return SAME_PROGRAMS[0] if file.startswith(SAME_PROGRAMS) else file
 
 
 def pytest_unconfigure(config):
