@@ -1,18 +1,17 @@
-"""How the theory of escape reads its arguments: numbers, conventions, functions along a path."""
+"""How the theory of escape reads its arguments: conventions, and functions along a path."""
 
-import operator
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from sgd_diffusion._arrays import is_traced, parameter, real_array
+from sgd_diffusion._arrays import is_traced, real_array
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
 
-__all__ = ["Convention", "along_path", "noise_along_path", "real", "weight_of_minimum"]
+__all__ = ["Convention", "along_path", "noise_along_path", "weight_of_minimum"]
 
 Convention = Literal["ito", "stratonovich", "klimontovich"]
 WEIGHTS = {"ito": 1.0, "stratonovich": 0.5, "klimontovich": 0.0}
@@ -28,37 +27,6 @@ def weight_of_minimum(convention: Convention) -> float:
         names = " or ".join(f'"{name}"' for name in WEIGHTS)
         raise invalid("convention", f"is {convention!r}", names)
     return WEIGHTS[convention]
-
-
-def real(
-    name: str,
-    value: Any,
-    *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float | None = None,
-    at_most: float | None = None,
-    what: str = "",
-) -> Float[Array, ""]:
-    """Return a parameter as a float64 scalar; NaN for a traced one out of range.
-
-    Raises:
-        InputError: the value is not one finite real number, or not in the range.
-    """
-    found = parameter(
-        name, value, above=above, at_least=at_least, below=below, at_most=at_most, what=what
-    )
-    scalar = jnp.asarray(found, jnp.float64)
-    inside = jnp.isfinite(scalar)
-    for holds, limit in (
-        (operator.gt, above),
-        (operator.ge, at_least),
-        (operator.lt, below),
-        (operator.le, at_most),
-    ):
-        if limit is not None:
-            inside &= holds(scalar, limit)
-    return where_known(inside, scalar)
 
 
 def along_path(

@@ -9,7 +9,8 @@ from sgd_diffusion._arrays import in_double, is_traced, real_array
 from sgd_diffusion._types import ArrayLike, NumberLike
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.theory.escape.arguments import Convention, real, weight_of_minimum
+from sgd_diffusion.theory.escape.arguments import Convention, weight_of_minimum
+from sgd_diffusion.theory.parameters import real
 
 __all__ = ["kramers_sgd", "kramers_white"]
 

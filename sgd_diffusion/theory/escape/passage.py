@@ -14,9 +14,9 @@ from sgd_diffusion.theory.escape.arguments import (
     Convention,
     along_path,
     noise_along_path,
-    real,
     weight_of_minimum,
 )
+from sgd_diffusion.theory.parameters import real
 
 __all__ = ["mean_first_passage_time"]
 

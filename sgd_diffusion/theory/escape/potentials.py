@@ -15,7 +15,7 @@ from sgd_diffusion._arrays import in_double, is_traced, real_array
 from sgd_diffusion._types import ArrayLike, NumberLike
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.theory.escape.arguments import real
+from sgd_diffusion.theory.parameters import real
 
 __all__ = [
     "double_well",

@@ -9,7 +9,8 @@ from sgd_diffusion._arrays import in_double, integer, is_traced
 from sgd_diffusion._types import ArrayLike, IntegerLike, NumberLike
 from sgd_diffusion.analysis.guarded import ratio, where_known
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.theory.escape.arguments import along_path, noise_along_path, real
+from sgd_diffusion.theory.escape.arguments import along_path, noise_along_path
+from sgd_diffusion.theory.parameters import real
 
 __all__ = ["effective_path", "quasi_potential"]
 

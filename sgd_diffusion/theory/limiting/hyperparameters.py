@@ -6,10 +6,11 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import in_double, is_traced, number, parameter, real_array
+from sgd_diffusion._arrays import in_double, is_traced, number, real_array
 from sgd_diffusion._types import ArrayLike, NumberLike
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
+from sgd_diffusion.theory.parameters import real
 
 __all__ = ["Hyperparameters", "annealed", "checked", "curvatures"]
 
@@ -99,17 +100,14 @@ def checked(hyper: Hyperparameters) -> Hyperparameters:
         raise invalid("hyper", f"is {hyper!r}", "Hyperparameters(learning_rate, momentum, ...)")
     eta, beta, decay, size = hyper
     with in_double():
-        eta = parameter("hyper.learning_rate", eta, above=0)
-        beta = parameter("hyper.momentum", beta, at_least=0, below=1)
-        decay = parameter("hyper.weight_decay", decay, at_least=0)
-        size = parameter("hyper.batch_size", size, at_least=1)
-        inside = (eta > 0) & (beta >= 0) & (beta < 1) & (decay >= 0) & (size >= 1)
-        return Hyperparameters(
-            *(
-                where_known(inside, jnp.asarray(value, jnp.float64))
-                for value in (eta, beta, decay, size)
-            )
+        values = (
+            real("hyper.learning_rate", eta, above=0),
+            real("hyper.momentum", beta, at_least=0, below=1),
+            real("hyper.weight_decay", decay, at_least=0),
+            real("hyper.batch_size", size, at_least=1),
         )
+        known = jnp.isfinite(jnp.stack(values)).all()
+        return Hyperparameters(*(where_known(known, value) for value in values))
 
 
 def curvatures(
