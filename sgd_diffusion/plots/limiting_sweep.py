@@ -41,7 +41,7 @@ def limiting_sweep(table: xr.Dataset) -> "matplotlib.figure.Figure":
     sweeps = list(dict.fromkeys(table["sweep"].values.tolist()))
     styles = dict(zip(sweeps, cycle([("0.25", "P"), *RANGE_STYLES]), strict=False))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.1), dpi=200, layout="constrained")
+        figure = Figure(figsize=(WIDTH, 4.3), dpi=200, layout="constrained")
         axes = figure.subplots(2, 3)
         for name, (color, marker) in styles.items():
             here = table.isel(setting=table["sweep"].values == name)
@@ -49,6 +49,8 @@ def limiting_sweep(table: xr.Dataset) -> "matplotlib.figure.Figure":
             for i in range(here.sizes["setting"]):
                 _curves(axes, here.isel(setting=i), color)
         _finish(axes, table)
+        names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(*names, loc="outside upper center", ncols=len(sweeps))
         letter(axes)
     return figure
 
@@ -108,9 +110,6 @@ def _finish(axes, table):
     ranges.set(xscale="log", xlabel="first lag of the range", ylabel="exponent $c$")
     ranges.axhline(1, **GUIDE)
     collapse.axhline(1, **GUIDE)
-    # Exponents leave most room, below the line of free diffusion.
-    names = local.get_legend_handles_labels()
-    collapse.legend(*names, loc="upper right", bbox_to_anchor=(1, 0.96))
     for axis in (local, curves, collapse, ranges):
         few_labels(axis)
     collapse.text(0.02, 0.02, "open: predicted", transform=collapse.transAxes, **NOTE)
