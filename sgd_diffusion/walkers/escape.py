@@ -236,14 +236,9 @@ class _MinibatchStep:
 
     def __call__(self, key, theta):
         batch = self.draw(key, self.batch_size)
-
-        def mean_loss(theta):
-            return jax.vmap(lambda *example: self.loss(theta, *example))(*batch).mean()
-
-        theta = jax.tree.map(jnp.asarray, theta)
-        return jax.tree.map(
-            lambda x, slope: x - self.learning_rate * slope, theta, jax.grad(mean_loss)(theta)
-        )
+        of_one = jax.grad(self.loss)
+        slopes = jax.vmap(lambda *example: of_one(theta, *example))(*batch)
+        return jax.tree.map(lambda x, slope: x - self.learning_rate * slope.mean(0), theta, slopes)
 
 
 def _with_replacement(examples, key, batch_size):
