@@ -23,6 +23,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -195,7 +196,9 @@ def _escape_times(key, step, start, is_outside, most, count):
         left = time > 0
         theta = jax.tree.map(
             lambda new, old: jnp.where(left.reshape(-1, *[1] * (old.ndim - 1)), old, new),
-            jax.tree.map(lambda new, old: new.astype(old.dtype), jax.vmap(step)(keys, theta), theta),
+            jax.tree.map(
+                lambda new, old: new.astype(old.dtype), jax.vmap(step)(keys, theta), theta
+            ),
             theta,
         )
         leaves = ~left & jax.vmap(is_outside)(theta) & (now <= most)
@@ -205,8 +208,8 @@ def _escape_times(key, step, start, is_outside, most, count):
     theta = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), start)
     times, now = time, jnp.int32(0)
     for size, remaining in itertools.pairwise([*_sizes(count), 0]):
-        inside_first = jnp.argsort(time > 0)[:size]
-        trial, theta, time = jax.tree.map(lambda leaf: leaf[inside_first], (trial, theta, time))
+        inside_first = operator.itemgetter(jnp.argsort(time > 0)[:size])
+        trial, theta, time = jax.tree.map(inside_first, (trial, theta, time))
         now, theta, time = run(trial, theta, time, now, remaining)
         times = times.at[trial].set(time)
     return times
@@ -257,6 +260,7 @@ def _langevin_step(gradient, diffusion, learning_rate, key, theta):
     strength = jax.tree.broadcast(diffusion(theta), theta)
 
     def move(x, slope, strength, normal):
+        slope, strength = (jnp.asarray(value).astype(x.dtype) for value in (slope, strength))
         return x - learning_rate * slope + jnp.sqrt(2 * learning_rate * strength) * normal
 
     return jax.tree.map(move, theta, gradient(theta), strength, normal)
