@@ -74,8 +74,8 @@ def escape_times(
         key: PRNG key.
         step: a function `step(key, theta)` that returns the next theta. It has to be hashable, or a
             pytree as `jax.tree_util.Partial` makes it, whose arrays may be traced.
-        start: theta of all trials, an array or a pytree of arrays. The walk has its precision: at
-            least float32, and JAX's default for integers.
+        start: theta of all trials, an array or a pytree of arrays, in which a list is an array. The
+            walk has its precision: at least float32, and JAX's default for integers.
         is_outside: a function of theta that returns one boolean, of the same kind as `step`.
         repeats: R, the number of trials.
         max_steps: the number of steps after which the others are given up.
@@ -89,7 +89,9 @@ def escape_times(
     """
     count, most = integer("repeats", repeats, 1, MOST), integer("max_steps", max_steps, 1, MOST)
     step, is_outside = _pytree("step", step), _pytree("is_outside", is_outside)
-    start = jax.tree.map(functools.partial(floats, "start"), start)
+    start = jax.tree.map(
+        functools.partial(floats, "start"), start, is_leaf=lambda part: isinstance(part, list)
+    )
     if not jax.tree.leaves(start):
         raise invalid("start", f"is {start!r}", "an array, or a pytree of arrays")
     _check_results(key, step, start, is_outside)

@@ -66,7 +66,7 @@ def misfit(theta, x):
 
 
 def outside_of(start, repeats=3, max_steps=100):
-    """Steps until walkers from a start, on their way up by noise and drift, are past all of it."""
+    """Steps until walkers that go up with little noise are above 20 somewhere."""
     step = langevin_steps(lambda theta: -jnp.ones_like(theta), 1e-3, 1.0)
     return escape_times(
         KEY, step, start, lambda theta: (theta > 20).any(), repeats=repeats, max_steps=max_steps
@@ -113,9 +113,7 @@ WALKS = [
     Option("walk(every)", lambda every: a_walk(Surface(FLAT, 2.0), every=every), 2, eager=False),
 ]
 ESCAPES = [
-    Argument(
-        "escape_times(start)", outside_of, np.array([0.0, 1.0, 3.0]), takes_list=False, eager=False
-    ),
+    Argument("escape_times(start)", outside_of, np.array([0.0, 1.0, 3.0]), eager=False),
     Option("escape_times(repeats)", lambda number: outside_of(0.0, repeats=number), 3, eager=False),
     Option(
         "escape_times(max_steps)", lambda number: outside_of(0.0, max_steps=number), 3, eager=False
