@@ -306,7 +306,7 @@ def _examples(examples):
             "a tuple of arrays (N, ...), or a function of a key and of the batch size",
             "write (examples,) for examples of one part",
         )
-    parts = tuple(jnp.asarray(real_array("examples", part)) for part in examples)
+    parts = tuple(map(_part, examples))
     lengths = {part.shape[:1] for part in parts}
     if len(lengths) != 1 or lengths & {(), (0,)}:
         raise invalid(
@@ -315,6 +315,13 @@ def _examples(examples):
             "arrays (N, ...) with the same N of at least 1",
         )
     return parts
+
+
+def _part(values):
+    """Return numbers as `floats` reads them, and integers, which may be labels, as they are."""
+    array = real_array("examples", values)
+    whole = not jnp.issubdtype(array.dtype, jnp.floating)
+    return jnp.asarray(array) if whole else floats("examples", array)
 
 
 def _check_results(key, step, start, is_outside):

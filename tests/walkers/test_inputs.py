@@ -62,7 +62,7 @@ def onward(theta):
 
 
 def misfit(theta, x):
-    return ((theta - x) ** 2).sum()
+    return ((theta - x.astype(theta.dtype)) ** 2).sum()
 
 
 def outside_of(start, repeats=3, max_steps=100):
