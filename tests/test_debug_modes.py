@@ -26,6 +26,7 @@ from sgd_diffusion.landscape.fractal_surfaces import (
     diamond_square,
     fractional_brownian_surface,
 )
+from sgd_diffusion.walkers.escape import escape_times, langevin_steps
 from sgd_diffusion.walkers.walk import walk_ensemble
 
 KEY = jax.random.key(0)
@@ -65,6 +66,14 @@ CALLS = {
         noise_stds=[0.01],
         steps=20,
         every=10,
+    ),
+    "escape_times": lambda: escape_times(
+        KEY,
+        langevin_steps(lambda x: x**3 - x, 0.5, 0.1),
+        [-1.0, 1.0],
+        lambda x: (abs(x) < 0.1).any(),
+        repeats=100,
+        max_steps=1000,
     ),
 }
 

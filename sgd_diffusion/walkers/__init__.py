@@ -1,7 +1,8 @@
-"""Simulate walkers of two coordinates on a surface, and measure where they get and when."""
+"""Simulate walkers on surfaces and in valleys, and measure where they get and when."""
 
 from sgd_diffusion.walkers.basins import Basin, wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES
+from sgd_diffusion.walkers.escape import escape_times, langevin_steps, minibatch_steps
 from sgd_diffusion.walkers.interpolation import interpolator, nearest
 from sgd_diffusion.walkers.passages import (
     MeanDuration,
@@ -21,6 +22,10 @@ __all__ = [
     "BOUNDARIES",
     "interpolator",
     "nearest",
+    # escapes from a valley
+    "escape_times",
+    "langevin_steps",
+    "minibatch_steps",
     # where they get and when
     "wide_basin",
     "Basin",

@@ -19,7 +19,7 @@ from experiments import (
     hessian_spectrum,
     loss_surface,
 )
-from experiments.benchmarks import curvature, paths, planes, stable, training, walkers
+from experiments.benchmarks import curvature, escape, paths, planes, stable, training, walkers
 from experiments.options import Checked, Range, flag, within
 from experiments.self_test import __main__ as self_test
 from sgd_diffusion.errors import InputError
@@ -37,7 +37,7 @@ EXPERIMENTS = {
 }
 PROGRAMS = {"self_test": self_test} | {
     module.__name__.split(".", 1)[1]: module
-    for module in (curvature, paths, planes, stable, training, walkers)
+    for module in (curvature, escape, paths, planes, stable, training, walkers)
 }
 
 

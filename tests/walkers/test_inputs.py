@@ -1,5 +1,5 @@
-"""Walkers, walls, interpolants, basins and passages take all kinds of arrays and integers, or
-refuse them.
+"""Walkers, walls, interpolants, basins, passages and escapes take all kinds of arrays and integers,
+or refuse them.
 """
 
 import functools
@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from input_table import Argument, Option, input_tests, mode_tests
+from input_table import Argument, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces import Surface
 from sgd_diffusion.walkers.basins import wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES
+from sgd_diffusion.walkers.escape import escape_times, langevin_steps, minibatch_steps
 from sgd_diffusion.walkers.interpolation import half_sides, interpolator, nearest
 from sgd_diffusion.walkers.passages import Stays, final_entry, first_passage, mean_duration, stays
 from sgd_diffusion.walkers.walk import walk, walk_ensemble
@@ -56,6 +57,22 @@ def place_and_slopes(heights):
     return height(0.3, -0.2), jax.grad(height, argnums=(0, 1))(0.3, -0.2)
 
 
+def onward(theta):
+    return 1 - theta
+
+
+def misfit(theta, x):
+    return ((theta - x.astype(theta.dtype)) ** 2).sum()
+
+
+def outside_of(start, repeats=3, max_steps=100):
+    """Steps until walkers that go up with little noise are above 20 somewhere."""
+    step = langevin_steps(lambda theta: -jnp.ones_like(theta), 1e-3, 1.0)
+    return escape_times(
+        KEY, step, start, lambda theta: (theta > 20).any(), repeats=repeats, max_steps=max_steps
+    )
+
+
 def duration(field, value):
     found = stays(np.array([True, False, True, True, False]))._asdict() | {field: value}
     return mean_duration(Stays(**found))
@@ -95,8 +112,41 @@ WALKS = [
     Option("walk(steps)", lambda steps: a_walk(Surface(FLAT, 2.0), steps=steps), 2, eager=False),
     Option("walk(every)", lambda every: a_walk(Surface(FLAT, 2.0), every=every), 2, eager=False),
 ]
+ESCAPES = [
+    Argument("escape_times(start)", outside_of, np.array([0.0, 1.0, 3.0]), eager=False),
+    Option("escape_times(repeats)", lambda number: outside_of(0.0, repeats=number), 3, eager=False),
+    Option(
+        "escape_times(max_steps)", lambda number: outside_of(0.0, max_steps=number), 3, eager=False
+    ),
+    Argument(
+        "minibatch_steps(examples)",
+        lambda x: minibatch_steps(misfit, (x,), 0.5, 2)(KEY, jnp.zeros(2)),
+        np.array([[0.0, 1.0], [1.0, 3.0], [2.0, 5.0]]),
+    ),
+    Number(
+        "minibatch_steps(learning_rate)",
+        lambda rate: minibatch_steps(misfit, (POINTS,), rate, 2)(KEY, jnp.zeros(())),
+        0.5,
+    ),
+    Option(
+        "minibatch_steps(batch_size)",
+        lambda size: minibatch_steps(misfit, (POINTS,), 0.5, size)(KEY, jnp.zeros(())),
+        3,
+    ),
+    Number(
+        "langevin_steps(diffusion)",
+        lambda noise: langevin_steps(onward, noise, 0.5)(KEY, jnp.zeros(2)),
+        0.5,
+    ),
+    Number(
+        "langevin_steps(learning_rate)",
+        lambda rate: langevin_steps(onward, 0.5, rate)(KEY, jnp.zeros(2)),
+        0.5,
+    ),
+]
 ARGUMENTS = [
     *WALKS,
+    *ESCAPES,
     *(
         Argument(
             f"{name}({argument})",
