@@ -95,7 +95,6 @@ def share_mlir_context():
     if make is None:
         return
     shared = functools.cache(make)
-
     mlir.make_ir_context = lambda: shared() if mlir.ir.Context.current is None else make()
 
 

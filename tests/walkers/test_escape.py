@@ -342,13 +342,13 @@ SMOOTH_MINIMUM, SMOOTH_SADDLE, OTHER_MINIMUM = -2.351910, 0.253248, 2.098659
 @ends
 def test_white_noise_on_the_smoothed_function_of_styblinski_and_tang(whole):
     noises = np.array([2.5, 3, 3.6, 4.5] if whole else [3.3, 5])
-    eta, repeats, other = (0.005, 1500, OTHER_MINIMUM) if whole else (0.01, 2200, OTHER_MINIMUM)
+    eta, repeats = (0.005, 1500) if whole else (0.01, 2200)
     runs = [
-        (langevin_steps(smooth_slope, noise, eta), SMOOTH_MINIMUM, Partial(above, other))
+        (langevin_steps(smooth_slope, noise, eta), SMOOTH_MINIMUM, Partial(above, OTHER_MINIMUM))
         for noise in noises
     ]
     found = log_mean_times(runs, [eta] * len(runs), repeats)
-    exact = [passage(smooth_slope, lambda x, d=d: d, SMOOTH_MINIMUM, other) for d in noises]
+    exact = [passage(smooth_slope, lambda x, d=d: d, SMOOTH_MINIMUM, OTHER_MINIMUM) for d in noises]
     agrees(1 / noises, found, np.array(exact), repeats, 0.05, straight=0.999)
 
 
