@@ -12,7 +12,7 @@ curvature predict. Run from the checkout: python -m experiments.limiting_dynamic
 import contextlib
 import dataclasses
 import pathlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -83,30 +83,17 @@ class Options(RunOptions, TrainingOptions):
         )
         (eta,) = base.learning_rates
         ratio = eta / (1 - base.momentum)
-        return [
-            ("default", base),
+        changes: list[tuple[str, dict[str, Any]]] = [
+            ("default", {}),
+            *(("learning rate", {"learning_rates": (rate,)}) for rate in self.sweep_learning_rates),
+            *(("batch size", {"batch_size": size}) for size in self.sweep_batch_sizes),
+            *(("momentum", {"momentum": momentum}) for momentum in self.sweep_momenta),
             *(
-                ("learning rate", dataclasses.replace(base, learning_rates=(rate,)))
-                for rate in self.sweep_learning_rates
-            ),
-            *(
-                ("batch size", dataclasses.replace(base, batch_size=size))
-                for size in self.sweep_batch_sizes
-            ),
-            *(
-                ("momentum", dataclasses.replace(base, momentum=momentum))
-                for momentum in self.sweep_momenta
-            ),
-            *(
-                (
-                    COLLAPSE,
-                    dataclasses.replace(
-                        base, momentum=momentum, learning_rates=(ratio * (1 - momentum),)
-                    ),
-                )
+                (COLLAPSE, {"momentum": momentum, "learning_rates": (ratio * (1 - momentum),)})
                 for momentum in self.collapse_momenta
             ),
         ]
+        return [(name, dataclasses.replace(base, **change)) for name, change in changes]
 
     def check(self) -> None:
         """Refuse also what cannot be swept."""
