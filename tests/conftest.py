@@ -32,6 +32,8 @@ QUICK_TO_COMPILE = (
     "--xla_cpu_parallel_codegen_split_count=1",
     "--xla_cpu_multi_thread_eigen=false",
 )
+# Users have one for each core. With three, members can be left over.
+DEVICES = 3
 # Objects that are made before Python looks for cycles among them, of which JAX leaves few. With the
 # 700 of Python the search takes a tenth of the time.
 CYCLES_AFTER = 100_000
@@ -77,6 +79,7 @@ def pytest_configure(config):
     for name, value in cache.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+    jax.config.update("jax_num_cpu_devices", DEVICES)
     # Before the workers start. Every core has one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     share_mlir_context()

@@ -40,6 +40,7 @@ class Options(Checked):
 
 def main(options: Options) -> None:
     """Measure and print."""
+    command_line.use_cores_as_devices()
     report = {"machine": timing.machine(), "options": dataclasses.asdict(options)}
     random = np.random.default_rng(3)
     inputs = random.normal(size=(EXAMPLES, FEATURES)).astype(np.float32)
@@ -50,7 +51,13 @@ def main(options: Options) -> None:
 
     def escape(step, start, is_outside):
         return escape_times(
-            jax.random.key(0), step, start, is_outside, repeats=options.trials, max_steps=MOST
+            jax.random.key(0),
+            step,
+            start,
+            is_outside,
+            repeats=options.trials,
+            max_steps=MOST,
+            devices=jax.devices(),
         )
 
     candidates = {

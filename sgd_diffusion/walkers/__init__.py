@@ -2,7 +2,7 @@
 
 from sgd_diffusion.walkers.basins import Basin, wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES
-from sgd_diffusion.walkers.escape import escape_times, langevin_steps, minibatch_steps
+from sgd_diffusion.walkers.escape import escape_times
 from sgd_diffusion.walkers.interpolation import interpolator, nearest
 from sgd_diffusion.walkers.passages import (
     MeanDuration,
@@ -12,6 +12,7 @@ from sgd_diffusion.walkers.passages import (
     mean_duration,
     stays,
 )
+from sgd_diffusion.walkers.steps import langevin_steps, minibatch_steps
 from sgd_diffusion.walkers.walk import Walk, walk, walk_ensemble
 
 __all__ = [

@@ -1,16 +1,13 @@
-r"""Simulate walkers that start in a valley, and count the steps until they leave it.
+"""Simulate walkers that start in a valley, and count the steps until they leave it.
 
 `escape_times` repeats a walk many times in one compiled program. The walk is any function
-`step(key, theta) -> theta`. There are two makers of such functions:
-
-- `minibatch_steps` are those of SGD: the noise comes from the examples that are drawn.
-- `langevin_steps` add normal noise of a given diffusion to gradient descent. A constant D is white
-  noise, D = eta C / (2 B) the normal noise with the covariance of mini-batches.
+`step(key, theta) -> theta`, such as those of `walkers.steps`.
 
 The times are those that `theory.escape` predicts and `theory.escape.escape_rate` reads. A barrier
 that is crossed at its top is crossed twice as often as the other valley is reached.
 
 >>> from sgd_diffusion.theory.escape import escape_rate
+>>> from sgd_diffusion.walkers import langevin_steps
 >>> step = langevin_steps(lambda x: x**3 - x, diffusion=0.1, learning_rate=0.05)
 >>> times = escape_times(
 ...     jax.random.key(0), step, -1.0, lambda x: x > 1, repeats=1000, max_steps=100_000
@@ -19,29 +16,23 @@ that is crossed at its top is crossed twice as often as the other valley is reac
 1000
 """
 
-import dataclasses
 import functools
 import itertools
-import math
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from jax.tree_util import Partial
-from jaxtyping import Array, Int32, UInt32
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Int32
 
-from sgd_diffusion._arrays import floats, integer, is_traced, parameter, real_array
-from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike, PyTree
-from sgd_diffusion.analysis.draws import open_uniform_of_words
+from sgd_diffusion._arrays import floats, integer, is_traced
+from sgd_diffusion._types import ArrayLike, IntegerLike, Key, PyTree
 from sgd_diffusion.errors import invalid
+from sgd_diffusion.walkers.steps import Step, as_pytree
 
-__all__ = ["escape_times", "langevin_steps", "minibatch_steps"]
-
-Step = Callable[[Key, PyTree], PyTree]
+__all__ = ["escape_times"]
 
 MOST = 2**31 - 2**10
 # Steps from one look at who is left to the next. The keys of all of them are made at once.
@@ -60,6 +51,7 @@ def escape_times(
     *,
     repeats: IntegerLike,
     max_steps: IntegerLike,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Int32[Array, "trial"]:
     """Return the number of steps after which walkers are first outside, one for each trial.
 
@@ -79,6 +71,7 @@ def escape_times(
         is_outside: a function of theta that returns one boolean, of the same kind as `step`.
         repeats: R, the number of trials.
         max_steps: the number of steps after which the others are given up.
+        devices: devices that share the trials; the default one if None.
 
     Returns:
         (R,) int32 in 1..max_steps; -1 for a walker that was never outside.
@@ -88,98 +81,40 @@ def escape_times(
             outside already, or has no numbers; or `repeats` or `max_steps` is out of range.
     """
     count, most = integer("repeats", repeats, 1, MOST), integer("max_steps", max_steps, 1, MOST)
-    step, is_outside = _pytree("step", step), _pytree("is_outside", is_outside)
+    step, is_outside = as_pytree("step", step), as_pytree("is_outside", is_outside)
     start = jax.tree.map(
         functools.partial(floats, "start"), start, is_leaf=lambda part: isinstance(part, list)
     )
     if not jax.tree.leaves(start):
         raise invalid("start", f"is {start!r}", "an array, or a pytree of arrays")
     _check_results(key, step, start, is_outside)
-    return _escape_times(key, step, start, is_outside, jnp.int32(most), count)
+    shared = (key, step, start, is_outside, jnp.int32(most))
+    return _on_devices(shared, count, None if devices is None else tuple(devices))
 
 
-def minibatch_steps(
-    loss: Callable[..., ArrayLike],
-    examples: tuple[ArrayLike, ...] | Callable[[Key, int], tuple[Array, ...]],
-    learning_rate: NumberLike | Array,
-    batch_size: IntegerLike,
-) -> Step:
-    r"""Return the step of SGD, with mini-batches that are drawn with replacement.
-
-    Formula:
-        SGD. $\theta_{t+1} = \theta_t - \frac{\eta}{B} \sum_{j=1}^{B} \nabla \ell(\theta_t, x_j)$
-        (definition)
-
-    Args:
-        loss: a function `loss(theta, *example)` that returns the loss of one example.
-        examples: a tuple of arrays (N, ...), one for each part of an example. Or a function
-            `examples(key, batch_size)` that draws such a tuple of arrays (batch_size, ...), for
-            examples from a distribution.
-        learning_rate: eta, may be traced.
-        batch_size: B.
-
-    Returns:
-        A function `step(key, theta)`, for `escape_times` and `jax.lax.scan`.
-
-    Raises:
-        InputError: an argument is not as stated.
-
-    >>> step = minibatch_steps(lambda theta, x: (theta - x) ** 2 / 2, (jnp.ones(9),), 0.5, 3)
-    >>> step(jax.random.key(0), 0.0).item()
-    0.5
-    """
-    size = integer("batch_size", batch_size, 1, MOST)
-    eta = parameter("learning_rate", learning_rate, above=0)
-    draw = examples if callable(examples) else Partial(_with_replacement, _examples(examples))
-    return _MinibatchStep(_pytree("loss", loss), _pytree("examples", draw), eta, size)
+@functools.partial(jax.jit, static_argnames=("count", "devices"))
+def _on_devices(shared, count, devices):
+    """Deal out the trials in equal parts. A device goes on until the last of its own has left."""
+    if devices is None or len(devices) == 1:
+        return _escape_times(shared, jnp.arange(count, dtype=jnp.int32))
+    spread = jax.shard_map(
+        _escape_times,
+        mesh=jax.sharding.Mesh(np.asarray(devices), ("trials",)),
+        in_specs=(PartitionSpec(), PartitionSpec("trials")),
+        out_specs=PartitionSpec("trials"),
+        check_vma=False,
+    )
+    surplus = -count % len(devices)
+    return spread(shared, jnp.arange(count + surplus, dtype=jnp.int32))[:count]
 
 
-def langevin_steps(
-    gradient: Callable[[PyTree], PyTree],
-    diffusion: NumberLike | Array | Callable[[PyTree], PyTree],
-    learning_rate: NumberLike | Array,
-) -> Step:
-    r"""Return the step of gradient descent with normal noise, by the scheme of Euler and Maruyama.
-
-    The noise is evaluated where the step begins, as Ito's reading has it. With D = eta C / (2 B) it
-    has the covariance of mini-batches of B examples, where C is the variance of their gradients.
-
-    Formula:
-        Langevin steps. $\theta_{t+1} = \theta_t - \eta \, L'(\theta_t) + \sqrt{2 \eta D(\theta_t)}
-        \, \xi_t$ (Euler-Maruyama scheme)
-
-    Args:
-        gradient: L', a function of theta that returns a pytree of its structure.
-        diffusion: D, at least 0: a number, which may be traced, or a function of theta. The
-            function returns one number, or a pytree of the structure of theta with the strength of
-            the noise of each coordinate. Negative values give NaN.
-        learning_rate: eta, the time of a step; may be traced.
-
-    Returns:
-        A function `step(key, theta)`, for `escape_times` and `jax.lax.scan`.
-
-    Raises:
-        InputError: an argument is not as stated.
-
-    >>> step = langevin_steps(lambda x: x, diffusion=0.0, learning_rate=0.5)
-    >>> step(jax.random.key(0), 1.0).item()
-    0.5
-    """
-    eta = parameter("learning_rate", learning_rate, above=0)
-    if callable(diffusion):
-        noise = _pytree("diffusion", diffusion)
-    else:
-        noise = Partial(_everywhere, parameter("diffusion", diffusion, at_least=0))
-    return Partial(_langevin_step, _pytree("gradient", gradient), noise, eta)
-
-
-@functools.partial(jax.jit, static_argnames="count")
-def _escape_times(key, step, start, is_outside, most, count):
-    """`escape_times` for arguments that have been checked."""
+def _escape_times(shared, trials):
+    """Return the times of some trials, by their numbers, on one device."""
+    key, step, start, is_outside, most = shared
 
     def run(trial, theta, time, now, remaining):
         """Go on with some trials until no more than `remaining` are inside."""
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(trial)
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(trials[trial])
 
         def go_on(state):
             now, _, time = state
@@ -204,7 +139,8 @@ def _escape_times(key, step, start, is_outside, most, count):
         leaves = ~left & jax.vmap(is_outside, -1)(theta) & (now <= most)
         return (theta, jnp.where(leaves, now, time)), None
 
-    trial, time = jnp.arange(count, dtype=jnp.int32), jnp.full(count, -1, jnp.int32)
+    count = len(trials)
+    trial, time = jnp.arange(count), jnp.full(count, -1, jnp.int32)
     # The trials are the last axis, over which all arithmetic is contiguous.
     theta = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf[..., None], (*leaf.shape, count)), start
@@ -226,102 +162,7 @@ def _sizes(count):
     return sizes
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["loss", "draw", "learning_rate"],
-    meta_fields=["batch_size"],
-)
-@dataclasses.dataclass(frozen=True)
-class _MinibatchStep:
-    """A pytree, so that a program is compiled for a batch size and takes all learning rates."""
-
-    loss: Callable[..., Any]
-    draw: Callable[..., Any]
-    learning_rate: Any
-    batch_size: int
-
-    def __call__(self, key, theta):
-        batch = self.draw(key, self.batch_size)
-        of_one = jax.grad(self.loss)
-        slopes = jax.vmap(lambda *example: of_one(theta, *example))(*batch)
-        return jax.tree.map(lambda x, slope: x - self.learning_rate * slope.mean(0), theta, slopes)
-
-
-def _with_replacement(examples, key, batch_size):
-    """Return a batch; the remainders of 32 random bits are uniform to N / 2^32."""
-    chosen = _words(key, batch_size) % np.uint32(len(examples[0]))
-    return tuple(part[chosen] for part in examples)
-
-
-def _langevin_step(gradient, diffusion, learning_rate, key, theta):
-    theta = jax.tree.map(jnp.asarray, theta)
-    flat, unravel = ravel_pytree(theta)
-    # The quantile of a uniform number, since its word of random bits is at hand.
-    uniform = open_uniform_of_words(_words(key, flat.size), flat.dtype)
-    normal = unravel(math.sqrt(2) * jax.lax.erf_inv(2 * uniform - 1))
-    strength = jax.tree.broadcast(diffusion(theta), theta)
-
-    def move(x, slope, strength, normal):
-        slope, strength = (jnp.asarray(value).astype(x.dtype) for value in (slope, strength))
-        return x - learning_rate * slope + jnp.sqrt(2 * learning_rate * strength) * normal
-
-    return jax.tree.map(move, theta, gradient(theta), strength, normal)
-
-
-def _everywhere(diffusion, theta):
-    return diffusion
-
-
-def _words(key: Key, count: int) -> UInt32[Array, "word"]:
-    """Return random words of 32 bits. Two are those of the key itself; more have to be drawn."""
-    if count <= 2:
-        return jax.random.key_data(key).ravel()[:count]
-    return jax.random.bits(key, (count,), jnp.uint32)
-
-
 # Arguments
-
-
-def _pytree(name, function):
-    """Return a function as a pytree: what it is compiled for, and the arrays that it holds.
-
-    Raises:
-        InputError: it is no function.
-    """
-    if not callable(function):
-        raise invalid(name, f"is {function!r}", "a function")
-    return Partial(function) if jax.tree_util.all_leaves([function]) else function
-
-
-def _examples(examples):
-    """Return a tuple of arrays, with one entry for each example.
-
-    Raises:
-        InputError: it is no tuple, or its arrays do not have the same number of entries.
-    """
-    if not isinstance(examples, tuple):
-        raise invalid(
-            "examples",
-            f"is a {type(examples).__name__}",
-            "a tuple of arrays (N, ...), or a function of a key and of the batch size",
-            "write (examples,) for examples of one part",
-        )
-    parts = tuple(map(_part, examples))
-    lengths = {part.shape[:1] for part in parts}
-    if len(lengths) != 1 or lengths & {(), (0,)}:
-        raise invalid(
-            "examples",
-            f"has arrays of the shapes {[part.shape for part in parts]}",
-            "arrays (N, ...) with the same N of at least 1",
-        )
-    return parts
-
-
-def _part(values):
-    """Return numbers as `floats` reads them, and integers, which may be labels, as they are."""
-    array = real_array("examples", values)
-    whole = not jnp.issubdtype(array.dtype, jnp.floating)
-    return jnp.asarray(array) if whole else floats("examples", array)
 
 
 def _check_results(key, step, start, is_outside):

@@ -1,7 +1,3 @@
-import subprocess
-import sys
-import textwrap
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +10,9 @@ from sgd_diffusion.dynamics.ensemble import (
     map_members,
     member_keys,
 )
+from sgd_diffusion.dynamics.measurements import displacements, series
 from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems import datasets, objectives
 from sgd_diffusion.problems.resnet import ResNet
@@ -82,48 +80,33 @@ def test_resnet14_members_agree_alone_and_in_an_ensemble_of_8(at_once):
         np.testing.assert_allclose(ensemble[member], values, rtol=1e-4)
 
 
-def test_members_on_several_devices_are_bit_for_bit_the_same(tmp_path):
-    """In a process of its own, since the number of CPU devices is fixed at start-up; 5 and 6
-    members on 3 devices. So are those that are resumed between windows, and that start from a run.
+def test_members_on_several_devices_are_bit_for_bit_the_same(make_regression, tmp_path):
+    """5 and 6 members on 3 devices; so are those that are resumed between windows, and that start
+    from a run.
     """
-    script = textwrap.dedent("""
-        import sys
-        import jax
-        jax.config.update("jax_num_cpu_devices", 3)
-        import numpy as np
-        sys.path.insert(0, sys.argv[1])
-        from conftest import two_layer_regression
-        from sgd_diffusion.dynamics.measurements import displacements, series
-        from sgd_diffusion.dynamics.run import Plan, run_ensemble
-        problem, kept = two_layer_regression(probe=True), [displacements(), series(probe=True)]
-        assert len(jax.devices()) == 3
-        plan = dict(learning_rates=(0.05,), window=10, num_windows=2, batch_size=10)
-        one = run_ensemble(problem, Plan(seeds=range(6), **plan), measurements=kept)
-        for members in (5, 6):
-            several, directory = Plan(seeds=range(members), **plan), sys.argv[2] + str(members)
-            many = run_ensemble(
-                problem, several, directory, measurements=kept, devices=jax.devices()
-            )
-            assert one.isel(seed=slice(members)).equals(many)
-        apart = Plan(seeds=range(4), waiting_times=(0, 25), **plan)
-        def interrupt(*_):
-            raise KeyboardInterrupt
-        options = dict(measurements=kept, devices=jax.devices())
-        try:
-            run_ensemble(problem, apart, sys.argv[2], on_window=interrupt, **options)
-        except KeyboardInterrupt:
-            pass
-        resumed = run_ensemble(problem, apart, sys.argv[2], resume=True, **options)
-        assert resumed.equals(run_ensemble(problem, apart, measurements=kept))
-        start = dict(measurements=kept, start_from=sys.argv[2])
-        few = Plan(seeds=(3, 1), **plan)
-        one = run_ensemble(problem, few, **start)
-        assert one.equals(run_ensemble(problem, few, devices=jax.devices(), **start))
-    """)
-    tests = str(__import__("pathlib").Path(__file__).parents[1])
-    subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, tests, str(tmp_path / "run")], check=True
-    )
+    problem, kept = make_regression(probe=True), [displacements(), series(probe=True)]
+    options = {"measurements": kept, "devices": jax.devices()}
+    assert len(jax.devices()) == 3
+    plan = {"learning_rates": (0.05,), "window": 10, "num_windows": 2, "batch_size": 10}
+    one = run_ensemble(problem, Plan(seeds=range(6), **plan), measurements=kept)
+    for members in (5, 6):
+        several = Plan(seeds=range(members), **plan)
+        many = run_ensemble(problem, several, tmp_path / str(members), **options)
+        assert one.isel(seed=slice(members)).equals(many)
+
+    apart, directory = Plan(seeds=range(4), waiting_times=(0, 25), **plan), tmp_path / "apart"
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_ensemble(problem, apart, directory, on_window=interrupt, **options)
+    resumed = run_ensemble(problem, apart, directory, resume=True, **options)
+    assert resumed.equals(run_ensemble(problem, apart, measurements=kept))
+
+    few = Plan(seeds=(3, 1), **plan)
+    one = run_ensemble(problem, few, measurements=kept, start_from=directory)
+    assert one.equals(run_ensemble(problem, few, start_from=directory, **options))
 
 
 def test_map_members_agrees_with_a_loop():

@@ -79,6 +79,8 @@ def test_a_trial_depends_on_the_key_and_its_number():
     for repeats in (1, 100, 513):  # those of many are dropped by and by, those of few never
         np.testing.assert_array_equal(one_jump(repeats=repeats), times[:repeats])
     assert (one_jump(key=jax.random.key(1)) != times).mean() > 0.8
+    # 667 on each of three devices, of which each drops those of its own
+    np.testing.assert_array_equal(one_jump(devices=jax.devices()), times)
     by_hand = next(
         step
         for step in range(1, 1000)
