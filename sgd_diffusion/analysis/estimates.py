@@ -29,6 +29,7 @@ __all__ = [
     "numbered",
     "one_sample",
     "sample_of",
+    "size_of_blocks",
     "spread_status",
 ]
 
@@ -130,19 +131,21 @@ def spread_status(ordered: Float[Array | np.ndarray, "n"]) -> Int[Array, ""]:
     )
 
 
-def in_blocks(
-    values: Float[Array, "*samples n"], block_size: IntegerLike | None
-) -> Float[Array, "*samples block m"]:
-    """Return consecutive blocks (..., K, m) of values (..., n); the rest is left out.
+def size_of_blocks(n: int, block_size: IntegerLike | None) -> int:
+    """Return the size of consecutive blocks of n values, the integer part of sqrt(n) when None.
 
-    The block size is the integer part of sqrt(n) when None.
+    Raises:
+        InputError: it is outside 2..n//2.
     """
-    n = values.shape[-1]
     if block_size is None:
-        size = math.isqrt(n)
-    else:
-        what = f"at least two blocks of the {n} values"
-        size = integer("block_size", block_size, 2, n // 2, what=what)
+        return math.isqrt(n)
+    what = f"at least two blocks of the {n} values"
+    return integer("block_size", block_size, 2, n // 2, what=what)
+
+
+def in_blocks(values: Float[Array, "*samples n"], size: int) -> Float[Array, "*samples block m"]:
+    """Return consecutive blocks (..., K, m) of m values each; the rest is left out."""
+    n = values.shape[-1]
     return values[..., : n // size * size].reshape(*values.shape[:-1], n // size, size)
 
 

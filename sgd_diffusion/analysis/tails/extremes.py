@@ -79,10 +79,8 @@ def hill_curve(samples: ArrayLike, *, side: str = "both") -> HillCurve:
             unknown.
     """
     with sample_of("samples", samples) as samples:
-        gamma = _hill_gammas(_tail_logarithms(samples, side))
-        alpha = jnp.where(gamma > 0, 1 / jnp.where(gamma > 0, gamma, 1), jnp.nan)
-        k = np.arange(1, samples.shape[-1])
-        return HillCurve(k, alpha, alpha / jnp.sqrt(numbered(alpha)))
+        alpha, error = _hill_curve(samples, _checked_side(side))
+        return HillCurve(np.arange(1, samples.shape[-1]), alpha, error)
 
 
 def hill(samples: ArrayLike, k: IntegerLike | None = None, *, side: str = "both") -> Estimate:
@@ -134,22 +132,8 @@ def hill(samples: ArrayLike, k: IntegerLike | None = None, *, side: str = "both"
         such tail. An estimate above 2 is no evidence against a stable law.
     """
     with sample_of("samples", samples) as samples:
-        logs = _tail_logarithms(samples, side)
-        gammas, positive = _hill_gammas(logs), jnp.isfinite(logs).sum(axis=-1)
-        if k is None:
-            points, enough = _drees_kaufmann(gammas, positive), positive >= MIN_POINTS
-        else:
-            points = jnp.full(positive.shape, _checked_count(k, 1, samples.shape[-1] - 1))
-            enough = positive > points
-        gamma = _at(gammas, points)
-        return flagged(
-            1 / gamma,
-            1 / gamma / jnp.sqrt(points.astype(gamma.dtype)),
-            points,
-            (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
-            (~enough, Status.NOT_POSITIVE),
-            (gamma == 0, Status.CONSTANT),
-        )
+        points = None if k is None else _checked_count(k, 1, samples.shape[-1] - 1)
+        return _hill(samples, points, _checked_side(side))
 
 
 def moment_estimator(samples: ArrayLike, k: IntegerLike, *, side: str = "both") -> Estimate:
@@ -184,31 +168,7 @@ def moment_estimator(samples: ArrayLike, k: IntegerLike, *, side: str = "both") 
     """
     with sample_of("samples", samples) as samples:
         k = _checked_count(k, 2, samples.shape[-1] - 1)
-        logs = _tail_logarithms(samples, side)
-        excess = logs[..., :k] - logs[..., k : k + 1]
-        first, second = excess.mean(axis=-1), (excess**2).mean(axis=-1)
-        # This is M_2 - M_1^2 without its cancellation.
-        spread = ((excess - first[..., None]) ** 2).mean(axis=-1)
-        gamma = first + 1 - second / spread / 2
-        g = jnp.minimum(gamma, 0)
-        bounded = (
-            (1 - g) ** 2
-            * (1 - 2 * g)
-            * (
-                4
-                - 8 * (1 - 2 * g) / (1 - 3 * g)
-                + (5 - 11 * g) * (1 - 2 * g) / ((1 - 3 * g) * (1 - 4 * g))
-            )
-        )
-        variance = bounded + jnp.maximum(gamma, 0) ** 2
-        return flagged(
-            gamma,
-            jnp.sqrt(variance / k),
-            k,
-            (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
-            (jnp.isnan(logs[..., k]), Status.NOT_POSITIVE),
-            (logs[..., 0] == logs[..., k - 1], Status.CONSTANT),
-        )
+        return _moment_estimator(samples, k, _checked_side(side))
 
 
 def pickands(samples: ArrayLike, k: IntegerLike, *, side: str = "both") -> Estimate:
@@ -248,33 +208,90 @@ def pickands(samples: ArrayLike, k: IntegerLike, *, side: str = "both") -> Estim
     """
     with sample_of("samples", samples) as samples:
         m = _checked_count(k, 4, samples.shape[-1]) // 4
-        descending = -jax.lax.sort(-tail_values(samples, side))
-        first, second, fourth = (descending[..., count * m - 1] for count in (1, 2, 4))
-        gamma = jnp.log((first - second) / (second - fourth)) / math.log(2)
-        # This is gamma / (2^gamma - 1).
-        per_growth = jnp.where(gamma == 0, 1 / math.log(2), gamma / jnp.expm1(gamma * math.log(2)))
-        error = per_growth * jnp.sqrt((2 * 4**gamma + 1) / m) / (2 * math.log(2))
-        return flagged(
-            gamma,
-            error,
-            4 * m,
-            (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
-            ((first == second) | (second == fourth), Status.CONSTANT),
-        )
+        return _pickands(samples, m, _checked_side(side))
 
 
 def tail_values(samples: AnyArray, side: str) -> AnyArray:
     """Return the samples with the named tail on the right."""
-    if side not in ("both", "right", "left"):
-        raise invalid(
-            "side",
-            f"is {side!r}",
-            "'both' for the tail of the absolute values, 'right' or 'left'",
-        )
+    side = _checked_side(side)
     return abs(samples) if side == "both" else samples if side == "right" else -samples
 
 
 @functools.partial(jax.jit, static_argnames="side")
+def _hill(samples, points, side):
+    """Hill's estimate from so many tail points, or from a number that is chosen if None."""
+    logs = _tail_logarithms(samples, side)
+    gammas, positive = _hill_gammas(logs), jnp.isfinite(logs).sum(axis=-1)
+    if points is None:
+        points, enough = _drees_kaufmann(gammas, positive), positive >= MIN_POINTS
+    else:
+        points = jnp.full(positive.shape, points)
+        enough = positive > points
+    gamma = jnp.take_along_axis(gammas, points[..., None] - 1, axis=-1)[..., 0]
+    return flagged(
+        1 / gamma,
+        1 / gamma / jnp.sqrt(points.astype(gamma.dtype)),
+        points,
+        (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
+        (~enough, Status.NOT_POSITIVE),
+        (gamma == 0, Status.CONSTANT),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="side")
+def _hill_curve(samples, side):
+    """Hill's estimates and their errors for k = 1..n-1."""
+    gamma = _hill_gammas(_tail_logarithms(samples, side))
+    alpha = jnp.where(gamma > 0, 1 / jnp.where(gamma > 0, gamma, 1), jnp.nan)
+    return alpha, alpha / jnp.sqrt(numbered(alpha))
+
+
+@functools.partial(jax.jit, static_argnames=("k", "side"))
+def _moment_estimator(samples, k, side):
+    logs = _tail_logarithms(samples, side)
+    excess = logs[..., :k] - logs[..., k : k + 1]
+    first, second = excess.mean(axis=-1), (excess**2).mean(axis=-1)
+    # This is M_2 - M_1^2 without its cancellation.
+    spread = ((excess - first[..., None]) ** 2).mean(axis=-1)
+    gamma = first + 1 - second / spread / 2
+    g = jnp.minimum(gamma, 0)
+    bounded = (
+        (1 - g) ** 2
+        * (1 - 2 * g)
+        * (
+            4
+            - 8 * (1 - 2 * g) / (1 - 3 * g)
+            + (5 - 11 * g) * (1 - 2 * g) / ((1 - 3 * g) * (1 - 4 * g))
+        )
+    )
+    variance = bounded + jnp.maximum(gamma, 0) ** 2
+    return flagged(
+        gamma,
+        jnp.sqrt(variance / k),
+        k,
+        (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
+        (jnp.isnan(logs[..., k]), Status.NOT_POSITIVE),
+        (logs[..., 0] == logs[..., k - 1], Status.CONSTANT),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("m", "side"))
+def _pickands(samples, m, side):
+    descending = -jax.lax.sort(-tail_values(samples, side))
+    first, second, fourth = (descending[..., count * m - 1] for count in (1, 2, 4))
+    gamma = jnp.log((first - second) / (second - fourth)) / math.log(2)
+    # This is gamma / (2^gamma - 1).
+    per_growth = jnp.where(gamma == 0, 1 / math.log(2), gamma / jnp.expm1(gamma * math.log(2)))
+    error = per_growth * jnp.sqrt((2 * 4**gamma + 1) / m) / (2 * math.log(2))
+    return flagged(
+        gamma,
+        error,
+        4 * m,
+        (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
+        ((first == second) | (second == fourth), Status.CONSTANT),
+    )
+
+
 def _tail_logarithms(samples, side):
     """Return ln(x_(i) / x_(1)) of the values in descending order, (..., n).
 
@@ -287,14 +304,12 @@ def _tail_logarithms(samples, side):
     return jnp.where(usable, jnp.log(jnp.where(usable, ratio, 1)), jnp.nan)
 
 
-@jax.jit
 def _hill_gammas(logs):
     """Hill's 1/alpha for k = 1..n-1, (..., n-1); NaN where the k+1 largest are not all positive."""
     sums = jnp.cumsum(logs[..., :-1], axis=-1)
     return sums / numbered(sums) - logs[..., 1:]
 
 
-@jax.jit
 def _drees_kaufmann(gammas, positive):
     """Number of tail points (...) after Drees & Kaufmann.
 
@@ -331,3 +346,13 @@ def _at(gammas, k):
 
 def _checked_count(k, low, high):
     return integer("k", k, low, high, what="as the number of tail points")
+
+
+def _checked_side(side):
+    if side not in ("both", "right", "left"):
+        raise invalid(
+            "side",
+            f"is {side!r}",
+            "'both' for the tail of the absolute values, 'right' or 'left'",
+        )
+    return side

@@ -9,6 +9,7 @@ a fixed set do not.
 """
 
 import contextlib
+import functools
 import math
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from sgd_diffusion.analysis.estimates import (
     in_blocks,
     numbered,
     sample_of,
+    size_of_blocks,
 )
 from sgd_diffusion.analysis.gram import non_negative
 from sgd_diffusion.errors import invalid
@@ -118,22 +120,7 @@ def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array
     with _series("losses", losses) as losses:
         steps = losses.shape[-1]
         window = integer("window", window, 2, steps, what=f"for a series of {steps} points")
-        blocks = -(-steps // window) + 1
-        padding = [(0, 0)] * (losses.ndim - 1) + [(0, blocks * window - steps)]
-        values = jnp.pad(losses, padding).reshape(*losses.shape[:-1], blocks, window)
-        end, beginning = values[..., :-1, :], values[..., 1:, :-1]
-        end_mean, end_squares = (
-            jnp.flip(moment, axis=-1) for moment in _running_moments(jnp.flip(end, axis=-1))
-        )
-        mean, squares = _running_moments(beginning)
-        shift = beginning[..., :1] - end[..., -1:] + mean - end_mean[..., 1:]
-        # The next block gives 1, ..., window - 1 values, the end of this block the others.
-        count = numbered(mean)
-        merged = end_squares[..., 1:] + squares + shift**2 * (count * (window - count) / window)
-        variance = jnp.concatenate([end_squares[..., :1], merged], axis=-1) / (window - 1)
-        return variance.reshape(*losses.shape[:-1], (blocks - 1) * window)[
-            ..., : steps - window + 1
-        ]
+        return _moving_variance(losses, window)
 
 
 def excess_kurtosis(
@@ -171,21 +158,7 @@ def excess_kurtosis(
     with sample_of("samples", samples, axis) as samples:
         n = samples.shape[-1]
         num_blocks = integer("num_blocks", num_blocks, 2, n, what=f"for {n} values")
-        without_block = np.arange(n) * num_blocks // n != np.arange(num_blocks)[:, None]
-        kept = jnp.asarray(without_block, samples.dtype)
-        without = jax.vmap(kurtosis_of, (None, 0))(samples, kept)
-        error = without.std(axis=0) * math.sqrt(num_blocks - 1)
-        estimate = flagged(
-            kurtosis_of(samples, jnp.ones(n, samples.dtype)),
-            error,
-            n,
-            (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
-            (samples.max(axis=-1) == samples.min(axis=-1), Status.CONSTANT),
-        )
-        gaussian_error = jnp.full_like(estimate.value, math.sqrt(24 / n))
-        return ExcessKurtosis(
-            estimate.value, estimate.error, gaussian_error, estimate.num_points, estimate.status
-        )
+        return _excess_kurtosis(samples, num_blocks)
 
 
 def effective_sample_size(series: ArrayLike, *, block_size: IntegerLike | None = None) -> Estimate:
@@ -221,21 +194,7 @@ def effective_sample_size(series: ArrayLike, *, block_size: IntegerLike | None =
             is outside 2..T//2.
     """
     with sample_of("series", series) as series:
-        n = series.shape[-1]
-        blocks = in_blocks(series - series.mean(axis=-1, keepdims=True), block_size)
-        count, size = blocks.shape[-2:]
-        ratio = blocks.var(axis=(-2, -1), ddof=1) / (
-            size * blocks.mean(axis=-1).var(axis=-1, ddof=1)
-        )
-        effective = jnp.minimum(n * ratio, n)
-        return flagged(
-            effective,
-            effective * math.sqrt(2 / (count - 1)),
-            count * size,
-            (~jnp.isfinite(series).all(axis=-1), Status.NOT_FINITE),
-            (series.max(axis=-1) == series.min(axis=-1), Status.CONSTANT),
-            (ratio > 1, Status.AT_BOUND),
-        )
+        return _effective_sample_size(series, size_of_blocks(series.shape[-1], block_size))
 
 
 @contextlib.contextmanager
@@ -247,7 +206,62 @@ def _series(name, series):
         yield series
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="window")
+def _moving_variance(losses, window):
+    steps = losses.shape[-1]
+    blocks = -(-steps // window) + 1
+    padding = [(0, 0)] * (losses.ndim - 1) + [(0, blocks * window - steps)]
+    values = jnp.pad(losses, padding).reshape(*losses.shape[:-1], blocks, window)
+    end, beginning = values[..., :-1, :], values[..., 1:, :-1]
+    end_mean, end_squares = (
+        jnp.flip(moment, axis=-1) for moment in _running_moments(jnp.flip(end, axis=-1))
+    )
+    mean, squares = _running_moments(beginning)
+    shift = beginning[..., :1] - end[..., -1:] + mean - end_mean[..., 1:]
+    # The next block gives 1, ..., window - 1 values, the end of this block the others.
+    count = numbered(mean)
+    merged = end_squares[..., 1:] + squares + shift**2 * (count * (window - count) / window)
+    variance = jnp.concatenate([end_squares[..., :1], merged], axis=-1) / (window - 1)
+    return variance.reshape(*losses.shape[:-1], (blocks - 1) * window)[..., : steps - window + 1]
+
+
+@functools.partial(jax.jit, static_argnames="num_blocks")
+def _excess_kurtosis(samples, num_blocks):
+    n = samples.shape[-1]
+    without_block = np.arange(n) * num_blocks // n != np.arange(num_blocks)[:, None]
+    kept = jnp.asarray(without_block, samples.dtype)
+    without = jax.vmap(kurtosis_of, (None, 0))(samples, kept)
+    error = without.std(axis=0) * math.sqrt(num_blocks - 1)
+    estimate = flagged(
+        kurtosis_of(samples, jnp.ones(n, samples.dtype)),
+        error,
+        n,
+        (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
+        (samples.max(axis=-1) == samples.min(axis=-1), Status.CONSTANT),
+    )
+    gaussian_error = jnp.full_like(estimate.value, math.sqrt(24 / n))
+    return ExcessKurtosis(
+        estimate.value, estimate.error, gaussian_error, estimate.num_points, estimate.status
+    )
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _effective_sample_size(series, size):
+    n = series.shape[-1]
+    blocks = in_blocks(series - series.mean(axis=-1, keepdims=True), size)
+    count = blocks.shape[-2]
+    ratio = blocks.var(axis=(-2, -1), ddof=1) / (size * blocks.mean(axis=-1).var(axis=-1, ddof=1))
+    effective = jnp.minimum(n * ratio, n)
+    return flagged(
+        effective,
+        effective * math.sqrt(2 / (count - 1)),
+        count * size,
+        (~jnp.isfinite(series).all(axis=-1), Status.NOT_FINITE),
+        (series.max(axis=-1) == series.min(axis=-1), Status.CONSTANT),
+        (ratio > 1, Status.AT_BOUND),
+    )
+
+
 def _running_moments(values):
     """Means and sums of squared deviations of the first 1, ..., n of the values (..., n).
 

@@ -17,6 +17,7 @@ throughout, or a zero where a logarithm is taken. Then its numbers are NaN, and 
 the other samples are not affected.
 """
 
+import functools
 import math
 
 import jax
@@ -25,7 +26,14 @@ from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import number, own_precision
 from sgd_diffusion._types import ArrayLike, IntegerLike, NumberLike
-from sgd_diffusion.analysis.estimates import Estimate, Status, flagged, in_blocks, sample_of
+from sgd_diffusion.analysis.estimates import (
+    Estimate,
+    Status,
+    flagged,
+    in_blocks,
+    sample_of,
+    size_of_blocks,
+)
 from sgd_diffusion.errors import invalid
 
 __all__ = ["log_variance", "mohammadi", "mohammadi_quantile", "paired_differences"]
@@ -64,9 +72,7 @@ def mohammadi(samples: ArrayLike, *, block_size: IntegerLike | None = None) -> E
             is outside 2..n//2.
     """
     with sample_of("samples", samples) as samples:
-        blocks = in_blocks(samples, block_size)
-        rises = jnp.log(jnp.abs(blocks.sum(axis=-1))) - jnp.log(jnp.abs(blocks)).mean(axis=-1)
-        return _index_from_rises(samples, blocks, rises.mean(axis=-1), rises)
+        return _by_means(samples, size_of_blocks(samples.shape[-1], block_size))
 
 
 def mohammadi_quantile(
@@ -106,21 +112,7 @@ def mohammadi_quantile(
     """
     share = number("quantile", quantile, above=0, below=1, what="such as 0.5 for the median")
     with sample_of("samples", samples) as samples:
-        blocks = in_blocks(samples, block_size)
-        sums, values = jnp.abs(blocks.sum(axis=-1)), jnp.abs(blocks)
-        ascending = jax.lax.sort(
-            values.reshape(*samples.shape[:-1], values.shape[-2] * values.shape[-1])
-        )
-        nearby = 2 * share * (1 - share) * ascending.shape[-1] ** (-1 / 3)
-        of_sums = _quantile(jax.lax.sort(sums), share)
-        low, of_values, high = (
-            _quantile(ascending, share + shift) for shift in (-nearby, 0, nearby)
-        )
-        density = 2 * nearby / jnp.log(high / low)
-        shares = jnp.mean(values < of_values[..., None, None], axis=-1, dtype=values.dtype)
-        influence = (shares - (sums < of_sums[..., None]).astype(shares.dtype)) / density[..., None]
-        alike = (Status.CONSTANT, low == high)
-        return _index_from_rises(samples, blocks, jnp.log(of_sums / of_values), influence, alike)
+        return _by_quantiles(samples, size_of_blocks(samples.shape[-1], block_size), share)
 
 
 def log_variance(samples: ArrayLike) -> Estimate:
@@ -151,22 +143,7 @@ def log_variance(samples: ArrayLike) -> Estimate:
         InputError: there are fewer than 20 values, or values that are not real numbers.
     """
     with sample_of("samples", samples) as samples:
-        sizes, n = jnp.abs(samples), samples.shape[-1]
-        logs = jnp.log(sizes)
-        squares = (logs - logs.mean(axis=-1, keepdims=True)) ** 2
-        variance = squares.sum(axis=-1) / (n - 1)
-        variance_error = squares.std(axis=-1) / math.sqrt(n)
-        inverse_square = 6 / math.pi**2 * variance - 1 / 2
-        alpha = 1 / jnp.sqrt(jnp.maximum(inverse_square, 1 / 4))
-        return flagged(
-            alpha,
-            3 * alpha**3 / math.pi**2 * variance_error,
-            n,
-            (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
-            (sizes.max(axis=-1) == sizes.min(axis=-1), Status.CONSTANT),
-            (sizes.min(axis=-1) == 0, Status.NOT_POSITIVE),
-            (inverse_square < 1 / 4, Status.AT_BOUND),
-        )
+        return _by_logarithms(samples)
 
 
 def paired_differences(samples: ArrayLike) -> Float[Array, "*samples pair"]:
@@ -193,6 +170,50 @@ def paired_differences(samples: ArrayLike) -> Float[Array, "*samples pair"]:
             raise invalid("samples", f"has shape {samples.shape}", "(..., n) with n >= 2")
         even = samples.shape[-1] // 2 * 2
         return samples[..., 0:even:2] - samples[..., 1:even:2]
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _by_means(samples, size):
+    blocks = in_blocks(samples, size)
+    rises = jnp.log(jnp.abs(blocks.sum(axis=-1))) - jnp.log(jnp.abs(blocks)).mean(axis=-1)
+    return _index_from_rises(samples, blocks, rises.mean(axis=-1), rises)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "share"))
+def _by_quantiles(samples, size, share):
+    blocks = in_blocks(samples, size)
+    sums, values = jnp.abs(blocks.sum(axis=-1)), jnp.abs(blocks)
+    ascending = jax.lax.sort(
+        values.reshape(*samples.shape[:-1], values.shape[-2] * values.shape[-1])
+    )
+    nearby = 2 * share * (1 - share) * ascending.shape[-1] ** (-1 / 3)
+    of_sums = _quantile(jax.lax.sort(sums), share)
+    low, of_values, high = (_quantile(ascending, share + shift) for shift in (-nearby, 0, nearby))
+    density = 2 * nearby / jnp.log(high / low)
+    shares = jnp.mean(values < of_values[..., None, None], axis=-1, dtype=values.dtype)
+    influence = (shares - (sums < of_sums[..., None]).astype(shares.dtype)) / density[..., None]
+    alike = (Status.CONSTANT, low == high)
+    return _index_from_rises(samples, blocks, jnp.log(of_sums / of_values), influence, alike)
+
+
+@jax.jit
+def _by_logarithms(samples):
+    sizes, n = jnp.abs(samples), samples.shape[-1]
+    logs = jnp.log(sizes)
+    squares = (logs - logs.mean(axis=-1, keepdims=True)) ** 2
+    variance = squares.sum(axis=-1) / (n - 1)
+    variance_error = squares.std(axis=-1) / math.sqrt(n)
+    inverse_square = 6 / math.pi**2 * variance - 1 / 2
+    alpha = 1 / jnp.sqrt(jnp.maximum(inverse_square, 1 / 4))
+    return flagged(
+        alpha,
+        3 * alpha**3 / math.pi**2 * variance_error,
+        n,
+        (~jnp.isfinite(samples).all(axis=-1), Status.NOT_FINITE),
+        (sizes.max(axis=-1) == sizes.min(axis=-1), Status.CONSTANT),
+        (sizes.min(axis=-1) == 0, Status.NOT_POSITIVE),
+        (inverse_square < 1 / 4, Status.AT_BOUND),
+    )
 
 
 def _index_from_rises(samples, blocks, rise, contributions, *reasons):
