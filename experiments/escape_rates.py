@@ -5,6 +5,9 @@ with what a theory says of them:
 
 - white: white noise, whose rate is exp(-barrier / D) and proportional to the sharpness k;
 - sgd: noise that is the curvature, whose rate is exponential in B, 1/eta and 1/k;
+- minibatch: mini-batches of a logistic double well, with the variance of their gradients measured
+  along the way out;
+- warning: mini-batches whose rates lie on straight lines, although diffusion theory is wrong;
 
 The theory is exact where it can be: mean first passage times by quadrature. Run from the checkout:
 python -m experiments.escape_rates
@@ -20,6 +23,7 @@ import xarray as xr
 
 from experiments import command_line, summaries
 from experiments.escape_langevin import noise_of_the_curvature, white_noise
+from experiments.escape_minibatches import logistic_regression, shifted_data
 from experiments.options import COUNT, UINT32, within
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
@@ -48,6 +52,8 @@ class Panel(NamedTuple):
 PANELS = {
     "white": Panel(white_noise, plots.escape_rates, summaries.escape_rates),
     "sgd": Panel(noise_of_the_curvature, plots.escape_rates, summaries.escape_rates),
+    "minibatch": Panel(logistic_regression, plots.escape_rates, summaries.escape_rates),
+    "warning": Panel(shifted_data, plots.escape_rates, summaries.escape_rates),
 }
 
 

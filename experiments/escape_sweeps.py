@@ -69,7 +69,8 @@ class Scaled:
     scale: Any
     factor: Any
 
-    def __call__(self, theta):
+    def __call__(self, theta: Any) -> Any:
+        """Return the value at theta."""
         return self.factor * self.function(self.scale * theta)
 
 

@@ -46,7 +46,7 @@ def escape_rates(table: xr.Dataset) -> "matplotlib.figure.Figure":
     )
     kinds = dict.fromkeys(table["noise"].values.tolist())
     styles = dict(zip(kinds, cycle(RANGE_STYLES), strict=False))
-    of_examples = table.isel(line=np.isfinite(table["batch_size"]).any("point").values)
+    of_examples = table.isel(line=table["batch_size"].notnull().any("point").values)
     several = of_examples.sizes["line"] > 1
     count = len(panels) + several
     with mpl.rc_context(STYLE):
@@ -84,7 +84,7 @@ def _panel(axis, table, styles):
 def _collapse(axis, table, styles):
     for i in range(table.sizes["line"]):
         row = table.isel(line=i).dropna("point", subset=["log_time"]).sortby("coldness")
-        color, marker = styles[row["noise"].item()]
+        color, _ = styles[row["noise"].item()]
         shift = np.log(row["sharpness"])
         axis.plot(row["coldness"], row["log_time_predicted"] + shift, color=color, linewidth=0.8)
         _points(
