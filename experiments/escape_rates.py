@@ -8,6 +8,7 @@ with what a theory says of them:
 - minibatch: mini-batches of a logistic double well, with the variance of their gradients measured
   along the way out;
 - warning: mini-batches whose rates lie on straight lines, although diffusion theory is wrong;
+- tails: gradient noise of a network, across the parameters of a mini-batch and across mini-batches.
 
 The theory is exact where it can be: mean first passage times by quadrature. Run from the checkout:
 python -m experiments.escape_rates
@@ -24,6 +25,7 @@ import xarray as xr
 from experiments import command_line, summaries
 from experiments.escape_langevin import noise_of_the_curvature, white_noise
 from experiments.escape_minibatches import logistic_regression, shifted_data
+from experiments.noise_tails import noise_tails
 from experiments.options import COUNT, UINT32, within
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
@@ -54,6 +56,7 @@ PANELS = {
     "sgd": Panel(noise_of_the_curvature, plots.escape_rates, summaries.escape_rates),
     "minibatch": Panel(logistic_regression, plots.escape_rates, summaries.escape_rates),
     "warning": Panel(shifted_data, plots.escape_rates, summaries.escape_rates),
+    "tails": Panel(noise_tails, plots.noise_tails, summaries.noise_tails),
 }
 
 
@@ -65,8 +68,10 @@ class Options(RunOptions):
     """What is measured, in this order; those named above."""
     seed: Annotated[int, *within(0, UINT32)] = 0
     """Of all walkers."""
-    trials: Annotated[int, *within(200, COUNT, "for a rate")] = 1500
+    trials: Annotated[int, *within(200, COUNT, "for a rate")] = 1000
     """Walkers of each point of a sweep; a rate has the relative error 1 / sqrt(trials)."""
+    noise_batches: Annotated[int, *within(20, COUNT, "for an index")] = 3000
+    """Mini-batches whose noise gives the tails."""
     ends: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only the first and the last point of each sweep."""
 
@@ -82,7 +87,7 @@ class Options(RunOptions):
         return [values[0], values[-1]] if self.ends else list(values)
 
 
-PRESETS = {"default": Options(), "quick": Options(trials=300, ends=True)}
+PRESETS = {"default": Options(), "quick": Options(trials=300, noise_batches=500, ends=True)}
 
 
 def experiment(options: Options) -> None:
