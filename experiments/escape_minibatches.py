@@ -23,9 +23,10 @@ from experiments.escape_sweeps import (
     swept,
 )
 from sgd_diffusion.theory.escape import mean_first_passage_time, quasi_potential
-from sgd_diffusion.walkers import minibatch_steps
+from sgd_diffusion.walkers import langevin_steps, minibatch_steps
 
 BATCHES = "mini-batches"
+NORMAL = "normal noise"  # with the variance that mini-batches have, at the same steps
 FEATURES, EXAMPLES, DATA_SEED = 5, 500, 3
 WELL = np.float32(0.5**0.5)
 WALL, STEPS = -2.0, 2001  # where the way out is tabulated, up to the other side of the saddle
@@ -38,7 +39,7 @@ def shifted_variance(x: Any) -> Any:
 
 STYBLINSKI_TANG = Landscape(
     "Styblinski-Tang",
-    "normal noise of the same covariance",
+    NORMAL,
     smooth_slope,
     shifted_variance,
     SMOOTH_MINIMUM,
@@ -92,22 +93,42 @@ def random_labels() -> tuple[np.ndarray, np.ndarray]:
     return inputs, (random.random(EXAMPLES) < 0.5).astype(np.float32)
 
 
+class Gradients(NamedTuple):
+    """Gradients of all examples of the logistic double well, a function of theta."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+
+    def __call__(self, theta: Any) -> Any:
+        """Return them, (N, n)."""
+        of_one = jax.grad(functools.partial(logistic, 1.0))
+        return jax.vmap(of_one, (None, 0, 0))(theta, self.inputs, self.labels)
+
+
+def mean_gradient(gradients: Gradients, theta: Any) -> Any:
+    """Return the gradient of the loss."""
+    return gradients(theta).mean(axis=0)
+
+
+def diffusion(gradients: Gradients, strength: Any, theta: Any) -> Any:
+    """Return that of normal noise with the variance of mini-batches in every coordinate."""
+    return strength * gradients(theta).var(axis=0)
+
+
 def ways_out(inputs: np.ndarray, labels: np.ndarray) -> list[WayOut]:
     """Return what mini-batches are along each coordinate of the logistic double well."""
-    of_one = jax.vmap(jax.grad(functools.partial(logistic, 1.0)), (None, 0, 0))
-
-    def mean_slope(theta):
-        return of_one(theta, inputs, labels).mean(axis=0)
+    of_each = Gradients(inputs, labels)
+    slope_of = functools.partial(mean_gradient, of_each)
 
     theta = jnp.full(FEATURES, -WELL)
     for _ in range(10):  # of Newton's method
-        theta = theta - jnp.linalg.solve(jax.jacfwd(mean_slope)(theta), mean_slope(theta))
+        theta = theta - jnp.linalg.solve(jax.jacfwd(slope_of)(theta), slope_of(theta))
     places = np.linspace(WALL, float(WELL) / 2, STEPS)
 
     @functools.partial(jax.jit, static_argnums=0)
     def tabulated(coordinate, places):
         def at(place):
-            each = of_one(theta.at[coordinate].set(place), inputs, labels)[:, coordinate]
+            each = of_each(theta.at[coordinate].set(place))[:, coordinate]
             return each.mean(), each.var()
 
         return jax.lax.map(at, places)
@@ -154,7 +175,10 @@ def of_several_ways(ways: list[WayOut]) -> Prediction:
 
 
 def logistic_regression(options: Any) -> xr.Dataset:
-    """Return rates of SGD on logistic regression with a double well in every coordinate."""
+    """Return rates of SGD on logistic regression with a double well in every coordinate.
+
+    Beside SGD stands normal noise of the same variance, with the same steps.
+    """
     inputs, labels = random_labels()
     prediction = of_several_ways(ways_out(inputs, labels))
 
@@ -165,18 +189,27 @@ def logistic_regression(options: Any) -> xr.Dataset:
         )
         return step, np.full(FEATURES, -WELL / scale), past_zero
 
+    def normal_walkers(setting):
+        data = Gradients(inputs, labels)
+        step = langevin_steps(
+            Partial(mean_gradient, data),
+            Partial(diffusion, data, np.float32(setting.strength)),
+            setting.learning_rate,
+        )
+        return step, np.full(FEATURES, -WELL), past_zero
+
     sweeps = {
         "B": [Setting(0.2, size) for size in options.some((1, 2, 3))],
         "1/eta": [Setting(eta, 1) for eta in options.some((0.075, 0.1, 0.14, 0.2))],
         "1/k": [Setting(0.08, 1, k) for k in options.some((1.0, 1.3, 1.8, 2.5))],
     }
-    return swept(
-        [
-            Line("logistic double well", BATCHES, sweep, settings, walkers, prediction)
-            for sweep, settings in sweeps.items()
-        ],
-        options,
-    )
+    loss = "logistic double well"
+    lines = [
+        Line(loss, BATCHES, sweep, settings, walkers, prediction)
+        for sweep, settings in sweeps.items()
+    ]
+    few = [Setting(0.2, 1), Setting(0.2, 2)]  # every step takes all examples
+    return swept([*lines, Line(loss, NORMAL, "B", few, normal_walkers, prediction)], options)
 
 
 def shifted(scale: Any, theta: Any, x: Any) -> Any:
@@ -193,7 +226,7 @@ def normal_shifts(key: jax.Array, size: int) -> tuple[jax.Array]:
 def shifted_data(options: Any) -> xr.Dataset:
     """Return rates that lie on straight lines, and are not those of diffusion.
 
-    Beside SGD stands normal noise of the same covariance, with the same steps.
+    Beside SGD stands normal noise of the same variance, with the same steps.
     """
     prediction = predicted(STYBLINSKI_TANG)
 
