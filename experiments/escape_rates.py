@@ -16,7 +16,7 @@ python -m experiments.escape_rates
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
@@ -96,13 +96,19 @@ def experiment(options: Options) -> None:
     found = measured(options, directory)
     leave(
         directory,
-        "\n".join(PANELS[name].summarize(dataset) for name, dataset in found.items()),
+        once(PANELS[name].summarize(dataset) for name, dataset in found.items()),
         tables=found,
         figures={
             name: lambda name=name, dataset=dataset: PANELS[name].plot(dataset)
             for name, dataset in found.items()
         },
     )
+
+
+def once(summaries_of_panels: Iterable[str]) -> str:
+    """Join texts; a paragraph that several have, such as a legend, is there once."""
+    paragraphs = [part for text in summaries_of_panels for part in text.strip().split("\n\n")]
+    return "\n\n".join(dict.fromkeys(paragraphs)) + "\n"
 
 
 def measured(options: Options, directory: pathlib.Path) -> dict[str, xr.Dataset]:

@@ -8,16 +8,16 @@ from experiments.summaries.common import paragraph
 ERRORS = 3  # standard errors within which a slope agrees
 SHARE = 0.1  # of the predicted slope
 LEGEND = paragraph("""
-Rates are escapes per unit of time t = eta steps. slope: of -ln rate over what is swept; exact: by
-mean first passage times of the diffusion, by quadrature. exponent: of -ln (rate / k) over
-B / (eta k), or over 1/D; limit: that of high barriers; with H: limit with the curvature for the
-noise. excess: of -ln rate over the exact one. r: Pearson's coefficient, which alone says nothing of
-the theory. relax: shortest mean time, in relaxation times of the valley. Normal noise has the
-variance of mini-batches.
+Escapes of {trials} trials of each point, in units of t = eta steps. slope: of -ln rate over what is
+swept; exact: by mean first passage times of the diffusion, by quadrature, along single coordinates.
+exponent: of -ln (rate / k) over B / (eta k), or over 1/D; limit: that of high barriers; with H:
+limit with the curvature for the noise. excess: of -ln rate over the exact one. r: Pearson's
+coefficient, which alone says nothing of the theory. relax: shortest mean time, in relaxation times
+of the valley. Normal noise has the variance of mini-batches.
 """)
 
 HEADER = (
-    f"{'slope':>16}{'exact':>8}{'r':>8}{'exponent':>17}{'exact':>8}{'limit':>8}{'with H':>8}"
+    f"{'slope':>16}{'exact':>8}{'r':>9}{'exponent':>17}{'exact':>8}{'limit':>8}{'with H':>8}"
     f"{'excess':>8}{'relax':>6}  verdict"
 )
 
@@ -29,7 +29,7 @@ def escape_rates(table: xr.Dataset) -> str:
         table: as `tables.escape_rates` returns it, with `relaxations`, `exponent_limit` and
             `exponent_of_curvature`.
     """
-    lines = [f"escapes, {table.attrs['trials']} trials of each point", LEGEND]
+    lines = [LEGEND.format(trials=table.attrs["trials"])]
     for loss in dict.fromkeys(table["loss"].values.tolist()):
         lines += ["", f"{loss:33}{HEADER}"]
         here = table.isel(line=(table["loss"] == loss).values)
@@ -40,7 +40,7 @@ def escape_rates(table: xr.Dataset) -> str:
 def _line(row):
     return (
         f"{row['noise'].item() + ', ' + row['sweep'].item():33}{_with_error(row, 'slope'):>16}"
-        f"{_number(row['slope_predicted'], '.4g'):>8}{_number(row['correlation'], '.4f'):>8}"
+        f"{_number(row['slope_predicted'], '.4g'):>8}{_number(row['correlation'], '.5f'):>9}"
         f"{_with_error(row, 'exponent'):>17}{_number(row['exponent_predicted'], '.4g'):>8}"
         f"{_number(row['exponent_limit'], '.4g'):>8}"
         f"{_number(row['exponent_of_curvature'], '.3g'):>8}"

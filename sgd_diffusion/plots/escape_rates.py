@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["escape_rates"]
 
 COLORS = [color for color, _ in RANGE_STYLES]
+MOST_IN_A_ROW = 4
 # What is swept: its label and its symbol.
 SWEEPS = {
     "1/D": ("$1 / D$", "D"),
@@ -49,21 +50,24 @@ def escape_rates(table: xr.Dataset) -> "matplotlib.figure.Figure":
     of_examples = table.isel(line=table["batch_size"].notnull().any("point").values)
     colors = dict(zip(dict.fromkeys(table["noise"].values.tolist()), COLORS, strict=False))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.4), dpi=200, layout="constrained")
-        axes = figure.subplots(1, len(panels) + (of_examples.sizes["line"] > 1), squeeze=False)
-        for axis, (loss, sweep) in zip(axes[0], panels, strict=False):
+        count = len(panels) + (of_examples.sizes["line"] > 1)
+        rows = 1 if count <= MOST_IN_A_ROW else 2
+        figure = Figure(figsize=(WIDTH, 0.5 + 1.9 * rows), dpi=200, layout="constrained")
+        axes = figure.subplots(rows, -(-count // rows), squeeze=False)
+        for axis in axes.flat[count:]:
+            axis.set_axis_off()
+        for axis, (loss, sweep) in zip(axes.flat, panels, strict=False):
             if sweep == "ln k":
                 _sharpness(axis, table, colors)
                 continue
             here = (table["loss"] == loss) & (table["sweep"] == sweep)
             _sweep(axis, table.isel(line=here.values), colors)
-            axis.set(xlabel=SWEEPS[sweep][0])
+            axis.set(xlabel=SWEEPS[sweep][0], ylabel=r"$-\ln \Gamma$")
             axis.set_title(loss, loc="right", **NOTE)
-        if axes.size > len(panels):
-            _collapse(axes[0, -1], of_examples, colors)
-        axes[0, 0].set(ylabel=r"$-\ln \Gamma$")
+        if count > len(panels):
+            _collapse(axes.flat[count - 1], of_examples, colors)
         _legend(figure, colors)
-        letter(axes)
+        letter(axes.flat[:count])
     return figure
 
 
@@ -80,7 +84,7 @@ def _sweep(axis, table, colors):
         r = row["correlation"].item()
         notes += [
             f"{row['slope'].item():.4g} ± {row['slope_error'].item():.2g}"
-            + (f", $r$ = {r:.4f}" if np.isfinite(r) else "")
+            + (f", $r$ = {r:.5f}" if np.isfinite(r) else "")
         ]
     notes.append(f"exact {table['slope_predicted'].values[0]:.4g}")
     low, high = axis.get_ylim()
