@@ -87,7 +87,7 @@ class Options(RunOptions):
         return [values[0], values[-1]] if self.ends else list(values)
 
 
-PRESETS = {"default": Options(), "quick": Options(trials=300, noise_batches=500, ends=True)}
+PRESETS = {"default": Options(), "quick": Options(trials=256, noise_batches=500, ends=True)}
 
 
 def experiment(options: Options) -> None:
