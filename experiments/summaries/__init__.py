@@ -1,15 +1,18 @@
 """Results in words and numbers that fit on a screen."""
 
 from experiments.summaries.anomalous_diffusion import anomalous_diffusion
+from experiments.summaries.escape_rates import escape_rates
 from experiments.summaries.fractal_path import fractal_path
 from experiments.summaries.fractal_toy import fractal_toy
 from experiments.summaries.gradient_tails import gradient_tails
 from experiments.summaries.hessian_spectrum import hessian_spectrum
 from experiments.summaries.limiting_dynamics import limiting_regression, limiting_sweep
 from experiments.summaries.loss_surface import loss_surface
+from experiments.summaries.noise_tails import noise_tails
 
 __all__ = [
     "anomalous_diffusion",
+    "escape_rates",
     "fractal_path",
     "fractal_toy",
     "gradient_tails",
@@ -17,4 +20,5 @@ __all__ = [
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
+    "noise_tails",
 ]

@@ -5,6 +5,7 @@ for.
 """
 
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
+from sgd_diffusion.plots.escape_rates import escape_rates
 from sgd_diffusion.plots.fractal_path import fractal_path
 from sgd_diffusion.plots.fractal_toy import fractal_toy, walker_animation
 from sgd_diffusion.plots.gradient_tails import gradient_tails
@@ -12,10 +13,12 @@ from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
 from sgd_diffusion.plots.limiting_regression import limiting_regression
 from sgd_diffusion.plots.limiting_sweep import limiting_sweep
 from sgd_diffusion.plots.loss_surface import loss_surface
+from sgd_diffusion.plots.noise_tails import noise_tails
 from sgd_diffusion.plots.phase_diagram import phase_diagram
 
 __all__ = [
     "anomalous_diffusion",
+    "escape_rates",
     "fractal_path",
     "fractal_toy",
     "gradient_tails",
@@ -23,6 +26,7 @@ __all__ = [
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
+    "noise_tails",
     "phase_diagram",
     "walker_animation",
 ]
