@@ -221,7 +221,9 @@ def _row(line: Line, key: jax.Array, trials: int) -> xr.Dataset:
 
 def _point(line, setting, key, trials):
     step, start, is_outside = line.walkers(setting)
-    times = escape_times(key, step, start, is_outside, repeats=trials, max_steps=MOST)
+    times = escape_times(
+        key, step, start, is_outside, repeats=trials, max_steps=MOST, devices=jax.devices()
+    )
     rate = escape_rate(times, MOST, setting.learning_rate)
     return {
         "log_time": -math.log(rate.rate),

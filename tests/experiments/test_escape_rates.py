@@ -115,7 +115,7 @@ def test_noise_of_batches_has_the_variance_of_examples_over_their_size():
 def known_times(monkeypatch):
     """Escapes with a known chance a step, which need no compilation."""
 
-    def times(key, step, start, is_outside, *, repeats, max_steps):
+    def times(key, step, start, is_outside, *, repeats, max_steps, devices):
         seed = np.asarray(jax.random.key_data(key)).tolist()
         return np.random.default_rng(seed).geometric(0.01, size=repeats)
 
