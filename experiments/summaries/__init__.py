@@ -7,6 +7,7 @@ from experiments.summaries.gradient_tails import gradient_tails
 from experiments.summaries.hessian_spectrum import hessian_spectrum
 from experiments.summaries.limiting_dynamics import limiting_regression, limiting_sweep
 from experiments.summaries.loss_surface import loss_surface
+from experiments.summaries.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
@@ -17,4 +18,5 @@ __all__ = [
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
+    "variance_flatness",
 ]

@@ -13,6 +13,7 @@ from sgd_diffusion.plots.limiting_regression import limiting_regression
 from sgd_diffusion.plots.limiting_sweep import limiting_sweep
 from sgd_diffusion.plots.loss_surface import loss_surface
 from sgd_diffusion.plots.phase_diagram import phase_diagram
+from sgd_diffusion.plots.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
@@ -24,5 +25,6 @@ __all__ = [
     "limiting_sweep",
     "loss_surface",
     "phase_diagram",
+    "variance_flatness",
     "walker_animation",
 ]

@@ -8,6 +8,7 @@ from sgd_diffusion.tables.limiting_sweep import limiting_sweep
 from sgd_diffusion.tables.loss_surface import loss_surface
 from sgd_diffusion.tables.phase_diagram import phase_diagram
 from sgd_diffusion.tables.toy_walks import toy_walks
+from sgd_diffusion.tables.variance_flatness import variance_flatness
 from sgd_diffusion.tables.walk_statistics import walk_statistics
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "loss_surface",
     "phase_diagram",
     "toy_walks",
+    "variance_flatness",
     "walk_statistics",
 ]
