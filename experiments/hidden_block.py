@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from experiments.late_training import BLOCK, margin_cross_entropy
 from sgd_diffusion.problems.objectives import Problem
@@ -69,10 +69,8 @@ def loss_along(block: HiddenBlock, direction: Array) -> Callable[[Array], Array]
     return loss
 
 
-def slopes_along(
-    block: HiddenBlock, direction: Array, displacement: Array
-) -> Float[Array, "example"]:
-    """Return the derivative of the loss of each example along a direction at a displacement."""
+def slopes_along(block: HiddenBlock, direction: Array, displacement: Array) -> Array:
+    """Return the derivatives (example,) of losses along a direction at a displacement."""
     own = block.inputs @ block.weights
     along = block.inputs @ direction.reshape(block.weights.shape).astype(jnp.float32)
 
@@ -83,9 +81,9 @@ def slopes_along(
     return jax.jvp(losses, (place,), (jnp.ones_like(place),))[1]
 
 
-def gradient_factors(block: HiddenBlock) -> Float[Array, "example unit"]:
-    """Return d, with which the gradient of an example is the outer product of its input and d."""
-    return _curvature(block._replace(weights=block.weights))[0]
+def gradient_factors(block: HiddenBlock) -> Array:
+    """Return d (example, unit): the gradient of an example is the outer product of input and d."""
+    return _curvature(block)[0]
 
 
 def moments(block: HiddenBlock) -> Moments:
@@ -114,12 +112,11 @@ def _sums(part: HiddenBlock):
     All of them are symmetric in the pairs, so that each pair is there once.
     """
     factors, curvature = _curvature(part)
-    i, k = np.triu_indices(part.weights.shape[0])
-    j, l = np.triu_indices(part.weights.shape[1])
-    pairs = part.inputs[:, i] * part.inputs[:, k]
+    inputs, units = (np.triu_indices(size) for size in part.weights.shape)
+    pairs = part.inputs[:, inputs[0]] * part.inputs[:, inputs[1]]
     return (
-        pairs.T @ curvature[:, j, l],
-        pairs.T @ (factors[:, j] * factors[:, l]),
+        pairs.T @ curvature[:, *units],
+        pairs.T @ (factors[:, units[0]] * factors[:, units[1]]),
         part.inputs.T @ factors,
     )
 

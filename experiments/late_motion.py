@@ -170,8 +170,9 @@ def _profiles(base, directions, shown, limit, learning_rate, batch_size):
         edges = _widths(base.block, base.loss, directions[shown], limit)
         left, right = (np.clip(side, -limit, limit) for side in edges[1:])
         places = np.linspace(REACH * left, REACH * right, PLACES, axis=1)
+        along = list(zip(directions[shown], places, strict=True))
         losses, slopes = (
-            np.stack([np.asarray(of(base.block, *each)) for each in zip(directions[shown], places)])
+            np.stack([np.asarray(of(base.block, *each)) for each in along])
             for of in (_losses, _slopes)
         )
     count = slopes.shape[-1] // batch_size

@@ -5,16 +5,17 @@ is followed.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from sgd_diffusion._types import Key
-from sgd_diffusion.dynamics.batches import batch_indices, take_batch
+from sgd_diffusion.dynamics.batches import batch_indices, mean_over_batches, take_batch
 from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
+from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.datasets import Dataset, Examples
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.objectives import Problem, accuracy
@@ -33,16 +34,14 @@ class LatePath(NamedTuple):
         test_accuracy: where it ended.
     """
 
-    params: dict
+    params: Any
     path: np.ndarray
     losses: np.ndarray
     test_accuracy: float
 
 
-def margin_cross_entropy(
-    logits: Float[Array, "example label"], labels: Array
-) -> Float[Array, "example"]:
-    """Return the cross-entropy of each example, exact to rounding however small it is.
+def margin_cross_entropy(logits: Array, labels: Array) -> Array:
+    """Return the cross-entropy (example,) of logits (example, label), exact however small it is.
 
     It is ln(1 + sum over other classes of exp(z_c - z_y)). The difference of a logarithm of a sum
     and the logit would be rounded at the size of the logits.
@@ -54,7 +53,7 @@ def margin_cross_entropy(
 
 def network(data: Dataset, width: int) -> Problem:
     """Return the problem of classifying images, scaled to 0..1, with two hidden layers."""
-    scale = np.float32(data.train.images.max())
+    scale = np.float32(np.abs(data.train.images).max())
     model = MLP((width, width, data.num_classes), bias=False, initialization="pytorch")
 
     def loss(params, state, batch, train):
@@ -101,6 +100,9 @@ def train_until(
         window_epochs: epochs at the end whose path is kept; no fewer are made.
         max_epochs: after so many the training ends in any case.
         report: called with the number of epochs and the loss after each.
+
+    Raises:
+        InputError: the training diverges.
     """
     of_weights, of_order = jax.random.split(key)
     optimizer = sgd()
@@ -131,8 +133,15 @@ def train_until(
     losses: list[float] = []
     while len(losses) < max_epochs:
         carry, path, loss = epoch(carry, len(losses))
-        paths = [*paths[-window_epochs + 1 :], np.asarray(path)] if window_epochs > 1 else [path]
+        paths = [*paths, np.asarray(path)][-window_epochs:]
         losses.append(float(loss))
+        if not np.isfinite(losses[-1]):
+            raise invalid(
+                "learning_rate (--learning-rate)",
+                f"is {learning_rate:g}, and the loss is not finite after {len(losses)} epochs",
+                "one with which the training converges",
+                "take a smaller one",
+            )
         report(len(losses), losses[-1])
         if losses[-1] < stop_loss and len(losses) >= window_epochs:
             break
@@ -145,14 +154,14 @@ def train_until(
     )
 
 
-def total_loss(problem: Problem, params) -> Float[Array, ""]:
+def total_loss(problem: Problem, params: Any) -> Array:
     """Return the mean loss over all training examples, part by part."""
-    count = problem.num_examples
-    sums = [
-        problem.loss(
-            params, (), jax.tree.map(lambda leaf: leaf[start : start + PART], problem.examples), False
-        )[0]
-        * min(PART, count - start)
-        for start in range(0, count, PART)
-    ]
-    return sum(sums) / count
+    rows = jnp.arange(problem.num_examples)
+    loss, _ = mean_over_batches(
+        problem,
+        lambda batch: problem.loss(params, (), batch, False)[0],
+        rows,
+        batch_size=min(PART, len(rows)),
+        augmentation_key=jax.random.key(0),
+    )
+    return loss

@@ -53,12 +53,13 @@ def variance_flatness(dataset: xr.Dataset, table: xr.Dataset) -> str:
 
 
 def _what(dataset):
-    get = dataset.attrs.get
+    name, width, rate, size, every = (
+        dataset.attrs[name] for name in ("dataset", "width", "learning_rate", "batch_size", "every")
+    )
     return (
-        f"{get('dataset')}, two hidden layers of {get('width')} units, alpha {get('learning_rate'):g}, "
-        f"B {get('batch_size')}, {count(dataset.sizes['seed'], 'seed')}; the last "
-        f"{int(dataset['steps'])} updates, components 0 to {int(dataset['component'][-1])}, one of "
-        f"{get('every')}"
+        f"{name}, two hidden layers of {width} units, alpha {rate:g}, B {size}, "
+        f"{count(dataset.sizes['seed'], 'seed')}; the last {int(dataset['steps'])} updates, "
+        f"components 0 to {int(dataset['component'][-1])}, one of {every}"
     )
 
 

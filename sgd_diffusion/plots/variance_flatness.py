@@ -125,7 +125,10 @@ def _times(axis, run, found):
 def _track(figure, axis, run, first):
     if run.sizes["track_rank"] < first + 2:
         return
-    x, y = run["track"].isel(track_rank=first).values, run["track"].isel(track_rank=first + 1).values
+    x, y = (
+        run["track"].isel(track_rank=first).values,
+        run["track"].isel(track_rank=first + 1).values,
+    )
     axis.scatter(x, y, c=np.arange(len(x)), s=0.4, linewidths=0, cmap="viridis", rasterized=True)
     axis.plot(x, y, color="0.7", linewidth=0.15, zorder=0)
     i, j = (int(rank) + 1 for rank in run["track_rank"].values[first : first + 2])

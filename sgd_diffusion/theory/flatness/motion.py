@@ -1,5 +1,6 @@
 """Noise and motion along components: temperatures, correlation times and the random walk."""
 
+import jax
 import jax.numpy as jnp
 import scipy.fft
 from jaxtyping import Array, Float
@@ -51,24 +52,7 @@ def correlation_times(series: ArrayLike) -> Float[Array, "component"]:
             raise invalid(
                 "series", f"has shape {points.shape}", "(T, k), at least two points of k series"
             )
-        apart = points - points.mean(axis=0, keepdims=True)
-        size = abs(apart).max(axis=0, keepdims=True)
-        # The mean of a constant series has an error of rounding.
-        moves = size > 1e-14 * abs(points).max(axis=0, keepdims=True)
-        apart = where_known(moves, apart / jnp.where(moves, size, 1))
-        length = scipy.fft.next_fast_len(2 * len(points), real=True)
-        spectrum = jnp.fft.rfft(apart, length, axis=0)
-        sums = jnp.fft.irfft(jnp.abs(spectrum) ** 2, length, axis=0)[: len(points)]
-        correlation = ratio(sums, sums[:1])
-        # Beyond the last lag it is 0: so there always is a first lag below.
-        correlation = jnp.pad(correlation, ((0, 1), (0, 0)))
-        target = 1 / jnp.e
-        lag = (correlation < target).argmax(axis=0)
-        after, before = (
-            jnp.take_along_axis(correlation, place[None], axis=0)[0]
-            for place in (lag, jnp.maximum(lag - 1, 0))
-        )
-        return jnp.where(lag > 0, lag - 1 + ratio(before - target, before - after), jnp.nan)
+        return _times(points)
 
 
 def effective_temperature(
@@ -182,3 +166,26 @@ def _noise(noise: ArrayLike) -> Float[Array, "..."]:
     if not is_traced(values) and not bool(known.all()):
         raise invalid("noise", "has entries that are negative or not finite", "variances")
     return where_known(known, values)
+
+
+@jax.jit
+def _times(points: Float[Array, "point component"]) -> Float[Array, "component"]:
+    """Return the lags at which the autocorrelations of series have fallen to 1/e."""
+    apart = points - points.mean(axis=0, keepdims=True)
+    size = abs(apart).max(axis=0, keepdims=True)
+    # The mean of a constant series has an error of rounding.
+    moves = size > 1e-14 * abs(points).max(axis=0, keepdims=True)
+    apart = where_known(moves, apart / jnp.where(moves, size, 1))
+    length = scipy.fft.next_fast_len(2 * len(points), real=True)
+    spectrum = jnp.fft.rfft(apart, length, axis=0)
+    sums = jnp.fft.irfft(jnp.abs(spectrum) ** 2, length, axis=0)[: len(points)]
+    correlation = ratio(sums, sums[:1])
+    # Beyond the last lag it is 0: so there always is a first lag below.
+    correlation = jnp.pad(correlation, ((0, 1), (0, 0)))
+    target = 1 / jnp.e
+    lag = jax.lax.argmax(correlation < target, 0, jnp.int32)
+    after, before = (
+        jnp.take_along_axis(correlation, place[None], axis=0)[0]
+        for place in (lag, jnp.maximum(lag - 1, 0))
+    )
+    return jnp.where(lag > 0, lag - 1 + ratio(before - target, before - after), jnp.nan)

@@ -17,7 +17,7 @@ from sgd_diffusion.theory.parameters import real
 
 __all__ = ["Flatness", "flatness", "quadratic_flatness"]
 
-DECADES = 1e-6  # the first displacement over the limit
+SMALLEST = 1e-6  # displacement that is looked at, over the limit
 
 
 @shown_briefly
@@ -89,7 +89,7 @@ def flatness(
     with in_double():
         threshold = real("base_loss", base_loss, above=0) * real("factor", factor, above=1)
         far = real("limit", limit, above=0)
-        first = DECADES * far if smallest is None else real("smallest", smallest, above=0)
+        first = SMALLEST * far if smallest is None else real("smallest", smallest, above=0)
         ratio = number("ratio", ratio, above=1)
         tol = number("tol", tol, above=0, below=1)
         if not is_traced(first, far) and not first < far:
@@ -107,11 +107,7 @@ def flatness(
                 f"times the factor is {float(threshold):g}, and the loss at 0 is above",
                 "the loss at the displacement 0",
             )
-        # Where nothing is known, there is nothing to look for.
-        right, left = (
-            where_known(known, _crossing(above, sign, ~known, first, far, ratio, tol))
-            for sign in (1, -1)
-        )
+        right, left = where_known(known, _crossings(above, ~known, first, far, ratio, tol))
         return Flatness(right + left, -left, right)
 
 
@@ -159,42 +155,34 @@ def quadratic_flatness(
         return jnp.where(flat, jnp.inf * loss, width)
 
 
-def _crossing(
+def _crossings(
     above: Callable[[Array], Bool[Array, "*directions"]],
-    sign: int,
-    done: Bool[Array, "*directions"],
+    outside: Bool[Array, "*directions"],
     first: Float[Array, ""],
     limit: Float[Array, ""],
     ratio: float,
     tol: float,
-) -> Float[Array, "*directions"]:
-    """Return the distance from 0, on one side, at which `above` is first true; or infinity."""
+) -> Float[Array, "side *directions"]:
+    """Return the distances from 0 at which `above` is first true, or infinity, on both sides.
 
-    def searching(state):
-        last, _, _, found = state
-        return (last < limit) & ~found.all()
+    Each side has an interval from a place that is below to one that is above, or to infinity while
+    there is none. One evaluation makes it smaller, or goes further out. Sides that are `outside`
+    at 0 are not looked at.
+    """
+
+    def unfinished(low, high):
+        found = high < jnp.inf
+        return jnp.where(found, high - low > tol * jnp.maximum(high, first), low < limit)
 
     def look(state):
-        last, low, high, found = state
-        place = jnp.minimum(jnp.where(last == 0, first, last * ratio), limit)
-        now = above(sign * jnp.broadcast_to(place, low.shape))
-        low = jnp.where(found | now, low, place)
-        return place, low, jnp.where(now & ~found, place, high), found | now
-
-    def wide(state):
         low, high = state
-        return ((high < jnp.inf) & (high - low > tol * jnp.maximum(high, first))).any()
+        outward = jnp.clip(low * ratio, first, limit)
+        place = jnp.where(high < jnp.inf, (low + high) / 2, outward)
+        now = jnp.stack([above(place[0]), above(-place[1])])
+        still = unfinished(low, high)
+        return jnp.where(still & ~now, place, low), jnp.where(still & now, place, high)
 
-    def halve(state):
-        low, high = state
-        # Sides without a crossing are not looked at beyond the limit.
-        middle = jnp.where(high < jnp.inf, (low + high) / 2, low)
-        now = above(sign * middle)
-        known = high < jnp.inf
-        return jnp.where(known & ~now, middle, low), jnp.where(known & now, middle, high)
-
-    start = jnp.zeros(done.shape, jnp.float64)
-    state = (jnp.zeros((), jnp.float64), start, start + jnp.inf, done)
-    _, low, high, _ = jax.lax.while_loop(searching, look, state)
-    low, high = jax.lax.while_loop(wide, halve, (low, high))
+    low = jnp.zeros((2, *outside.shape), jnp.float64)
+    high = jnp.where(outside, low, jnp.inf)
+    low, high = jax.lax.while_loop(lambda state: unfinished(*state).any(), look, (low, high))
     return jnp.where(high < jnp.inf, (low + high) / 2, jnp.inf)

@@ -148,7 +148,9 @@ def components_for_share(
     share = number("share", share, above=0, below=1)
     values = values[integer("skip", skip, 0, len(values) - 1) :]
     if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-        raise invalid("variances", "has entries that are negative, not finite or all 0", "variances")
+        raise invalid(
+            "variances", "has entries that are negative, not finite or all 0", "variances"
+        )
     cumulative = np.cumsum(values)
     return int(np.searchsorted(cumulative, share * cumulative[-1])) + 1
 
