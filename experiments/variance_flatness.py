@@ -94,10 +94,11 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, walk, measure, and leave results, a figure and a summary in the run directory."""
+    problem = loaded(options)
     directory = options.directory or new_directory(
         f"{pathlib.Path(options.dataset).stem}-variance_flatness"
     )
-    dataset = paths(options, directory)
+    dataset = paths(options, problem, directory)
     table = tables.variance_flatness(dataset)
     leave(
         directory,
@@ -107,7 +108,25 @@ def experiment(options: Options) -> None:
     )
 
 
-def paths(options: Options, directory: pathlib.Path) -> xr.Dataset:
+def loaded(options: Options) -> Problem:
+    """Return the problem of the options, and say that it is being loaded.
+
+    Raises:
+        InputError: there are fewer examples than in a mini-batch.
+    """
+    with phase(f"loading {options.dataset}"):
+        data = datasets.load(options.dataset, data_dir=options.data_dir)
+        problem = network(data, options.width)
+    if options.batch_size > problem.num_examples:
+        raise invalid(
+            "--batch-size",
+            f"is {options.batch_size}",
+            f"no more than {problem.num_examples}, all training examples",
+        )
+    return problem
+
+
+def paths(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:
     """Return what is measured of all paths; each training is kept as soon as it is analyzed."""
     run, stored = RunDirectory(directory), command_line.options_as_json(options)
     configuration = {
@@ -118,12 +137,6 @@ def paths(options: Options, directory: pathlib.Path) -> xr.Dataset:
         resume=options.resume,
         metadata={"experiment": "variance_flatness", "options": stored},
     ):
-        with phase(f"loading {options.dataset}"):
-            problem = network(
-                datasets.load(options.dataset, data_dir=options.data_dir), options.width
-            )
-        if options.batch_size > problem.num_examples:
-            raise invalid("--batch-size", f"is {options.batch_size}", "no more than all examples")
         parts = [(seed, sampling) for seed in options.seeds for sampling in SAMPLINGS]
         print(
             f"{options.dataset}, {len(parts)} trainings down to a loss of {options.stop_loss:g} "
@@ -172,7 +185,7 @@ def part(options: Options, problem: Problem, seed: int, sampling: str) -> xr.Dat
     available = min(epochs * steps, options.width**2)
     components = np.arange(0, min(options.num_components, available), options.every)
     motions: dict[str, Callable[[], np.ndarray]] = {"sgd": lambda: late.path, **others}
-    found = []
+    found: list[xr.Dataset] = []
     for motion, path in motions.items():
         with phase(f"{name}: components of {motion}"):
             found.append(

@@ -9,7 +9,7 @@ from sgd_diffusion.analysis.ensembles import ensemble_average
 ERRORS = 3  # standard errors within which two numbers agree
 LEGEND = paragraph("""
 psi: variance ~ flatness^-psi of principal components, on ranges of ranks from 0; rank 0 is the
-drift. gamma: variance ~ rank^-gamma, ranks 20 to 500. n90: components with 90 % of the variance,
+drift. gamma: variance ~ rank^-gamma, likewise. n90: components with 90 % of the variance,
 without the first. cos: of the first component with the weights. x: variance ~ curvature^x along
 fixed directions, eigenvectors of the Hessian. Times and noise: exponents by flatness. sgd is the
 training itself; random walk and linear have its mini-batch gradients at frozen weights, the second
@@ -75,7 +75,8 @@ def _numbers(table):
     """Label, name, selection and name of the error of the numbers of the summary."""
     for i, name in enumerate(table["range"].values):
         yield f"psi {name}", "psi", {"range": i}, "psi_error"
-    yield "gamma", "gamma", {}, "gamma_error"
+    for i, name in enumerate(table["gamma_range"].values):
+        yield f"gamma {name}", "gamma", {"gamma_range": i}, "gamma_error"
     yield "n90", "n90", {}, None
     yield "cos(first, weights)", "alignment", {}, None
     yield "x, Hessian modes", "mode_exponent", {}, "mode_exponent_error"
@@ -108,6 +109,8 @@ def _verdict(values):
     (own, error), *others = values
     if not np.isfinite(own):
         return "too few components"
+    if not error and not any(other_error for _, other_error in others):
+        return "no error of one seed"
     apart = [
         abs(own - other) > ERRORS * np.hypot(error, other_error)
         for other, other_error in others

@@ -28,7 +28,7 @@ def variance_flatness(
     After Feng & Tu (arXiv:2001.01678, Fig. 1 to 3). Beside the training stand the random walk of
     its mini-batch gradients at frozen weights, and the same with the linear force of the Hessian.
 
-    - a: variance by rank, with the exponent gamma of ranks 20 to 500.
+    - a: variance by rank, with the exponent gamma of ranks 20 to 200.
     - b: cumulative share of the variance without the first component.
     - c, d: paths of two components, from dark to light.
     - e: loss over that at the base point along some components; its crossings of e are the edges.
@@ -79,7 +79,7 @@ def _spectrum(axis, run, found):
     variances = run["variance"].values
     own = variances > 1e-12 * variances[0]
     rank = np.arange(1, len(variances) + 1)
-    label = rf"{run['motion'].values}, $\gamma$ = {float(found['gamma']):.2f}"
+    label = rf"{run['motion'].values}, $\gamma$ = {float(found['gamma'][0]):.2f}"
     axis.plot(rank[own], variances[own], color=_style(run)["color"], label=label)
 
 

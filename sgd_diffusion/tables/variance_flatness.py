@@ -20,7 +20,7 @@ from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 __all__ = ["variance_flatness"]
 
 RANGES = ((1, 100), (1, 200), (10, 200), (1, 500))
-GAMMA = (20, 500)  # ranks
+GAMMA = ((20, 200), (20, 500))  # ranks
 MODES = (1, 300)  # ranks of eigenvectors of the Hessian
 LEAST = 1e-12  # of the largest eigenvalue; below it is rounding
 PARTS = ("seed", "sampling", "motion")
@@ -38,15 +38,16 @@ def variance_flatness(dataset: xr.Dataset, *, ranges: ArrayLike = RANGES) -> xr.
             seed, sampling and motion; `base_loss` (seed, sampling) and `eigenvalue` (seed,
             sampling, mode) of the Hessian, falling; the coordinates `component` (ranks) and
             `steps`, the length of the window; and the attributes `learning_rate` and `batch_size`.
-        ranges: (R, 2) first and last rank of the ranges of psi; ranks from 0.
+        ranges: (R, 2) first and last rank of the ranges of psi; ranks from 0. Those that go beyond
+            the components are left out.
 
     Returns:
         Dataset over seed, sampling and motion with
 
         - `psi`, `psi_error`, `pearson`, `count` and `dropped` (range);
-        - `gamma`, `gamma_error`: of variances by rank, from rank 20 to 500;
-        - `n90`, components with 90 percent of the variance, and `n90_with_first`, both counting
-          the first or leaving it out; `first_over_second`, of variances, and `alignment`;
+        - `gamma`, `gamma_error` (gamma_range): of variances by rank;
+        - `n90`, the components that have 90 percent of the variance without the first, and
+          `n90_with_first` with it; `first_over_second`, of variances, and `alignment`;
         - `mode_exponent`, `mode_exponent_error`: x in variance ~ curvature^x along eigenvectors of
           the Hessian, ranks 1 to 300. With the flatness of a quadratic loss, psi is 2 x there;
         - `position_time_exponent`, `velocity_time_exponent` and `noise_exponent`, with errors: how
@@ -57,16 +58,28 @@ def variance_flatness(dataset: xr.Dataset, *, ranges: ArrayLike = RANGES) -> xr.
 
         Exponents are NaN where fewer than three components are left.
     """
-    dataset = dataset.stack(part=PARTS)
-    rows = [_row(dataset.isel(part=i), np.asarray(ranges)) for i in range(dataset.sizes["part"])]
-    table = xr.concat(rows, "part").assign_coords(part=dataset["part"]).unstack("part")
-    names = [f"{first}-{last}" for first, last in np.asarray(ranges)]
-    # Stacking sorts the names; they go on in the order of the data.
-    order = {name: dataset.unstack("part")[name] for name in PARTS}
-    return table.sel(order).assign_coords(range=names).assign_attrs(dataset.attrs)
+    ranks = dataset["component"].values
+    spacing = np.diff(ranks).max(initial=1)
+    reached = [(int(low), int(high)) for low, high in ranges if high <= ranks[-1] + spacing]
+    reached = reached or [(1, int(ranks[-1]))]
+    seeds, samplings, motions = (range(dataset.sizes[name]) for name in PARTS)
+    rows = [
+        [
+            [_row(dataset.isel(seed=i, sampling=j, motion=k), reached) for k in motions]
+            for j in samplings
+        ]
+        for i in seeds
+    ]
+    names = {"range": reached, "gamma_range": GAMMA}
+    return (
+        xr.combine_nested(rows, concat_dim=list(PARTS))
+        .assign_coords({name: dataset[name] for name in (*PARTS, "component")})
+        .assign_coords({key: [f"{a}-{b}" for a, b in value] for key, value in names.items()})
+        .assign_attrs(dataset.attrs)
+    )
 
 
-def _row(run: xr.Dataset, ranges: np.ndarray) -> xr.Dataset:
+def _row(run: xr.Dataset, ranges: list[tuple[int, int]]) -> xr.Dataset:
     variances, ranks = run["variance"].values, run["component"].values
     at_ranks, flat = variances[ranks], run["flatness"].values
     fits = [_fitted(at_ranks, flat, ranks, *each) for each in ranges]
@@ -77,8 +90,10 @@ def _row(run: xr.Dataset, ranges: np.ndarray) -> xr.Dataset:
         "count": ("range", [fit.count for fit in fits]),
         "dropped": ("range", [fit.dropped for fit in fits]),
     }
-    found |= _exponent("gamma", _or_none(rank_exponent, variances, first=GAMMA[0], last=GAMMA[1]))
+    spectrum = [_or_none(rank_exponent, variances, first=a, last=b) for a, b in GAMMA]
     found |= {
+        "gamma": ("gamma_range", [fit.exponent for fit in spectrum]),
+        "gamma_error": ("gamma_range", [fit.exponent_error for fit in spectrum]),
         "n90": components_for_share(variances, skip=1),
         "n90_with_first": components_for_share(variances),
         "first_over_second": variances[0] / variances[1],
