@@ -150,7 +150,9 @@ def paths(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dat
         xr.concat(found[first : first + len(SAMPLINGS)], "sampling")
         for first in range(0, len(found), len(SAMPLINGS))
     ]
-    return xr.concat(rows, "seed").assign_attrs({name: stored[name] for name in FACTS})
+    # The encoding of a file has the length of its names.
+    dataset = xr.concat(rows, "seed").drop_encoding()
+    return dataset.assign_attrs({name: stored[name] for name in FACTS})
 
 
 def part(options: Options, problem: Problem, seed: int, sampling: str) -> xr.Dataset:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.plots.style import GUIDE, NOTE, STYLE, WIDTH, few_labels, letter
+from sgd_diffusion.theory.flatness import quadratic_flatness, temperature_at_base
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -64,7 +65,7 @@ def variance_flatness(
         _track(figure, axes[0, 2], training, 0)
         _track(figure, axes[1, 0], training, 2)
         _profiles(axes[1, 1], training)
-        _flatness(axes[1, 2], training, found.sel(motion="sgd"))
+        _flatness(axes[1, 2], training)
         _temperature(axes[2, 2], training)
         _finish(axes)
         letter(axes)
@@ -113,13 +114,13 @@ def _times(axis, run, found):
     later = run["component"].values > 0
     flat = run["flatness"].values[later]
     exponent = float(found["position_time_exponent"])
-    label = rf"{run['motion'].values}, $F^{{-{exponent:.2f}}}$"
+    label = rf"$F^{{-{exponent:.2f}}}$"
     times = run["position_time"].values[later]
     axis.plot(flat, times, **POINTS, **_style(run), label=label)
     if run["motion"] == "sgd":
         with np.errstate(divide="ignore"):
             relaxation = 1 / (run.attrs["learning_rate"] * run["curvature"].values[later])
-        axis.plot(flat, relaxation, ".", color="0.6", markersize=1.5)
+        axis.plot(flat, relaxation, ".", color="0.6", markersize=1.5, label=r"$1 / (\alpha h)$")
 
 
 def _track(figure, axis, run, first):
@@ -133,7 +134,8 @@ def _track(figure, axis, run, first):
     axis.plot(x, y, color="0.7", linewidth=0.15, zorder=0)
     i, j = (int(rank) + 1 for rank in run["track_rank"].values[first : first + 2])
     axis.set(xlabel=rf"$\theta_{{{i}}}$", ylabel=rf"$\theta_{{{j}}}$")
-    axis.ticklabel_format(style="sci", scilimits=(-2, 2))
+    axis.ticklabel_format(style="sci", scilimits=(-2, 2), useMathText=True)
+    axis.yaxis.get_offset_text().set(ha="left", x=0.12)
 
 
 def _profiles(axis, run):
@@ -149,15 +151,17 @@ def _profiles(axis, run):
             label=f"{int(here['shown']) + 1}",
         )
     axis.axhline(np.e, **GUIDE, linestyle="--")
-    axis.set(xlabel=r"displacement $\delta\theta$", ylabel=r"$L / L_0$", ylim=(0.7, 8))
-    axis.legend(loc="upper right", title="$i$", title_fontsize=7, labelspacing=0.2)
+    axis.set(xlabel=r"displacement $\delta\theta$", ylabel=r"$L / L_0$", yscale="log")
+    axis.set_ylim(0.9, 20)
+    axis.legend(loc="upper center", ncols=5, title="$i$", columnspacing=0.8, handlelength=0.7)
 
 
-def _flatness(axis, run, found):
-    rank, flat = run["component"].values + 1, run["flatness"].values
-    axis.plot(rank, flat, **POINTS, **_style(run))
-    axis.plot(rank, flat / found["flatness_over_quadratic"].values, color="0.2", linewidth=0.6)
-    axis.text(0.03, 0.93, r"line: $\sqrt{8 (e - 1) L_0 / h}$", transform=axis.transAxes, **NOTE)
+def _flatness(axis, run):
+    rank, curvature = run["component"].values + 1, np.maximum(run["curvature"].values, 0)
+    axis.plot(rank, run["flatness"].values, **POINTS, **_style(run))
+    quadratic = quadratic_flatness(float(run["base_loss"]), curvature)
+    axis.plot(rank, np.asarray(quadratic), color="0.2", linewidth=0.6)
+    axis.text(0.35, 0.05, r"line: $\sqrt{8 (e - 1) L_0 / h}$", transform=axis.transAxes, **NOTE)
     axis.set(xlabel="rank $i$", ylabel="flatness $F_i$")
 
 
@@ -168,7 +172,7 @@ def _temperature(axis, run):
     rate, size = (run.attrs[name] for name in ("learning_rate", "batch_size"))
     axis.plot(
         run["flatness"].values[later],
-        rate * run["noise"].values[later] / (2 * size),
+        np.asarray(temperature_at_base(run["noise"].values[later], rate, size)),
         **POINTS,
         **_style(run),
     )
@@ -197,6 +201,8 @@ def _finish(axes):
     spectrum.legend(loc="lower left")
     cumulative.legend(loc="lower right")
     relation.legend(loc="lower left")
-    times.legend(loc="upper right", fontsize=6)
+    low, high = times.get_ylim()
+    times.set_ylim(low, high * (high / low) ** 0.5)
+    times.legend(loc="upper center", ncols=2)
     for axis in (spectrum, axes[1, 2], relation, times, axes[2, 2]):
         few_labels(axis)

@@ -73,6 +73,7 @@ def variance_flatness(dataset: xr.Dataset, *, ranges: ArrayLike = RANGES) -> xr.
     names = {"range": reached, "gamma_range": GAMMA}
     return (
         xr.combine_nested(rows, concat_dim=list(PARTS))
+        .transpose(*PARTS, ...)
         .assign_coords({name: dataset[name] for name in (*PARTS, "component")})
         .assign_coords({key: [f"{a}-{b}" for a, b in value] for key, value in names.items()})
         .assign_attrs(dataset.attrs)
