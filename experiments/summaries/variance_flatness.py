@@ -123,7 +123,7 @@ def _verdict(values):
 
 def _dropped(table):
     last = table.isel(range=-1)
-    dropped, entered = int(last["dropped"].sum()), int(last["count"].sum())
+    dropped, entered = int(last["dropped"].sum()), int(last["num_components"].sum())
     return (
         f"components of the last range without a flatness up to the limit, dropped: {dropped} of "
         f"{dropped + entered}"

@@ -44,7 +44,7 @@ def variance_flatness(dataset: xr.Dataset, *, ranges: ArrayLike = RANGES) -> xr.
     Returns:
         Dataset over seed, sampling and motion with
 
-        - `psi`, `psi_error`, `pearson`, `count` and `dropped` (range);
+        - `psi`, `psi_error`, `pearson`, `num_components` and `dropped` (range);
         - `gamma`, `gamma_error` (gamma_range): of variances by rank;
         - `n90`, the components that have 90 percent of the variance without the first, and
           `n90_with_first` with it; `first_over_second`, of variances, and `alignment`;
@@ -88,7 +88,7 @@ def _row(run: xr.Dataset, ranges: list[tuple[int, int]]) -> xr.Dataset:
         "psi": ("range", [fit.exponent for fit in fits]),
         "psi_error": ("range", [fit.exponent_error for fit in fits]),
         "pearson": ("range", [fit.pearson for fit in fits]),
-        "count": ("range", [fit.count for fit in fits]),
+        "num_components": ("range", [fit.num_components for fit in fits]),
         "dropped": ("range", [fit.dropped for fit in fits]),
     }
     spectrum = [_or_none(rank_exponent, variances, first=a, last=b) for a, b in GAMMA]

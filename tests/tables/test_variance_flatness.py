@@ -68,7 +68,7 @@ def test_exponents(table):
     np.testing.assert_allclose(table["gamma"], 2.5)
     np.testing.assert_allclose(table["mode_exponent"], 0.9)
     assert (table["dropped"].sel(range="1-200") == 1).all()
-    assert (table["count"].sel(range="10-200") == 95).all()
+    assert (table["num_components"].sel(range="10-200") == 95).all()
 
 
 def test_labels_stay_with_their_numbers(table):

@@ -32,7 +32,7 @@ class ComponentFit(NamedTuple):
         pearson: correlation of ln sigma^2 and ln x.
         first: smallest rank that entered.
         last: largest rank that entered.
-        count: components that entered.
+        num_components: how many entered.
         dropped: components of the range that did not, since their x is infinite or NaN, or one of
             the two is not positive.
     """
@@ -42,7 +42,7 @@ class ComponentFit(NamedTuple):
     pearson: float
     first: int
     last: int
-    count: int
+    num_components: int
     dropped: int
 
 
@@ -78,7 +78,7 @@ def variance_flatness_exponent(
         InputError: shapes differ, ranks do not increase, or fewer than three components are left.
 
     >>> fit = variance_flatness_exponent([9.0, 1.0, 1 / 16, 1 / 256, 0.1], [3, 1, 2, 4, np.inf])
-    >>> round(fit.exponent, 6), fit.count, fit.dropped
+    >>> round(fit.exponent, 6), fit.num_components, fit.dropped
     (4.0, 3, 1)
     """
     widths = _one_axis("flatnesses", flatnesses)

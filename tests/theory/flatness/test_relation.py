@@ -22,7 +22,7 @@ def test_a_power_law_has_its_exponent_on_any_range():
         assert fit.exponent == pytest.approx(4, rel=1e-12)
         assert fit.pearson == pytest.approx(-1) and fit.exponent_error < 1e-6
         assert (fit.first, fit.last) == (first, 59 if last is None else last)
-        assert fit.count == fit.last - fit.first + 1 and fit.dropped == 0
+        assert fit.num_components == fit.last - fit.first + 1 and fit.dropped == 0
 
 
 def test_the_fit_is_that_of_scipy():
@@ -48,13 +48,13 @@ def test_directions_without_a_flatness_are_dropped_and_counted():
     flat, variances = FLAT.copy(), VARIANCES.copy()
     flat[[5, 6]], flat[7], variances[8] = np.inf, np.nan, 0
     fit = variance_flatness_exponent(variances, flat)
-    assert fit.exponent == pytest.approx(4) and (fit.count, fit.dropped) == (55, 4)
+    assert fit.exponent == pytest.approx(4) and (fit.num_components, fit.dropped) == (55, 4)
 
 
 def test_ranks_of_some_components():
     ranks = np.arange(0, 60, 5)
     fit = variance_flatness_exponent(VARIANCES[ranks], FLAT[ranks], first=1, last=33, ranks=ranks)
-    assert (fit.first, fit.last, fit.count) == (5, 30, 6)
+    assert (fit.first, fit.last, fit.num_components) == (5, 30, 6)
     assert fit.exponent == pytest.approx(4)
 
 
@@ -62,7 +62,7 @@ def test_the_spectrum_of_a_random_walk_falls_with_the_square_of_the_rank():
     ranks = np.arange(1, 501)
     assert rank_exponent(ranks**-2.0).exponent == pytest.approx(2)
     fit = rank_exponent(np.append(9, ranks[1:] ** -2.5), first=20, last=200)
-    assert fit.exponent == pytest.approx(2.5) and fit.count == 181
+    assert fit.exponent == pytest.approx(2.5) and fit.num_components == 181
 
 
 def test_the_share_of_components():
