@@ -16,10 +16,9 @@ DATA = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(DATA)
 
 
-def test_the_figure(png, texts):
+def test_the_figure(texts):
     dataset = DATA.dataset()
     figure = plots.variance_flatness(dataset, tables.variance_flatness(dataset), seed=1)
-    assert len(png(figure)) > 10_000
     assert len(figure.axes) == 9
     relation = figure.axes[6]
     later = DATA.COMPONENTS > 0
