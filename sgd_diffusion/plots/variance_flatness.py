@@ -161,7 +161,7 @@ def _flatness(axis, run):
     axis.plot(rank, run["flatness"].values, **POINTS, **_style(run))
     quadratic = quadratic_flatness(float(run["base_loss"]), curvature)
     axis.plot(rank, np.asarray(quadratic), color="0.2", linewidth=0.6)
-    axis.text(0.35, 0.05, r"line: $\sqrt{8 (e - 1) L_0 / h}$", transform=axis.transAxes, **NOTE)
+    axis.text(0.25, 0.93, r"line: $\sqrt{8 (e - 1) L_0 / h}$", transform=axis.transAxes, **NOTE)
     axis.set(xlabel="rank $i$", ylabel="flatness $F_i$")
 
 
