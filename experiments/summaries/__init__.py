@@ -9,6 +9,7 @@ from experiments.summaries.hessian_spectrum import hessian_spectrum
 from experiments.summaries.limiting_dynamics import limiting_regression, limiting_sweep
 from experiments.summaries.loss_surface import loss_surface
 from experiments.summaries.noise_tails import noise_tails
+from experiments.summaries.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
@@ -21,4 +22,5 @@ __all__ = [
     "limiting_sweep",
     "loss_surface",
     "noise_tails",
+    "variance_flatness",
 ]

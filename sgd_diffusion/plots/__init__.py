@@ -15,6 +15,7 @@ from sgd_diffusion.plots.limiting_sweep import limiting_sweep
 from sgd_diffusion.plots.loss_surface import loss_surface
 from sgd_diffusion.plots.noise_tails import noise_tails
 from sgd_diffusion.plots.phase_diagram import phase_diagram
+from sgd_diffusion.plots.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
@@ -28,5 +29,6 @@ __all__ = [
     "loss_surface",
     "noise_tails",
     "phase_diagram",
+    "variance_flatness",
     "walker_animation",
 ]

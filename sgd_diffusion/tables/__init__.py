@@ -10,6 +10,7 @@ from sgd_diffusion.tables.loss_surface import loss_surface
 from sgd_diffusion.tables.noise_tails import noise_tails
 from sgd_diffusion.tables.phase_diagram import phase_diagram
 from sgd_diffusion.tables.toy_walks import toy_walks
+from sgd_diffusion.tables.variance_flatness import variance_flatness
 from sgd_diffusion.tables.walk_statistics import walk_statistics
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "noise_tails",
     "phase_diagram",
     "toy_walks",
+    "variance_flatness",
     "walk_statistics",
 ]

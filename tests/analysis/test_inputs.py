@@ -21,6 +21,7 @@ from sgd_diffusion.analysis.moments import (
 from sgd_diffusion.analysis.pairs import average, block_bootstrap, block_weights, by_lag, in_bins
 from sgd_diffusion.analysis.paths import (
     Excursions,
+    components_of_weights,
     contour_length,
     end_to_end,
     excursion_slope,
@@ -187,6 +188,12 @@ ON_THE_DEVICE = [
         lambda length: transverse_excursions(GRAM, length),
         4,
     ),
+    Argument(
+        "components_of_weights(weights)",
+        lambda weights: components_of_weights(weights, 2).variances,
+        POSITIONS,
+    ),
+    Option("components_of_weights(k)", lambda k: components_of_weights(POSITIONS, k), 2),
     Option("principal_components(k)", lambda k: principal_components(GRAM, k), 2),
     Option(
         "displacement_distribution(lag)",

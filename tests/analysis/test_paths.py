@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA
 from sgd_diffusion.analysis.pairs import average, block_bootstrap
 from sgd_diffusion.analysis.paths import (
     Excursions,
+    components_of_weights,
     contour_length,
     end_to_end,
     excursion_slope,
@@ -27,6 +28,7 @@ from sgd_diffusion.analysis.paths import (
     self_affinity,
     transverse_excursions,
 )
+from sgd_diffusion.errors import InputError
 
 KEY = jax.random.key(1)
 BROWNIAN = np.eye(
@@ -393,6 +395,35 @@ def test_scores_are_the_path_in_other_coordinates(weights):
     np.testing.assert_allclose(ratio.sum(), 1, rtol=1e-9)
     assert np.all(np.diff(variances) <= 0)
     assert np.all(variances >= 0)
+
+
+@pytest.mark.parametrize(("steps", "dim"), [(9, 20), (20, 9)])
+def test_components_of_weights_are_those_of_the_gram_matrix_with_directions(steps, dim):
+    """With more coordinates than steps, and with fewer."""
+    weights = random_walk(2, steps=steps, dim=dim)
+    found = components_of_weights(weights)
+    expected = compiled(principal_components, k=9)(step_gram(weights))
+    for one, other in zip(found[:3], expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9 * np.abs(other).max())
+    directions = np.asarray(found.directions)
+    assert directions.shape == (9, dim)
+    np.testing.assert_allclose(directions @ directions.T, np.eye(9), atol=1e-9)
+    centered = weights - weights.mean(axis=0)
+    np.testing.assert_allclose(centered @ directions.T, found.scores, atol=1e-9)
+    few = jax.jit(lambda weights: components_of_weights(weights, 2))(weights)
+    np.testing.assert_allclose(few.directions, directions[:2], atol=1e-5)  # given in float32
+
+
+def test_components_of_weights_at_the_edges():
+    still = components_of_weights(np.ones((4, 2)))
+    assert still.variances.tolist() == [0, 0] and np.isnan(still[1]).all()
+    line = components_of_weights([[0.0, 0, 0], [1, 0, 0], [3, 0, 0]])
+    np.testing.assert_allclose(line.directions[0], [1, 0, 0], atol=1e-12)
+    for wrong, words in (([1.0, 2.0], r"\(2,\)"), ([[1.0]], r"\(1, 1\)")):
+        with pytest.raises(InputError, match=f"weights has shape {words}"):
+            components_of_weights(wrong)
+    with pytest.raises(InputError, match=r"k is 3; expected an integer in 1..2"):
+        components_of_weights(np.ones((4, 2)), k=3)
 
 
 def test_principal_components_of_brownian_motion():

@@ -8,7 +8,12 @@ Errors come from a resampling of the window (`analysis.pairs`). They are about t
 path; the spread over seeds is another matter.
 """
 
-from sgd_diffusion.analysis.paths.components import PrincipalComponents, principal_components
+from sgd_diffusion.analysis.paths.components import (
+    PrincipalComponents,
+    WeightComponents,
+    components_of_weights,
+    principal_components,
+)
 from sgd_diffusion.analysis.paths.dimension import (
     PathDimension,
     contour_length,
@@ -33,6 +38,8 @@ __all__ = [
     "PathDimension",
     "PrincipalComponents",
     "SelfAffinity",
+    "WeightComponents",
+    "components_of_weights",
     "contour_length",
     "end_to_end",
     "excursion_slope",

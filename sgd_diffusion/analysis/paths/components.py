@@ -5,13 +5,20 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sgd_diffusion._arrays import in_double, real_array
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.displacement import squared_displacements
 from sgd_diffusion.analysis.gram import checked_integer, non_negative, one_path
 from sgd_diffusion.analysis.guarded import power, ratio
+from sgd_diffusion.errors import invalid
 
-__all__ = ["PrincipalComponents", "principal_components"]
+__all__ = [
+    "PrincipalComponents",
+    "WeightComponents",
+    "components_of_weights",
+    "principal_components",
+]
 
 
 @shown_briefly
@@ -27,6 +34,23 @@ class PrincipalComponents(NamedTuple):
     variances: Float[Array, "component"]
     explained_variance_ratio: Float[Array, "component"]
     scores: Float[Array, "point component"]
+
+
+@shown_briefly
+class WeightComponents(NamedTuple):
+    """Principal components of points with their directions, largest variance first.
+
+    Attributes:
+        variances: (K,) along the components, with T in the denominator for the T+1 points.
+        explained_variance_ratio: (K,) shares of the total variance.
+        scores: (T+1, K) coordinates of the points along the components, about their mean.
+        directions: (K, P) unit vectors; of a component without variance any, or zero.
+    """
+
+    variances: Float[Array, "component"]
+    explained_variance_ratio: Float[Array, "component"]
+    scores: Float[Array, "point component"]
+    directions: Float[Array, "component parameter"]
 
 
 def principal_components(step_gram: ArrayLike, k: IntegerLike | None = None) -> PrincipalComponents:
@@ -65,8 +89,68 @@ def principal_components(step_gram: ArrayLike, k: IntegerLike | None = None) -> 
         centered = -squared_displacements(gram) / 2
         centered = centered - centered.mean(axis=0, keepdims=True)
         centered = centered - centered.mean(axis=1, keepdims=True)
-        values, vectors = jnp.linalg.eigh(centered)
-        values, vectors = non_negative(values[::-1][:components]), vectors[:, ::-1][:, :components]
-        sign = jnp.where(vectors.max(axis=0) < -vectors.min(axis=0), -1, 1).astype(gram.dtype)
-        scores = (sign * power(values, 0.5))[None] * vectors
+        values, vectors = _largest(centered, components)
+        scores = (_signs(vectors) * power(values, 0.5))[None] * vectors
         return PrincipalComponents(values / steps, ratio(values, jnp.trace(centered)), scores)
+
+
+def components_of_weights(weights: ArrayLike, k: IntegerLike | None = None) -> WeightComponents:
+    r"""Return the principal components of points with their directions, from the points themselves.
+
+    They are those of `principal_components`. The directions are eigenvectors of the covariance of
+    the points. Where there are fewer points than coordinates, they follow from the Gram matrix.
+
+    Formula:
+        Directions of principal components. $\frac{1}{T} \sum_t (w_t - \bar{w}) (w_t -
+        \bar{w})^{\top} p_i = \sigma_i^2 p_i, \quad \theta_i(t) = p_i \cdot (w_t - \bar{w})$
+        (definition)
+
+    Args:
+        weights: (T+1, P) points, T >= 1.
+        k: K in 1..min(T, P), an integer known before tracing; so many when None.
+
+    Returns:
+        `WeightComponents` in float64. Variances are known to about 1e-14 of the largest one;
+        rounding below zero is set to zero. The largest score of each component, by magnitude, is
+        positive.
+
+    Raises:
+        InputError: not at least two points of real numbers; `k` is not an integer in the range.
+
+    >>> found = components_of_weights([[0.0, 0.0], [3.0, 4.0]])
+    >>> found.variances.round(6).tolist(), (5 * abs(found.directions)).round(6).tolist()
+    ([12.5], [[3.0, 4.0]])
+    """
+    with in_double():
+        points = jnp.asarray(real_array("weights", weights), jnp.float64)
+        if points.ndim != 2 or len(points) < 2 or not points.size:
+            raise invalid(
+                "weights", f"has shape {points.shape}", "(T+1, P), at least two points of a path"
+            )
+        steps, coordinates = len(points) - 1, points.shape[1]
+        most = min(steps, coordinates)
+        components = most if k is None else checked_integer("k", k, 1, most, steps)
+        apart = points - points.mean(axis=0, keepdims=True)
+        if coordinates <= steps:
+            values, directions = _largest(apart.T @ apart, components)
+        else:
+            values, vectors = _largest(apart @ apart.T, components)
+            root = power(values, 0.5)
+            directions = apart.T @ (vectors / jnp.where(root > 0, root, 1)[None])
+        scores = apart @ directions
+        sign = _signs(scores)[None]
+        share = ratio(values, (apart**2).sum())
+        return WeightComponents(values / steps, share, sign * scores, (sign * directions).T)
+
+
+def _largest(
+    symmetric: Float[Array, "n n"], k: int
+) -> tuple[Float[Array, "k"], Float[Array, "n k"]]:
+    """Return the k largest eigenvalues, falling, and their eigenvectors in columns."""
+    values, vectors = jnp.linalg.eigh(symmetric)
+    return non_negative(values[::-1][:k]), vectors[:, ::-1][:, :k]
+
+
+def _signs(columns: Float[Array, "n k"]) -> Float[Array, "k"]:
+    """Return the signs that make the largest entry of each column, by magnitude, positive."""
+    return jnp.where(columns.max(axis=0) < -columns.min(axis=0), -1, 1).astype(columns.dtype)

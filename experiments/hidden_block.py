@@ -1,0 +1,147 @@
+"""The loss of a network as a function of its layer between two hidden layers, at one point.
+
+All other weights are fixed, so the inputs of the layer are the same everywhere. A displacement of
+the layer costs two small products. With ReLU the Gauss-Newton matrix of one layer is its Hessian.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from experiments.late_training import BLOCK, margin_cross_entropy
+from sgd_diffusion.problems.objectives import Problem
+
+PART = 5000  # examples whose products are in memory at a time
+
+
+class HiddenBlock(NamedTuple):
+    """The layer at the base point, with what the other layers make of the training examples.
+
+    Attributes:
+        weights: (input, unit) float32 of the layer at the base point.
+        inputs: (example, input) float32.
+        output: (unit, label) float32 weights of the last layer.
+        labels: (example,).
+    """
+
+    weights: Array
+    inputs: Array
+    output: Array
+    labels: Array
+
+
+class Moments(NamedTuple):
+    """Second moments of the block at the base point, float64.
+
+    Attributes:
+        hessian: (parameter, parameter) of the loss on all training examples.
+        covariance: (parameter, parameter) of per-example gradients.
+    """
+
+    hessian: np.ndarray
+    covariance: np.ndarray
+
+
+def hidden_block(problem: Problem, params: Any) -> HiddenBlock:
+    """Return the block of a network from `late_training.network` at some weights."""
+    inputs = jax.nn.relu(problem.examples.images @ params["linear1"]["kernel"])
+    output = jnp.asarray(params["linear3"]["kernel"])
+    weights = jnp.asarray(params[BLOCK]["kernel"])
+    return HiddenBlock(weights, inputs, output, problem.examples.labels)
+
+
+def loss_along(block: HiddenBlock, direction: Array) -> Callable[[Array], Array]:
+    """Return `displacement -> loss` along a direction (parameter,) from the base point.
+
+    Losses of examples are float32, exact to rounding, and their mean is float64.
+    """
+    own = block.inputs @ block.weights
+    along = block.inputs @ direction.reshape(block.weights.shape).astype(jnp.float32)
+
+    def loss(displacement):
+        units = jax.nn.relu(own + displacement.astype(jnp.float32) * along)
+        return margin_cross_entropy(units @ block.output, block.labels).astype(jnp.float64).mean()
+
+    return loss
+
+
+def slopes_along(block: HiddenBlock, direction: Array, displacement: Array) -> Array:
+    """Return the derivatives (example,) of losses along a direction at a displacement."""
+    own = block.inputs @ block.weights
+    along = block.inputs @ direction.reshape(block.weights.shape).astype(jnp.float32)
+
+    def losses(place):
+        return margin_cross_entropy(jax.nn.relu(own + place * along) @ block.output, block.labels)
+
+    place = jnp.asarray(displacement, jnp.float32)
+    return jax.jvp(losses, (place,), (jnp.ones_like(place),))[1]
+
+
+def gradient_factors(block: HiddenBlock) -> Array:
+    """Return d (example, unit): the gradient of an example is the outer product of input and d."""
+    return _curvature(block)[0]
+
+
+def moments(block: HiddenBlock) -> Moments:
+    """Return the Hessian of the loss, and the covariance of per-example gradients."""
+    count = len(block.labels)
+    with jax.enable_x64(True):
+        wide = HiddenBlock(*(jnp.asarray(leaf, jnp.float64) for leaf in block[:3]), block.labels)
+        hessian = covariance = mean = 0.0
+        for start in range(0, count, PART):
+            rows = slice(start, start + PART)
+            part = wide._replace(inputs=wide.inputs[rows], labels=wide.labels[rows])
+            of_hessian, of_gradients, gradient = _sums(part)
+            hessian, covariance = hessian + of_hessian, covariance + of_gradients
+            mean = mean + gradient
+        mean = np.asarray(mean).ravel() / count
+        return Moments(
+            _matrix(hessian / count, block),
+            _matrix(covariance / count, block) - np.outer(mean, mean),
+        )
+
+
+@jax.jit
+def _sums(part: HiddenBlock):
+    """Sums over examples: of both moments on pairs of inputs and pairs of units, and of gradients.
+
+    All of them are symmetric in the pairs, so that each pair is there once.
+    """
+    factors, curvature = _curvature(part)
+    inputs, units = (np.triu_indices(size) for size in part.weights.shape)
+    pairs = part.inputs[:, inputs[0]] * part.inputs[:, inputs[1]]
+    return (
+        pairs.T @ curvature[:, *units],
+        pairs.T @ (factors[:, units[0]] * factors[:, units[1]]),
+        part.inputs.T @ factors,
+    )
+
+
+def _curvature(block: HiddenBlock):
+    """Gradient (example, unit) and Hessian (example, unit, unit) by the inputs of the units.
+
+    Logits count from that of the label. So nothing cancels where its probability is nearly 1.
+    """
+    units = block.inputs @ block.weights
+    active = (units > 0).astype(units.dtype)
+    logits = jax.nn.relu(units) @ block.output
+    others = jax.nn.softmax(logits) * (jnp.arange(logits.shape[-1]) != block.labels[:, None])
+    apart = (block.output[None] - block.output.T[block.labels][:, :, None]) * active[:, :, None]
+    mean = jnp.einsum("nc,njc->nj", others, apart)
+    square = jnp.einsum("nc,njc,nlc->njl", others, apart, apart)
+    return mean, square - mean[:, :, None] * mean[:, None]
+
+
+def _matrix(pairs: Array, block: HiddenBlock) -> np.ndarray:
+    """The matrix over all parameters from its entries for pairs of inputs and of units."""
+    inputs, units = block.weights.shape
+    place = [np.zeros((size, size), int) for size in (inputs, units)]
+    for index in place:
+        upper = np.triu_indices(len(index))
+        index[upper] = index.T[upper] = np.arange(len(upper[0]))
+    full = np.asarray(pairs)[place[0][:, None, :, None], place[1][None, :, None, :]]
+    return full.reshape(inputs * units, inputs * units)

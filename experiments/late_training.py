@@ -1,0 +1,167 @@
+"""Training until the loss is small, and the path of one layer over its last epochs.
+
+The network has ReLU and no biases, and two hidden layers. Its layer between them is the block that
+is followed.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sgd_diffusion._types import Key
+from sgd_diffusion.dynamics.batches import batch_indices, mean_over_batches, take_batch
+from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
+from sgd_diffusion.errors import invalid
+from sgd_diffusion.problems.datasets import Dataset, Examples
+from sgd_diffusion.problems.mlp import MLP
+from sgd_diffusion.problems.objectives import Problem, accuracy
+
+BLOCK = "linear2"
+PART = 5000  # examples whose loss is computed at a time
+
+
+class LatePath(NamedTuple):
+    """The last epochs of a training.
+
+    Attributes:
+        params: of the network where it ended.
+        path: (point, parameter) float32 weights of the block, the last are those of `params`.
+        losses: (epoch,) on all training examples, after each epoch.
+        test_accuracy: where it ended.
+    """
+
+    params: Any
+    path: np.ndarray
+    losses: np.ndarray
+    test_accuracy: float
+
+
+def margin_cross_entropy(logits: Array, labels: Array) -> Array:
+    """Return the cross-entropy (example,) of logits (example, label), exact however small it is.
+
+    It is ln(1 + sum over other classes of exp(z_c - z_y)). The difference of a logarithm of a sum
+    and the logit would be rounded at the size of the logits.
+    """
+    own = jnp.arange(logits.shape[-1])[None] == labels[:, None]
+    apart = logits - jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    return jax.nn.softplus(jax.nn.logsumexp(jnp.where(own, -jnp.inf, apart), axis=-1))
+
+
+def network(data: Dataset, width: int) -> Problem:
+    """Return the problem of classifying images, scaled to 0..1, with two hidden layers."""
+    scale = np.float32(np.abs(data.train.images).max())
+    model = MLP((width, width, data.num_classes), bias=False, initialization="pytorch")
+
+    def loss(params, state, batch, train):
+        logits = model.apply({"params": params}, batch.images, train=train)
+        return margin_cross_entropy(logits, batch.labels).mean(), (state, logits)
+
+    def scaled(examples):
+        images = examples.images.reshape(len(examples.labels), -1).astype(np.float32)
+        return Examples(images / scale, examples.labels)
+
+    def init(key):
+        return model.init(key, jnp.zeros((1, data.train.images[0].size)), train=False)["params"], ()
+
+    return Problem(
+        init=init,
+        loss=loss,
+        examples=scaled(data.train),
+        test_examples=scaled(data.test),
+        description={"dataset": data.name, "width": width},
+    )
+
+
+def train_until(
+    problem: Problem,
+    key: Key,
+    *,
+    learning_rate: float,
+    batch_size: int,
+    sampling: str,
+    stop_loss: float,
+    window_epochs: int,
+    max_epochs: int,
+    report: Callable[[int, float], None] = lambda epoch, loss: None,
+) -> LatePath:
+    """Train by SGD until the loss on all training examples is small after an epoch.
+
+    Args:
+        problem: as `network` returns it.
+        key: of the initial weights and of the order of the data.
+        learning_rate: step size.
+        batch_size: examples in a mini-batch.
+        sampling: "epochs" or "replacement" (see `batches.batch_indices`).
+        stop_loss: the loss below which the training ends.
+        window_epochs: epochs at the end whose path is kept; no fewer are made.
+        max_epochs: after so many the training ends in any case.
+        report: called with the number of epochs and the loss after each.
+
+    Raises:
+        InputError: the training diverges.
+    """
+    of_weights, of_order = jax.random.split(key)
+    optimizer = sgd()
+    steps = problem.num_examples // batch_size
+
+    def step(carry, given):
+        number, rows = given
+        before = carry.params[BLOCK]["kernel"].ravel()
+        batch = take_batch(problem, rows, of_order)
+        return sgd_step(problem, optimizer, carry, batch, learning_rate, number)[0], before
+
+    @jax.jit
+    def epoch(carry, number):
+        first = number * steps
+        rows = batch_indices(
+            of_order,
+            first,
+            steps,
+            num_examples=problem.num_examples,
+            batch_size=batch_size,
+            sampling=sampling,
+        )
+        carry, path = jax.lax.scan(step, carry, (first + jnp.arange(steps), rows))
+        return carry, path, total_loss(problem, carry.params)
+
+    carry = initial_carry(problem, optimizer, of_weights)
+    paths: list[np.ndarray] = []
+    losses: list[float] = []
+    while len(losses) < max_epochs:
+        carry, path, loss = epoch(carry, len(losses))
+        paths = [*paths, np.asarray(path)][-window_epochs:]
+        losses.append(float(loss))
+        if not np.isfinite(losses[-1]):
+            raise invalid(
+                "learning_rate (--learning-rate)",
+                f"is {learning_rate:g}, and the loss is not finite after {len(losses)} epochs",
+                "one with which the training converges",
+                "take a smaller one",
+            )
+        report(len(losses), losses[-1])
+        if losses[-1] < stop_loss and len(losses) >= window_epochs:
+            break
+    end = np.asarray(carry.params[BLOCK]["kernel"]).reshape(1, -1)
+    return LatePath(
+        jax.tree.map(np.asarray, carry.params),
+        np.concatenate([*paths, end]),
+        np.array(losses),
+        float(accuracy(problem, carry.params, ())),
+    )
+
+
+def total_loss(problem: Problem, params: Any) -> Array:
+    """Return the mean loss over all training examples, part by part."""
+    rows = jnp.arange(problem.num_examples)
+    loss, _ = mean_over_batches(
+        problem,
+        lambda batch: problem.loss(params, (), batch, False)[0],
+        rows,
+        batch_size=min(PART, len(rows)),
+        augmentation_key=jax.random.key(0),
+    )
+    return loss
