@@ -1,6 +1,7 @@
 """Results in words and numbers that fit on a screen."""
 
 from experiments.summaries.anomalous_diffusion import anomalous_diffusion
+from experiments.summaries.escape_rates import escape_rates
 from experiments.summaries.fractal_path import fractal_path
 from experiments.summaries.fractal_toy import fractal_toy
 from experiments.summaries.gradient_tails import gradient_tails
@@ -10,6 +11,7 @@ from experiments.summaries.loss_surface import loss_surface
 
 __all__ = [
     "anomalous_diffusion",
+    "escape_rates",
     "fractal_path",
     "fractal_toy",
     "gradient_tails",

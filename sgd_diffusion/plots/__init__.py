@@ -5,6 +5,7 @@ for.
 """
 
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
+from sgd_diffusion.plots.escape_rates import escape_rates
 from sgd_diffusion.plots.fractal_path import fractal_path
 from sgd_diffusion.plots.fractal_toy import fractal_toy, walker_animation
 from sgd_diffusion.plots.gradient_tails import gradient_tails
@@ -16,6 +17,7 @@ from sgd_diffusion.plots.phase_diagram import phase_diagram
 
 __all__ = [
     "anomalous_diffusion",
+    "escape_rates",
     "fractal_path",
     "fractal_toy",
     "gradient_tails",

@@ -1,5 +1,6 @@
 """Every table as a function: it takes a labeled dataset and returns a labeled dataset."""
 
+from sgd_diffusion.tables.escape_rates import escape_rates
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path
 from sgd_diffusion.tables.gradient_tails import gradient_tails
@@ -11,6 +12,7 @@ from sgd_diffusion.tables.toy_walks import toy_walks
 from sgd_diffusion.tables.walk_statistics import walk_statistics
 
 __all__ = [
+    "escape_rates",
     "exponents",
     "fractal_path",
     "gradient_tails",

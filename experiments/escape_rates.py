@@ -1,0 +1,115 @@
+"""Measure rates of escape from a valley, beside exact first passage times.
+
+This is after Xie et al. (arXiv:2002.03495). Every part, a panel, is a set of sweeps or of samples
+with what a theory says of them:
+
+- white: white noise, whose rate is exp(-barrier / D) and proportional to the sharpness k;
+- sgd: noise that is the curvature, whose rate is exponential in B, 1/eta and 1/k;
+
+The theory is exact where it can be: mean first passage times by quadrature. Run from the checkout:
+python -m experiments.escape_rates
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import tyro
+import xarray as xr
+
+from experiments import command_line, summaries
+from experiments.escape_langevin import noise_of_the_curvature, white_noise
+from experiments.options import COUNT, UINT32, within
+from experiments.results import leave
+from experiments.training import RunOptions, new_directory
+from sgd_diffusion import plots
+from sgd_diffusion.errors import invalid
+from sgd_diffusion.storage.run_directories import RunDirectory
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+
+class Panel(NamedTuple):
+    """A part of the experiment.
+
+    Attributes:
+        measure: takes the `Options`, and returns what was measured and what is predicted.
+        plot: takes that dataset, and returns a figure.
+        summarize: takes it, and returns a text.
+    """
+
+    measure: Callable[[Any], xr.Dataset]
+    plot: Callable[[xr.Dataset], "matplotlib.figure.Figure"]
+    summarize: Callable[[xr.Dataset], str]
+
+
+PANELS = {
+    "white": Panel(white_noise, plots.escape_rates, summaries.escape_rates),
+    "sgd": Panel(noise_of_the_curvature, plots.escape_rates, summaries.escape_rates),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
+    """Options of the experiment."""
+
+    panels: Annotated[tuple[str, ...], *within(fewest=1)] = tuple(PANELS)
+    """What is measured, in this order; those named above."""
+    seed: Annotated[int, *within(0, UINT32)] = 0
+    """Of all walkers."""
+    trials: Annotated[int, *within(200, COUNT, "for a rate")] = 1500
+    """Walkers of each point of a sweep; a rate has the relative error 1 / sqrt(trials)."""
+    ends: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only the first and the last point of each sweep."""
+
+    def check(self) -> None:
+        """Refuse also panels that there are not."""
+        super().check()
+        unknown = [name for name in self.panels if name not in PANELS]
+        if unknown:
+            raise invalid("--panels", f"is {unknown[0]!r}", f"one of {', '.join(PANELS)}")
+
+    def some(self, values: Sequence[Any]) -> list[Any]:
+        """Return the values of a sweep, or its ends alone."""
+        return [values[0], values[-1]] if self.ends else list(values)
+
+
+PRESETS = {"default": Options(), "quick": Options(trials=300, ends=True)}
+
+
+def experiment(options: Options) -> None:
+    """Measure all panels, and leave results, figures and a summary in the run directory."""
+    directory = options.directory or new_directory("escape_rates")
+    found = measured(options, directory)
+    leave(
+        directory,
+        "\n".join(PANELS[name].summarize(dataset) for name, dataset in found.items()),
+        tables=found,
+        figures={
+            name: lambda name=name, dataset=dataset: PANELS[name].plot(dataset)
+            for name, dataset in found.items()
+        },
+    )
+
+
+def measured(options: Options, directory: pathlib.Path) -> dict[str, xr.Dataset]:
+    """Return the datasets of all panels; each is kept as soon as it is finished."""
+    run, stored = RunDirectory(directory), command_line.options_as_json(options)
+    configuration = {
+        name: value for name, value in stored.items() if name not in ("preset", "quick")
+    }
+    with run.claim(
+        configuration,
+        resume=options.resume,
+        metadata={"experiment": "escape_rates", "options": stored},
+    ):
+        print(f"{', '.join(options.panels)}: {options.trials} trials -> {directory}", flush=True)
+        for index, name in list(enumerate(options.panels))[len(run.load_windows()) :]:
+            run.save_window(index, PANELS[name].measure(options))
+        return dict(zip(options.panels, run.load_windows(), strict=True))
+
+
+if __name__ == "__main__":
+    command_line.main(experiment, PRESETS, __doc__)
