@@ -1,5 +1,6 @@
 """A loss with three minima and two saddles between them, shared by the tests of saddles."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,3 +14,18 @@ def muller_brown(point):
     """The potential of Muller and Brown (Theor. Chim. Acta 53, 75, 1979), over 100."""
     x, y = point[0] - X, point[1] - Y
     return (A * jnp.exp(XX * x**2 + XY * x * y + YY * y**2)).sum()
+
+
+def on_host(function):
+    """A compiled function whose float64 results are NumPy arrays, with which 32-bit JAX computes."""
+    compiled = jax.jit(function)
+    return lambda *args: jax.tree.map(np.asarray, compiled(*args))
+
+
+def gradients(points):
+    """Gradients (n, 2) of `muller_brown` at points (n, 2), in float64."""
+    with jax.enable_x64(True):
+        return np.asarray(GRADIENTS(points))
+
+
+GRADIENTS = jax.jit(jax.vmap(jax.grad(muller_brown)))

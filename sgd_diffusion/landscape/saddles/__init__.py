@@ -3,12 +3,6 @@
 `nudged_elastic_band` finds the path of least loss between two minima, whose highest image is near a
 saddle. `critical_point` finds that saddle to rounding, and minima too. Both take any loss of a
 pytree of some thousand numbers at most, and compute in float64.
-
->>> from sgd_diffusion.theory.escape import double_well
->>> band = nudged_elastic_band(double_well, jnp.array([-1.0, 1.0]), jnp.array([1.0, 1.0]))
->>> top = band.points[band.highest]
->>> critical_point(double_well, top).eigenvalues.tolist()
-[-1.0, 2.0]
 """
 
 from sgd_diffusion.landscape.saddles.critical_points import CriticalPoint, critical_point

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from saddle_losses import muller_brown
+from saddle_losses import gradients, muller_brown, on_host
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.saddles import critical_point
 from sgd_diffusion.theory.escape import styblinski_tang
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-SADDLES = jax.jit(jax.vmap(functools.partial(critical_point, muller_brown)))
+SADDLES = on_host(jax.vmap(functools.partial(critical_point, muller_brown)))
 
 
 def rotated_well(theta):
@@ -24,7 +24,7 @@ def rotated_well(theta):
 
 
 def test_saddle_of_a_rotated_double_well():
-    found = critical_point(rotated_well, ROTATION.T @ [0.3, -0.2, 0.1])
+    found = jax.tree.map(np.asarray, critical_point(rotated_well, ROTATION.T @ [0.3, -0.2, 0.1]))
     assert bool(found.converged) and int(found.index) == 1 and int(found.num_flat) == 0
     np.testing.assert_allclose(found.point, 0, atol=1e-10)
     np.testing.assert_allclose(found.eigenvalues, [-1, 2, 4], rtol=1e-12)
@@ -38,23 +38,20 @@ def test_saddles_of_muller_and_brown_are_those_that_scipy_finds():
     found = SADDLES(starts)
     assert bool(found.converged.all())
     np.testing.assert_array_equal(found.index, 1)
-    gradient = jax.grad(muller_brown)
     for start, point in zip(starts, np.asarray(found.point), strict=True):
-        root = scipy.optimize.fsolve(lambda x: np.asarray(gradient(x), float), start, xtol=1e-6)
-        np.testing.assert_allclose(point, root, atol=1e-4)
+        root = scipy.optimize.fsolve(lambda x: gradients(x[None])[0], start, xtol=1e-12)
+        np.testing.assert_allclose(point, root, atol=1e-9)
     np.testing.assert_allclose(found.loss, [-0.40665, -0.72249], atol=1e-5)
 
 
 def test_all_indices_of_the_styblinski_tang_function():
     """Index j has j coordinates at the saddle of the single one."""
-    loss, size = styblinski_tang, 4
     for index, start in ((0, [-2.5] * 4), (1, [0.5, -2.5, -2.5, 2.5]), (2, [0.3, 0.2, -2.5, 2.5])):
-        found = critical_point(loss, np.array(start), index=index)
+        found = critical_point(styblinski_tang, np.array(start), index=index)
         assert bool(found.converged) and int(found.index) == index
         expected = np.sort([-15.8526] * index + [34.5831] * sum(np.array(start) < -1))
-        kept = [value for value in found.eigenvalues if value < 0 or value > 34]
+        kept = [value for value in np.asarray(found.eigenvalues) if value < 0 or value > 34]
         np.testing.assert_allclose(kept, expected, rtol=1e-5)
-    assert size == found.eigenvalues.size
 
 
 def test_a_minimum_is_not_reported_as_a_saddle():
@@ -91,4 +88,4 @@ def test_flat_directions_are_counted_and_have_no_sign():
 def test_unusable_arguments(changed, message):
     values = {"loss": muller_brown, "start": np.array([0.0, 0.5])} | changed
     with pytest.raises(InputError, match=message):
-        critical_point(values.pop("loss"), values.pop("start"), **values)
+        critical_point(**values)
