@@ -5,6 +5,10 @@ with what a theory says of them:
 
 - white: white noise, whose rate is exp(-barrier / D) and proportional to the sharpness k;
 - sgd: noise that is the curvature, whose rate is exponential in B, 1/eta and 1/k;
+- minibatch: mini-batches of a logistic double well, with the variance of their gradients measured
+  along the way out;
+- warning: mini-batches whose rates lie on straight lines, although diffusion theory is wrong;
+- tails: gradient noise of a network, across the parameters of a mini-batch and across mini-batches.
 
 The theory is exact where it can be: mean first passage times by quadrature. Run from the checkout:
 python -m experiments.escape_rates
@@ -12,7 +16,7 @@ python -m experiments.escape_rates
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
@@ -20,6 +24,8 @@ import xarray as xr
 
 from experiments import command_line, summaries
 from experiments.escape_langevin import noise_of_the_curvature, white_noise
+from experiments.escape_minibatches import logistic_regression, shifted_data
+from experiments.noise_tails import noise_tails
 from experiments.options import COUNT, UINT32, within
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
@@ -48,6 +54,9 @@ class Panel(NamedTuple):
 PANELS = {
     "white": Panel(white_noise, plots.escape_rates, summaries.escape_rates),
     "sgd": Panel(noise_of_the_curvature, plots.escape_rates, summaries.escape_rates),
+    "minibatch": Panel(logistic_regression, plots.escape_rates, summaries.escape_rates),
+    "warning": Panel(shifted_data, plots.escape_rates, summaries.escape_rates),
+    "tails": Panel(noise_tails, plots.noise_tails, summaries.noise_tails),
 }
 
 
@@ -59,8 +68,10 @@ class Options(RunOptions):
     """What is measured, in this order; those named above."""
     seed: Annotated[int, *within(0, UINT32)] = 0
     """Of all walkers."""
-    trials: Annotated[int, *within(200, COUNT, "for a rate")] = 1500
+    trials: Annotated[int, *within(200, COUNT, "for a rate")] = 1000
     """Walkers of each point of a sweep; a rate has the relative error 1 / sqrt(trials)."""
+    noise_batches: Annotated[int, *within(20, COUNT, "for an index")] = 3000
+    """Mini-batches whose noise gives the tails."""
     ends: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only the first and the last point of each sweep."""
 
@@ -76,7 +87,7 @@ class Options(RunOptions):
         return [values[0], values[-1]] if self.ends else list(values)
 
 
-PRESETS = {"default": Options(), "quick": Options(trials=300, ends=True)}
+PRESETS = {"default": Options(), "quick": Options(trials=300, noise_batches=500, ends=True)}
 
 
 def experiment(options: Options) -> None:
@@ -85,13 +96,19 @@ def experiment(options: Options) -> None:
     found = measured(options, directory)
     leave(
         directory,
-        "\n".join(PANELS[name].summarize(dataset) for name, dataset in found.items()),
+        once(PANELS[name].summarize(dataset) for name, dataset in found.items()),
         tables=found,
         figures={
             name: lambda name=name, dataset=dataset: PANELS[name].plot(dataset)
             for name, dataset in found.items()
         },
     )
+
+
+def once(summaries_of_panels: Iterable[str]) -> str:
+    """Join texts; a paragraph that several have, such as a legend, is there once."""
+    paragraphs = [part for text in summaries_of_panels for part in text.strip().split("\n\n")]
+    return "\n\n".join(dict.fromkeys(paragraphs)) + "\n"
 
 
 def measured(options: Options, directory: pathlib.Path) -> dict[str, xr.Dataset]:

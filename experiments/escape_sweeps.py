@@ -69,7 +69,8 @@ class Scaled:
     scale: Any
     factor: Any
 
-    def __call__(self, theta):
+    def __call__(self, theta: Any) -> Any:
+        """Return the value at theta."""
         return self.factor * self.function(self.scale * theta)
 
 
@@ -101,14 +102,14 @@ class Prediction(NamedTuple):
     Attributes:
         log_time: ln of the mean time at the sharpness 1, a function of a `Setting`.
         exponent: slope of log_time over the coldness for high barriers.
-        curvature_exponent: the same with the absolute curvatures of the loss for the noise, half
+        exponent_of_curvature: the same with the absolute curvatures of the loss for the noise, half
             of the barrier with that of either end; NaN for white noise.
         curvature: of the loss at the minimum.
     """
 
     log_time: Callable[[Setting], float]
     exponent: float
-    curvature_exponent: float
+    exponent_of_curvature: float
     curvature: float
 
 
@@ -210,7 +211,7 @@ def _row(line: Line, key: jax.Array, trials: int) -> xr.Dataset:
         columns
         | {
             "exponent_limit": line.prediction.exponent,
-            "exponent_of_curvature": line.prediction.curvature_exponent,
+            "exponent_of_curvature": line.prediction.exponent_of_curvature,
         },
         coords=settings
         | {"point": range(len(points))}
@@ -222,12 +223,10 @@ def _point(line, setting, key, trials):
     step, start, is_outside = line.walkers(setting)
     times = escape_times(key, step, start, is_outside, repeats=trials, max_steps=MOST)
     rate = escape_rate(times, MOST, setting.learning_rate)
-    times = np.asarray(times)[np.asarray(times) > 0]
     return {
         "log_time": -math.log(rate.rate),
         "log_time_error": rate.log_rate_error,
         "log_time_predicted": line.prediction.log_time(setting) - math.log(setting.sharpness),
         "censored": rate.censored,
-        "variation": times.std(ddof=1) / times.mean(),
         "relaxations": line.prediction.curvature * setting.sharpness / rate.rate,
     }

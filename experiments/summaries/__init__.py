@@ -8,6 +8,7 @@ from experiments.summaries.gradient_tails import gradient_tails
 from experiments.summaries.hessian_spectrum import hessian_spectrum
 from experiments.summaries.limiting_dynamics import limiting_regression, limiting_sweep
 from experiments.summaries.loss_surface import loss_surface
+from experiments.summaries.noise_tails import noise_tails
 
 __all__ = [
     "anomalous_diffusion",
@@ -19,4 +20,5 @@ __all__ = [
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
+    "noise_tails",
 ]

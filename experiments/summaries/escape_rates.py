@@ -8,12 +8,18 @@ from experiments.summaries.common import paragraph
 ERRORS = 3  # standard errors within which a slope agrees
 SHARE = 0.1  # of the predicted slope
 LEGEND = paragraph("""
-slope: of -ln rate over what is swept. exponent: of -ln (rate / k) over B / (eta k), or over 1/D;
-predicted: by exact first passage times of the diffusion. barrier: the exponent of high barriers.
-curvature: that with the curvature for the noise, half of the barrier with that of either end.
-excess: of -ln rate over that predicted. r: Pearson's coefficient; alone it says nothing of the
-theory. relax.: shortest mean time in relaxation times of the valley.
+Escapes of {trials} trials of each point, in units of t = eta steps. slope: of -ln rate over what is
+swept; exact: by mean first passage times of the diffusion, by quadrature, along single coordinates.
+exponent: of -ln (rate / k) over B / (eta k), or over 1/D; limit: that of high barriers; with H:
+limit with the curvature for the noise. excess: of -ln rate over the exact one. r: Pearson's
+coefficient, which alone says nothing of the theory. relax: shortest mean time, in relaxation times
+of the valley. Normal noise has the variance of mini-batches.
 """)
+
+HEADER = (
+    f"{'slope':>16}{'exact':>8}{'r':>9}{'exponent':>17}{'exact':>8}{'limit':>8}{'with H':>8}"
+    f"{'excess':>8}{'relax':>6}  verdict"
+)
 
 
 def escape_rates(table: xr.Dataset) -> str:
@@ -23,26 +29,46 @@ def escape_rates(table: xr.Dataset) -> str:
         table: as `tables.escape_rates` returns it, with `relaxations`, `exponent_limit` and
             `exponent_of_curvature`.
     """
-    lines = [
-        f"escapes: {table.attrs['trials']} trials of each point",
-        LEGEND,
-        "",
-        f"{'':42}{'slope':>19}{'predicted':>11}{'r':>8}{'exponent':>16}{'predicted':>10}"
-        f"{'barrier':>9}{'curvature':>10}{'excess':>13}{'relax.':>7}  verdict",
-    ]
+    lines = [LEGEND.format(trials=table.attrs["trials"])]
+    for loss in dict.fromkeys(table["loss"].values.tolist()):
+        lines += ["", f"{loss:33}{HEADER}"]
+        here = table.isel(line=(table["loss"] == loss).values)
+        lines += [_line(here.isel(line=i)) for i in range(here.sizes["line"])]
+    return "\n".join([*lines, "", *_ratios(table)])
+
+
+def _line(row):
+    return (
+        f"{row['noise'].item() + ', ' + row['sweep'].item():33}{_with_error(row, 'slope'):>16}"
+        f"{_number(row['slope_predicted'], '.4g'):>8}{_number(row['correlation'], '.5f'):>9}"
+        f"{_with_error(row, 'exponent'):>17}{_number(row['exponent_predicted'], '.4g'):>8}"
+        f"{_number(row['exponent_limit'], '.4g'):>8}"
+        f"{_number(row['exponent_of_curvature'], '.3g'):>8}"
+        f"{row['excess'].item():8.2f}{row['relaxations'].min().item():6.0f}  {verdict(row)}"
+    )
+
+
+def _ratios(table):
+    """Rates at the largest k over those at the smallest, of each noise."""
+    lines = []
     for i in range(table.sizes["line"]):
-        row = table.isel(line=i)
-        name = f"{row['loss'].item()}, {row['noise'].item()}, {row['sweep'].item()}"
-        lines.append(
-            f"{name:42}{_with_error(row, 'slope'):>19}{_number(row['slope_predicted'], '.4g'):>11}"
-            f"{_number(row['correlation'], '.4f'):>8}{_with_error(row, 'exponent'):>16}"
-            f"{_number(row['exponent_predicted'], '.4g'):>10}"
-            f"{_number(row['exponent_limit'], '.4g'):>9}"
-            f"{_number(row['exponent_of_curvature'], '.4g'):>10}"
-            f"{row['excess'].item():7.2f}±{row['excess_error'].item():<5.2f}"
-            f"{row['relaxations'].min().item():7.0f}  {verdict(row)}"
+        row = table.isel(line=i).dropna("point", subset=["log_time"])
+        if row["sweep"].item() not in ("1/k", "ln k"):
+            continue
+        low, high = (row.isel(point=int(place)) for place in _ends(row["sharpness"].values))
+        found, exact = (
+            float(np.exp(low[name] - high[name])) for name in ("log_time", "log_time_predicted")
         )
-    return "\n".join([*lines, ""])
+        error = found * float(np.hypot(low["log_time_error"], high["log_time_error"]))
+        lines.append(
+            f"rate at k = {high['sharpness'].item():g} over that at {low['sharpness'].item():g}, "
+            f"{row['noise'].item()}: {found:.3g}±{error:.2g}, exact {exact:.3g}"
+        )
+    return [*lines, ""] if lines else []
+
+
+def _ends(values):
+    return values.argmin(), values.argmax()
 
 
 def verdict(row: xr.Dataset) -> str:

@@ -13,6 +13,7 @@ from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
 from sgd_diffusion.plots.limiting_regression import limiting_regression
 from sgd_diffusion.plots.limiting_sweep import limiting_sweep
 from sgd_diffusion.plots.loss_surface import loss_surface
+from sgd_diffusion.plots.noise_tails import noise_tails
 from sgd_diffusion.plots.phase_diagram import phase_diagram
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
+    "noise_tails",
     "phase_diagram",
     "walker_animation",
 ]

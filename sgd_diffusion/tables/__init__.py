@@ -7,6 +7,7 @@ from sgd_diffusion.tables.gradient_tails import gradient_tails
 from sgd_diffusion.tables.limiting_regression import limiting_regression
 from sgd_diffusion.tables.limiting_sweep import limiting_sweep
 from sgd_diffusion.tables.loss_surface import loss_surface
+from sgd_diffusion.tables.noise_tails import noise_tails
 from sgd_diffusion.tables.phase_diagram import phase_diagram
 from sgd_diffusion.tables.toy_walks import toy_walks
 from sgd_diffusion.tables.walk_statistics import walk_statistics
@@ -19,6 +20,7 @@ __all__ = [
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
+    "noise_tails",
     "phase_diagram",
     "toy_walks",
     "walk_statistics",

@@ -36,51 +36,52 @@ def escape_rates(sweeps: xr.Dataset) -> xr.Dataset:
           with `exponent_error` and `exponent_predicted`; NaN where the coldness is one;
         - `excess`, the mean of log_time over that predicted, with `excess_error`.
     """
-    abscissa = xr.concat(
-        [
-            ABSCISSAS[str(name)](sweeps.isel(line=i))
-            for i, name in enumerate(sweeps["sweep"].values)
-        ],
-        "line",
-        coords="minimal",
-        compat="override",
+    columns = ("log_time", "log_time_predicted", "log_time_error", "sharpness", "coldness")
+    found, theory, error, sharpness, coldness = (
+        sweeps[name].transpose("line", "point").values for name in columns
     )
-    # A setting that is not there has no place.
-    abscissa = abscissa.where(np.isfinite(sweeps["log_time"]))
-    reduced = {
-        name: sweeps[name] + np.log(sweeps["sharpness"])
-        for name in ("log_time", "log_time_predicted")
+    names = sweeps["sweep"].values.tolist()
+    abscissa = np.stack([ABSCISSAS[name](sweeps.isel(line=i)) for i, name in enumerate(names)])
+    present = np.isfinite(found)
+    weight = np.where(present, error, np.inf) ** -2.0
+    # A setting that is not there has no place, and no weight.
+    found, theory, sharpness, x, coldness = (
+        np.where(present, values, fill)
+        for values, fill in ((found, 0), (theory, 0), (sharpness, 1), (abscissa, 0), (coldness, 0))
+    )
+    reduced, reduced_theory = (values + np.log(sharpness) for values in (found, theory))
+    total = weight.sum(axis=1)
+    slope, slope_error = _line(x, found, weight)
+    exponent, exponent_error = _line(coldness, reduced, weight)
+    several = present.sum(axis=1) > 2
+    numbers = {
+        "slope": slope,
+        "slope_error": slope_error,
+        "slope_predicted": _line(x, theory, weight)[0],
+        "correlation": np.where(several, _correlation(x, found, present), np.nan),
+        "exponent": exponent,
+        "exponent_error": exponent_error,
+        "exponent_predicted": _line(coldness, reduced_theory, weight)[0],
+        "excess": (weight * (found - theory)).sum(axis=1) / total,
+        "excess_error": total**-0.5,
     }
-    weight = 1 / sweeps["log_time_error"] ** 2
-    excess = sweeps["log_time"] - sweeps["log_time_predicted"]
-    few = np.isfinite(abscissa).sum("point") < 3
     return sweeps.assign(
-        abscissa=abscissa.transpose("line", "point").reset_coords(drop=True),
-        slope=_slope(abscissa, sweeps["log_time"], weight),
-        slope_error=_slope_error(abscissa, weight),
-        slope_predicted=_slope(abscissa, sweeps["log_time_predicted"], weight),
-        correlation=xr.corr(abscissa, sweeps["log_time"], "point").where(~few),
-        exponent=_slope(sweeps["coldness"], reduced["log_time"], weight),
-        exponent_error=_slope_error(sweeps["coldness"], weight),
-        exponent_predicted=_slope(sweeps["coldness"], reduced["log_time_predicted"], weight),
-        excess=(weight * excess).sum("point") / weight.sum("point"),
-        excess_error=weight.sum("point") ** -0.5,
+        {name: ("line", values) for name, values in numbers.items()}
+        | {"abscissa": (("line", "point"), np.where(present, abscissa, np.nan))}
     )
 
 
-def _spread(x, weight):
-    """Weighted squares of what x is away from its mean; NaN where it is nowhere away."""
-    center = (weight * x).sum("point") / weight.sum("point")
-    away = x - center
-    squares = (weight * away**2).sum("point")
-    alike = squares <= 1e-12 * (weight * x**2).sum("point")
-    return away, squares.where(~alike)
+def _line(x, y, weight):
+    """Slopes of weighted lines along the last axis and their errors; NaN for one place alone."""
+    center = (weight * x).sum(axis=1) / weight.sum(axis=1)
+    away = np.where(weight > 0, x - center[:, None], 0)
+    squares = (weight * away**2).sum(axis=1)
+    alike = squares <= 1e-12 * (weight * x**2).sum(axis=1)
+    squares = np.where(alike, np.nan, squares)
+    return (weight * away * y).sum(axis=1) / squares, squares**-0.5
 
 
-def _slope(x, y, weight):
-    away, squares = _spread(x, weight)
-    return (weight * away * y).sum("point") / squares
-
-
-def _slope_error(x, weight):
-    return _spread(x, weight)[1] ** -0.5
+def _correlation(x, y, present):
+    """Pearson's coefficient of each line, without its errors."""
+    pairs = zip(x, y, present, strict=True)
+    return [np.corrcoef(x[there], y[there])[0, 1] for x, y, there in pairs]
