@@ -18,7 +18,6 @@ from sgd_diffusion.landscape.curvature import (
 from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.mlp import MLP
 
-LAYER = "linear2"
 LEARNING_RATE, BATCH_SIZE = 0.1, 50
 CHUNK = 1000  # examples, whose gradients take 20 MB for 2500 weights
 PAIRS = 2000  # elements of the matrices that are kept for a figure
@@ -27,35 +26,44 @@ PAIRS = 2000  # elements of the matrices that are kept for a figure
 def noise_and_curvature(options: Any) -> xr.Dataset:
     """Return covariances of gradients beside Hessians of one layer, at some epochs of a training.
 
-    The network has two hidden layers of ReLU without biases, and is trained by plain SGD.
+    The network has two hidden layers of ReLU without biases, and is trained by plain SGD. The layer
+    is that between the hidden layers.
     """
     inputs, labels, num_classes = _examples(options)
-    model = MLP(
-        (options.width, options.width, num_classes), bias=False, initialization="pytorch"
+    model = _network(options.width, options.width, num_classes)
+    key, order = jax.random.split(jax.random.key(options.seed))
+    params = model.init(key, inputs[:1], True)["params"]
+    train = _epochs(_loss(model), (jnp.asarray(inputs), jnp.asarray(labels)))
+    rows, epoch, epochs = [], 0, sorted(options.epochs)
+    for wanted in epochs:
+        with phase(f"noise and curvature, epoch {wanted}"):
+            params = train(params, order, epoch, wanted)
+            epoch = wanted
+            rows.append(_compared(params, inputs, labels, options))
+    return (
+        xr.concat(rows, "epoch")
+        .assign_coords(epoch=epochs)
+        .assign_attrs(
+            width=options.width,
+            dataset=options.dataset,
+            examples=min(options.examples, len(labels)),
+            learning_rate=LEARNING_RATE,
+            batch_size=BATCH_SIZE,
+            seed=options.seed,
+        )
     )
 
+
+def _network(*features):
+    return MLP(features, bias=False, initialization="pytorch")
+
+
+def _loss(model):
     def loss(params, examples):
         logits = jax.nn.log_softmax(model.apply({"params": params}, examples[0], True))
         return -jnp.take_along_axis(logits, examples[1][:, None], axis=1).mean()
 
-    key, order = jax.random.split(jax.random.key(options.seed))
-    params = model.init(key, inputs[:1], True)["params"]
-    train = _epochs(loss, (jnp.asarray(inputs), jnp.asarray(labels)))
-    rows, epoch = [], 0
-    for wanted in sorted(options.epochs):
-        with phase(f"noise and curvature, epoch {wanted}"):
-            params = train(params, order, epoch, wanted)
-            epoch = wanted
-            rows.append(_compared(loss, params, inputs, labels, options))
-    return xr.concat(rows, "epoch").assign_coords(epoch=sorted(options.epochs)).assign_attrs(
-        layer=LAYER,
-        width=options.width,
-        dataset=options.dataset,
-        examples=min(options.examples, len(labels)),
-        learning_rate=LEARNING_RATE,
-        batch_size=BATCH_SIZE,
-        seed=options.seed,
-    )
+    return loss
 
 
 def _examples(options):
@@ -86,14 +94,18 @@ def _epochs(loss, examples):
     return train
 
 
-def _compared(loss, params, inputs, labels, options):
+def _compared(params, inputs, labels, options):
     """One row of the dataset."""
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    first, second, third = (np.asarray(layer["kernel"], np.float64) for layer in params.values())
+    # What the layer takes, so that no product goes through the first layer.
+    hidden = np.maximum(inputs @ first, 0)
+    loss = _loss(_network(second.shape[1], third.shape[1]))
+    rest = {"linear1": {"kernel": second}, "linear2": {"kernel": third}}
     with jax.enable_x64(True):
-        total = float(loss(params, (jnp.asarray(inputs, jnp.float64), jnp.asarray(labels))))
+        total = float(loss(rest, (jnp.asarray(hidden), jnp.asarray(labels))))
     count = min(options.examples, len(labels))
-    examples = (inputs[:count].astype(np.float64), labels[:count])
-    own, block = layer_block(loss, params, LAYER)
+    examples = (hidden[:count], labels[:count])
+    own, block = layer_block(loss, rest, "linear1")
     covariance = np.asarray(gradient_covariance(own, block, examples, chunk_size=CHUNK))
     product = hessian_vector_product(own, block, examples, chunk_size=CHUNK)
     hessian = np.asarray(dense_matrix(product, block))

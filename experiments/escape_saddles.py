@@ -26,6 +26,7 @@ IMAGES = 31
 NUDGE = 0.05  # from the saddle to either side
 TRIALS = 4  # of the other panels, for one here
 FEW = 20  # escapes, for a rate
+CENSUS = 50  # walkers
 DESCENT = 1000  # steps of gradient descent of length RATE, before a walker counts to a minimum
 RATE = 1.0
 
@@ -57,9 +58,9 @@ BARRIERS = (
 
 
 def network_saddles(options: Any) -> xr.Dataset:
-    """Return minima, saddles, paths and noise of two networks, with measured and predicted times."""
+    """Return minima, saddles, paths and noise of networks, with measured and predicted times."""
     rows = []
-    for number, barrier in enumerate(BARRIERS):
+    for number, barrier in enumerate(BARRIERS[:1] if options.ends else BARRIERS):
         key = jax.random.fold_in(jax.random.key(options.seed), number)
         with phase(f"saddle, {barrier.name}"):
             own = network(*barrier.network)
@@ -110,6 +111,7 @@ def crossing(own: Network, key: Any, *, from_lower: bool) -> tuple[xr.Dataset, A
             "minimum_noise": direction @ np.asarray(own.covariance(start)) @ direction,
             "distance": np.linalg.norm(end - start),
         },
+        coords={"parameter": range(own.size)},  # of which networks have different numbers
     ), (start, top, end, direction)
 
 
@@ -129,9 +131,9 @@ def _along(own, points, tangents):
         @jax.vmap
         def at(point, tangent):
             value, slope = jax.value_and_grad(own.loss)(point)
-            along = jax.vmap(
-                lambda x, t: jax.grad(own.example_loss)(point, x, t) @ tangent
-            )(own.inputs, own.targets)
+            along = jax.vmap(lambda x, t: jax.grad(own.example_loss)(point, x, t) @ tangent)(
+                own.inputs, own.targets
+            )
             return value, slope @ tangent, along.var()
 
         loss, slope, noise = map(np.asarray, at(points, tangents))
@@ -215,9 +217,7 @@ def _measured(times, barrier, eta):
 
 
 def _corners(geometry):
-    return (
-        float(geometry[name]) for name in ("curvature_minimum", "curvature_saddle", "barrier")
-    )
+    return (float(geometry[name]) for name in ("curvature_minimum", "curvature_saddle", "barrier"))
 
 
 def _functions(geometry):
@@ -268,7 +268,7 @@ def census(own: Network, barrier: Barrier, size, point, ends, key, trials) -> di
         slope = jax.grad(own.mean_loss)
         return jax.lax.fori_loop(0, DESCENT, lambda _, x: x - RATE * slope(x, data), theta)
 
-    walkers = min(trials, 100)
+    walkers = min(trials, CENSUS)
     found = settled(own, walked(jax.random.split(jax.random.fold_in(key, 99), walkers)))
     in_start, in_end = (
         found.converged & (np.linalg.norm(found.point - place, axis=1) < SAME)

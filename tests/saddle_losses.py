@@ -17,7 +17,7 @@ def muller_brown(point):
 
 
 def on_host(function):
-    """A compiled function whose float64 results are NumPy arrays, with which 32-bit JAX computes."""
+    """A compiled function with results as NumPy arrays, with which JAX computes in any mode."""
     compiled = jax.jit(function)
     return lambda *args: jax.tree.map(np.asarray, compiled(*args))
 

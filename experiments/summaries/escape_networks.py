@@ -8,7 +8,8 @@ from experiments.summaries.escape_rates import verdict
 
 NEAR = 0.25  # of 1, for traces and slopes that say C = H
 CURVATURE = paragraph("""
-C: covariance of the gradients of single examples; H: Hessian, both of one layer. slope: of ln v.Cv
+C: covariance of the gradients of single examples; H: Hessian, both of the weights between
+the hidden layers. slope: of ln v.Cv
 over ln eigenvalue, over the top 100 eigenvectors v; its error takes residuals for independent.
 median: of v.Cv / eigenvalue over these. r: Pearson's coefficient of v.Cv and eigenvalues, and of
 the elements C_ij and H_ij with |H_ij| >= 1e-4. off-diagonal: norm of C in the basis of H off the
@@ -33,8 +34,8 @@ def escape_curvature(found: xr.Dataset) -> str:
     """
     own = found.attrs
     lines = [
-        f"noise and curvature: {own['layer']} of a network of width {own['width']} on "
-        f"{own['dataset']}, {own['examples']} examples, learning rate {own['learning_rate']:g}, "
+        f"noise and curvature: network of two hidden layers of {own['width']} units on "
+        f"{own['dataset']}, {own['examples']} examples; learning rate {own['learning_rate']:g}, "
         f"batch {own['batch_size']}, seed {own['seed']}",
         CURVATURE,
         "",
@@ -73,9 +74,7 @@ def escape_saddles(found: xr.Dataset) -> str:
 
 
 def _barrier(row):
-    number = {
-        name: row[name].item() for name in row.data_vars if row[name].ndim == 0
-    }
+    number = {name: row[name].item() for name in row.data_vars if row[name].ndim == 0}
     eta = row["learning_rate"].values[0]
     found = "" if number["all_converged"] else " NOT CONVERGED: nothing below counts"
     lines = [
@@ -87,7 +86,8 @@ def _barrier(row):
         f"{number['curvature_saddle']:.3g}, C_a {number['minimum_noise']:.3g}; eta {eta:g}; "
         f"exponent in B / eta: path {number['exponent_limit']:.3g}, closed form "
         f"{number['exponent_of_curvature']:.3g}, minimum alone {number['exponent_of_minimum']:.3g}",
-        f"{'B':>6}{'B/eta':>8}{'ln time':>16}{'path':>8}{'closed form':>13}{'escaped':>9}{'inside':>8}",
+        f"{'B':>6}{'B/eta':>8}{'ln time':>16}{'path':>8}{'closed form':>13}{'escaped':>9}"
+        f"{'inside':>8}",
     ]
     for j in range(row.sizes["point"]):
         point = row.isel(point=j)
@@ -108,11 +108,12 @@ def _barrier(row):
     elif (row["escaped"] == 0).all():
         least = row["log_time_predicted"].min().item()
         bound = row["log_time_bound"].max().item()
-        said = "and the prediction says so" if least > bound else "though predictions are shorter"
-        lines.append(f"no walker left, {said}: ln time {least:.3g} predicted, above {bound:.3g} found")
+        said = "as predicted" if least > bound else "though predicted times are shorter"
+        lines.append(f"no walker left, {said}: ln time above {bound:.3g}, predicted {least:.3g}")
     lines.append(
-        f"census at B = {number['census_batch_size']:.0f} after {number['census_steps']:.0f} steps: "
-        f"{number['share_start']:.0%} in the valley, {number['share_other']:.0%} beyond the saddle, "
-        f"{number['share_elsewhere']:.0%} elsewhere, {number['share_unsettled']:.0%} not settled"
+        f"census at B = {number['census_batch_size']:.0f} after {number['census_steps']:.0f} "
+        f"steps: {number['share_start']:.0%} in the valley, {number['share_other']:.0%} beyond "
+        f"the saddle, {number['share_elsewhere']:.0%} elsewhere, "
+        f"{number['share_unsettled']:.0%} not settled"
     )
     return lines

@@ -16,7 +16,7 @@ TOP = 100  # eigenvectors that enter the slope; the others are drawn pale
 
 
 def escape_curvature(found: xr.Dataset) -> "matplotlib.figure.Figure":
-    r"""Plot the covariance of gradients against the Hessian, element by element and by eigenvectors.
+    r"""Plot the covariance of gradients against the Hessian, by elements and by eigenvectors.
 
     After Xie et al. (arXiv:2002.03495, Fig. 2). The first panel has elements of both matrices, the
     second one variances along the eigenvectors against the eigenvalues. Lines are C = H. The last

@@ -16,10 +16,10 @@ __all__ = ["escape_saddles"]
 def escape_saddles(found: xr.Dataset) -> "matplotlib.figure.Figure":
     r"""Plot minimum-energy paths of networks, spectra at their ends, and times to the saddle.
 
-    A row is a barrier. Its panels are the loss along the path from the minimum over the saddle at 0,
-    with the variance of gradients along it; the eigenvalues at the minimum and at the saddle; and
-    the time to the saddle over B / eta, measured with two standard errors and predicted. Where no
-    walker escaped, an arrow begins at the lower bound of the time.
+    A row is a barrier. Its first panel is the loss along the path from the minimum over the saddle
+    at 0, with the variance of gradients along it. The second has the eigenvalues at the minimum and
+    at the saddle, and the third the time to the saddle over B / eta, measured with two standard
+    errors, and predicted. Where no walker escaped, a triangle is the lower bound of the time.
 
     Args:
         found: as the experiment `escape_rates` leaves it in saddle.nc.
@@ -90,5 +90,12 @@ def _times(axis, row):
     bound = row["log_time_bound"].values
     if np.isfinite(bound).any():
         axis.plot(x, bound, "^", color=color, markersize=4, fillstyle="none")
-        axis.text(0.5, 0.04, "none escaped: above the triangle", transform=axis.transAxes, ha="center", **NOTE)
+        axis.text(
+            0.5,
+            0.04,
+            "none escaped: above the triangle",
+            transform=axis.transAxes,
+            ha="center",
+            **NOTE,
+        )
     axis.set(xlabel=r"$B / \eta$", ylabel=r"$\ln \tau$ to the saddle")

@@ -1,5 +1,6 @@
-"""Compare the covariance of gradients with the Hessian, in its eigenbasis and element by element."""
+"""Compare the covariance of gradients with the Hessian, in its eigenbasis and by elements."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -38,13 +39,13 @@ class HessianComparison(NamedTuple):
         variances: (P,) v . C v along their eigenvectors.
     """
 
-    trace_ratio: Float[HostArray, ""]
-    slope: Float[HostArray, ""]
-    slope_error: Float[HostArray, ""]
-    median_ratio: Float[HostArray, ""]
-    diagonal_correlation: Float[HostArray, ""]
-    element_correlation: Float[HostArray, ""]
-    offdiagonal_ratio: Float[HostArray, ""]
+    trace_ratio: float
+    slope: float
+    slope_error: float
+    median_ratio: float
+    diagonal_correlation: float
+    element_correlation: float
+    offdiagonal_ratio: float
     eigenvalues: Float[HostArray, "parameter"]
     variances: Float[HostArray, "parameter"]
 
@@ -56,7 +57,7 @@ def compare_with_hessian(
     top: IntegerLike = 100,
     threshold: NumberLike = 1e-4,
 ) -> HessianComparison:
-    r"""Return how far the covariance of gradients is the Hessian, in its eigenbasis and by elements.
+    """Return how far the covariance of gradients is the Hessian, in its basis and by elements.
 
     At a minimum of a negative log-likelihood of a model that is right, C is H, and the noise of
     mini-batches of B examples is H / B. It is not so for other losses, and not where a network
@@ -78,7 +79,7 @@ def compare_with_hessian(
 
     >>> hessian = [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]
     >>> comparison = compare_with_hessian([[4.0, 0, 0], [0, 1, 0], [0, 0, 0.25]], hessian)
-    >>> round(float(comparison.slope), 6), float(comparison.trace_ratio)
+    >>> round(comparison.slope, 6), comparison.trace_ratio
     (2.0, 1.5)
     """
     count = integer("top", top, LEAST_POINTS, MOST)
@@ -97,13 +98,13 @@ def compare_with_hessian(
     slope, error = _slope(first, second)
     large = abs(curvature) >= least
     return HessianComparison(
-        np.float64(_ratio(np.trace(noise), np.trace(curvature))),
-        np.float64(slope),
-        np.float64(error),
-        np.float64(np.median(second / first) if len(first) else np.nan),
-        np.float64(_correlation(eigenvalues, variances)),
-        np.float64(_correlation(curvature[large], noise[large])),
-        np.float64(_ratio(others**0.5, (variances**2).sum() ** 0.5)),
+        _ratio(np.trace(noise), np.trace(curvature)),
+        slope,
+        error,
+        float(np.median(second / first)) if len(first) else math.nan,
+        _correlation(eigenvalues, variances),
+        _correlation(curvature[large], noise[large]),
+        _ratio(others**0.5, (variances**2).sum() ** 0.5),
         eigenvalues,
         variances,
     )
@@ -117,27 +118,26 @@ def _symmetric(name, value):
         raise invalid(name, "is not finite", "finite numbers")
     away = abs(matrix - matrix.T).max()
     if away > ASYMMETRY * abs(matrix).max():
-        raise invalid(
-            name, f"differs from its transpose by {away:.3g}", "a symmetric matrix"
-        )
+        raise invalid(name, f"differs from its transpose by {away:.3g}", "a symmetric matrix")
     return (matrix + matrix.T) / 2
 
 
 def _slope(x, y):
     """The slope of ln y over ln x and its error; NaN with fewer than three points."""
     if len(x) < LEAST_POINTS or np.ptp(x) == 0:
-        return np.nan, np.nan
+        return math.nan, math.nan
     x, y = np.log(x), np.log(y)
     x, y = x - x.mean(), y - y.mean()
     slope = x @ y / (x @ x)
-    return slope, np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x))
+    square = ((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x)
+    return float(slope), float(square) ** 0.5
 
 
 def _correlation(x, y):
     if len(x) < LEAST_POINTS or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return np.nan
-    return np.corrcoef(x, y)[0, 1]
+        return math.nan
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def _ratio(numerator, denominator):
-    return numerator / denominator if denominator else np.nan
+    return float(numerator / denominator) if denominator else math.nan

@@ -1,4 +1,4 @@
-"""Form curvature matrices of up to some thousand parameters: Hessian, Gauss-Newton and gradient noise.
+"""Form matrices of up to some thousand parameters: Hessian, Gauss-Newton, gradient noise.
 
 They are in the precision of the parameters: float64 where one of their numbers has 8 bytes, float32
 otherwise. A pytree of parameters counts as one vector, leaf after leaf in the order of

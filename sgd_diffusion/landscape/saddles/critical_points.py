@@ -46,7 +46,7 @@ class CriticalPoint(NamedTuple):
     gradient_norm: Float[Array, "*maps"]
     eigenvalues: Float[Array, "*maps n"]
     direction: PyTree
-    index: Int[Array, "*maps"]
+    index: Int[Array, "*maps"]  # type: ignore[assignment]
     num_flat: Int[Array, "*maps"]
     num_steps: Int[Array, "*maps"]
     converged: Bool[Array, "*maps"]

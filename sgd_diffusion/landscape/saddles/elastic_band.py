@@ -112,8 +112,10 @@ def nudged_elastic_band(
         InputError: the loss is no function or does not return one number; start and end are no
             finite floating arrays, not alike or the same point; or an option is out of range.
 
-    >>> band = nudged_elastic_band(lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + (x[1] - x[0] ** 2) ** 2,
-    ...                            jnp.array([-1.0, 1.0]), jnp.array([1.0, 1.0]), num_images=9)
+    >>> def loss(x):  # a double well along a parabola
+    ...     return x[0] ** 4 / 4 - x[0] ** 2 / 2 + (x[1] - x[0] ** 2) ** 2
+    >>> ends = jnp.array([-1.0, 1.0]), jnp.array([1.0, 1.0])
+    >>> band = nudged_elastic_band(loss, *ends, num_images=9)
     >>> band.converged.item(), abs(band.losses[band.highest].item()) < 1e-6
     (True, True)
     """
@@ -220,7 +222,7 @@ def _largest_curvature(loss, images):
 
 
 def _fire(motion, longest, farthest):
-    """The motion after a step of FIRE that is no longer than some time and moves no image farther."""
+    """The motion after a step of FIRE, within a longest time and a farthest move of an image."""
     force = motion.force
     velocity = motion.velocity + motion.time_step * force
     forward = (force * velocity).sum() > 0
@@ -249,7 +251,7 @@ def _first_largest(values):
 
 
 def _tangents(images, values):
-    """Unit tangents (m, n): toward the higher neighbor, and between both at a maximum or minimum."""
+    """Unit tangents (m, n): toward the higher neighbor, between both at maxima and minima."""
     forward, rise = jnp.diff(images, axis=0), jnp.diff(values)
     ahead, behind = forward[1:], forward[:-1]
     up, down = rise[1:, None], rise[:-1, None]
@@ -281,5 +283,7 @@ def _flat_like(name, tree, like):
     if jax.tree.structure(tree) != jax.tree.structure(like) or [
         leaf.shape for leaf in jax.tree.leaves(tree)
     ] != [leaf.shape for leaf in jax.tree.leaves(like)]:
-        raise invalid(name, "does not match start", "a pytree with the structure and the shapes of start")
+        raise invalid(
+            name, "does not match start", "a pytree with the structure and the shapes of start"
+        )
     return ravel_pytree(tree)[0]

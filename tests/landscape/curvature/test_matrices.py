@@ -51,9 +51,7 @@ def test_gauss_newton_matrix_of_a_block_of_relu_is_its_hessian():
         return hidden @ params["third"]
 
     def cross_entropy(logits, examples):
-        return -jnp.take_along_axis(
-            jax.nn.log_softmax(logits), examples[1][:, None], axis=1
-        ).mean()
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), examples[1][:, None], axis=1).mean()
 
     def loss(params, examples):
         return cross_entropy(predict(params, examples), examples)
@@ -62,7 +60,9 @@ def test_gauss_newton_matrix_of_a_block_of_relu_is_its_hessian():
     outputs, _ = layer_block(predict, params, "second")
     examples = (INPUTS, labels)
     hessian = dense_matrix(hessian_vector_product(own, block, examples), block)
-    gauss_newton = dense_matrix(gauss_newton_product(outputs, cross_entropy, block, examples), block)
+    gauss_newton = dense_matrix(
+        gauss_newton_product(outputs, cross_entropy, block, examples), block
+    )
     np.testing.assert_allclose(gauss_newton, hessian, rtol=1e-9, atol=1e-12)
     with jax.enable_x64(True):
         slopes = np.asarray(jax.jacrev(outputs)(jnp.asarray(block), examples)).reshape(7, 2, -1)
@@ -102,7 +102,9 @@ def test_known_powers_of_the_hessian():
     """Of C = H^2 in any basis: slope 2, and nothing off the diagonal."""
     basis = np.linalg.qr(RANDOM.normal(size=(6, 6)))[0]
     eigenvalues = np.array([8.0, 4, 2, 1, 0.5, 0.25])
-    hessian, covariance = (basis @ np.diag(values) @ basis.T for values in (eigenvalues, eigenvalues**2))
+    hessian, covariance = (
+        basis @ np.diag(values) @ basis.T for values in (eigenvalues, eigenvalues**2)
+    )
     found = compare_with_hessian(covariance, hessian, threshold=0)
     np.testing.assert_allclose(found.eigenvalues, eigenvalues)
     np.testing.assert_allclose(found.variances, eigenvalues**2)
@@ -120,7 +122,9 @@ def test_slope_of_noise_has_the_stated_error():
     """Over 200 draws, the scatter of slopes is the error."""
     eigenvalues = np.geomspace(1, 1e-3, 60)
     found = [
-        compare_with_hessian(np.diag(eigenvalues * np.exp(0.3 * RANDOM.normal(size=60))), np.diag(eigenvalues))
+        compare_with_hessian(
+            np.diag(eigenvalues * np.exp(0.3 * RANDOM.normal(size=60))), np.diag(eigenvalues)
+        )
         for _ in range(200)
     ]
     slopes, errors = np.array([(each.slope, each.slope_error) for each in found]).T

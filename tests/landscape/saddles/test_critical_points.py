@@ -64,9 +64,10 @@ def test_a_minimum_is_not_reported_as_a_saddle():
 
 
 def test_flat_directions_are_counted_and_have_no_sign():
-    found = critical_point(lambda x: x["a"][0] ** 2 - x["b"] ** 2 + 0 * x["a"][1], {
-        "a": np.array([1.0, 2.0]), "b": np.float64(0.1)
-    })
+    found = critical_point(
+        lambda x: x["a"][0] ** 2 - x["b"] ** 2 + 0 * x["a"][1],
+        {"a": np.array([1.0, 2.0]), "b": np.float64(0.1)},
+    )
     assert int(found.num_flat) == 1 and int(found.index) == 1 and bool(found.converged)
     assert found.point["a"][1].item() == 2 and found.direction["b"].shape == ()
 

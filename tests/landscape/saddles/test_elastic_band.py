@@ -49,7 +49,7 @@ def test_path_is_one_of_least_loss(bands):
 
 
 def test_pytrees_and_a_bent_first_guess():
-    """A straight guess along the ridge stays there by symmetry; one through a point aside leaves it."""
+    """A straight first guess stays on the ridge by symmetry; one through a point aside does not."""
 
     def loss(theta):
         ring = (theta["x"] ** 2 + theta["y"] ** 2 - 1) ** 2

@@ -1,0 +1,36 @@
+"""All kinds of arrays and numbers as arguments of the searches for saddles, in all modes of JAX."""
+
+import numpy as np
+from input_table import Argument, Number, Option, input_tests, mode_tests
+
+from sgd_diffusion.landscape.saddles import critical_point, nudged_elastic_band
+
+START, END = np.array([2.0, 1.0]), np.array([0.0, 1.0])
+
+
+def loss(x):
+    return ((x - 1.0) ** 4).sum() - ((x - 1.0) ** 2).sum()
+
+
+def point(start=START, **options):
+    return critical_point(loss, start, **({"max_steps": 2} | options))
+
+
+def band(start=START, end=END, **options):
+    return nudged_elastic_band(loss, start, end, **({"num_images": 3, "max_steps": 2} | options))
+
+
+ARGUMENTS = [
+    Argument("critical_point(start)", point, START, takes_list=False, eager=False),
+    Option("critical_point(index)", lambda n: point(index=n), 1, eager=False),
+    Option("critical_point(max_steps)", lambda n: point(max_steps=n), 2, eager=False),
+    Number("critical_point(tolerance)", lambda value: point(tolerance=value), 0.5, eager=False),
+    Number("critical_point(max_step)", lambda value: point(max_step=value), 0.5, eager=False),
+    Argument("nudged_elastic_band(end)", lambda x: band(end=x), END, takes_list=False, eager=False),
+    Option("nudged_elastic_band(num_images)", lambda n: band(num_images=n), 3, eager=False),
+    Option("nudged_elastic_band(max_steps)", lambda n: band(max_steps=n), 2, eager=False),
+    Number("nudged_elastic_band(tolerance)", lambda x: band(tolerance=x), 0.5, eager=False),
+]
+# Integers are refused as starts, as elsewhere for weights: they have no derivatives.
+test_numbers = input_tests([entry for entry in ARGUMENTS if not isinstance(entry, Argument)])
+test_modes = mode_tests([entry for entry in ARGUMENTS if not isinstance(entry, Argument)])
