@@ -23,12 +23,11 @@ from sgd_diffusion.walkers import escape_times, minibatch_steps
 
 STARTS = 8  # of SGD, for the minima
 IMAGES = 31
+MOST_BAND_STEPS = 3000
 NUDGE = 0.05  # from the saddle to either side
-TRIALS = 4  # of the other panels, for one here
+TRIALS = 8  # of the other panels, for one here
 FEW = 20  # escapes, for a rate
 CENSUS = 50  # walkers
-DESCENT = 1000  # steps of gradient descent of length RATE, before a walker counts to a minimum
-RATE = 1.0
 
 
 class Barrier(NamedTuple):
@@ -52,8 +51,8 @@ class Barrier(NamedTuple):
 
 
 BARRIERS = (
-    Barrier("two units, odd digits", (2, 1e-2, "odd"), False, 0.6, (6, 9, 12, 15), 50_000),
-    Barrier("three units, digits from five on", (3, 3e-3, "five or more"), True, 0.3, (8,), 20_000),
+    Barrier("two units, odd digits", (2, 1e-2, "odd"), False, 0.6, (6, 9, 12, 15), 40_000),
+    Barrier("three units, digits from five on", (3, 3e-3, "five or more"), True, 0.3, (8,), 10_000),
 )
 
 
@@ -67,52 +66,76 @@ def network_saddles(options: Any) -> xr.Dataset:
             geometry, ends = crossing(own, key, from_lower=barrier.from_lower)
         with phase(f"escapes, {barrier.name}"):
             rows.append(geometry.merge(escapes(own, barrier, geometry, ends, key, options)))
-    found = xr.concat(rows, "line", coords="all", join="outer")
-    return tables.escape_rates(found).assign_attrs(trials=options.trials // TRIALS)
+    found = xr.concat(rows, "line", coords="all", join="outer").assign_coords(line=range(len(rows)))
+    return with_slopes(found).assign_attrs(trials=options.trials // TRIALS)
 
 
-def crossing(own: Network, key: Any, *, from_lower: bool) -> tuple[xr.Dataset, Any]:
-    """Return the way from one minimum over the saddle to the other one, and its three points."""
+def with_slopes(found: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with the slopes of `tables.escape_rates`, NaN where nothing escaped."""
+    crossed = np.isfinite(found["log_time"]).any("point").values
+    lines = tables.escape_rates(found.isel(line=crossed))
+    return found.merge(lines.drop_vars(found.data_vars).reindex(line=found["line"]))
+
+
+class Ends(NamedTuple):
+    """Points (parameter,) of a network.
+
+    Attributes:
+        start: a minimum.
+        saddle: of index 1.
+        end: the minimum beyond.
+        direction: of the escape, a unit vector.
+    """
+
+    start: np.ndarray
+    saddle: np.ndarray
+    end: np.ndarray
+    direction: np.ndarray
+
+
+def crossing(own: Network, key: Any, *, from_lower: bool) -> tuple[xr.Dataset, Ends]:
+    """Return the way from one minimum over the saddle to the other one, and its points."""
     lowest = minima(own, key, STARTS)[:2]
     first, second = lowest if from_lower else lowest[::-1]
-    second = aligned(own, second, first)
-    band = jax.jit(lambda a, b: nudged_elastic_band(own.loss, a, b, num_images=IMAGES))
-    found = band(first, second)
-    saddle = critical_point(own.loss, np.asarray(found.points)[int(found.highest)], max_step=0.05)
-    nudge = NUDGE * np.asarray(saddle.direction)
-    sides = settled(own, np.asarray(saddle.point) + np.stack([-nudge, nudge]))
-    near = int(np.argmin(np.linalg.norm(sides.point - first, axis=1)))
-    start, top, end = sides.point[near], np.asarray(saddle.point), sides.point[1 - near]
-    halves = band(start, top), band(top, end)
-    points, tangents = (
-        np.concatenate([np.asarray(getattr(half, name))[skip:] for skip, half in enumerate(halves)])
-        for name in ("points", "tangents")
+    band = jax.jit(
+        lambda a, b: nudged_elastic_band(
+            own.loss, a, b, num_images=IMAGES, max_steps=MOST_BAND_STEPS
+        )
     )
-    direction = np.asarray(saddle.direction)
-    direction = direction * np.sign(direction @ (end - start))
+    found = band(first, aligned(own, second, first))
+    top = np.asarray(found.points)[int(found.highest)]
+    saddle = jax.tree.map(
+        np.asarray, jax.jit(lambda x: critical_point(own.loss, x, max_step=0.05))(top)
+    )
+    nudge = NUDGE * saddle.direction
+    sides = settled(own, saddle.point + np.stack([-nudge, nudge]))
+    near = int(np.argmin(np.linalg.norm(sides.point - first, axis=1)))
+    start, end = sides.point[near], sides.point[1 - near]
+    direction = saddle.direction * np.sign(saddle.direction @ (end - start))
     curvature = np.asarray(_hessian(own)(start))
-    path = _along(own, points, tangents)
-    return xr.Dataset(
-        path
-        | {
-            "minimum_loss": sides.loss[near],
-            "saddle_loss": float(saddle.loss),
-            "other_loss": sides.loss[1 - near],
-            "minimum_eigenvalue": ("parameter", sides.eigenvalues[near]),
-            "saddle_eigenvalue": ("parameter", np.asarray(saddle.eigenvalues)),
-            "saddle_index": int(saddle.index),
-            "gradient_norm": max(float(saddle.gradient_norm), *sides.gradient_norm),
-            "all_converged": bool(saddle.converged & sides.converged.all()),
-            "band_residual": float(found.residual),
-            "leads_back": np.linalg.norm(start - first) < SAME,
-            "barrier": float(saddle.loss) - sides.loss[near],
-            "curvature_minimum": direction @ curvature @ direction,
-            "curvature_saddle": float(saddle.eigenvalues[0]),
-            "minimum_noise": direction @ np.asarray(own.covariance(start)) @ direction,
-            "distance": np.linalg.norm(end - start),
-        },
+    numbers = {
+        "minimum_loss": sides.loss[near],
+        "saddle_loss": saddle.loss,
+        "other_loss": sides.loss[1 - near],
+        "barrier": saddle.loss - sides.loss[near],
+        "minimum_eigenvalue": ("parameter", sides.eigenvalues[near]),
+        "saddle_eigenvalue": ("parameter", saddle.eigenvalues),
+        "curvature_minimum": direction @ curvature @ direction,
+        "curvature_saddle": saddle.eigenvalues[0],
+        "minimum_noise": direction @ np.asarray(own.covariance(start)) @ direction,
+        "saddle_index": saddle.index,
+        "gradient_norm": max(saddle.gradient_norm, *sides.gradient_norm),
+        "all_converged": saddle.converged & sides.converged.all(),
+        "leads_back": np.linalg.norm(start - first) < SAME,
+    }
+    halves = band(start, saddle.point), band(saddle.point, end)
+    geometry = xr.Dataset(
+        numbers
+        | _along(own, halves)
+        | {"band_residual": ("part", [float(each.residual) for each in (found, *halves)])},
         coords={"parameter": range(own.size)},  # of which networks have different numbers
-    ), (start, top, end, direction)
+    )
+    return geometry, Ends(start, saddle.point, end, direction)
 
 
 def _hessian(own):
@@ -123,8 +146,12 @@ def _hessian(own):
     return hessian
 
 
-def _along(own, points, tangents):
-    """Loss, slope and noise along a path from its saddle on, in units of its length."""
+def _along(own, halves):
+    """Loss, slope and noise along a path of two halves, over the length from the saddle."""
+    points, tangents = (
+        np.concatenate([np.asarray(getattr(half, name))[skip:] for skip, half in enumerate(halves)])
+        for name in ("points", "tangents")
+    )
     with jax.enable_x64(True):
 
         @jax.jit
@@ -151,18 +178,17 @@ def _along(own, points, tangents):
 
 def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -> xr.Dataset:
     """Return measured times of crossing the plane through the saddle, beside predicted ones."""
-    start, top, _, direction = ends
     eta, trials = barrier.learning_rate, options.trials // TRIALS
     sizes = options.some(barrier.batch_sizes)
     data = tuple(np.asarray(part, np.float32) for part in (own.inputs, own.targets))
-    is_outside = Partial(_beyond, np.float32(top), np.float32(direction))
+    is_outside = Partial(_beyond, np.float32(ends.saddle), np.float32(ends.direction))
     points = []
     for number, size in enumerate(sizes):
         step = minibatch_steps(own.example_loss, data, eta, size)
         times = escape_times(
             jax.random.fold_in(key, number),
             step,
-            np.float32(start),
+            np.float32(ends.start),
             is_outside,
             repeats=trials,
             max_steps=barrier.max_steps,
@@ -251,7 +277,6 @@ def predicted(geometry: xr.Dataset, size: int, eta: float) -> dict[str, float]:
 
 def census(own: Network, barrier: Barrier, size, point, ends, key, trials) -> dict[str, float]:
     """Return where walkers are after the mean time to cross: in which valley, by descent."""
-    start, _, end, _ = ends
     eta = barrier.learning_rate
     log_time = point["log_time"]
     steps = barrier.max_steps if math.isnan(log_time) else int(math.exp(log_time) / eta)
@@ -264,15 +289,13 @@ def census(own: Network, barrier: Barrier, size, point, ends, key, trials) -> di
         def one(i, theta):
             return step(jax.random.fold_in(key, i), theta)
 
-        theta = jax.lax.fori_loop(0, steps, one, jnp.asarray(start, np.float32))
-        slope = jax.grad(own.mean_loss)
-        return jax.lax.fori_loop(0, DESCENT, lambda _, x: x - RATE * slope(x, data), theta)
+        return jax.lax.fori_loop(0, steps, one, jnp.asarray(ends.start, np.float32))
 
     walkers = min(trials, CENSUS)
     found = settled(own, walked(jax.random.split(jax.random.fold_in(key, 99), walkers)))
     in_start, in_end = (
         found.converged & (np.linalg.norm(found.point - place, axis=1) < SAME)
-        for place in (start, end)
+        for place in (ends.start, ends.end)
     )
     return {
         "census_steps": steps,

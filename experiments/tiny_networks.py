@@ -6,7 +6,6 @@ Weight decay makes minima isolated. Exchanging two hidden units, or the sign of 
 the function: every minimum has mirror images, which count as one here.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sgd_diffusion._types import Key
 from sgd_diffusion.landscape.curvature import gradient_covariance
-from sgd_diffusion.landscape.saddles import critical_point
+from sgd_diffusion.landscape.saddles import CriticalPoint, critical_point
 from sgd_diffusion.problems import datasets
 from sgd_diffusion.walkers import minibatch_steps
 
@@ -27,7 +26,8 @@ QUESTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 COMPONENTS = 2
 SAME = 1e-4  # distance of two minima that are one
-RATE, BATCH, STEPS = 0.3, 32, 10_000  # of the SGD before Newton's method
+RATE, BATCH, STEPS = 0.3, 32, 10_000  # of the SGD that finds minima
+DESCENT, LENGTH = 2000, 1.0  # steps of gradient descent before Newton's method, and their length
 
 
 class Network(NamedTuple):
@@ -104,10 +104,19 @@ def minima(own: Network, key: Key, starts: int) -> list[np.ndarray]:
     return different
 
 
-def settled(own: Network, points: Any) -> Any:
-    """Return the minima (`CriticalPoint`) to which Newton's method goes from points (n, size)."""
-    search = functools.partial(critical_point, own.loss, index=0, max_step=0.1, max_steps=300)
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(search))(points))
+def settled(own: Network, points: Any) -> CriticalPoint:
+    """Return the minima of the valleys in which points (n, size) are, by descent, then Newton."""
+
+    @jax.jit
+    @jax.vmap
+    def search(theta):
+        slope = jax.grad(own.loss)
+        with jax.enable_x64(True):  # Newton's steps alone would leave the valley
+            theta = jnp.asarray(theta, jnp.float64)
+            low = jax.lax.fori_loop(0, DESCENT, lambda _, x: x - LENGTH * slope(x), theta)
+        return critical_point(own.loss, low, index=0, max_step=0.1, max_steps=300)
+
+    return jax.tree.map(np.asarray, search(points))
 
 
 def aligned(own: Network, theta: np.ndarray, other: np.ndarray) -> np.ndarray:

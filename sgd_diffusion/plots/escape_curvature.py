@@ -58,7 +58,7 @@ def escape_curvature(found: xr.Dataset) -> "matplotlib.figure.Figure":
             along.plot([], [], "o", color=colors[i], markersize=3, label=label)
         for name, marker in (("trace_ratio", "o"), ("median_ratio", "s")):
             ratios.plot(found["loss"], found[name], color="0.7", zorder=0)
-            ratios.scatter(found["loss"], found[name], 14, colors, marker)
+            ratios.scatter(found["loss"], found[name], 14, colors, marker=marker)
             ratios.plot(
                 [], [], marker, color="0.4", markersize=3, label=_LABELS[name], fillstyle="none"
             )

@@ -66,6 +66,7 @@ def _spectra(axis, row):
         axis.plot(values, marker, color=color, markersize=3, fillstyle="none", label=name)
     axis.axhline(0, **GUIDE)
     axis.set_yscale("symlog", linthresh=1e-3)
+    axis.margins(y=0.08)
     axis.set(xlabel="eigenvalue, from the lowest", ylabel="of the Hessian")
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from experiments import escape_rates, escape_saddles, summaries
 from experiments.escape_saddles import Barrier, _measured, predicted
 from experiments.tiny_networks import aligned, network
-from sgd_diffusion import plots, tables
+from sgd_diffusion import plots
 from sgd_diffusion.theory.escape import mean_first_passage_time
 
 BARRIER = Barrier("a network", (2, 1e-2, "odd"), False, 0.5, (2, 4), 100)
@@ -70,6 +70,13 @@ def test_times_without_escapes_are_a_bound():
     assert math.isnan(some["log_time_bound"]) and some["escaped"] == 30
 
 
+NUMBERS = (
+    *("minimum_loss", "saddle_loss", "other_loss", "gradient_norm", "minimum_noise"),
+    *("exponent_limit", "exponent_of_curvature", "exponent_of_minimum"),
+    *("share_start", "share_other"),
+)
+
+
 def barriers():
     """Two barriers in the form that the experiment has: one is crossed, and one is not."""
     rows = []
@@ -78,15 +85,8 @@ def barriers():
         log_time = np.array([1.0, 2.0, 4.0])[:count] if escaped else np.full(count, np.nan)
         rows.append(
             geometry()
+            .assign(dict.fromkeys(NUMBERS, 0.5))
             .assign(
-                {
-                    name: 0.5
-                    for name in (
-                        *("minimum_loss", "saddle_loss", "other_loss", "gradient_norm"),
-                        *("minimum_noise", "exponent_limit", "exponent_of_curvature"),
-                        *("exponent_of_minimum", "share_start", "share_other"),
-                    )
-                },
                 share_elsewhere=0.0,
                 share_unsettled=0.0,
                 census_steps=100,
@@ -116,8 +116,8 @@ def barriers():
                 sweep="B",
             )
         )
-    found = xr.concat(rows, "line", coords="all", join="outer")
-    return tables.escape_rates(found).assign_attrs(trials=100)
+    found = xr.concat(rows, "line", coords="all", join="outer").assign_coords(line=range(2))
+    return escape_saddles.with_slopes(found).assign_attrs(trials=100)
 
 
 def test_summary_of_barriers_says_what_was_measured_and_what_never_happened():

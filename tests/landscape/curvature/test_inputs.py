@@ -51,6 +51,10 @@ def cubes(w):
     return (w**3).sum()
 
 
+def sums(w, examples):
+    return w.sum() * sum(jnp.real(leaf).sum() for leaf in jax.tree.leaves(examples))
+
+
 def scaled(vector):
     return SMALL.astype(vector.dtype) * vector
 
@@ -110,8 +114,9 @@ ARGUMENTS = [
     ),
     Argument(
         "gradient_covariance(examples)",
-        lambda x: gradient_covariance(lambda w, x: (x @ w).mean(), np.ones(2), x, chunk_size=2),
+        lambda x: gradient_covariance(sums, np.ones(2), x, chunk_size=2),
         X,
+        takes_complex=True,
         takes_list=False,
     ),
     Argument("compare_with_hessian(covariance)", lambda c: compare_with_hessian(c, SQUARE), SQUARE),
