@@ -1,4 +1,4 @@
-"""Escapes of a small network over a saddle between two of its minima, measured and predicted."""
+"""Escapes of a small network over a saddle between two of its minima, beside predictions."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,9 +10,8 @@ import xarray as xr
 from jax.tree_util import Partial
 
 from experiments.progress import phase
-from experiments.tiny_networks import SAME, Network, aligned, minima, network, settled
+from experiments.tiny_networks import SAME, Network, Searches, aligned, minima, network, searches
 from sgd_diffusion import tables
-from sgd_diffusion.landscape.saddles import critical_point, nudged_elastic_band
 from sgd_diffusion.theory.escape import (
     escape_rate,
     kramers_sgd,
@@ -21,53 +20,61 @@ from sgd_diffusion.theory.escape import (
 )
 from sgd_diffusion.walkers import escape_times, minibatch_steps
 
-STARTS = 8  # of SGD, for the minima
-IMAGES = 31
-MOST_BAND_STEPS = 3000
+NETWORK = (2, 1e-2, "odd")  # hidden units, weight decay and question
+LEARNING_RATE = 0.6  # of the walkers: a fourth over the largest curvature
 NUDGE = 0.05  # from the saddle to either side
 TRIALS = 8  # of the other panels, for one here
 FEW = 20  # escapes, for a rate
-CENSUS = 50  # walkers
+CENSUS = 48  # walkers
 
 
 class Barrier(NamedTuple):
     """What is escaped from, and how.
 
     Attributes:
-        name: of the network.
-        network: hidden units, weight decay and question of `tiny_networks.network`.
-        from_lower: whether walkers start at the lower of the two lowest minima.
-        learning_rate: eta.
+        name: of the minimum that walkers start at.
+        from_lower: whether it is the lower one of two.
         batch_sizes: B.
         max_steps: steps of a walker.
     """
 
     name: str
-    network: tuple[int, float, str]
     from_lower: bool
-    learning_rate: float
     batch_sizes: tuple[int, ...]
     max_steps: int
 
 
 BARRIERS = (
-    Barrier("two units, odd digits", (2, 1e-2, "odd"), False, 0.6, (6, 9, 12, 15), 40_000),
-    Barrier("three units, digits from five on", (3, 3e-3, "five or more"), True, 0.3, (8,), 10_000),
+    Barrier("higher minimum", False, (6, 9, 12, 15), 40_000),
+    Barrier("lower minimum, large batches", True, (40,), 10_000),
 )
 
 
 def network_saddles(options: Any) -> xr.Dataset:
-    """Return minima, saddles, paths and noise of networks, with measured and predicted times."""
-    rows = []
-    for number, barrier in enumerate(BARRIERS[:1] if options.ends else BARRIERS):
-        key = jax.random.fold_in(jax.random.key(options.seed), number)
-        with phase(f"saddle, {barrier.name}"):
-            own = network(*barrier.network)
-            geometry, ends = crossing(own, key, from_lower=barrier.from_lower)
-        with phase(f"escapes, {barrier.name}"):
-            rows.append(geometry.merge(escapes(own, barrier, geometry, ends, key, options)))
-    found = xr.concat(rows, "line", coords="all", join="outer").assign_coords(line=range(len(rows)))
-    return with_slopes(found).assign_attrs(trials=options.trials // TRIALS)
+    """Return a saddle of a small network, with times of crossing it from either side.
+
+    The two lowest minima are those that SGD and Newton's method find. The dataset also has the path
+    between them and the noise along it, and predicted times.
+    """
+    own, rows = network(*NETWORK), []
+    key = jax.random.key(options.seed)
+    with phase("minima"):
+        search = searches(own)
+        lowest = minima(own, search.settle, key)[:2]
+    for number, barrier in enumerate(BARRIERS):
+        with phase(f"saddle from the {barrier.name}"):
+            pair = lowest if barrier.from_lower else lowest[::-1]
+            geometry, ends = crossing(own, search, *pair)
+        with phase(f"escapes from the {barrier.name}"):
+            keys = jax.random.split(jax.random.fold_in(key, number))
+            found = escapes(own, barrier, geometry, ends, keys[0], options)
+            found = found.merge(census(own, search, found, ends, keys[1]))
+        rows.append(geometry.merge(found))
+    table = xr.concat(rows, "line", coords="all", join="outer").assign_coords(line=range(len(rows)))
+    hidden, decay, question = NETWORK
+    return with_slopes(table).assign_attrs(
+        trials=options.trials // TRIALS, hidden=hidden, weight_decay=decay, question=question
+    )
 
 
 def with_slopes(found: xr.Dataset) -> xr.Dataset:
@@ -93,22 +100,14 @@ class Ends(NamedTuple):
     direction: np.ndarray
 
 
-def crossing(own: Network, key: Any, *, from_lower: bool) -> tuple[xr.Dataset, Ends]:
+def crossing(
+    own: Network, search: Searches, first: np.ndarray, second: np.ndarray
+) -> tuple[xr.Dataset, Ends]:
     """Return the way from one minimum over the saddle to the other one, and its points."""
-    lowest = minima(own, key, STARTS)[:2]
-    first, second = lowest if from_lower else lowest[::-1]
-    band = jax.jit(
-        lambda a, b: nudged_elastic_band(
-            own.loss, a, b, num_images=IMAGES, max_steps=MOST_BAND_STEPS
-        )
-    )
-    found = band(first, aligned(own, second, first))
-    top = np.asarray(found.points)[int(found.highest)]
-    saddle = jax.tree.map(
-        np.asarray, jax.jit(lambda x: critical_point(own.loss, x, max_step=0.05))(top)
-    )
+    found = search.band(first, aligned(own, second, first))
+    saddle = search.climb(found.points[found.highest])
     nudge = NUDGE * saddle.direction
-    sides = settled(own, saddle.point + np.stack([-nudge, nudge]))
+    sides = search.settle(saddle.point + np.stack([-nudge, nudge]))
     near = int(np.argmin(np.linalg.norm(sides.point - first, axis=1)))
     start, end = sides.point[near], sides.point[1 - near]
     direction = saddle.direction * np.sign(saddle.direction @ (end - start))
@@ -128,13 +127,9 @@ def crossing(own: Network, key: Any, *, from_lower: bool) -> tuple[xr.Dataset, E
         "all_converged": saddle.converged & sides.converged.all(),
         "leads_back": np.linalg.norm(start - first) < SAME,
     }
-    halves = band(start, saddle.point), band(saddle.point, end)
-    geometry = xr.Dataset(
-        numbers
-        | _along(own, halves)
-        | {"band_residual": ("part", [float(each.residual) for each in (found, *halves)])},
-        coords={"parameter": range(own.size)},  # of which networks have different numbers
-    )
+    halves = search.band(start, saddle.point), search.band(saddle.point, end)
+    numbers["bands_converged"] = found.converged & halves[0].converged & halves[1].converged
+    geometry = xr.Dataset(numbers | _along(own, halves))
     return geometry, Ends(start, saddle.point, end, direction)
 
 
@@ -168,7 +163,7 @@ def _along(own, halves):
     return {
         name: ("image", values)
         for name, values in {
-            "position": np.append(0, np.cumsum(steps)) - steps[: IMAGES - 1].sum(),
+            "position": np.append(0, np.cumsum(steps)) - steps[: len(steps) // 2].sum(),
             "path_loss": loss,
             "path_slope": slope,
             "path_noise": noise,
@@ -178,64 +173,54 @@ def _along(own, halves):
 
 def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -> xr.Dataset:
     """Return measured times of crossing the plane through the saddle, beside predicted ones."""
-    eta, trials = barrier.learning_rate, options.trials // TRIALS
-    sizes = options.some(barrier.batch_sizes)
-    data = tuple(np.asarray(part, np.float32) for part in (own.inputs, own.targets))
     is_outside = Partial(_beyond, np.float32(ends.saddle), np.float32(ends.direction))
-    points = []
-    for number, size in enumerate(sizes):
-        step = minibatch_steps(own.example_loss, data, eta, size)
+    sizes, points = options.some(barrier.batch_sizes), []
+    for number, size in enumerate(dict.fromkeys(sizes)):
         times = escape_times(
             jax.random.fold_in(key, number),
-            step,
+            _steps(own, size),
             np.float32(ends.start),
             is_outside,
-            repeats=trials,
+            repeats=options.trials // TRIALS,
             max_steps=barrier.max_steps,
         )
-        points.append(_measured(np.asarray(times), barrier, eta) | predicted(geometry, size, eta))
-    columns = {name: ("point", [point[name] for point in points]) for name in points[0]}
-    exponents = {
-        name: float(
-            kramers_sgd(*_corners(geometry), batch_size=2, learning_rate=1, path=share)
-            - kramers_sgd(*_corners(geometry), batch_size=1, learning_rate=1, path=share)
-        )
-        for name, share in (("exponent_of_curvature", 0.5), ("exponent_of_minimum", 1.0))
-    }
-    force, noise = _functions(geometry)
-    limit = quasi_potential(force, noise, float(geometry.position[0]), 0.0)
-    middle = len(sizes) // 2
+        measured = _measured(np.asarray(times), barrier.max_steps)
+        points.append(measured | predicted(geometry, size) | {"batch_size": float(size)})
+    columns = {name: ("point", np.array([point[name] for point in points])) for name in points[0]}
+    count = len(points)
     return xr.Dataset(
-        columns
-        | exponents
-        | {"exponent_limit": float(limit)}
-        | census(own, barrier, sizes[middle], points[middle], ends, key, trials),
+        columns | exponents(geometry) | {"max_steps": barrier.max_steps},
         coords={
-            "learning_rate": ("point", np.full(len(sizes), eta)),
-            "batch_size": ("point", np.array(sizes, float)),
-            "coldness": ("point", np.array(sizes) / eta),
-            "sharpness": ("point", np.ones(len(sizes))),
-            "diffusion": ("point", np.full(len(sizes), np.nan)),
-            "point": range(len(sizes)),
+            "learning_rate": ("point", np.full(count, LEARNING_RATE)),
+            "coldness": ("point", columns["batch_size"][1] / LEARNING_RATE),
+            "sharpness": ("point", np.ones(count)),
+            "diffusion": ("point", np.full(count, np.nan)),
+            "point": range(count),
             "loss": barrier.name,
             "noise": "mini-batches",
             "sweep": "B",
         },
-    )
+    ).set_coords("batch_size")
+
+
+def _steps(own, size):
+    data = tuple(np.asarray(part, np.float32) for part in (own.inputs, own.targets))
+    return minibatch_steps(own.example_loss, data, LEARNING_RATE, size)
 
 
 def _beyond(top, direction, theta):
     return direction @ (theta - top) > 0
 
 
-def _measured(times, barrier, eta):
+def _measured(times, max_steps):
     escaped = int((times > 0).sum())
-    rate = escape_rate(times, barrier.max_steps, eta, min_escapes=FEW) if escaped >= FEW else None
-    total = np.where(times > 0, times, barrier.max_steps).sum() * eta
+    enough = escaped >= FEW
+    rate = escape_rate(times, max_steps, LEARNING_RATE, min_escapes=FEW) if enough else None
+    total = np.where(times > 0, times, max_steps).sum() * LEARNING_RATE
     return {
         "log_time": math.nan if rate is None else -math.log(rate.rate),
         "log_time_error": math.nan if rate is None else rate.log_rate_error,
-        # No escape in so long a time has a chance of 5 % at this mean time.
+        # At this mean time, no escape in so long a time has a chance of 5 %.
         "log_time_bound": math.log(total / 3) if escaped == 0 else math.nan,
         "escaped": escaped,
         "censored": len(times) - escaped,
@@ -260,14 +245,15 @@ def _functions(geometry):
     return force, lambda x: jnp.interp(x, position, noise)
 
 
-def predicted(geometry: xr.Dataset, size: int, eta: float) -> dict[str, float]:
+def predicted(geometry: xr.Dataset, size: int) -> dict[str, float]:
     """Return logarithms of the mean time to the saddle, by quadrature and in closed form."""
     force, noise = _functions(geometry)
     first = float(geometry["position"][0])
+    scale = LEARNING_RATE / (2 * size)
     time = mean_first_passage_time(
-        force, lambda x: eta / (2 * size) * noise(x), first, 0.0, 3 * first, num_points=20_001
+        force, lambda x: scale * noise(x), first, 0.0, 3 * first, num_points=20_001
     )
-    closed = kramers_sgd(*_corners(geometry), batch_size=size, learning_rate=eta)
+    closed = kramers_sgd(*_corners(geometry), batch_size=size, learning_rate=LEARNING_RATE)
     return {
         "log_time_predicted": math.log(float(time)),
         # The first passage to the saddle takes half of the time.
@@ -275,13 +261,27 @@ def predicted(geometry: xr.Dataset, size: int, eta: float) -> dict[str, float]:
     }
 
 
-def census(own: Network, barrier: Barrier, size, point, ends, key, trials) -> dict[str, float]:
-    """Return where walkers are after the mean time to cross: in which valley, by descent."""
-    eta = barrier.learning_rate
-    log_time = point["log_time"]
-    steps = barrier.max_steps if math.isnan(log_time) else int(math.exp(log_time) / eta)
-    data = tuple(np.asarray(part, np.float32) for part in (own.inputs, own.targets))
-    step = minibatch_steps(own.example_loss, data, eta, size)
+def exponents(geometry: xr.Dataset) -> dict[str, float]:
+    """Return the factors of B / eta in the logarithm of the time, for high barriers."""
+    found = {
+        name: float(
+            kramers_sgd(*_corners(geometry), batch_size=2, learning_rate=1, path=share)
+            - kramers_sgd(*_corners(geometry), batch_size=1, learning_rate=1, path=share)
+        )
+        for name, share in (("exponent_of_curvature", 0.5), ("exponent_of_minimum", 1.0))
+    }
+    force, noise = _functions(geometry)
+    limit = quasi_potential(force, noise, float(geometry["position"][0]), 0.0)
+    return found | {"exponent_limit": float(limit)}
+
+
+def census(own: Network, search: Searches, found: xr.Dataset, ends: Ends, key) -> xr.Dataset:
+    """Return in which valleys walkers are after the mean time to cross, at one batch size."""
+    point = found.isel(point=found.sizes["point"] // 2)
+    log_time, size = point["log_time"].item(), int(point["batch_size"])
+    unknown = math.isnan(log_time)
+    steps = int(found["max_steps"] if unknown else math.exp(log_time) / LEARNING_RATE)
+    step = _steps(own, size)
 
     @jax.jit
     @jax.vmap
@@ -291,17 +291,18 @@ def census(own: Network, barrier: Barrier, size, point, ends, key, trials) -> di
 
         return jax.lax.fori_loop(0, steps, one, jnp.asarray(ends.start, np.float32))
 
-    walkers = min(trials, CENSUS)
-    found = settled(own, walked(jax.random.split(jax.random.fold_in(key, 99), walkers)))
+    settled = search.settle(np.asarray(walked(jax.random.split(key, CENSUS))))
     in_start, in_end = (
-        found.converged & (np.linalg.norm(found.point - place, axis=1) < SAME)
+        settled.converged & (np.linalg.norm(settled.point - place, axis=1) < SAME)
         for place in (ends.start, ends.end)
     )
-    return {
-        "census_steps": steps,
-        "census_batch_size": size,
-        "share_start": in_start.mean(),
-        "share_other": in_end.mean(),
-        "share_elsewhere": (found.converged & ~in_start & ~in_end).mean(),
-        "share_unsettled": (~found.converged).mean(),
-    }
+    return xr.Dataset(
+        {
+            "census_steps": steps,
+            "census_batch_size": size,
+            "share_start": in_start.mean(),
+            "share_other": in_end.mean(),
+            "share_elsewhere": (settled.converged & ~in_start & ~in_end).mean(),
+            "share_unsettled": (~settled.converged).mean(),
+        }
+    )

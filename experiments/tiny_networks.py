@@ -16,7 +16,12 @@ from scipy.optimize import linear_sum_assignment
 
 from sgd_diffusion._types import Key
 from sgd_diffusion.landscape.curvature import gradient_covariance
-from sgd_diffusion.landscape.saddles import CriticalPoint, critical_point
+from sgd_diffusion.landscape.saddles import (
+    CriticalPoint,
+    ElasticBand,
+    critical_point,
+    nudged_elastic_band,
+)
 from sgd_diffusion.problems import datasets
 from sgd_diffusion.walkers import minibatch_steps
 
@@ -27,6 +32,9 @@ QUESTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 COMPONENTS = 2
 SAME = 1e-4  # distance of two minima that are one
 RATE, BATCH, STEPS = 0.3, 32, 10_000  # of the SGD that finds minima
+STARTS = 8  # of that SGD
+AT_ONCE = 8  # searches for a minimum side by side
+IMAGES = 31  # of a band
 DESCENT, LENGTH = 2000, 1.0  # steps of gradient descent before Newton's method, and their length
 
 
@@ -80,7 +88,49 @@ def network(hidden: int, weight_decay: float, question: str) -> Network:
     return Network(hidden, weight_decay, inputs / inputs.std(axis=0), targets)
 
 
-def minima(own: Network, key: Key, starts: int) -> list[np.ndarray]:
+class Searches(NamedTuple):
+    """Compiled searches on the loss of a network.
+
+    Attributes:
+        settle: points (n, size) -> `CriticalPoint`, the minima of the valleys in which they are.
+        climb: a point (size,) -> `CriticalPoint`, the saddle near it.
+        band: two points (size,) -> `ElasticBand`.
+    """
+
+    settle: Callable[[Any], CriticalPoint]
+    climb: Callable[[Any], CriticalPoint]
+    band: Callable[[Any, Any], ElasticBand]
+
+
+def searches(own: Network) -> Searches:
+    """Return the searches on the loss of a network."""
+
+    @jax.jit
+    @jax.vmap
+    def settle(theta):
+        slope = jax.grad(own.loss)
+        with jax.enable_x64(True):  # Newton's steps alone would leave the valley
+            theta = jnp.asarray(theta, jnp.float64)
+            low = jax.lax.fori_loop(0, DESCENT, lambda _, x: x - LENGTH * slope(x), theta)
+        return critical_point(own.loss, low, index=0, max_step=0.1, max_steps=300)
+
+    def in_parts(points):
+        """One program for all numbers of points."""
+        count = len(points)
+        padded = np.resize(points, (-(-count // AT_ONCE), AT_ONCE, own.size))
+        parts = [jax.tree.map(np.asarray, settle(part)) for part in padded]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
+
+    climb = jax.jit(lambda theta: critical_point(own.loss, theta, max_step=0.05))
+    band = jax.jit(lambda a, b: nudged_elastic_band(own.loss, a, b, num_images=IMAGES))
+    return Searches(
+        in_parts,
+        lambda theta: jax.tree.map(np.asarray, climb(theta)),
+        lambda a, b: jax.tree.map(np.asarray, band(a, b)),
+    )
+
+
+def minima(own: Network, settle: Callable[[Any], CriticalPoint], key: Key) -> list[np.ndarray]:
     """Return the different minima that SGD and then Newton's method find, the lowest first."""
     data = tuple(np.asarray(part, np.float32) for part in (own.inputs, own.targets))
     step = minibatch_steps(own.example_loss, data, RATE, BATCH)
@@ -93,30 +143,15 @@ def minima(own: Network, key: Key, starts: int) -> list[np.ndarray]:
         keys = jax.random.split(others, STEPS)
         return jax.lax.scan(lambda theta, k: (step(k, theta), None), begin, keys)[0]
 
-    found = settled(own, trained(jax.random.split(key, starts)))
+    found = settle(np.asarray(trained(jax.random.split(key, STARTS))))
     different: list[np.ndarray] = []
     for i in np.argsort(found.loss):
-        theta = np.asarray(found.point[i])
+        theta = found.point[i]
         if found.converged[i] and all(
             np.linalg.norm(aligned(own, theta, other) - other) > SAME for other in different
         ):
             different.append(theta)
     return different
-
-
-def settled(own: Network, points: Any) -> CriticalPoint:
-    """Return the minima of the valleys in which points (n, size) are, by descent, then Newton."""
-
-    @jax.jit
-    @jax.vmap
-    def search(theta):
-        slope = jax.grad(own.loss)
-        with jax.enable_x64(True):  # Newton's steps alone would leave the valley
-            theta = jnp.asarray(theta, jnp.float64)
-            low = jax.lax.fori_loop(0, DESCENT, lambda _, x: x - LENGTH * slope(x), theta)
-        return critical_point(own.loss, low, index=0, max_step=0.1, max_steps=300)
-
-    return jax.tree.map(np.asarray, search(points))
 
 
 def aligned(own: Network, theta: np.ndarray, other: np.ndarray) -> np.ndarray:

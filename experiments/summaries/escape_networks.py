@@ -67,7 +67,12 @@ def escape_saddles(found: xr.Dataset) -> str:
     Args:
         found: as `escape_saddles.network_saddles` returns it.
     """
-    lines = [f"saddles of small networks: {found.attrs['trials']} walkers", SADDLE]
+    own = found.attrs
+    lines = [
+        f"saddle of a network of {own['hidden']} tanh units, weight decay "
+        f"{own['weight_decay']:g}, digits: {own['question']} or not; {own['trials']} walkers",
+        SADDLE,
+    ]
     for i in range(found.sizes["line"]):
         lines += _barrier(found.isel(line=i).dropna("point", subset=["batch_size"]))
     return "\n".join([*lines, ""])
@@ -76,7 +81,8 @@ def escape_saddles(found: xr.Dataset) -> str:
 def _barrier(row):
     number = {name: row[name].item() for name in row.data_vars if row[name].ndim == 0}
     eta = row["learning_rate"].values[0]
-    found = "" if number["all_converged"] else " NOT CONVERGED: nothing below counts"
+    settled = number["all_converged"] and number["bands_converged"]
+    found = "" if settled else " NOT CONVERGED: nothing below counts"
     lines = [
         "",
         f"{row['loss'].item()}: loss {number['minimum_loss']:.5f} at the minimum, "

@@ -8,12 +8,10 @@ import pytest
 import xarray as xr
 
 from experiments import escape_rates, escape_saddles, summaries
-from experiments.escape_saddles import Barrier, _measured, predicted
+from experiments.escape_saddles import LEARNING_RATE, _measured, predicted
 from experiments.tiny_networks import aligned, network
 from sgd_diffusion import plots
 from sgd_diffusion.theory.escape import mean_first_passage_time
-
-BARRIER = Barrier("a network", (2, 1e-2, "odd"), False, 0.5, (2, 4), 100)
 
 
 @pytest.fixture(scope="module")
@@ -50,23 +48,25 @@ def geometry():
 
 
 def test_predictions_are_those_of_one_coordinate():
-    found = predicted(geometry(), 4, 0.2)
+    size = 12
+    found = predicted(geometry(), size)
+    scale = LEARNING_RATE / (2 * size)
     exact = mean_first_passage_time(
-        lambda x: x**3 - x, lambda x: 0.025 * (1 + x**2), -1.0, 0.0, -3.0, num_points=20_001
+        lambda x: x**3 - x, lambda x: scale * (1 + x**2), -1.0, 0.0, -3.0, num_points=20_001
     )
     # Behind the minimum the path goes on as a parabola.
     assert found["log_time_predicted"] == pytest.approx(math.log(float(exact)), abs=0.1)
-    closed = 2 * 4 * 0.25 / 0.2 * (0.5 / 2 + 0.5) + math.log(math.pi)
+    closed = 2 * size * 0.25 / LEARNING_RATE * (0.5 / 2 + 0.5) + math.log(math.pi)
     assert found["log_time_closed_form"] == pytest.approx(closed, abs=1e-9)
 
 
 def test_times_without_escapes_are_a_bound():
-    none = _measured(np.full(30, -1), BARRIER, 0.5)
+    none = _measured(np.full(30, -1), 100)
     assert math.isnan(none["log_time"]) and none["censored"] == 30
     # At this rate, no escape in all steps has a chance of exp(-3), 5 percent.
-    assert none["log_time_bound"] == pytest.approx(math.log(30 * 100 * 0.5 / 3))
-    some = _measured(np.array([10] * 30 + [-1] * 10), BARRIER, 0.5)
-    assert some["log_time"] == pytest.approx(math.log(0.5 * (30 * 10 + 10 * 100) / 30))
+    assert none["log_time_bound"] == pytest.approx(math.log(30 * 100 * LEARNING_RATE / 3))
+    some = _measured(np.array([10] * 30 + [-1] * 10), 100)
+    assert some["log_time"] == pytest.approx(math.log(LEARNING_RATE * (30 * 10 + 10 * 100) / 30))
     assert math.isnan(some["log_time_bound"]) and some["escaped"] == 30
 
 
@@ -93,6 +93,7 @@ def barriers():
                 census_batch_size=4,
                 saddle_index=1,
                 all_converged=True,
+                bands_converged=True,
                 minimum_eigenvalue=("parameter", np.arange(1.0, parameters + 1)),
                 saddle_eigenvalue=("parameter", np.arange(-1.0, parameters - 1)),
                 log_time=("point", log_time),
@@ -117,7 +118,9 @@ def barriers():
             )
         )
     found = xr.concat(rows, "line", coords="all", join="outer").assign_coords(line=range(2))
-    return escape_saddles.with_slopes(found).assign_attrs(trials=100)
+    return escape_saddles.with_slopes(found).assign_attrs(
+        trials=100, hidden=2, weight_decay=0.01, question="odd"
+    )
 
 
 def test_summary_of_barriers_says_what_was_measured_and_what_never_happened():
@@ -174,10 +177,15 @@ def test_a_network_leaves_its_valley_over_the_saddle(tmp_path):
     """The saddle has index 1, and times grow with B by about the measured noise along the path."""
     options = escape_rates.Options(panels=("saddle",), directory=tmp_path / "run")
     found = escape_saddles.network_saddles(options)
-    assert found["all_converged"].all() and (found["saddle_index"] == 1).all()
+    assert (
+        found["all_converged"].all()
+        and found["bands_converged"].all()
+        and found["leads_back"].all()
+    )
+    assert (found["saddle_index"] == 1).all()
     assert (found["gradient_norm"] < 1e-10).all() and (found["barrier"] > 0).all()
     low, high = (found.isel(line=i) for i in range(2))
     assert (low["escaped"].dropna("point") > 100).all()
-    assert (np.diff(low["log_time"].dropna("point")) > 0).all()
+    assert (np.diff(low["log_time"]) > 0).all()
     assert high["escaped"].isel(point=0) == 0
     assert high["log_time_predicted"].isel(point=0) > high["log_time_bound"].isel(point=0)
