@@ -101,8 +101,8 @@ class Gradients(NamedTuple):
 
     def __call__(self, theta: Any) -> Any:
         """Return them, (N, n)."""
-        of_one = jax.grad(functools.partial(logistic, 1.0))
-        return jax.vmap(of_one, (None, 0, 0))(theta, self.inputs, self.labels)
+        misfit = jax.nn.sigmoid(self.inputs @ theta) - self.labels
+        return misfit[:, None] * self.inputs + 2 * theta**3 - theta
 
 
 def mean_gradient(gradients: Gradients, theta: Any) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 from sgd_diffusion.theory.escape import logistic_double_well
 from sgd_diffusion.walkers import minibatch_steps
 
-EXAMPLES, FEATURES = 200_000, 8
+EXAMPLES, FEATURES = 100_000, 8
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.normal(size=(EXAMPLES, FEATURES)).astype(np.float32)
 TRUTH = np.linspace(-1, 1, FEATURES, dtype=np.float32)
