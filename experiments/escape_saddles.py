@@ -46,7 +46,7 @@ class Barrier(NamedTuple):
 
 BARRIERS = (
     Barrier("higher minimum", False, (6, 9, 12, 15), 40_000),
-    Barrier("lower minimum, large batches", True, (40,), 10_000),
+    Barrier("lower minimum, large batches", True, (24,), 20_000),
 )
 
 
@@ -80,8 +80,8 @@ def network_saddles(options: Any) -> xr.Dataset:
 def with_slopes(found: xr.Dataset) -> xr.Dataset:
     """Return the dataset with the slopes of `tables.escape_rates`, NaN where nothing escaped."""
     crossed = np.isfinite(found["log_time"]).any("point").values
-    lines = tables.escape_rates(found.isel(line=crossed))
-    return found.merge(lines.drop_vars(found.data_vars).reindex(line=found["line"]))
+    lines = tables.escape_rates(found.isel(line=crossed)).drop_vars(found.data_vars)
+    return found.merge(lines.reset_coords(drop=True).reindex(line=found["line"]), compat="override")
 
 
 class Ends(NamedTuple):

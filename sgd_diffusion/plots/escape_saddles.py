@@ -93,7 +93,7 @@ def _times(axis, row):
         axis.plot(x, bound, "^", color=color, markersize=4, fillstyle="none")
         axis.text(
             0.5,
-            0.04,
+            0.5,
             "none escaped: above the triangle",
             transform=axis.transAxes,
             ha="center",

@@ -72,9 +72,9 @@ def critical_point(
     It is computed in float64, in and out of 64-bit mode, and can be jitted and mapped.
 
     Formula:
-        Eigenvector following. $\Delta = -\sum_i \sigma_i \frac{g_i}{\lvert \lambda_i \rvert} v_i,
-        \quad \sigma_i = -1$ for $i \leq$ index, $1$ otherwise (Cerjan & Miller, J. Chem. Phys. 75,
-        2800, 1981, with the absolute eigenvalues as shifts)
+        Eigenvector following. $\Delta = -\sum_i \sigma_i \frac{g_i}{\lvert \lambda_i \rvert} v_i$
+        (Cerjan & Miller, J. Chem. Phys. 75, 2800, 1981, with absolute eigenvalues; sigma is -1 for
+        the lowest `index` of them, and 1 for all others)
 
     Args:
         loss: `point -> ()`, twice differentiable. A network with ReLU is not, and Newton's method

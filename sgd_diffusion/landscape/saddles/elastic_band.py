@@ -91,9 +91,8 @@ def nudged_elastic_band(
 
     Formula:
         Nudged elastic band. $F_i = -\nabla L + (\nabla L \cdot \hat{\tau}_i) \hat{\tau}_i + k
-        (\lvert R_{i+1} - R_i \rvert - \lvert R_i - R_{i-1} \rvert) \hat{\tau}_i$, and $F =
-        -\nabla L + 2 (\nabla L \cdot \hat{\tau}) \hat{\tau}$ for the image that climbs (Henkelman
-        & Jonsson, J. Chem. Phys. 113, 9978, 2000)
+        (\lvert R_{i+1} - R_i \rvert - \lvert R_i - R_{i-1} \rvert) \hat{\tau}_i$ (Henkelman &
+        Jonsson, J. Chem. Phys. 113, 9978, 2000)
 
     Args:
         loss: `point -> ()`, differentiable.

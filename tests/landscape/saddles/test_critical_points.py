@@ -67,6 +67,10 @@ def test_a_minimum_is_not_reported_as_a_saddle():
     found = critical_point(rotated_well, ROTATION.T @ [1.0, 0, 0])
     assert float(found.gradient_norm) <= 1e-10 and int(found.index) == 0
     assert not bool(found.converged)
+
+
+@pytest.mark.slow
+def test_steps_run_out():
     few = critical_point(rotated_well, ROTATION.T @ [0.3, -0.2, 0.1], max_steps=1)
     assert not bool(few.converged) and int(few.num_steps) == 1
 

@@ -1,6 +1,7 @@
 """All kinds of numbers as arguments of the searches for saddles, in all modes of JAX."""
 
 import numpy as np
+import pytest
 from input_table import Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.landscape.saddles import critical_point, nudged_elastic_band
@@ -30,6 +31,6 @@ NUMBERS = [
     Number("nudged_elastic_band(tolerance)", lambda x: band(tolerance=x), 0.5, eager=False),
 ]
 # Integers are refused as starts, as elsewhere for weights: they have no derivatives. A search is
-# traced anew for every number, so that only two of them are tried in the usual tests.
-test_numbers = input_tests([entry for entry in NUMBERS if "tolerance" in entry.name])
+# traced anew for every number.
+test_numbers = pytest.mark.slow(input_tests(NUMBERS))
 test_modes = mode_tests(NUMBERS)
