@@ -8,7 +8,9 @@ with what a theory says of them:
 - minibatch: mini-batches of a logistic double well, with the variance of their gradients measured
   along the way out;
 - warning: mini-batches whose rates lie on straight lines, although diffusion theory is wrong;
-- tails: gradient noise of a network, across the parameters of a mini-batch and across mini-batches.
+- tails: gradient noise of a network, across the parameters of a mini-batch and across mini-batches;
+- curvature: gradient noise of a network beside its Hessian, through the training;
+- saddle: small networks over a saddle between two of their minima.
 
 The theory is exact where it can be: mean first passage times by quadrature. Run from the checkout:
 python -m experiments.escape_rates
@@ -23,10 +25,12 @@ import tyro
 import xarray as xr
 
 from experiments import command_line, summaries
+from experiments.escape_curvature import noise_and_curvature
 from experiments.escape_langevin import noise_of_the_curvature, white_noise
 from experiments.escape_minibatches import logistic_regression, shifted_data
+from experiments.escape_saddles import network_saddles
 from experiments.noise_tails import noise_tails
-from experiments.options import COUNT, UINT32, within
+from experiments.options import COUNT, UINT32, expanded, within
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots
@@ -57,6 +61,8 @@ PANELS = {
     "minibatch": Panel(logistic_regression, plots.escape_rates, summaries.escape_rates),
     "warning": Panel(shifted_data, plots.escape_rates, summaries.escape_rates),
     "tails": Panel(noise_tails, plots.noise_tails, summaries.noise_tails),
+    "curvature": Panel(noise_and_curvature, plots.escape_curvature, summaries.escape_curvature),
+    "saddle": Panel(network_saddles, plots.escape_saddles, summaries.escape_saddles),
 }
 
 
@@ -72,12 +78,25 @@ class Options(RunOptions):
     """Walkers of each point of a sweep; a rate has the relative error 1 / sqrt(trials)."""
     noise_batches: Annotated[int, *within(20, COUNT, "for an index")] = 3000
     """Mini-batches whose noise gives the tails."""
+    dataset: str = "digits"
+    """Of the panel curvature: digits, mnist (through tensorflow-datasets), or others that
+    experiments that train take.
+    """
+    data_dir: pathlib.Path | None = None
+    """Where tensorflow-datasets keeps its data; its own default if not given."""
+    width: Annotated[int, *within(2, 100, "for a dense matrix")] = 30
+    """Units of both hidden layers of that panel."""
+    epochs: Annotated[tuple[int, ...], *within(0, 100_000, fewest=1)] = (0, 5, 20, 100, 1000)
+    """Epochs after which noise and curvature are compared."""
+    examples: Annotated[int, *within(10, COUNT)] = 5000
+    """Training examples on which they are compared; all, if there are fewer."""
     ends: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only the first and the last point of each sweep."""
 
     def check(self) -> None:
         """Refuse also panels that there are not."""
         super().check()
+        expanded("--dataset", pathlib.Path(self.dataset))
         unknown = [name for name in self.panels if name not in PANELS]
         if unknown:
             raise invalid("--panels", f"is {unknown[0]!r}", f"one of {', '.join(PANELS)}")
@@ -87,7 +106,21 @@ class Options(RunOptions):
         return [values[0], values[-1]] if self.ends else list(values)
 
 
-PRESETS = {"default": Options(), "quick": Options(trials=256, noise_batches=500, ends=True)}
+PRESETS = {
+    "default": Options(),
+    # Without the panel that takes longest to compile.
+    "quick": Options(
+        panels=tuple(name for name in PANELS if name != "saddle"),
+        trials=256,
+        noise_batches=500,
+        width=20,
+        epochs=(0, 20, 1000),
+        examples=500,
+        ends=True,
+    ),
+    # The network of Feng and Tu, on which their variance-flatness relation is measured.
+    "mnist": Options(panels=("curvature",), dataset="mnist", width=50, epochs=(0, 1, 5, 20, 61)),
+}
 
 
 def experiment(options: Options) -> None:

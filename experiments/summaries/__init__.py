@@ -1,6 +1,7 @@
 """Results in words and numbers that fit on a screen."""
 
 from experiments.summaries.anomalous_diffusion import anomalous_diffusion
+from experiments.summaries.escape_networks import escape_curvature, escape_saddles
 from experiments.summaries.escape_rates import escape_rates
 from experiments.summaries.fractal_path import fractal_path
 from experiments.summaries.fractal_toy import fractal_toy
@@ -13,7 +14,9 @@ from experiments.summaries.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
+    "escape_curvature",
     "escape_rates",
+    "escape_saddles",
     "fractal_path",
     "fractal_toy",
     "gradient_tails",

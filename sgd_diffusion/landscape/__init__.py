@@ -1,6 +1,6 @@
 """Describe loss surfaces: curvature, planes, fractal dimensions, and reference surfaces."""
 
-from sgd_diffusion.landscape import box_counting, curvature, fractal_surfaces
+from sgd_diffusion.landscape import box_counting, curvature, fractal_surfaces, saddles
 from sgd_diffusion.landscape.box_counting import (
     CalibratedDimension,
     Calibration,
@@ -16,12 +16,16 @@ from sgd_diffusion.landscape.box_counting import (
 )
 from sgd_diffusion.landscape.curvature import (
     Eigenpairs,
+    HessianComparison,
     NoiseAlignment,
     SpectralDensity,
     SpectralMeasure,
     TraceEstimate,
+    compare_with_hessian,
+    dense_matrix,
     gauss_newton_product,
     gradient_alignment,
+    gradient_covariance,
     hessian_vector_product,
     hutchpp_trace,
     layer_block,
@@ -60,12 +64,19 @@ from sgd_diffusion.landscape.planes import (
     random_direction,
     random_plane,
 )
+from sgd_diffusion.landscape.saddles import (
+    CriticalPoint,
+    ElasticBand,
+    critical_point,
+    nudged_elastic_band,
+)
 
 __all__ = [
     # rooms within
     "box_counting",
     "curvature",
     "fractal_surfaces",
+    "saddles",
     # curvature
     "hessian_vector_product",
     "gauss_newton_product",
@@ -77,11 +88,20 @@ __all__ = [
     "hutchpp_trace",
     "gradient_alignment",
     "noise_alignment",
+    "dense_matrix",
+    "gradient_covariance",
+    "compare_with_hessian",
     "Eigenpairs",
     "SpectralDensity",
     "SpectralMeasure",
     "TraceEstimate",
     "NoiseAlignment",
+    "HessianComparison",
+    # saddles
+    "nudged_elastic_band",
+    "critical_point",
+    "ElasticBand",
+    "CriticalPoint",
     # planes and lines
     "random_direction",
     "filter_normalize",

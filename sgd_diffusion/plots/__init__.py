@@ -5,7 +5,9 @@ for.
 """
 
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
+from sgd_diffusion.plots.escape_curvature import escape_curvature
 from sgd_diffusion.plots.escape_rates import escape_rates
+from sgd_diffusion.plots.escape_saddles import escape_saddles
 from sgd_diffusion.plots.fractal_path import fractal_path
 from sgd_diffusion.plots.fractal_toy import fractal_toy, walker_animation
 from sgd_diffusion.plots.gradient_tails import gradient_tails
@@ -19,7 +21,9 @@ from sgd_diffusion.plots.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
+    "escape_curvature",
     "escape_rates",
+    "escape_saddles",
     "fractal_path",
     "fractal_toy",
     "gradient_tails",

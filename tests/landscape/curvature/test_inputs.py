@@ -8,8 +8,11 @@ from input_table import ARRAYS, MODES, Argument, Number, Option, input_tests, mo
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import (
+    compare_with_hessian,
+    dense_matrix,
     gauss_newton_product,
     gradient_alignment,
+    gradient_covariance,
     hessian_vector_product,
     hutchpp_trace,
     mean_over_chunks,
@@ -25,6 +28,7 @@ VECTOR = np.array([2.0, 0, 1])
 VECTORS = np.eye(3)[:2]
 GRADIENTS = np.array([[1.0, 5, 2], [3, 4, 1], [9, 2, 6], [2, 2, 7]])
 X = np.array([[3.0, 0], [1, 4], [2, 8]])
+SQUARE = np.array([[4.0, 1, 0], [1, 3, 1], [0, 1, 2]])
 NODES, SHARES, GRID = np.array([[1.0, 4], [2, 3]]), np.array([[1.0, 0], [0, 1]]), np.arange(6.0)
 FLOATS = (
     "float16",
@@ -45,6 +49,10 @@ SMALL = jnp.asarray([3.0, 2.0, 1.0])
 
 def cubes(w):
     return (w**3).sum()
+
+
+def sums(w, examples):
+    return w.sum() * sum(jnp.real(leaf).sum() for leaf in jax.tree.leaves(examples))
 
 
 def scaled(vector):
@@ -104,6 +112,26 @@ ARGUMENTS = [
         GRADIENTS,
         takes_list=False,
     ),
+    Argument(
+        "gradient_covariance(examples)",
+        lambda x: gradient_covariance(sums, np.ones(2), x, chunk_size=2),
+        X,
+        takes_complex=True,
+        takes_list=False,
+    ),
+    Argument("compare_with_hessian(covariance)", lambda c: compare_with_hessian(c, SQUARE), SQUARE),
+    Argument("compare_with_hessian(hessian)", lambda h: compare_with_hessian(SQUARE, h), SQUARE),
+    Option("compare_with_hessian(top)", lambda k: compare_with_hessian(SQUARE, SQUARE, top=k), 3),
+    Number(
+        "compare_with_hessian(threshold)",
+        lambda least: compare_with_hessian(SQUARE, SQUARE, threshold=least),
+        1.0,
+    ),
+    Option(
+        "dense_matrix(columns_at_once)",
+        lambda n: dense_matrix(scaled, SMALL, columns_at_once=n),
+        2,
+    ),
     Argument("smoothed_density(nodes)", lambda n: smoothed_density(n, SHARES, GRID, 1.0), NODES),
     Argument("smoothed_density(weights)", lambda w: smoothed_density(NODES, w, GRID, 1.0), SHARES),
     Argument("smoothed_density(grid)", lambda g: smoothed_density(NODES, SHARES, g, 1.0), GRID),
@@ -157,6 +185,9 @@ test_integers_of_searches = input_tests(SEARCHES)
 
 OF_WEIGHTS = {
     "hessian_vector_product": lambda w: hessian_vector_product(cubes, w)(VECTOR),
+    "gradient_covariance": lambda w: gradient_covariance(
+        lambda w, x: (x @ w).mean() ** 2, w, np.eye(3, dtype=np.float32)
+    ),
     "top_eigenpairs": lambda w: top_eigenpairs(scaled, w, 2)._replace(vectors=None),
     "spectral_density": lambda w: (
         spectral_density(KEY, scaled, w, num_products=2, num_probes=2, num_points=5).nodes

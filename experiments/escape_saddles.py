@@ -1,0 +1,308 @@
+"""Escapes of a small network over a saddle between two of its minima, beside predictions."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.tree_util import Partial
+
+from experiments.progress import phase
+from experiments.tiny_networks import SAME, Network, Searches, aligned, minima, network, searches
+from sgd_diffusion import tables
+from sgd_diffusion.theory.escape import (
+    escape_rate,
+    kramers_sgd,
+    mean_first_passage_time,
+    quasi_potential,
+)
+from sgd_diffusion.walkers import escape_times, minibatch_steps
+
+NETWORK = (2, 1e-2, "odd")  # hidden units, weight decay and question
+LEARNING_RATE = 0.6  # of the walkers: a fourth over the largest curvature
+NUDGE = 0.05  # from the saddle to either side
+TRIALS = 8  # of the other panels, for one here
+FEW = 20  # escapes, for a rate
+CENSUS = 48  # walkers
+
+
+class Barrier(NamedTuple):
+    """What is escaped from, and how.
+
+    Attributes:
+        name: of the minimum that walkers start at.
+        from_lower: whether it is the lower one of two.
+        batch_sizes: B.
+        max_steps: steps of a walker.
+    """
+
+    name: str
+    from_lower: bool
+    batch_sizes: tuple[int, ...]
+    max_steps: int
+
+
+BARRIERS = (
+    Barrier("higher minimum", False, (6, 9, 12, 15), 40_000),
+    Barrier("lower minimum, large batches", True, (24,), 20_000),
+)
+
+
+def network_saddles(options: Any) -> xr.Dataset:
+    """Return a saddle of a small network, with times of crossing it from either side.
+
+    The two lowest minima are those that SGD and Newton's method find. The dataset also has the path
+    between them and the noise along it, and predicted times.
+    """
+    own, rows = network(*NETWORK), []
+    key = jax.random.key(options.seed)
+    with phase("minima"):
+        search = searches(own)
+        lowest = minima(own, search.settle, key)[:2]
+    for number, barrier in enumerate(BARRIERS):
+        with phase(f"saddle from the {barrier.name}"):
+            pair = lowest if barrier.from_lower else lowest[::-1]
+            geometry, ends = crossing(own, search, *pair)
+        with phase(f"escapes from the {barrier.name}"):
+            keys = jax.random.split(jax.random.fold_in(key, number))
+            found = escapes(own, barrier, geometry, ends, keys[0], options)
+            found = found.merge(census(own, search, found, ends, keys[1]))
+        rows.append(geometry.merge(found))
+    table = xr.concat(rows, "line", coords="all", join="outer").assign_coords(line=range(len(rows)))
+    hidden, decay, question = NETWORK
+    return with_slopes(table).assign_attrs(
+        trials=options.trials // TRIALS, hidden=hidden, weight_decay=decay, question=question
+    )
+
+
+def with_slopes(found: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with the slopes of `tables.escape_rates`, NaN where nothing escaped."""
+    crossed = np.isfinite(found["log_time"]).any("point").values
+    lines = tables.escape_rates(found.isel(line=crossed)).drop_vars(found.data_vars)
+    return found.merge(lines.reset_coords(drop=True).reindex(line=found["line"]), compat="override")
+
+
+class Ends(NamedTuple):
+    """Points (parameter,) of a network.
+
+    Attributes:
+        start: a minimum.
+        saddle: of index 1.
+        end: the minimum beyond.
+        direction: of the escape, a unit vector.
+    """
+
+    start: np.ndarray
+    saddle: np.ndarray
+    end: np.ndarray
+    direction: np.ndarray
+
+
+def crossing(
+    own: Network, search: Searches, first: np.ndarray, second: np.ndarray
+) -> tuple[xr.Dataset, Ends]:
+    """Return the way from one minimum over the saddle to the other one, and its points."""
+    found = search.band(first, aligned(own, second, first))
+    saddle = search.climb(found.points[found.highest])
+    nudge = NUDGE * saddle.direction
+    sides = search.settle(saddle.point + np.stack([-nudge, nudge]))
+    near = int(np.argmin(np.linalg.norm(sides.point - first, axis=1)))
+    start, end = sides.point[near], sides.point[1 - near]
+    direction = saddle.direction * np.sign(saddle.direction @ (end - start))
+    curvature = np.asarray(_hessian(own)(start))
+    numbers = {
+        "minimum_loss": sides.loss[near],
+        "saddle_loss": saddle.loss,
+        "other_loss": sides.loss[1 - near],
+        "barrier": saddle.loss - sides.loss[near],
+        "minimum_eigenvalue": ("parameter", sides.eigenvalues[near]),
+        "saddle_eigenvalue": ("parameter", saddle.eigenvalues),
+        "curvature_minimum": direction @ curvature @ direction,
+        "curvature_saddle": saddle.eigenvalues[0],
+        "minimum_noise": direction @ np.asarray(own.covariance(start)) @ direction,
+        "saddle_index": saddle.index,
+        "gradient_norm": max(saddle.gradient_norm, *sides.gradient_norm),
+        "all_converged": saddle.converged & sides.converged.all(),
+        "leads_back": np.linalg.norm(start - first) < SAME,
+    }
+    halves = search.band(start, saddle.point), search.band(saddle.point, end)
+    numbers["bands_converged"] = found.converged & halves[0].converged & halves[1].converged
+    geometry = xr.Dataset(numbers | _along(own, halves))
+    return geometry, Ends(start, saddle.point, end, direction)
+
+
+def _hessian(own):
+    def hessian(theta):
+        with jax.enable_x64(True):
+            return jax.jacfwd(jax.grad(own.loss))(jnp.asarray(theta, jnp.float64))
+
+    return hessian
+
+
+def _along(own, halves):
+    """Loss, slope and noise along a path of two halves, over the length from the saddle."""
+    points, tangents = (
+        np.concatenate([np.asarray(getattr(half, name))[skip:] for skip, half in enumerate(halves)])
+        for name in ("points", "tangents")
+    )
+    with jax.enable_x64(True):
+
+        @jax.jit
+        @jax.vmap
+        def at(point, tangent):
+            value, slope = jax.value_and_grad(own.loss)(point)
+            along = jax.vmap(lambda x, t: jax.grad(own.example_loss)(point, x, t) @ tangent)(
+                own.inputs, own.targets
+            )
+            return value, slope @ tangent, along.var()
+
+        loss, slope, noise = map(np.asarray, at(points, tangents))
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    return {
+        name: ("image", values)
+        for name, values in {
+            "position": np.append(0, np.cumsum(steps)) - steps[: len(steps) // 2].sum(),
+            "path_loss": loss,
+            "path_slope": slope,
+            "path_noise": noise,
+        }.items()
+    }
+
+
+def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -> xr.Dataset:
+    """Return measured times of crossing the plane through the saddle, beside predicted ones."""
+    is_outside = Partial(_beyond, np.float32(ends.saddle), np.float32(ends.direction))
+    sizes, points = options.some(barrier.batch_sizes), []
+    for number, size in enumerate(dict.fromkeys(sizes)):
+        times = escape_times(
+            jax.random.fold_in(key, number),
+            _steps(own, size),
+            np.float32(ends.start),
+            is_outside,
+            repeats=options.trials // TRIALS,
+            max_steps=barrier.max_steps,
+        )
+        measured = _measured(np.asarray(times), barrier.max_steps)
+        points.append(measured | predicted(geometry, size) | {"batch_size": float(size)})
+    columns = {name: ("point", np.array([point[name] for point in points])) for name in points[0]}
+    count = len(points)
+    return xr.Dataset(
+        columns | exponents(geometry) | {"max_steps": barrier.max_steps},
+        coords={
+            "learning_rate": ("point", np.full(count, LEARNING_RATE)),
+            "coldness": ("point", columns["batch_size"][1] / LEARNING_RATE),
+            "sharpness": ("point", np.ones(count)),
+            "diffusion": ("point", np.full(count, np.nan)),
+            "point": range(count),
+            "loss": barrier.name,
+            "noise": "mini-batches",
+            "sweep": "B",
+        },
+    ).set_coords("batch_size")
+
+
+def _steps(own, size):
+    data = tuple(np.asarray(part, np.float32) for part in (own.inputs, own.targets))
+    return minibatch_steps(own.example_loss, data, LEARNING_RATE, size)
+
+
+def _beyond(top, direction, theta):
+    return direction @ (theta - top) > 0
+
+
+def _measured(times, max_steps):
+    escaped = int((times > 0).sum())
+    enough = escaped >= FEW
+    rate = escape_rate(times, max_steps, LEARNING_RATE, min_escapes=FEW) if enough else None
+    total = np.where(times > 0, times, max_steps).sum() * LEARNING_RATE
+    return {
+        "log_time": math.nan if rate is None else -math.log(rate.rate),
+        "log_time_error": math.nan if rate is None else rate.log_rate_error,
+        # At this mean time, no escape in so long a time has a chance of 5 %.
+        "log_time_bound": math.log(total / 3) if escaped == 0 else math.nan,
+        "escaped": escaped,
+        "censored": len(times) - escaped,
+    }
+
+
+def _corners(geometry):
+    return (float(geometry[name]) for name in ("curvature_minimum", "curvature_saddle", "barrier"))
+
+
+def _functions(geometry):
+    """Slope and noise along the path as functions, a parabola of the same noise behind it."""
+    position, slope, noise = (
+        geometry[name].values for name in ("position", "path_slope", "path_noise")
+    )
+    curvature = float(geometry["curvature_minimum"])
+
+    def force(x):
+        behind = curvature * (x - position[0])
+        return jnp.where(x < position[0], behind, jnp.interp(x, position, slope))
+
+    return force, lambda x: jnp.interp(x, position, noise)
+
+
+def predicted(geometry: xr.Dataset, size: int) -> dict[str, float]:
+    """Return logarithms of the mean time to the saddle, by quadrature and in closed form."""
+    force, noise = _functions(geometry)
+    first = float(geometry["position"][0])
+    scale = LEARNING_RATE / (2 * size)
+    time = mean_first_passage_time(
+        force, lambda x: scale * noise(x), first, 0.0, 3 * first, num_points=20_001
+    )
+    closed = kramers_sgd(*_corners(geometry), batch_size=size, learning_rate=LEARNING_RATE)
+    return {
+        "log_time_predicted": math.log(float(time)),
+        # The first passage to the saddle takes half of the time.
+        "log_time_closed_form": float(closed) - math.log(2),
+    }
+
+
+def exponents(geometry: xr.Dataset) -> dict[str, float]:
+    """Return the factors of B / eta in the logarithm of the time, for high barriers."""
+    found = {
+        name: float(
+            kramers_sgd(*_corners(geometry), batch_size=2, learning_rate=1, path=share)
+            - kramers_sgd(*_corners(geometry), batch_size=1, learning_rate=1, path=share)
+        )
+        for name, share in (("exponent_of_curvature", 0.5), ("exponent_of_minimum", 1.0))
+    }
+    force, noise = _functions(geometry)
+    limit = quasi_potential(force, noise, float(geometry["position"][0]), 0.0)
+    return found | {"exponent_limit": float(limit)}
+
+
+def census(own: Network, search: Searches, found: xr.Dataset, ends: Ends, key) -> xr.Dataset:
+    """Return in which valleys walkers are after the mean time to cross, at one batch size."""
+    point = found.isel(point=found.sizes["point"] // 2)
+    log_time, size = point["log_time"].item(), int(point["batch_size"])
+    unknown = math.isnan(log_time)
+    steps = int(found["max_steps"] if unknown else math.exp(log_time) / LEARNING_RATE)
+    step = _steps(own, size)
+
+    @jax.jit
+    @jax.vmap
+    def walked(key):
+        def one(i, theta):
+            return step(jax.random.fold_in(key, i), theta)
+
+        return jax.lax.fori_loop(0, steps, one, jnp.asarray(ends.start, np.float32))
+
+    settled = search.settle(np.asarray(walked(jax.random.split(key, CENSUS))))
+    in_start, in_end = (
+        settled.converged & (np.linalg.norm(settled.point - place, axis=1) < SAME)
+        for place in (ends.start, ends.end)
+    )
+    return xr.Dataset(
+        {
+            "census_steps": steps,
+            "census_batch_size": size,
+            "share_start": in_start.mean(),
+            "share_other": in_end.mean(),
+            "share_elsewhere": (settled.converged & ~in_start & ~in_end).mean(),
+            "share_unsettled": (~settled.converged).mean(),
+        }
+    )
