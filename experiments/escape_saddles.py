@@ -183,6 +183,7 @@ def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -
             is_outside,
             repeats=options.trials // TRIALS,
             max_steps=barrier.max_steps,
+            devices=jax.devices(),
         )
         measured = _measured(np.asarray(times), barrier.max_steps)
         points.append(measured | predicted(geometry, size) | {"batch_size": float(size)})
