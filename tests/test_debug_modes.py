@@ -26,7 +26,7 @@ from sgd_diffusion.landscape.fractal_surfaces import (
     diamond_square,
     fractional_brownian_surface,
 )
-from sgd_diffusion.walkers.escape import escape_times, langevin_steps
+from sgd_diffusion.walkers import escape_times, langevin_steps
 from sgd_diffusion.walkers.walk import walk_ensemble
 
 KEY = jax.random.key(0)

@@ -12,9 +12,9 @@ from input_table import Argument, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces import Surface
+from sgd_diffusion.walkers import escape_times, langevin_steps, minibatch_steps
 from sgd_diffusion.walkers.basins import wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES
-from sgd_diffusion.walkers.escape import escape_times, langevin_steps, minibatch_steps
 from sgd_diffusion.walkers.interpolation import half_sides, interpolator, nearest
 from sgd_diffusion.walkers.passages import Stays, final_entry, first_passage, mean_duration, stays
 from sgd_diffusion.walkers.walk import walk, walk_ensemble
