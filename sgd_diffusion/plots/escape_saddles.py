@@ -67,7 +67,7 @@ def _spectra(axis, row):
     axis.axhline(0, **GUIDE)
     axis.set_yscale("symlog", linthresh=1e-3)
     axis.margins(y=0.08)
-    axis.set(xlabel="eigenvalue, from the lowest", ylabel="of the Hessian")
+    axis.set(xlabel="rank, from the lowest", ylabel="eigenvalue of the Hessian")
 
 
 def _times(axis, row):
