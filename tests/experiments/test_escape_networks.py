@@ -148,7 +148,7 @@ def compared(tmp_path_factory):
     """A short run of the panel of curvature, and its directory."""
     directory = tmp_path_factory.mktemp("run") / "curvature"
     options = escape_rates.Options(
-        panels=("curvature",), width=4, epochs=(1, 0), examples=50, directory=directory
+        panels=("curvature",), width=4, epochs=(1, 0), directory=directory
     )
     escape_rates.experiment(options)
     return directory
@@ -162,7 +162,7 @@ def test_noise_and_curvature_of_a_network(compared):
     np.testing.assert_allclose(found["trace_ratio"], totals["variance"] / totals["eigenvalue"])
     assert (found["hessian_element"] > 0).all() and (found["covariance_element"] > 0).all()
     text = (compared / "summary.txt").read_text()
-    assert "two hidden layers of 4 units on digits, 50 examples" in text
+    assert "two hidden layers of 4 units on digits, 1437 examples" in text
 
 
 def test_figure_of_noise_and_curvature_shows_it(compared):
