@@ -8,7 +8,8 @@ import pytest
 import xarray as xr
 
 from experiments import escape_rates, escape_saddles, summaries
-from experiments.escape_saddles import LEARNING_RATE, _measured, predicted
+from experiments.escape_saddles import LEARNING_RATE, _measured
+from experiments.saddle_paths import predicted
 from experiments.tiny_networks import aligned, network
 from sgd_diffusion import plots
 from sgd_diffusion.theory.escape import mean_first_passage_time
@@ -49,7 +50,7 @@ def geometry():
 
 def test_predictions_are_those_of_one_coordinate():
     size = 12
-    found = predicted(geometry(), size)
+    found = predicted(geometry(), size, LEARNING_RATE)
     scale = LEARNING_RATE / (2 * size)
     exact = mean_first_passage_time(
         lambda x: x**3 - x, lambda x: scale * (1 + x**2), -1.0, 0.0, -3.0, num_points=20_001
