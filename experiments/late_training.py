@@ -1,7 +1,7 @@
 """Training until the loss is small, and the path of one layer over its last epochs.
 
-The network has ReLU and no biases, and two hidden layers. Its layer between them is the block that
-is followed.
+The network has ReLU and two hidden layers, and no biases unless asked for. Its layer between them
+is the block that is followed.
 """
 
 from collections.abc import Callable
@@ -51,10 +51,12 @@ def margin_cross_entropy(logits: Array, labels: Array) -> Array:
     return jax.nn.softplus(jax.nn.logsumexp(jnp.where(own, -jnp.inf, apart), axis=-1))
 
 
-def network(data: Dataset, width: int) -> Problem:
-    """Return the problem of classifying images, scaled to 0..1, with two hidden layers."""
+def network(
+    data: Dataset, width: int, *, bias: bool = False, initialization: str = "pytorch"
+) -> Problem:
+    """Return the problem of classifying images, scaled by the largest, with two hidden layers."""
     scale = np.float32(np.abs(data.train.images).max())
-    model = MLP((width, width, data.num_classes), bias=False, initialization="pytorch")
+    model = MLP((width, width, data.num_classes), bias=bias, initialization=initialization)
 
     def loss(params, state, batch, train):
         logits = model.apply({"params": params}, batch.images, train=train)

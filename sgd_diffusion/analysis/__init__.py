@@ -19,6 +19,7 @@ from sgd_diffusion.analysis.displacement import (
 )
 from sgd_diffusion.analysis.ensembles import EnsembleAverage, ensemble_average
 from sgd_diffusion.analysis.estimates import Estimate, Status
+from sgd_diffusion.analysis.freezing import freezing_index, jaccard_similarity
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.analysis.lags import standard_lags, standard_ranges
 from sgd_diffusion.analysis.moments import (
@@ -150,6 +151,9 @@ __all__ = [
     "MeanSquaredLoss",
     "NoiseFloor",
     "HurstFit",
+    # valleys
+    "jaccard_similarity",
+    "freezing_index",
     # errors
     "Estimate",
     "Status",

@@ -3,6 +3,7 @@
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
+from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
@@ -25,6 +26,7 @@ __all__ = [
     "initial_carry",
     "Carry",
     # gradients
+    "gradient_with_matched_noise",
     "draw_coordinates",
     "GradientCoordinates",
 ]

@@ -21,7 +21,7 @@ __all__ = [
     "kernel_initializer",
 ]
 
-INITIALIZATIONS = ("paper", "pytorch")
+INITIALIZATIONS = ("paper", "pytorch", "kaiming")
 
 
 class MLP(nn.Module):
@@ -36,7 +36,8 @@ class MLP(nn.Module):
         bias: whether the layers have biases.
         initialization: "paper": hidden layers Kaiming normal, std sqrt(2 / fan_in), last layer N(0,
             1e-3^2), biases 0, as in `ResNet`. "pytorch": weights and biases uniform within +-1 /
-            sqrt(fan_in), the defaults of PyTorch.
+            sqrt(fan_in), the defaults of PyTorch. "kaiming": as "paper", and the last layer is
+            Kaiming normal too.
 
     Raises:
         InputError: `features` is empty or not positive, or `initialization` is unknown.
@@ -104,7 +105,7 @@ def kernel_initializer(initialization: str, role: str) -> Callable[..., Array]:
     # he_normal() would truncate at two standard deviations; PyTorch's kaiming_normal_ does not.
     return (
         initializers.variance_scaling(2.0, "fan_in", "normal")
-        if role == "hidden"
+        if role == "hidden" or initialization == "kaiming"
         else initializers.normal(1e-3)
     )
 

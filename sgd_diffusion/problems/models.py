@@ -38,7 +38,7 @@ def model(
             stage, 16 unless given). `fcL` is fully connected with L layers, the output included,
             without biases; after it may stand `-widthW` (hidden units, 100 unless given).
         num_classes: number of logits.
-        initialization: "paper" or "pytorch", see `ResNet` and `MLP`.
+        initialization: "paper", "pytorch" or "kaiming", see `ResNet` and `MLP`.
 
     Raises:
         InputError: the name has another form, no ResNet has this depth, there are more layers than

@@ -42,7 +42,8 @@ class ResNet(nn.Module):
         initialization: "paper": convolutions Kaiming normal, std sqrt(2 / fan_in); linear layer
             N(0, 1e-3^2), bias 0, as in the code of Chen, Qu & Gong (2021). "pytorch": the defaults
             of PyTorch, which their text names: weights and linear bias uniform within +-1 /
-            sqrt(fan_in). Batch norms start at weight 1 and bias 0 in both.
+            sqrt(fan_in). "kaiming": the linear layer Kaiming normal too. Batch norms start at
+            weight 1 and bias 0 in all.
         convolution: called by every convolution in place of `lax.conv_general_dilated`, see
             `problems.convolution`.
 
