@@ -5,7 +5,7 @@ with normal noise of the same covariance.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,35 @@ from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
 from sgd_diffusion.dynamics.sgd import Carry, resting_carry, sgd, sgd_step, update
 from sgd_diffusion.problems.objectives import Problem
 
-Stride = Callable[[Carry, Key, Array, Array], Carry]
-"""`(carry, key, number, learning rate) -> carry`: the steps from checkpoint `number` to the next."""
+
+class Setting(NamedTuple):
+    """What a compiled training is told.
+
+    Attributes:
+        learning_rate: eta.
+        steps: from one checkpoint to the next.
+        noise: covariance of normal noise over that of single gradients; of no use to mini-batches.
+    """
+
+    learning_rate: Any
+    steps: Any
+    noise: Any = 0.0
+
+
+Stride = Callable[[Carry, Key, Array, Setting], Carry]
+"""`(carry, key, number, setting) -> carry`: the steps from checkpoint `number` to the next."""
+Training = Callable[[Any, Key, int, Setting], Any]
+"""`(params, keys (copy,), first, setting) -> params (point, copy, ...)`.
+
+All copies begin at checkpoint `first` and at the same weights, and differ in their keys. Points
+before it are zero. A copy that diverges stays where it was.
+"""
 
 
 def by_batches(problem: Problem, *, batch_size: int, steps: int) -> Stride:
-    """Return the stride of SGD, whose epochs are permutations."""
+    """Return the stride of SGD, whose epochs are permutations, of a fixed number of steps."""
 
-    def stride(carry, key, number, learning_rate):
+    def stride(carry, key, number, setting):
         first = number * steps
         rows = batch_indices(
             key, first, steps, num_examples=problem.num_examples, batch_size=batch_size
@@ -33,78 +54,55 @@ def by_batches(problem: Problem, *, batch_size: int, steps: int) -> Stride:
         def step(carry, given):
             own, index = given
             batch = take_batch(problem, own, key)
-            return sgd_step(problem, sgd(), carry, batch, learning_rate, index)[0], None
+            return sgd_step(problem, sgd(), carry, batch, setting.learning_rate, index)[0], None
 
         return jax.lax.scan(step, carry, (rows, first + jnp.arange(steps)))[0]
 
     return stride
 
 
-def by_matched_noise(problem: Problem, *, batch_size: int, scale: float, steps: int) -> Stride:
-    """Return the stride of full gradients with normal noise.
+def by_matched_noise(problem: Problem) -> Stride:
+    """Return the stride of full gradients with normal noise of the covariance of gradients."""
 
-    Args:
-        problem: as `late_training.network` returns it.
-        batch_size: of the mini-batches whose covariance the noise has.
-        scale: what this covariance is multiplied with.
-        steps: of a stride.
-    """
-
-    def stride(carry, key, number, learning_rate):
+    def stride(carry, key, number, setting):
         def step(index, carry):
             loss, gradient = gradient_with_matched_noise(
                 jax.random.fold_in(key, index),
                 problem,
                 carry.params,
                 carry.state,
-                batch_size=batch_size,
-                scale=scale,
+                batch_size=1,
+                sampling="replacement",
+                scale=setting.noise,
             )
-            return update(sgd(), carry, loss, gradient, carry.state, learning_rate, index)[0]
+            return update(sgd(), carry, loss, gradient, carry.state, setting.learning_rate, index)[
+                0
+            ]
 
-        return jax.lax.fori_loop(number * steps, (number + 1) * steps, step, carry)
+        return jax.lax.fori_loop(number * setting.steps, (number + 1) * setting.steps, step, carry)
 
     return stride
 
 
-def checkpoints(stride: Stride, strides: int) -> Callable[[Any, Key, Array], Any]:
-    """Return `(params, keys, learning rate) -> params (point, copy, ...)`, compiled.
-
-    Copies begin at the same weights and differ in their keys. A copy that diverges stays where it
-    was. The first point is the beginning.
-    """
+def training(stride: Stride, strides: int) -> Training:
+    """Return a training of so many strides, compiled."""
 
     @jax.jit
-    def trained(params, keys, learning_rate):
-        def advance(carries, number):
-            moved = _all_copies(stride)(carries, keys, number, learning_rate)
-            return moved, moved.params
+    def train(params, keys, first, setting):
+        def advance(number, state):
+            carries, path = state
+            carries = jax.vmap(stride, (0, 0, None, None))(carries, keys, number, setting)
+            return carries, _with_point(path, number + 1, carries.params)
 
         begin = jax.vmap(lambda _: resting_carry(sgd(), params, ()))(keys)
-        _, path = jax.lax.scan(advance, begin, jnp.arange(strides))
-        return jax.tree.map(
-            lambda first, rest: jnp.concatenate([first[None], rest]), begin.params, path
+        path = jax.tree.map(
+            lambda leaf: jnp.zeros((strides + 1, *leaf.shape), leaf.dtype), begin.params
         )
+        path = _with_point(path, first, begin.params)
+        return jax.lax.fori_loop(first, strides, advance, (begin, path))[1]
 
-    return trained
-
-
-def ends(stride: Stride, strides: int) -> Callable[[Any, Key, Array, Array], Any]:
-    """Return `(params, keys, number, learning rate) -> params (copy, ...)` at the end, compiled.
-
-    Copies begin at the weights of checkpoint `number`, and make the strides that are left.
-    """
-
-    @jax.jit
-    def continued(params, keys, number, learning_rate):
-        def advance(number, carries):
-            return _all_copies(stride)(carries, keys, number, learning_rate)
-
-        begin = jax.vmap(lambda _: resting_carry(sgd(), params, ()))(keys)
-        return jax.lax.fori_loop(number, strides, advance, begin).params
-
-    return continued
+    return train
 
 
-def _all_copies(stride: Stride):
-    return jax.vmap(stride, in_axes=(0, 0, None, None))
+def _with_point(path, number, params):
+    return jax.tree.map(lambda leaf, own: leaf.at[number].set(own), path, params)

@@ -38,6 +38,8 @@ def class_subset(data: Dataset, per_class: int, test_per_class: int) -> Dataset:
 
 def _first(examples: Examples, count: int) -> Examples:
     """The first images of each class, in the order of the data."""
-    rows = [np.flatnonzero(examples.labels == label)[:count] for label in np.unique(examples.labels)]
+    rows = [
+        np.flatnonzero(examples.labels == label)[:count] for label in np.unique(examples.labels)
+    ]
     chosen = np.sort(np.concatenate(rows))
     return Examples(examples.images[chosen], examples.labels[chosen])

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.checkpointed_training import Setting
 from experiments.continued_descent import looks
 from experiments.network_instruments import Instruments
 from sgd_diffusion.analysis.freezing import freezing_index, jaccard_similarity
@@ -19,25 +20,25 @@ from sgd_diffusion.analysis.freezing import freezing_index, jaccard_similarity
 THRESHOLDS = (0.9, 0.95, 0.99)  # of the similarity within a valley; the first is the paper's
 
 
-def branches(
-    own: Instruments, path: Any, points: np.ndarray, *, learning_rate: float, steps: int
-) -> dict[str, Any]:
+def branches(own: Instruments, path: Any, points: np.ndarray, setting: Setting) -> dict[str, Any]:
     """Return where the descents from some checkpoints end, and the freezing times.
 
     Args:
         own: of the problem.
         path: weights (point, repeat, ...) of a training.
         points: (branch,) checkpoints where descents begin, from 0 to the last.
-        learning_rate: of training and descent.
-        steps: from one checkpoint to the next.
+        setting: of the training, and of the descents.
     """
     last, repeats = int(points[-1]), jax.tree.leaves(path)[0].shape[1]
-    rule = looks(learning_rate)
+    rate, rule = setting.learning_rate, looks(setting.learning_rate)
 
     def descended(starts):
         """Weights (repeat, ...) at the ends of descents, each from a checkpoint of its own."""
         begin = jax.tree.map(lambda leaf: leaf[starts, np.arange(repeats)], path)
-        return own.descend(begin, jnp.asarray((last - starts) * steps), learning_rate, rule)
+        return own.descend(begin, jnp.asarray((last - starts) * setting.steps), rate, rule)
+
+    def wrong_from(starts):
+        return np.asarray(own.read(descended(starts)[0]).wrong)
 
     found = [descended(np.full(repeats, point)) for point in points]
     ends, made = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
@@ -58,7 +59,7 @@ def branches(
         "end_steps": (dims, np.asarray(made).reshape(shape)),
         "freezing_point": (
             "repeat",
-            _freezing_point(points, similarity, wrong[:, -1], lambda at: own.read(descended(at)[0]).wrong),
+            _freezing_point(points, similarity, wrong[:, -1], wrong_from),
         ),
         **_coarse(points, similarity),
     }
@@ -84,7 +85,7 @@ def _freezing_point(
     points: np.ndarray,
     similarity: np.ndarray,
     reference: np.ndarray,
-    wrong_from: Callable[[np.ndarray], Any],
+    wrong_from: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """The first checkpoint (repeat,) from which on all lead to the valley of the last one.
 
@@ -99,7 +100,7 @@ def _freezing_point(
     elsewhere = np.where(branch > 0, points[branch - 1], frozen)  # the branch before
     alike = np.ones(len(frozen), bool)
     while (tried := alike & (frozen - 1 > elsewhere)).any():
-        wrong = np.asarray(wrong_from(np.where(tried, frozen - 1, points[-1])))
+        wrong = wrong_from(np.where(tried, frozen - 1, points[-1]))
         similar = jaccard_similarity(np.stack([wrong, reference], axis=1))[:, 0, 1]
         alike = tried & (similar >= THRESHOLDS[0])
         frozen = frozen - alike

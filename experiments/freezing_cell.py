@@ -4,19 +4,17 @@ import itertools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from experiments.block_flatness import with_unit_norms
-from experiments.checkpointed_training import Stride, by_batches, by_matched_noise, checkpoints, ends
+from experiments.checkpointed_training import Setting, by_batches, training
 from experiments.freezing_branches import THRESHOLDS, branches
 from experiments.late_training import BLOCK
 from experiments.network_instruments import Instruments, Reading
 from experiments.progress import phase
 from sgd_diffusion._types import Key
 from sgd_diffusion.analysis.freezing import jaccard_similarity
-from sgd_diffusion.problems.objectives import Problem
 
 MOTIONS = ("sgd", "matched noise")
 CLONES_EVERY = 2  # branches from one set of clones to the next
@@ -46,13 +44,13 @@ class Cell(NamedTuple):
         scale = 1.0 if self.noise_scale is None else self.noise_scale
         return scale * self.learning_rate / self.batch_size
 
-    def stride(self, problem: Problem, steps: int) -> Stride:
-        """Return the steps from one checkpoint to the next."""
-        if self.noise_scale is None:
-            return by_batches(problem, batch_size=self.batch_size, steps=steps)
-        return by_matched_noise(
-            problem, batch_size=self.batch_size, scale=self.noise_scale, steps=steps
-        )
+    def noise(self, num_examples: int) -> float:
+        """Return the covariance of normal noise over that of single gradients.
+
+        Mini-batches of an epoch are drawn without replacement.
+        """
+        share = (num_examples - self.batch_size) / max(num_examples - 1, 1)
+        return (self.noise_scale or 0.0) * share / self.batch_size
 
     def __str__(self) -> str:
         """Return the name of the cell for a progress bar."""
@@ -87,7 +85,7 @@ class Schedule(NamedTuple):
 
 
 def measured(own: Instruments, cell: Cell, schedule: Schedule, begin: Any, key: Key) -> xr.Dataset:
-    """Train the repeats of a cell, and return what is measured of them.
+    """Train the repeats of a cell, and return what is measured of them, over one cell.
 
     Args:
         own: of the problem.
@@ -97,42 +95,53 @@ def measured(own: Instruments, cell: Cell, schedule: Schedule, begin: Any, key: 
         key: of the orders of the data.
     """
     rate, steps = cell.learning_rate, schedule.steps(cell.learning_rate)
-    stride = cell.stride(own.problem, steps)
+    setting = Setting(rate, steps, cell.noise(own.problem.num_examples))
     of_repeats, of_clones = jax.random.split(key)
     with phase(f"{cell}: training"):
-        keys = jax.random.split(of_repeats, schedule.repeats)
-        path = checkpoints(stride, schedule.strides)(begin, keys, rate)
+        if cell.motion == "sgd":
+            stride = by_batches(own.problem, batch_size=cell.batch_size, steps=steps)
+            train = training(stride, schedule.strides)
+        else:
+            train = own.noisy_training
+        path = train(begin, jax.random.split(of_repeats, schedule.repeats), 0, setting)
         found = _of_path(own, path, schedule)
-    with phase(f"{cell}: descents"):
-        found |= branches(own, path, schedule.branches, learning_rate=rate, steps=steps)
-    with phase(f"{cell}: clones"):
-        found["clone_share"] = "clone_branch", _clone_shares(
-            own, cell, schedule, stride, path, of_clones
+    if cell.motion == "sgd":  # of the controls that would take longer than all else
+        with phase(f"{cell}: descents"):
+            found |= branches(own, path, schedule.branches, setting)
+        if schedule.clones:
+            with phase(f"{cell}: clones"):
+                shares = _clone_shares(own, train, path, schedule, setting, of_clones)
+                found["clone_share"] = "clone_branch", shares
+    facts = {
+        "learning_rate": rate,
+        "batch_size": cell.batch_size,
+        "temperature": cell.temperature,
+        "motion": cell.motion,
+        "time_of_point": steps * rate,
+    }
+    return (
+        xr.Dataset(found)
+        .expand_dims("cell")
+        .assign_coords(
+            {name: ("cell", [value]) for name, value in facts.items()}
+            | {
+                "branch": schedule.branches,
+                "threshold": list(THRESHOLDS),
+                "clone_branch": schedule.branches[:-1:CLONES_EVERY],
+            }
         )
-    return xr.Dataset(
-        found,
-        coords={
-            "branch": schedule.branches,
-            "threshold": list(THRESHOLDS),
-            "clone_branch": schedule.branches[:-1:CLONES_EVERY],
-            "learning_rate": rate,
-            "batch_size": cell.batch_size,
-            "temperature": cell.temperature,
-            "motion": cell.motion,
-            "time_of_point": steps * rate,
-        },
     )
 
 
 def _of_path(own: Instruments, path: Any, schedule: Schedule) -> dict[str, Any]:
-    """What there is of checkpoints, of the first repeat's flatness, and of the ends."""
+    """What there is of all checkpoints, of those of branches, and of the ends."""
     shape = jax.tree.leaves(path)[0].shape[:2]
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), path)
     read: Reading = jax.tree.map(
         lambda leaf: np.asarray(leaf).reshape(*shape, *leaf.shape[1:]), own.read(flat)
     )
-    first = jax.tree.map(lambda leaf: leaf[schedule.branches, 0], path)
-    end = jax.tree.map(lambda leaf: leaf[-1], path)
+    some = jax.tree.map(lambda leaf: leaf[schedule.branches].reshape(-1, *leaf.shape[2:]), path)
+    end = jax.tree.map(_last, path)
     of_end = own.flatness(end)
     normalized = own.flatness(jax.vmap(with_unit_norms)(end))
     dims = ("point", "repeat")
@@ -141,7 +150,10 @@ def _of_path(own: Instruments, path: Any, schedule: Schedule) -> dict[str, Any]:
         "train_accuracy": (dims, read.train_accuracy),
         "test_loss": (dims, read.test_loss),
         "test_accuracy": (dims, 1 - read.wrong.mean(axis=-1)),
-        "path_flatness": ("branch", np.asarray(own.flatness(first).flatness)),
+        "path_flatness": (
+            ("branch", "repeat"),
+            np.asarray(own.flatness(some).flatness).reshape(-1, schedule.repeats),
+        ),
         **{name: ("repeat", np.asarray(value)) for name, value in of_end._asdict().items()},
         "normalized_flatness": ("repeat", np.asarray(normalized.flatness)),
         **_pairs(own, end, read.wrong[-1]),
@@ -162,19 +174,26 @@ def _pairs(own: Instruments, end: Any, wrong: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _clone_shares(own, cell, schedule, stride, path, key):
-    """The share of clones in their most common valley, by where they begin; NaN without clones."""
-    begins = schedule.branches[:-1:CLONES_EVERY]
-    if not schedule.clones or cell.motion != "sgd":
-        return np.full(len(begins), np.nan)
-    if cell.batch_size == own.problem.num_examples:
-        return np.ones(len(begins))  # they have no noise
-    train = ends(stride, schedule.strides)
-    keys = jax.random.split(key, schedule.clones)
+def _clone_shares(own, train, path, schedule, setting, key):
+    """The share of clones in their most common valley, by where they begin.
+
+    As many are trained at once as there are repeats, by the same program.
+    """
+    at_once = schedule.repeats
+    keys = jax.random.split(key, (-(-schedule.clones // at_once), at_once))
     shares = []
-    for point in begins:
+    for point in schedule.branches[:-1:CLONES_EVERY]:
         begin = jax.tree.map(lambda leaf, point=point: leaf[point, 0], path)
-        wrong = own.read(train(begin, keys, jnp.int32(point), cell.learning_rate)).wrong
-        alike = jaccard_similarity(wrong) >= THRESHOLDS[0]
+        wrong = np.concatenate(
+            [
+                own.read(jax.tree.map(_last, train(begin, some, point, setting))).wrong
+                for some in keys
+            ]
+        )
+        alike = jaccard_similarity(wrong[: schedule.clones]) >= THRESHOLDS[0]
         shares.append(alike.mean(axis=0).max())
     return np.array(shares)
+
+
+def _last(leaf):
+    return leaf[-1]

@@ -57,9 +57,9 @@ class Options(RunOptions):
     """Of the weights at which all trainings begin, and of the orders of the data."""
     learning_rates: Annotated[tuple[float, ...], *within(1e-6, 10, fewest=1)] = (0.05, 0.1)
     """eta."""
-    batch_sizes: Annotated[tuple[int, ...], *within(1, COUNT, fewest=1)] = (10, 50, 100, 500)
+    batch_sizes: Annotated[tuple[int, ...], *within(1, COUNT, fewest=1)] = (10, 20, 50, 200)
     """B; all training images for gradient descent."""
-    noise_rate: Annotated[float, *within(0, 10)] = 0.0
+    noise_rate: Annotated[float, *within(0, 10)] = 0.02
     """Step size of gradient descent with the noise of the largest learning rate, normal and scaled
     to the same eta / B, for each batch size; 0 for none.
     """
@@ -153,7 +153,7 @@ def diagram(options: Options, problem: Problem, directory: pathlib.Path) -> xr.D
     """Return what is measured of all cells; each is kept as soon as it is measured."""
     of_weights, of_orders = jax.random.split(jax.random.key(options.seed))
     begin, _ = problem.init(of_weights)
-    own = instruments(problem)
+    own = instruments(problem, options.strides)
     schedule = Schedule(
         options.repeats, options.strides, options.duration, options.branch_every, options.clones
     )

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from experiments.block_flatness import Flatness, block_flatness
+from experiments.checkpointed_training import Training, by_matched_noise, training
 from experiments.continued_descent import Looks, descent
 from sgd_diffusion.landscape import evaluate_line
 from sgd_diffusion.problems.objectives import Problem
@@ -39,6 +40,7 @@ class Instruments(NamedTuple):
         flatness: `params -> Flatness` (n,).
         barrier: `(params, params) -> (n,)`, the rise of the training loss between two networks.
         descend: `continued_descent.descent`, side by side.
+        noisy_training: of the control, by full gradients with normal noise.
     """
 
     problem: Problem
@@ -46,16 +48,20 @@ class Instruments(NamedTuple):
     flatness: Callable[[Any], Flatness]
     barrier: Callable[[Any, Any], Any]
     descend: Callable[[Any, Any, Any, Looks], tuple[Any, Any]]
+    noisy_training: Training
 
 
-def instruments(problem: Problem) -> Instruments:
-    """Return what measures networks from `late_training.network`."""
+def instruments(problem: Problem, strides: int) -> Instruments:
+    """Return what measures networks from `late_training.network`, in trainings of some strides."""
 
     def one_by_one(measure):
         return jax.jit(lambda *many: jax.lax.map(lambda own: measure(problem, *own), many))
 
     return Instruments(
-        problem, *map(one_by_one, (reading, block_flatness, barrier)), descent(problem)
+        problem,
+        *map(one_by_one, (reading, block_flatness, barrier)),
+        descend=descent(problem),
+        noisy_training=training(by_matched_noise(problem), strides),
     )
 
 

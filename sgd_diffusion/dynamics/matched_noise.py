@@ -8,7 +8,6 @@ from all else that they have: their higher moments, and the memory of an epoch.
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, parameter

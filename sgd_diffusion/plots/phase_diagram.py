@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
+from sgd_diffusion.plots.grids import numbered_cells
 from sgd_diffusion.plots.style import STYLE, WIDTH, letter
 
 if TYPE_CHECKING:
@@ -55,27 +55,14 @@ def phase_diagram(phases: xr.Dataset) -> "matplotlib.figure.Figure":
 
 def _cells(axis, values, cmap, limits, number):
     """Draw a cell for every roughness and learning rate, with its value."""
-    values = values.transpose("hurst", "learning_rate")
-    grid = values.values
-    image = axis.imshow(
-        grid, origin="lower", aspect="auto", cmap=cmap, vmin=limits[0], vmax=limits[1]
+    low, high = limits
+    numbered_cells(
+        axis,
+        values.transpose("hurst", "learning_rate").values,
+        rows=values["hurst"].values,
+        columns=values["learning_rate"].values,
+        number=number,
+        cmap=cmap,
+        vmin=low,
+        vmax=high,
     )
-    for (row, column), value in np.ndenumerate(grid):
-        if np.isfinite(value):
-            red, green, blue, _ = image.cmap(image.norm(value))
-            color = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
-            axis.text(
-                column,
-                row,
-                number.format(value),
-                ha="center",
-                va="center",
-                fontsize=4.2,
-                color=color,
-            )
-    axis.set_xticks(
-        range(grid.shape[1]), [f"{rate:g}" for rate in values["learning_rate"].values], rotation=90
-    )
-    axis.set_yticks(range(grid.shape[0]), [f"{hurst:g}" for hurst in values["hurst"].values])
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)

@@ -1,0 +1,184 @@
+"""When the valley of a network freezes, and how flat it is, by step size and batch size."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.plots.grids import numbered_cells
+from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, few_labels, letter
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+__all__ = ["freezing_networks"]
+
+GRIDS = (
+    ("freezing_time", r"median $\eta t_f$", "{:.0f}"),
+    ("radius", r"$r_\theta$", "{:.2f}"),
+    ("flatness", "flatness $F$", "{:.2f}"),
+    ("max_accuracy", "max test accuracy", "{:.3f}"),
+)
+POINT = {"markersize": 3, "linewidth": 0.7, "elinewidth": 0.6, "fillstyle": "none"}
+CONTROL = {**POINT, "color": "0.2", "marker": "x", "linestyle": "none"}
+SGD, NOISE = "sgd", "matched noise"
+
+
+def freezing_networks(dataset: xr.Dataset, table: xr.Dataset) -> "matplotlib.figure.Figure":
+    """Plot freezing times, spread and flatness of networks by step size and batch size.
+
+    After Yang et al. (arXiv:2601.10962, Fig. 1 and 2).
+
+    - a to d: median freezing time, spread r of ends, flatness and best test accuracy of each cell.
+      A cell without a number has no repeat that converged.
+    - e, f: flatness, and the one that rescaling does not change, against eta / B. Crosses are
+      gradient descent at a small step size with normal noise of the same covariance.
+    - g, h: flatness and test loss at the ends of descents from checkpoints, at the largest learning
+      rate; bars are standard errors over repeats.
+    - i: similarity of the ends of descents from the checkpoints of the first repeat of the noisiest
+      cell.
+    - j: share of clones in their most common valley, by where they begin, at that learning rate.
+    - k: rise of the training loss on the line between ends of repeats, against their similarity.
+    - l: freezing times of single repeats; open ones may not have frozen at all.
+
+    Args:
+        dataset: as `tables.freezing_networks` takes it, with `end_flatness` and `end_test_loss`
+            (cell, branch, repeat) and `similarity` (cell, repeat, branch, other_branch).
+        table: as it returns it.
+
+    Returns:
+        A `figure.Figure`.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    median = table["freezing_quartiles"].isel(quartile=1)
+    table = table.assign(freezing_time=median)
+    hottest = dataset.where(dataset["motion"] == SGD, drop=True)
+    largest = hottest["learning_rate"] == hottest["learning_rate"].max()
+    shown = hottest.where(largest, drop=True).sortby("batch_size")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 7.4), dpi=200, layout="constrained")
+        axes = figure.subplots(4, 3)
+        for axis, (name, label, number) in zip(axes.flat, GRIDS, strict=False):
+            _grid(axis, table, name, label, number)
+        _by_noise(axes[1, 1], table, "flatness", "$F$")
+        _by_noise(axes[1, 2], table, "normalized_flatness", "normalized $F$")
+        _by_branch(axes[2, 0], shown, "end_flatness", "$F$ at the end")
+        _by_branch(axes[2, 1], shown, "end_test_loss", "test loss at the end")
+        _similarities(axes[2, 2], shown.isel(cell=0, repeat=0))
+        _clones(axes[3, 0], shown)
+        _barriers(axes[3, 1], shown)
+        _single_times(axes[3, 2], hottest, table)
+        letter(axes)
+    return figure
+
+
+def _colors(count):
+    from matplotlib import colormaps
+
+    return colormaps["plasma"](np.linspace(0, 0.85, count))
+
+
+def _grid(axis, table, name, label, number):
+    own = table.where(table["motion"] == SGD, drop=True)
+    rates, sizes = (np.unique(own[key]) for key in ("learning_rate", "batch_size"))
+    grid = np.full((len(sizes), len(rates)), np.nan)
+    place = np.searchsorted(sizes, own["batch_size"]), np.searchsorted(rates, own["learning_rate"])
+    grid[place] = own[name].values
+    numbered_cells(axis, grid, rows=sizes, columns=rates, number=number, fontsize=6, cmap="viridis")
+    axis.set(xlabel=r"learning rate $\eta$", ylabel="batch size $B$")
+    axis.set_title(label, loc="right")
+
+
+def _by_noise(axis, table, name, label):
+    sgd = table.where(table["motion"] == SGD, drop=True)
+    for color, (rate, own) in zip(
+        _colors(len(np.unique(sgd["learning_rate"]))), sgd.groupby("learning_rate"), strict=True
+    ):
+        own = own.sortby("temperature")
+        axis.errorbar(
+            own["temperature"],
+            own[name],
+            own[f"{name}_error"],
+            marker="o",
+            color=color,
+            label=rf"$\eta$ = {rate:g}",
+            **POINT,
+        )
+    noise = table.where(table["motion"] == NOISE, drop=True)
+    if noise.sizes["cell"]:
+        axis.errorbar(
+            noise["temperature"],
+            noise[name],
+            noise[f"{name}_error"],
+            label=rf"noise, $\eta$ = {float(noise['learning_rate'][0]):g}",
+            **CONTROL,
+        )
+    axis.set(xlabel=r"$\eta / B$", ylabel=label, xscale="log")
+    axis.legend()
+
+
+def _by_branch(axis, cells, name, label):
+    for color, (_, own) in zip(_colors(cells.sizes["cell"]), cells.groupby("cell"), strict=True):
+        own = own.squeeze("cell")
+        average = ensemble_average(own[name].transpose("branch", "repeat").values, axis=1)
+        axis.errorbar(
+            own["branch"] * own["time_of_point"],
+            average.mean,
+            average.standard_error,
+            marker=".",
+            color=color,
+            label=f"$B$ = {int(own['batch_size'])}",
+            **POINT,
+        )
+    axis.set(xlabel=r"$\eta t_c$, start of the descent", ylabel=label)
+    axis.legend()
+
+
+def _similarities(axis, cell):
+    time = cell["branch"].values * float(cell["time_of_point"])
+    image = axis.pcolormesh(
+        time, time, cell["similarity"], vmin=0.5, vmax=1, cmap="magma", shading="nearest"
+    )
+    axis.figure.colorbar(image, ax=axis, label="Jaccard similarity")
+    axis.set(xlabel=r"$\eta t_c$", ylabel=r"$\eta t_c$", aspect="equal")
+    axis.set_title(f"$B$ = {int(cell['batch_size'])}", loc="right")
+
+
+def _clones(axis, cells):
+    if "clone_share" in cells:
+        for color, i in zip(_colors(cells.sizes["cell"]), range(cells.sizes["cell"]), strict=True):
+            own = cells.isel(cell=i)
+            time = own["clone_branch"] * own["time_of_point"]
+            label = f"$B$ = {int(own['batch_size'])}"
+            axis.plot(time, own["clone_share"], marker=".", color=color, label=label)
+        axis.axhline(0.9, **GUIDE, linestyle="--")
+        axis.legend()
+    axis.set(xlabel=r"$\eta t$ where clones begin", ylabel="share in one valley", ylim=(0, 1.05))
+
+
+def _barriers(axis, cells):
+    for color, i in zip(_colors(cells.sizes["cell"]), range(cells.sizes["cell"]), strict=True):
+        own = cells.isel(cell=i)
+        label = f"$B$ = {int(own['batch_size'])}"
+        axis.plot(own["pair_similarity"], own["barrier"], ".", color=color, label=label)
+    axis.set(xlabel="Jaccard similarity", ylabel="barrier of the loss")
+    axis.legend()
+
+
+def _single_times(axis, cells, table):
+    times = cells["freezing_point"] * cells["time_of_point"]
+    end = cells["time_of_point"] * (cells.sizes["point"] - 1)
+    late = (times > 0.95 * end).transpose("cell", "repeat").values
+    noise = np.broadcast_to(cells["temperature"].values[:, None], late.shape)
+    values = times.transpose("cell", "repeat").values
+    point = {"color": RANGE_STYLES[0][0], "linestyle": "none", "markersize": 3}
+    axis.plot(noise[~late], values[~late], marker=".", **point)
+    axis.plot(noise[late], values[late], marker="o", fillstyle="none", **point)
+    own = table.where(table["motion"] == SGD, drop=True).sortby("temperature")
+    axis.plot(own["temperature"], own["freezing_time"], "_", color="0.2", markersize=7)
+    axis.text(0.03, 0.93, "bars: medians", transform=axis.transAxes, **NOTE)
+    axis.set(xlabel=r"$\eta / B$", ylabel=r"$\eta t_f$", xscale="log")
+    few_labels(axis)
