@@ -11,7 +11,7 @@ from experiments.block_flatness import with_unit_norms
 from experiments.checkpointed_training import Setting, by_batches, training
 from experiments.freezing_branches import THRESHOLDS, branches
 from experiments.late_training import BLOCK
-from experiments.network_instruments import Instruments, Reading
+from experiments.network_instruments import Instruments
 from experiments.progress import phase
 from sgd_diffusion._types import Key
 from sgd_diffusion.analysis.freezing import jaccard_similarity
@@ -104,7 +104,7 @@ def measured(own: Instruments, cell: Cell, schedule: Schedule, begin: Any, key: 
         else:
             train = own.noisy_training
         path = train(begin, jax.random.split(of_repeats, schedule.repeats), 0, setting)
-        found = _of_path(own, path, schedule)
+        found = _of_path(own, path, schedule.branches)
     if cell.motion == "sgd":  # of the controls that would take longer than all else
         with phase(f"{cell}: descents"):
             found |= branches(own, path, schedule.branches, setting)
@@ -133,31 +133,30 @@ def measured(own: Instruments, cell: Cell, schedule: Schedule, begin: Any, key: 
     )
 
 
-def _of_path(own: Instruments, path: Any, schedule: Schedule) -> dict[str, Any]:
+def _of_path(own: Instruments, path: Any, places: np.ndarray) -> dict[str, Any]:
     """What there is of all checkpoints, of those of branches, and of the ends."""
-    shape = jax.tree.leaves(path)[0].shape[:2]
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), path)
-    read: Reading = jax.tree.map(
-        lambda leaf: np.asarray(leaf).reshape(*shape, *leaf.shape[1:]), own.read(flat)
-    )
-    some = jax.tree.map(lambda leaf: leaf[schedule.branches].reshape(-1, *leaf.shape[2:]), path)
-    end = jax.tree.map(_last, path)
-    of_end = own.flatness(end)
-    normalized = own.flatness(jax.vmap(with_unit_norms)(end))
+    read = _at_all(own.read, path)
+    end, at_branches = (jax.tree.map(lambda leaf, at=at: leaf[at], path) for at in (-1, places))
+    flat = _at_all(own.flatness, at_branches)
+    normalized = _at_all(own.flatness, jax.vmap(jax.vmap(with_unit_norms))(at_branches))
     dims = ("point", "repeat")
     return {
         "train_loss": (dims, read.train_loss),
         "train_accuracy": (dims, read.train_accuracy),
         "test_loss": (dims, read.test_loss),
         "test_accuracy": (dims, 1 - read.wrong.mean(axis=-1)),
-        "path_flatness": (
-            ("branch", "repeat"),
-            np.asarray(own.flatness(some).flatness).reshape(-1, schedule.repeats),
-        ),
-        **{name: ("repeat", np.asarray(value)) for name, value in of_end._asdict().items()},
-        "normalized_flatness": ("repeat", np.asarray(normalized.flatness)),
+        "path_flatness": (("branch", "repeat"), flat.flatness),
+        **{name: ("repeat", values[-1]) for name, values in flat._asdict().items()},
+        "normalized_flatness": ("repeat", normalized.flatness[-1]),
         **_pairs(own, end, read.wrong[-1]),
     }
+
+
+def _at_all(measure, points):
+    """What is measured at points (point, repeat, ...), as NumPy arrays."""
+    shape = jax.tree.leaves(points)[0].shape[:2]
+    found = measure(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), points))
+    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*shape, *leaf.shape[1:]), found)
 
 
 def _pairs(own: Instruments, end: Any, wrong: np.ndarray) -> dict[str, Any]:

@@ -148,9 +148,10 @@ def _at_one_noise(cells):
 
 
 def _short(cell):
+    flat, normalized = (_with_error(cell, name, 2) for name in ("flatness", "normalized_flatness"))
     return (
-        f"{_motion(cell)} eta {float(cell['learning_rate']):g} F {_with_error(cell, 'flatness', 2)}, "
-        f"norm. {_with_error(cell, 'normalized_flatness', 2)}, r {_number(cell['radius'], 3)}"
+        f"{_motion(cell)} eta {float(cell['learning_rate']):g} F {flat}, norm. {normalized}, "
+        f"r {_number(cell['radius'], 3)}"
     )
 
 
