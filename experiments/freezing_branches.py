@@ -38,13 +38,13 @@ def branches(own: Instruments, path: Any, points: np.ndarray, setting: Setting) 
         return own.descend(begin, jnp.asarray((last - starts) * setting.steps), rate, rule)
 
     def wrong_from(starts):
-        return np.asarray(own.read(descended(starts)[0]).wrong)
+        return own.read(descended(starts)[0]).wrong
 
     found = [descended(np.full(repeats, point)) for point in points]
     ends, made = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
     shape = (len(points), repeats)
     read, flat = (
-        jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*shape, *leaf.shape[1:]), measure(ends))
+        jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), measure(ends))
         for measure in (own.read, own.flatness)
     )
     wrong = np.moveaxis(read.wrong, 0, 1)
@@ -59,7 +59,7 @@ def branches(own: Instruments, path: Any, points: np.ndarray, setting: Setting) 
         "end_steps": (dims, np.asarray(made).reshape(shape)),
         "freezing_point": (
             "repeat",
-            _freezing_point(points, similarity, wrong[:, -1], wrong_from),
+            freezing_points(points, similarity, wrong[:, -1], wrong_from),
         ),
         **_coarse(points, similarity),
     }
@@ -81,7 +81,7 @@ def _coarse(points, similarity):
     }
 
 
-def _freezing_point(
+def freezing_points(
     points: np.ndarray,
     similarity: np.ndarray,
     reference: np.ndarray,

@@ -153,10 +153,10 @@ def _of_path(own: Instruments, path: Any, places: np.ndarray) -> dict[str, Any]:
 
 
 def _at_all(measure, points):
-    """What is measured at points (point, repeat, ...), as NumPy arrays."""
+    """What is measured at points (point, repeat, ...)."""
     shape = jax.tree.leaves(points)[0].shape[:2]
     found = measure(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), points))
-    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*shape, *leaf.shape[1:]), found)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
 
 
 def _pairs(own: Instruments, end: Any, wrong: np.ndarray) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _pairs(own: Instruments, end: Any, wrong: np.ndarray) -> dict[str, Any]:
     return {
         "squared_distance": (("repeat", "other_repeat"), (apart**2).sum(axis=-1)),
         "pair_similarity": ("pair", similarity[pairs[:, 0], pairs[:, 1]]),
-        "barrier": ("pair", np.asarray(own.barrier(first, second))),
+        "barrier": ("pair", own.barrier(first, second)),
     }
 
 

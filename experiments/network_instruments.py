@@ -1,5 +1,6 @@
 """What is measured of many networks of one problem, each measurement compiled once."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -55,7 +56,18 @@ def instruments(problem: Problem, strides: int) -> Instruments:
     """Return what measures networks from `late_training.network`, in trainings of some strides."""
 
     def one_by_one(measure):
-        return jax.jit(lambda *many: jax.lax.map(lambda own: measure(problem, *own), many))
+        """A loop on the host, so that one program serves any number of networks."""
+        compiled = jax.jit(functools.partial(measure, problem))
+
+        def measured(*many):
+            many = jax.tree.map(np.asarray, many)
+            found = [
+                jax.tree.map(np.asarray, compiled(*jax.tree.map(lambda leaf, i=i: leaf[i], many)))
+                for i in range(len(jax.tree.leaves(many)[0]))
+            ]
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+
+        return measured
 
     return Instruments(
         problem,
