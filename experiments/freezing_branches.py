@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.checkpointed_training import Setting
@@ -33,15 +32,16 @@ def branches(own: Instruments, path: Any, points: np.ndarray, setting: Setting) 
     rate, rule = setting.learning_rate, looks(setting.learning_rate)
 
     def descended(starts):
-        """Weights (repeat, ...) at the ends of descents, each from a checkpoint of its own."""
+        """Weights (repeat, ...) at the ends of descents from these checkpoints, and their steps."""
         begin = jax.tree.map(lambda leaf: leaf[starts, np.arange(repeats)], path)
-        return own.descend(begin, jnp.asarray((last - starts) * setting.steps), rate, rule)
+        found = own.descend(begin, (last - starts) * setting.steps, rate, rule)
+        return jax.tree.map(np.asarray, found)
 
     def wrong_from(starts):
         return own.read(descended(starts)[0]).wrong
 
     found = [descended(np.full(repeats, point)) for point in points]
-    ends, made = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    ends, made = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
     shape = (len(points), repeats)
     read, flat = (
         jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), measure(ends))
@@ -56,7 +56,7 @@ def branches(own: Instruments, path: Any, points: np.ndarray, setting: Setting) 
         "end_test_loss": (dims, read.test_loss),
         "end_test_accuracy": (dims, 1 - read.wrong.mean(axis=-1)),
         "end_flatness": (dims, flat.flatness),
-        "end_steps": (dims, np.asarray(made).reshape(shape)),
+        "end_steps": (dims, made.reshape(shape)),
         "freezing_point": (
             "repeat",
             freezing_points(points, similarity, wrong[:, -1], wrong_from),

@@ -103,7 +103,8 @@ def measured(own: Instruments, cell: Cell, schedule: Schedule, begin: Any, key: 
             train = training(stride, schedule.strides)
         else:
             train = own.noisy_training
-        path = train(begin, jax.random.split(of_repeats, schedule.repeats), 0, setting)
+        keys = jax.random.split(of_repeats, schedule.repeats)
+        path = jax.tree.map(np.asarray, train(begin, keys, 0, setting))
         found = _of_path(own, path, schedule.branches)
     if cell.motion == "sgd":  # of the controls that would take longer than all else
         with phase(f"{cell}: descents"):
@@ -138,7 +139,7 @@ def _of_path(own: Instruments, path: Any, places: np.ndarray) -> dict[str, Any]:
     read = _at_all(own.read, path)
     end, at_branches = (jax.tree.map(lambda leaf, at=at: leaf[at], path) for at in (-1, places))
     flat = _at_all(own.flatness, at_branches)
-    normalized = _at_all(own.flatness, jax.vmap(jax.vmap(with_unit_norms))(at_branches))
+    normalized = _at_all(own.flatness, jax.jit(jax.vmap(jax.vmap(with_unit_norms)))(at_branches))
     dims = ("point", "repeat")
     return {
         "train_loss": (dims, read.train_loss),

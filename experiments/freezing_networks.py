@@ -152,7 +152,7 @@ def loaded(options: Options) -> Problem:
 def diagram(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:
     """Return what is measured of all cells; each is kept as soon as it is measured."""
     of_weights, of_orders = jax.random.split(jax.random.key(options.seed))
-    begin, _ = problem.init(of_weights)
+    begin, _ = jax.jit(problem.init)(of_weights)
     own = instruments(problem, options.strides)
     schedule = Schedule(
         options.repeats, options.strides, options.duration, options.branch_every, options.clones
