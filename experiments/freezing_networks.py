@@ -30,10 +30,12 @@ from experiments.progress import phase
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
+from sgd_diffusion._memory import check_memory
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.objectives import Problem
 
+COPIES = 3  # of all checkpoints: on the device, on the host, and where they are made
 FACTS = ("dataset", "width", "per_class", "duration", "strides", "clones")
 
 
@@ -82,11 +84,19 @@ class Options(RunOptions):
             raise invalid(
                 "--branch-every", f"is {self.branch_every}", f"at most --strides, {self.strides}"
             )
-        if self.noise_rate > max(self.learning_rates):
+        largest = max(self.learning_rates)
+        if largest * self.strides > self.duration:
+            raise invalid(
+                "--learning-rates",
+                f"has {largest:g}",
+                f"at most --duration / --strides, {self.duration / self.strides:g}",
+                "there is no step from one checkpoint to the next",
+            )
+        if self.noise_rate > largest:
             raise invalid(
                 "--noise-rate",
                 f"is {self.noise_rate:g}",
-                f"at most the largest learning rate, {max(self.learning_rates):g}",
+                f"at most the largest learning rate, {largest:g}",
                 "the control is at a smaller step size",
             )
 
@@ -133,7 +143,8 @@ def loaded(options: Options) -> Problem:
     """Return the problem of the options, and say that it is being loaded.
 
     Raises:
-        InputError: there are fewer examples than in a mini-batch.
+        InputError: there are fewer examples than in a mini-batch, or the checkpoints do not fit the
+            memory.
     """
     with phase(f"loading {options.dataset}"):
         data = datasets.load(options.dataset, data_dir=options.data_dir)
@@ -146,6 +157,13 @@ def loaded(options: Options) -> Problem:
             f"has {largest}",
             f"no more than {problem.num_examples}, all training images",
         )
+    weights = jax.eval_shape(problem.init, jax.random.key(0))[0]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(weights))
+    check_memory(
+        4 * COPIES * options.repeats * (options.strides + 1) * parameters,
+        f"{options.strides} checkpoints of {options.repeats} networks",
+        "take fewer of them",
+    )
     return problem
 
 

@@ -220,6 +220,7 @@ def test_a_run_leaves_results_figure_and_summary_and_can_be_resumed(
     [
         (["--branch-every", "200"], "--branch-every is 200"),
         (["--noise-rate", "1"], "--noise-rate is 1"),
+        (["--learning-rates", "2"], "--learning-rates has 2"),
         (["--repeats", "1"], "--repeats is 1"),
         (["--batch-sizes", "301"], "--batch-sizes has 301; expected no more than 300"),
         (["--dataset", "nothing"], "'nothing'"),
