@@ -52,18 +52,20 @@ def noisy_step(
     Returns:
         `Place`.
     """
-    slope, hessian = landscape.gradient(*place), landscape.hessian(*place)
-    mean = (hessian[..., 0, 0] + hessian[..., 1, 1]) / 2
-    along, mixed = (hessian[..., 0, 0] - hessian[..., 1, 1]) / 2, hessian[..., 0, 1]
-    spread = jnp.sqrt(along * along + mixed * mixed)
+    slope_x, slope_y = jnp.unstack(landscape.gradient(*place), axis=-1)
+    # Taken apart one axis at a time, since XLA then never puts the matrices together.
+    by_x, by_y = jnp.unstack(landscape.hessian(*place), axis=-2)
+    (along_x, mixed), (_, along_y) = jnp.unstack(by_x, axis=-1), jnp.unstack(by_y, axis=-1)
+    mean, half = (along_x + along_y) / 2, (along_x - along_y) / 2
+    spread = jnp.sqrt(half * half + mixed * mixed)
     large, small = NOISES[noise](mean + spread), NOISES[noise](mean - spread)
     by_identity = (large + small) / 2
     by_hessian = (large - small) / (2 * jnp.maximum(spread, jnp.finfo(spread.dtype).tiny))
     first, second = normal
     strength = jnp.sqrt(2 * sigma)
-    noise_x = by_identity * first + by_hessian * (along * first + mixed * second)
-    noise_y = by_identity * second + by_hessian * (mixed * first - along * second)
+    noise_x = by_identity * first + by_hessian * (half * first + mixed * second)
+    noise_y = by_identity * second + by_hessian * (mixed * first - half * second)
     return Place(
-        place.x - learning_rate * (slope[..., 0] + strength * noise_x),
-        place.y - learning_rate * (slope[..., 1] + strength * noise_y),
+        place.x - learning_rate * (slope_x + strength * noise_x),
+        place.y - learning_rate * (slope_y + strength * noise_y),
     )
