@@ -7,6 +7,7 @@ their cosine is one number at a time. What is here is fused with the step that t
 
 import functools
 import math
+from typing import TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, UInt32
@@ -15,16 +16,16 @@ from sgd_diffusion.analysis.draws import open_uniform_of_words
 
 __all__ = ["hashed", "normal_pair"]
 
+Words: TypeAlias = tuple[UInt32[Array, "..."], UInt32[Array, "..."]]
+
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 TERMS = 7  # of the series of sine and cosine up to a quarter turn: exact in float32
 
 
 def normal_pair(
-    key: tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]],
-    step: UInt32[Array, "*shape"],
-    walker: UInt32[Array, "*shape"],
-) -> tuple[Float32[Array, "*shape"], Float32[Array, "*shape"]]:
+    key: Words, step: UInt32[Array, "..."], walker: UInt32[Array, "..."]
+) -> tuple[Float32[Array, "..."], Float32[Array, "..."]]:
     r"""Return two independent standard normal numbers for a step of a walker.
 
     Their largest distance from 0 is 5.8, since a uniform number has 23 bits.
@@ -36,7 +37,7 @@ def normal_pair(
     Args:
         key: the two words of a PRNG key.
         step: number of the step.
-        walker: number of the walker.
+        walker: number of the walker. Shapes are broadcast.
 
     Returns:
         Two arrays of normal numbers.
@@ -49,10 +50,7 @@ def normal_pair(
     return radius * cosine, radius * sine
 
 
-def hashed(
-    key: tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]],
-    counter: tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]],
-) -> tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]:
+def hashed(key: Words, counter: Words) -> Words:
     """Return two random words: Threefry-2x32 of 20 rounds (Salmon et al. 2011), as in `jax.random`.
 
     Args:

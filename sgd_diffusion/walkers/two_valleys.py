@@ -92,8 +92,9 @@ def simulate(
     - H_+^2 for `"hessian-squared"`,
     - 7 I for `"isotropic"`, a control. The curvatures of the valleys along x are 4 to 10.
 
-    Walker w of the pair (r, s) depends on the key and on r, s and w alone, whatever else is
-    simulated with it and on which devices. Pairs have independent noise. Numbers are float32.
+    Walker w of the pair (r, s) depends on the key and on r, s and w alone, up to rounding, whatever
+    else is simulated with it and on which devices. Pairs have independent noise. Step t uses the
+    noise of t alone, so that longer walks begin like shorter ones. Numbers are float32.
 
     Formula:
         SGD in two valleys. $\theta_{t+1} = \theta_t - \eta (\nabla L(\theta_t) + \xi_t), \quad
@@ -125,6 +126,8 @@ def simulate(
     """
     rates, strengths = nonnegative("learning_rates", learning_rates), nonnegative("sigmas", sigmas)
     devices = tuple(jax.devices()[:1] if devices is None else devices)
+    if not devices:
+        raise invalid("devices", "is empty", "at least one device, or None")
     program = Program(walkers, steps, record_every, noise, hold_y, devices)
     start_y = parameter("start_y", start_y, at_least=0)
     if not isinstance(landscape, TwoValleys):

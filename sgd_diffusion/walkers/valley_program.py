@@ -75,16 +75,16 @@ class Ends(NamedTuple):
     """Where walkers are, and since when they are on their side; (R, S, W) in the end."""
 
     place: Place
-    freezing_step: Int32[Array, "..."]
-    freezing_y: Float32[Array, "..."]
+    freezing_step: Int32[Array, "*walks"]
+    freezing_y: Float32[Array, "*walks"]
 
 
 class Records(NamedTuple):
     """The share in the flat valley, and mean and variance of y; (R, S, K) in the end."""
 
-    flat: Float32[Array, "..."]
-    mean: Float32[Array, "..."]
-    variance: Float32[Array, "..."]
+    flat: Float32[Array, "*records"]
+    mean: Float32[Array, "*records"]
+    variance: Float32[Array, "*records"]
 
 
 class _Pairs(NamedTuple):

@@ -24,17 +24,17 @@ the eigenvalue.
 class Place(NamedTuple):
     """Two separate coordinates, so that loops over walkers run over contiguous memory."""
 
-    x: Float32[Array, "walker"]
-    y: Float32[Array, "walker"]
+    x: Float32[Array, "*walkers"]
+    y: Float32[Array, "*walkers"]
 
 
 def noisy_step(
     landscape: TwoValleys,
     noise: str,
     place: Place,
-    learning_rate: Float32[Array, "walker"],
-    sigma: Float32[Array, "walker"],
-    normal: tuple[Float32[Array, "walker"], Float32[Array, "walker"]],
+    learning_rate: Float32[Array, "*walkers"],
+    sigma: Float32[Array, "*walkers"],
+    normal: tuple[Float32[Array, "*walkers"], Float32[Array, "*walkers"]],
 ) -> Place:
     r"""Return the places of walkers after a step of SGD.
 
