@@ -3,50 +3,48 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from experiments.hidden_block import hidden_block, moments
+from experiments.late_training import network, one_epoch, total_loss
 from experiments.progress import phase
-from sgd_diffusion.landscape.curvature import (
-    compare_with_hessian,
-    dense_matrix,
-    gradient_covariance,
-    hessian_vector_product,
-    layer_block,
-)
+from sgd_diffusion.dynamics.sgd import initial_carry, sgd
+from sgd_diffusion.landscape.curvature import compare_with_hessian
 from sgd_diffusion.problems import datasets
-from sgd_diffusion.problems.mlp import MLP
+from sgd_diffusion.problems.objectives import Problem
 
 LEARNING_RATE, BATCH_SIZE = 0.1, 50
-CHUNK = 1000  # examples, whose gradients take 20 MB for 2500 weights
 PAIRS = 2000  # elements of the matrices that are kept for a figure
 
 
 def noise_and_curvature(options: Any) -> xr.Dataset:
     """Return covariances of gradients beside Hessians of one layer, at some epochs of a training.
 
-    The network has two hidden layers of ReLU without biases, and is trained by plain SGD. The layer
-    is that between the hidden layers.
+    The network is that of `late_training`, and is trained by plain SGD. The layer is that between
+    the hidden layers. Both matrices are over all training examples.
     """
-    inputs, labels, num_classes = _examples(options)
-    model = _network(options.width, options.width, num_classes)
-    key, order = jax.random.split(jax.random.key(options.seed))
-    params = model.init(key, inputs[:1], True)["params"]
-    train = _epochs(_loss(model), (jnp.asarray(inputs), jnp.asarray(labels)))
-    rows, epoch, epochs = [], 0, sorted(options.epochs)
-    for wanted in epochs:
+    with phase(f"loading {options.dataset}"):
+        data = datasets.load(options.dataset, data_dir=options.data_dir)
+        problem = network(data, options.width)
+    weights, order = jax.random.split(jax.random.key(options.seed))
+    epoch = one_epoch(
+        problem, order, learning_rate=LEARNING_RATE, batch_size=BATCH_SIZE, sampling="epochs"
+    )
+    carry, finished, rows = initial_carry(problem, sgd(), weights), 0, []
+    for wanted in sorted(options.epochs):
         with phase(f"noise and curvature, epoch {wanted}"):
-            params = train(params, order, epoch, wanted)
-            epoch = wanted
-            rows.append(_compared(params, inputs, labels, options))
+            for number in range(finished, wanted):
+                carry, _, _ = epoch(carry, number)
+            finished = wanted
+            rows.append(_compared(problem, carry.params))
     return (
         xr.concat(rows, "epoch")
-        .assign_coords(epoch=epochs)
+        .assign_coords(epoch=sorted(options.epochs))
         .assign_attrs(
             width=options.width,
             dataset=options.dataset,
-            examples=min(options.examples, len(labels)),
+            examples=problem.num_examples,
             learning_rate=LEARNING_RATE,
             batch_size=BATCH_SIZE,
             seed=options.seed,
@@ -54,66 +52,14 @@ def noise_and_curvature(options: Any) -> xr.Dataset:
     )
 
 
-def _network(*features):
-    return MLP(features, bias=False, initialization="pytorch")
-
-
-def _loss(model):
-    def loss(params, examples):
-        logits = jax.nn.log_softmax(model.apply({"params": params}, examples[0], True))
-        return -jnp.take_along_axis(logits, examples[1][:, None], axis=1).mean()
-
-    return loss
-
-
-def _examples(options):
-    data = datasets.load(options.dataset, data_dir=options.data_dir)
-    images = np.asarray(data.train.images, np.float32).reshape(len(data.train.labels), -1)
-    return images / images.max(), np.asarray(data.train.labels, np.int32), data.num_classes
-
-
-def _epochs(loss, examples):
-    """A function of parameters, a key and two epochs that trains from the first to the second."""
-    count = len(examples[1])
-    steps = count // BATCH_SIZE
-
-    def epoch(number, params, key):
-        order = jax.random.permutation(jax.random.fold_in(key, number), count)
-
-        def step(params, rows):
-            slope = jax.grad(loss)(params, tuple(part[rows] for part in examples))
-            return jax.tree.map(lambda w, g: w - LEARNING_RATE * g, params, slope), None
-
-        rows = order[: steps * BATCH_SIZE].reshape(steps, BATCH_SIZE)
-        return jax.lax.scan(step, params, rows)[0]
-
-    @jax.jit
-    def train(params, key, first, last):
-        return jax.lax.fori_loop(first, last, lambda i, w: epoch(i, w, key), params)
-
-    return train
-
-
-def _compared(params, inputs, labels, options):
+def _compared(problem: Problem, params: Any) -> xr.Dataset:
     """One row of the dataset."""
-    first, second, third = (np.asarray(layer["kernel"], np.float64) for layer in params.values())
-    # What the layer takes, so that no product goes through the first layer.
-    hidden = np.maximum(inputs @ first, 0)
-    loss = _loss(_network(second.shape[1], third.shape[1]))
-    rest = {"linear1": {"kernel": second}, "linear2": {"kernel": third}}
-    with jax.enable_x64(True):
-        total = float(loss(rest, (jnp.asarray(hidden), jnp.asarray(labels))))
-    count = min(options.examples, len(labels))
-    examples = (hidden[:count], labels[:count])
-    own, block = layer_block(loss, rest, "linear1")
-    covariance = np.asarray(gradient_covariance(own, block, examples, chunk_size=CHUNK))
-    product = hessian_vector_product(own, block, examples, chunk_size=CHUNK)
-    hessian = np.asarray(dense_matrix(product, block))
-    found = compare_with_hessian(covariance, hessian)
-    pairs = _elements(covariance, hessian)
+    at = moments(hidden_block(problem, params))
+    found = compare_with_hessian(at.covariance, at.hessian)
+    pairs = _elements(at.covariance, at.hessian)
     return xr.Dataset(
         {
-            "loss": total,
+            "loss": float(total_loss(problem, params)),
             **{
                 name: getattr(found, name)
                 for name in found._fields

@@ -17,6 +17,7 @@ python -m experiments.escape_rates
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -31,11 +32,11 @@ from experiments.escape_minibatches import logistic_regression, shifted_data
 from experiments.escape_saddles import network_saddles
 from experiments.noise_tails import noise_tails
 from experiments.options import COUNT, UINT32, expanded, within
+from experiments.parts import measured_in_parts
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.storage.run_directories import RunDirectory
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -88,8 +89,6 @@ class Options(RunOptions):
     """Units of both hidden layers of that panel."""
     epochs: Annotated[tuple[int, ...], *within(0, 100_000, fewest=1)] = (0, 5, 20, 100, 1000)
     """Epochs after which noise and curvature are compared."""
-    examples: Annotated[int, *within(10, COUNT)] = 5000
-    """Training examples on which they are compared; all, if there are fewer."""
     ends: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only the first and the last point of each sweep."""
 
@@ -115,7 +114,6 @@ PRESETS = {
         noise_batches=500,
         width=20,
         epochs=(0, 20, 1000),
-        examples=500,
         ends=True,
     ),
     # The network of Feng and Tu, on which their variance-flatness relation is measured.
@@ -146,19 +144,14 @@ def once(summaries_of_panels: Iterable[str]) -> str:
 
 def measured(options: Options, directory: pathlib.Path) -> dict[str, xr.Dataset]:
     """Return the datasets of all panels; each is kept as soon as it is finished."""
-    run, stored = RunDirectory(directory), command_line.options_as_json(options)
-    configuration = {
-        name: value for name, value in stored.items() if name not in ("preset", "quick")
-    }
-    with run.claim(
-        configuration,
-        resume=options.resume,
-        metadata={"experiment": "escape_rates", "options": stored},
-    ):
-        print(f"{', '.join(options.panels)}: {options.trials} trials -> {directory}", flush=True)
-        for index, name in list(enumerate(options.panels))[len(run.load_windows()) :]:
-            run.save_window(index, PANELS[name].measure(options))
-        return dict(zip(options.panels, run.load_windows(), strict=True))
+    found = measured_in_parts(
+        options,
+        directory,
+        [functools.partial(PANELS[name].measure, options) for name in options.panels],
+        experiment="escape_rates",
+        headline=f"{', '.join(options.panels)}: {options.trials} trials",
+    )
+    return dict(zip(options.panels, found, strict=True))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,10 @@ import xarray as xr
 from jax.tree_util import Partial
 
 from experiments.progress import phase
+from experiments.saddle_paths import along, exponents, predicted
 from experiments.tiny_networks import SAME, Network, Searches, aligned, minima, network, searches
 from sgd_diffusion import tables
-from sgd_diffusion.theory.escape import (
-    escape_rate,
-    kramers_sgd,
-    mean_first_passage_time,
-    quasi_potential,
-)
+from sgd_diffusion.theory.escape import escape_rate
 from sgd_diffusion.walkers import escape_times, minibatch_steps
 
 NETWORK = (2, 1e-2, "odd")  # hidden units, weight decay and question
@@ -129,7 +125,7 @@ def crossing(
     }
     halves = search.band(start, saddle.point), search.band(saddle.point, end)
     numbers["bands_converged"] = found.converged & halves[0].converged & halves[1].converged
-    geometry = xr.Dataset(numbers | _along(own, halves))
+    geometry = xr.Dataset(numbers | along(own, halves))
     return geometry, Ends(start, saddle.point, end, direction)
 
 
@@ -139,36 +135,6 @@ def _hessian(own):
             return jax.jacfwd(jax.grad(own.loss))(jnp.asarray(theta, jnp.float64))
 
     return hessian
-
-
-def _along(own, halves):
-    """Loss, slope and noise along a path of two halves, over the length from the saddle."""
-    points, tangents = (
-        np.concatenate([np.asarray(getattr(half, name))[skip:] for skip, half in enumerate(halves)])
-        for name in ("points", "tangents")
-    )
-    with jax.enable_x64(True):
-
-        @jax.jit
-        @jax.vmap
-        def at(point, tangent):
-            value, slope = jax.value_and_grad(own.loss)(point)
-            along = jax.vmap(lambda x, t: jax.grad(own.example_loss)(point, x, t) @ tangent)(
-                own.inputs, own.targets
-            )
-            return value, slope @ tangent, along.var()
-
-        loss, slope, noise = map(np.asarray, at(points, tangents))
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    return {
-        name: ("image", values)
-        for name, values in {
-            "position": np.append(0, np.cumsum(steps)) - steps[: len(steps) // 2].sum(),
-            "path_loss": loss,
-            "path_slope": slope,
-            "path_noise": noise,
-        }.items()
-    }
 
 
 def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -> xr.Dataset:
@@ -186,7 +152,9 @@ def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -
             devices=jax.devices(),
         )
         measured = _measured(np.asarray(times), barrier.max_steps)
-        points.append(measured | predicted(geometry, size) | {"batch_size": float(size)})
+        points.append(
+            measured | predicted(geometry, size, LEARNING_RATE) | {"batch_size": float(size)}
+        )
     columns = {name: ("point", np.array([point[name] for point in points])) for name in points[0]}
     count = len(points)
     return xr.Dataset(
@@ -226,54 +194,6 @@ def _measured(times, max_steps):
         "escaped": escaped,
         "censored": len(times) - escaped,
     }
-
-
-def _corners(geometry):
-    return (float(geometry[name]) for name in ("curvature_minimum", "curvature_saddle", "barrier"))
-
-
-def _functions(geometry):
-    """Slope and noise along the path as functions, a parabola of the same noise behind it."""
-    position, slope, noise = (
-        geometry[name].values for name in ("position", "path_slope", "path_noise")
-    )
-    curvature = float(geometry["curvature_minimum"])
-
-    def force(x):
-        behind = curvature * (x - position[0])
-        return jnp.where(x < position[0], behind, jnp.interp(x, position, slope))
-
-    return force, lambda x: jnp.interp(x, position, noise)
-
-
-def predicted(geometry: xr.Dataset, size: int) -> dict[str, float]:
-    """Return logarithms of the mean time to the saddle, by quadrature and in closed form."""
-    force, noise = _functions(geometry)
-    first = float(geometry["position"][0])
-    scale = LEARNING_RATE / (2 * size)
-    time = mean_first_passage_time(
-        force, lambda x: scale * noise(x), first, 0.0, 3 * first, num_points=20_001
-    )
-    closed = kramers_sgd(*_corners(geometry), batch_size=size, learning_rate=LEARNING_RATE)
-    return {
-        "log_time_predicted": math.log(float(time)),
-        # The first passage to the saddle takes half of the time.
-        "log_time_closed_form": float(closed) - math.log(2),
-    }
-
-
-def exponents(geometry: xr.Dataset) -> dict[str, float]:
-    """Return the factors of B / eta in the logarithm of the time, for high barriers."""
-    found = {
-        name: float(
-            kramers_sgd(*_corners(geometry), batch_size=2, learning_rate=1, path=share)
-            - kramers_sgd(*_corners(geometry), batch_size=1, learning_rate=1, path=share)
-        )
-        for name, share in (("exponent_of_curvature", 0.5), ("exponent_of_minimum", 1.0))
-    }
-    force, noise = _functions(geometry)
-    limit = quasi_potential(force, noise, float(geometry["position"][0]), 0.0)
-    return found | {"exponent_limit": float(limit)}
 
 
 def census(own: Network, search: Searches, found: xr.Dataset, ends: Ends, key) -> xr.Dataset:

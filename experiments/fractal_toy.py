@@ -12,6 +12,7 @@ trapped or lost through the walls. Run from the checkout: python -m experiments.
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ import xarray as xr
 
 from experiments import command_line, summaries
 from experiments.options import COUNT, UINT32, Range, flag, within
+from experiments.parts import measured_in_parts
 from experiments.progress import phase
 from experiments.results import leave
 from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes
@@ -29,7 +31,6 @@ from sgd_diffusion import plots, tables
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion.analysis.stable.law import MIN_ALPHA
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.storage.run_directories import RunDirectory
 from sgd_diffusion.tables.walk_statistics import MIN_AFTER
 
 MIN_STEPS = 2 * MIN_AFTER
@@ -222,35 +223,16 @@ def walk(
         `basin_area` and `basin_margin` of the landscapes), walks of the phase diagram or None, and
         the landscapes.
     """
-    run, stored = RunDirectory(directory), command_line.options_as_json(options)
-    elsewhere = ("preset", "quick", "animation", "phase_diagram")  # these decide no walks
-    configuration = {name: value for name, value in stored.items() if name not in elsewhere}
-    with run.claim(
-        configuration,
-        resume=options.resume,
-        metadata={"experiment": "fractal_toy", "options": stored},
-    ):
-        print(
-            f"{options.landscapes} landscapes of {2**options.levels + 1}^2 points, "
-            f"{options.walkers} walkers on each, {options.steps} steps -> {directory}",
-            flush=True,
-        )
-        landscapes = Landscapes(options)
-        with phase("landscapes and their basins"):
-            landscapes.basins  # noqa: B018
-        parts = [
-            (f"walks: {kind}", functools.partial(walks_on, options, landscapes, kind))
-            for kind in KINDS
-        ]
-        if options.phase_diagram:
-            parts += [
-                (f"phase diagram: hurst {hurst:g}", functools.partial(phase_walks, options, index))
-                for index, hurst in enumerate(options.hursts)
-            ]
-        for index, (name, part) in list(enumerate(parts))[len(run.load_windows()) :]:
-            with phase(f"{name} ({index + 1} of {len(parts)})"):
-                run.save_window(index, part())
-        windows = run.load_windows()
+    landscapes = Landscapes(options)
+    windows = measured_in_parts(
+        options,
+        directory,
+        parts(options, landscapes),
+        experiment="fractal_toy",
+        headline=f"{options.landscapes} landscapes of {2**options.levels + 1}^2 points, "
+        f"{options.walkers} walkers on each, {options.steps} steps",
+        elsewhere=("animation", "phase_diagram"),
+    )
     join = functools.partial(
         xr.concat,
         data_vars="minimal",
@@ -262,6 +244,28 @@ def walk(
     walks = join(windows[: len(KINDS)], "surface")
     phases = join(windows[len(KINDS) :], "hurst") if options.phase_diagram else None
     return walks, phases, landscapes
+
+
+def parts(options: Options, landscapes: Landscapes) -> Iterator[Callable[[], xr.Dataset]]:
+    """Find the basins, and then yield functions that make the walks of each part."""
+    with phase("landscapes and their basins"):
+        landscapes.basins  # noqa: B018
+    made: list[tuple[str, Callable[[], xr.Dataset]]] = [
+        (f"walks: {kind}", functools.partial(walks_on, options, landscapes, kind)) for kind in KINDS
+    ]
+    if options.phase_diagram:
+        made += [
+            (f"phase diagram: hurst {hurst:g}", functools.partial(phase_walks, options, index))
+            for index, hurst in enumerate(options.hursts)
+        ]
+    for index, (name, walks) in enumerate(made):
+        yield functools.partial(told, f"{name} ({index + 1} of {len(made)})", walks)
+
+
+def told(name: str, walks: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """Make walks, and say so meanwhile."""
+    with phase(name):
+        return walks()
 
 
 def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.Dataset:

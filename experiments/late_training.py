@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from sgd_diffusion._types import Key
 from sgd_diffusion.dynamics.batches import batch_indices, mean_over_batches, take_batch
-from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
+from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.datasets import Dataset, Examples
 from sgd_diffusion.problems.mlp import MLP
@@ -76,6 +76,47 @@ def network(data: Dataset, width: int) -> Problem:
     )
 
 
+def one_epoch(
+    problem: Problem, key: Key, *, learning_rate: float, batch_size: int, sampling: str
+) -> Callable[[Carry, int], tuple[Carry, Array, Array]]:
+    """Return `(carry, number) -> (carry, path, loss)`: one epoch of SGD, compiled.
+
+    The path (step, parameter) is that of the block, before each step. The loss is that on all
+    training examples, after the last one.
+
+    Args:
+        problem: as `network` returns it.
+        key: of the order of the data.
+        learning_rate: step size.
+        batch_size: examples in a mini-batch.
+        sampling: "epochs" or "replacement" (see `batches.batch_indices`).
+    """
+    optimizer = sgd()
+    steps = problem.num_examples // batch_size
+
+    def step(carry, given):
+        number, rows = given
+        before = carry.params[BLOCK]["kernel"].ravel()
+        batch = take_batch(problem, rows, key)
+        return sgd_step(problem, optimizer, carry, batch, learning_rate, number)[0], before
+
+    @jax.jit
+    def epoch(carry, number):
+        first = number * steps
+        rows = batch_indices(
+            key,
+            first,
+            steps,
+            num_examples=problem.num_examples,
+            batch_size=batch_size,
+            sampling=sampling,
+        )
+        carry, path = jax.lax.scan(step, carry, (first + jnp.arange(steps), rows))
+        return carry, path, total_loss(problem, carry.params)
+
+    return epoch
+
+
 def train_until(
     problem: Problem,
     key: Key,
@@ -93,9 +134,9 @@ def train_until(
     Args:
         problem: as `network` returns it.
         key: of the initial weights and of the order of the data.
-        learning_rate: step size.
-        batch_size: examples in a mini-batch.
-        sampling: "epochs" or "replacement" (see `batches.batch_indices`).
+        learning_rate: as for `one_epoch`.
+        batch_size: likewise.
+        sampling: likewise.
         stop_loss: the loss below which the training ends.
         window_epochs: epochs at the end whose path is kept; no fewer are made.
         max_epochs: after so many the training ends in any case.
@@ -105,30 +146,10 @@ def train_until(
         InputError: the training diverges.
     """
     of_weights, of_order = jax.random.split(key)
-    optimizer = sgd()
-    steps = problem.num_examples // batch_size
-
-    def step(carry, given):
-        number, rows = given
-        before = carry.params[BLOCK]["kernel"].ravel()
-        batch = take_batch(problem, rows, of_order)
-        return sgd_step(problem, optimizer, carry, batch, learning_rate, number)[0], before
-
-    @jax.jit
-    def epoch(carry, number):
-        first = number * steps
-        rows = batch_indices(
-            of_order,
-            first,
-            steps,
-            num_examples=problem.num_examples,
-            batch_size=batch_size,
-            sampling=sampling,
-        )
-        carry, path = jax.lax.scan(step, carry, (first + jnp.arange(steps), rows))
-        return carry, path, total_loss(problem, carry.params)
-
-    carry = initial_carry(problem, optimizer, of_weights)
+    epoch = one_epoch(
+        problem, of_order, learning_rate=learning_rate, batch_size=batch_size, sampling=sampling
+    )
+    carry = initial_carry(problem, sgd(), of_weights)
     paths: list[np.ndarray] = []
     losses: list[float] = []
     while len(losses) < max_epochs:

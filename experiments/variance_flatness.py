@@ -9,6 +9,7 @@ experiments.variance_flatness
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from experiments import command_line, summaries
 from experiments.late_motion import base_point, measured, walks
 from experiments.late_training import LatePath, network, train_until
 from experiments.options import COUNT, UINT32, expanded, within
+from experiments.parts import measured_in_parts
 from experiments.progress import STYLE, phase
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
@@ -31,7 +33,6 @@ from sgd_diffusion.dynamics.batches import SAMPLINGS
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.objectives import Problem
-from sgd_diffusion.storage.run_directories import RunDirectory
 
 LEAST_EPOCHS = 10  # of the window
 FACTS = ("dataset", "width", "learning_rate", "batch_size", "stop_loss", "every")
@@ -128,31 +129,22 @@ def loaded(options: Options) -> Problem:
 
 def paths(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:
     """Return what is measured of all paths; each training is kept as soon as it is analyzed."""
-    run, stored = RunDirectory(directory), command_line.options_as_json(options)
-    configuration = {
-        name: value for name, value in stored.items() if name not in ("preset", "quick")
-    }
-    with run.claim(
-        configuration,
-        resume=options.resume,
-        metadata={"experiment": "variance_flatness", "options": stored},
-    ):
-        parts = [(seed, sampling) for seed in options.seeds for sampling in SAMPLINGS]
-        print(
-            f"{options.dataset}, {len(parts)} trainings down to a loss of {options.stop_loss:g} "
-            f"-> {directory}",
-            flush=True,
-        )
-        for index, (seed, sampling) in list(enumerate(parts))[len(run.load_windows()) :]:
-            run.save_window(index, part(options, problem, seed, sampling))
-        found = run.load_windows()
+    trainings = [(seed, sampling) for seed in options.seeds for sampling in SAMPLINGS]
+    found = measured_in_parts(
+        options,
+        directory,
+        [functools.partial(part, options, problem, *training) for training in trainings],
+        experiment="variance_flatness",
+        headline=f"{options.dataset}, {len(trainings)} trainings down to a loss of "
+        f"{options.stop_loss:g}",
+    )
     rows = [
         xr.concat(found[first : first + len(SAMPLINGS)], "sampling")
         for first in range(0, len(found), len(SAMPLINGS))
     ]
     # The encoding of a file has the length of its names.
     dataset = xr.concat(rows, "seed").drop_encoding()
-    return dataset.assign_attrs({name: stored[name] for name in FACTS})
+    return dataset.assign_attrs({name: getattr(options, name) for name in FACTS})
 
 
 def part(options: Options, problem: Problem, seed: int, sampling: str) -> xr.Dataset:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["escape_curvature"]
 
 TOP = 100  # eigenvectors that enter the slope; the others are drawn pale
+LABELS = {"trace_ratio": "traces", "median_ratio": f"median, top {TOP}"}
 
 
 def escape_curvature(found: xr.Dataset) -> "matplotlib.figure.Figure":
@@ -60,7 +61,7 @@ def escape_curvature(found: xr.Dataset) -> "matplotlib.figure.Figure":
             ratios.plot(found["loss"], found[name], color="0.7", zorder=0)
             ratios.scatter(found["loss"], found[name], 14, colors, marker=marker)
             ratios.plot(
-                [], [], marker, color="0.4", markersize=3, label=_LABELS[name], fillstyle="none"
+                [], [], marker, color="0.4", markersize=3, label=LABELS[name], fillstyle="none"
             )
         elements.set(xlabel="$H_{ij}$", ylabel="$C_{ij}$", **_decades(found["hessian_element"], 5))
         along.set(
@@ -80,9 +81,6 @@ def escape_curvature(found: xr.Dataset) -> "matplotlib.figure.Figure":
         elements.text(0.04, 0.94, "line: $C = H$", transform=elements.transAxes, **NOTE)
         letter(axes)
     return figure
-
-
-_LABELS = {"trace_ratio": "traces", "median_ratio": f"median, top {TOP}"}
 
 
 def _decades(values, count):

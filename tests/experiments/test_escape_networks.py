@@ -8,7 +8,8 @@ import pytest
 import xarray as xr
 
 from experiments import escape_rates, escape_saddles, summaries
-from experiments.escape_saddles import LEARNING_RATE, _measured, predicted
+from experiments.escape_saddles import LEARNING_RATE, _measured
+from experiments.saddle_paths import predicted
 from experiments.tiny_networks import aligned, network
 from sgd_diffusion import plots
 from sgd_diffusion.theory.escape import mean_first_passage_time
@@ -49,7 +50,7 @@ def geometry():
 
 def test_predictions_are_those_of_one_coordinate():
     size = 12
-    found = predicted(geometry(), size)
+    found = predicted(geometry(), size, LEARNING_RATE)
     scale = LEARNING_RATE / (2 * size)
     exact = mean_first_passage_time(
         lambda x: x**3 - x, lambda x: scale * (1 + x**2), -1.0, 0.0, -3.0, num_points=20_001
@@ -148,7 +149,7 @@ def compared(tmp_path_factory):
     """A short run of the panel of curvature, and its directory."""
     directory = tmp_path_factory.mktemp("run") / "curvature"
     options = escape_rates.Options(
-        panels=("curvature",), width=4, epochs=(1, 0), examples=50, directory=directory
+        panels=("curvature",), width=4, epochs=(1, 0), directory=directory
     )
     escape_rates.experiment(options)
     return directory
@@ -162,7 +163,7 @@ def test_noise_and_curvature_of_a_network(compared):
     np.testing.assert_allclose(found["trace_ratio"], totals["variance"] / totals["eigenvalue"])
     assert (found["hessian_element"] > 0).all() and (found["covariance_element"] > 0).all()
     text = (compared / "summary.txt").read_text()
-    assert "two hidden layers of 4 units on digits, 50 examples" in text
+    assert "two hidden layers of 4 units on digits, 1437 examples" in text
 
 
 def test_figure_of_noise_and_curvature_shows_it(compared):

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, NumberLike
+from sgd_diffusion.analysis.least_squares import Moments
 from sgd_diffusion.errors import invalid
 
 __all__ = ["HessianComparison", "compare_with_hessian"]
@@ -126,11 +127,8 @@ def _slope(x, y):
     """The slope of ln y over ln x and its error; NaN with fewer than three points."""
     if len(x) < LEAST_POINTS or np.ptp(x) == 0:
         return math.nan, math.nan
-    x, y = np.log(x), np.log(y)
-    x, y = x - x.mean(), y - y.mean()
-    slope = x @ y / (x @ x)
-    square = ((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x)
-    return float(slope), float(square) ** 0.5
+    line = Moments.of(np.log(x), np.log(y)).line()
+    return float(line.slope), float(line.slope_error)
 
 
 def _correlation(x, y):
