@@ -118,7 +118,7 @@ def sweep_table(walks: xr.Dataset, options: Options) -> xr.Dataset:
     if options.noise != "hessian":
         return table
     predicted = freezing_theory.predictions(
-        LEARNING_RATE, SIGMAS, START_Y, table["final_y"].values, STATIC_Y
+        LEARNING_RATE, SIGMAS, options.steps, START_Y, table["final_y"].values, STATIC_Y
     )
     published = freezing_published.sweep(SIGMAS) if options.steps == freezing_published.LONG else {}
     return table.merge(predicted).assign(published)
@@ -131,16 +131,8 @@ def ways(walks: xr.Dataset, options: Options) -> xr.Dataset:
         {"flat_fraction": chosen["recorded_flat"], "mean_y": chosen["recorded_y"]},
         attrs={"walkers": walks.sizes["walker"], "start_y": START_Y},
     )
-    if options.noise != "hessian":
-        return found
-    ends = chosen["recorded_y"].isel(record=-1).values
-    y = np.geomspace(START_Y, ends.max(), 100)
-    sigmas = chosen["sigma"].values
-    found["predicted_flat_fraction"] = freezing_theory.curves(
-        LEARNING_RATE, sigmas, START_Y, ends, y
-    )
-    if options.steps == freezing_published.LONG:
-        found["published_flat_fraction"] = freezing_published.ways(sigmas)
+    if options.noise == "hessian" and options.steps == freezing_published.LONG:
+        found["published_flat_fraction"] = freezing_published.ways(chosen["sigma"].values)
     return found
 
 

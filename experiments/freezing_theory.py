@@ -5,7 +5,6 @@ import xarray as xr
 
 from sgd_diffusion.theory.freezing import (
     TwoValleys,
-    adiabatic_occupation,
     effective_potential,
     fixed_y,
     flat_occupation,
@@ -15,60 +14,60 @@ from sgd_diffusion.theory.freezing import (
 )
 
 FITTED = 4e-4  # the constant of `freezing_point` that gives the published curve
-STEPS_OF_BARRIER, MOST_BARRIER = 0.7, 40.0  # in units of the noise, from y to y
+STEP_OF_BARRIER, MOST_BARRIER = 1.4, 40.0  # in units of the noise, from y to y
 MAP_Y = np.linspace(0.25, 15, 60)
-POTENTIAL_Y, POTENTIAL_NOISE = 40.0, 1e-3
+POTENTIAL_Y, POTENTIAL_NOISE = 3.0, 1e-3
 
 
 def predictions(
-    learning_rate: float, sigmas: np.ndarray, start_y: float, end_y: np.ndarray, static_y: float
+    learning_rate: float,
+    sigmas: np.ndarray,
+    steps: int,
+    start_y: float,
+    end_y: np.ndarray,
+    static_y: float,
 ) -> xr.Dataset:
-    """Return predicted ends and freezing points, without any constant that is fitted here.
+    """Return predicted ways, ends and freezing points, without any constant that is fitted here.
 
     Args:
         learning_rate: eta.
         sigmas: (S,) strengths of the noise.
+        steps: of the walkers.
         start_y: y where walkers start, half of them on each side.
         end_y: (S,) y where they end.
         static_y: y of the stationary occupations.
     """
     landscape, noise = TwoValleys(), learning_rate * sigmas
-    rows = []
+    y, rows = np.geomspace(start_y, end_y.max(), 100), []
     for sigma, end in zip(sigmas, end_y, strict=True):
-        y = y_grid(learning_rate * sigma, start_y, float(end), landscape)
+        own = y_grid(learning_rate * sigma, start_y, float(end), landscape)
+        way = last_crossing(own, learning_rate, sigma, landscape)
+        held = fixed_y(static_y, learning_rate, sigma, landscape)
         rows.append(
             {
-                "predicted_flat_fraction": adiabatic_occupation(y, learning_rate, sigma, landscape)[
-                    -1
-                ],
-                "predicted_freezing_y": last_crossing(y, learning_rate, sigma, landscape).mean_y,
-                "static_occupation": fixed_y(
-                    static_y, learning_rate, sigma, landscape
-                ).flat_occupation,
-                "static_gap": fixed_y(static_y, learning_rate, sigma, landscape).spectral_gap,
+                "predicted_flat_fraction": way.occupation[-1],
+                "predicted_freezing_y": way.mean_y,
+                "predicted_way": np.where(y <= end, np.interp(y, own, way.occupation), np.nan),
+                "static_occupation": held.flat_occupation,
+                "static_relaxations": held.spectral_gap * learning_rate * steps,
             }
         )
-    closed = {
-        f"static_occupation_{form}": np.asarray(
-            flat_occupation(static_y, noise, landscape, form=form)
-        )
-        for form in ("ito", "erfi")
-    }
+    found = xr.Dataset(
+        {
+            name: (("sigma", "y")[: 1 + np.ndim(rows[0][name])], np.array([r[name] for r in rows]))
+            for name in rows[0]
+        },
+        coords={"sigma": sigmas, "y": y},
+    )
     printed = 0.01 * float(freezing_constant(landscape))
     for name, constant in (("fitted", FITTED), ("printed", printed)):
         point = freezing_point(noise, landscape, epsilon=constant)
-        closed |= {
-            f"paper_freezing_y_{name}": np.asarray(point.y),
-            f"paper_flat_fraction_{name}": np.asarray(point.flat_occupation),
-        }
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]} | closed
-    return xr.Dataset(
-        {name: ("sigma", values) for name, values in columns.items()}, coords={"sigma": sigmas}
-    )
+        found[f"paper_freezing_y_{name}"] = ("sigma", np.asarray(point.y))
+    return found
 
 
 def y_grid(noise: float, start: float, end: float, landscape: TwoValleys) -> np.ndarray:
-    """Return ascending y between which the barrier grows by less than the noise.
+    """Return ascending y between which the barrier grows by little more than the noise.
 
     They end where walkers do, or where the barrier is so high that nobody crosses it.
     """
@@ -77,21 +76,9 @@ def y_grid(noise: float, start: float, end: float, landscape: TwoValleys) -> np.
         return (landscape.x1 * y / (y + landscape.y_b)) ** 2 / (2 * noise)
 
     last = min(barrier(end), max(MOST_BARRIER, barrier(start) + 1))
-    count = 2 + int((last - barrier(start)) / STEPS_OF_BARRIER)
+    count = 2 + int((last - barrier(start)) / STEP_OF_BARRIER)
     root = np.sqrt(2 * noise * np.linspace(barrier(start), last, count)) / landscape.x1
     return landscape.y_b * root / (1 - root)
-
-
-def curves(
-    learning_rate: float, sigmas: np.ndarray, start_y: float, end_y: np.ndarray, y: np.ndarray
-) -> xr.DataArray:
-    """Return predicted occupations (sigma, y) on the way, NaN beyond the ends."""
-    landscape, rows = TwoValleys(), []
-    for sigma, end in zip(sigmas, end_y, strict=True):
-        own = y_grid(learning_rate * sigma, start_y, float(end), landscape)
-        found = adiabatic_occupation(own, learning_rate, sigma, landscape)
-        rows.append(np.where(y <= end, np.interp(y, own, found), np.nan))
-    return xr.DataArray(np.stack(rows), {"sigma": sigmas, "y": y})
 
 
 def boltzmann() -> float:
@@ -109,8 +96,8 @@ def stationary_map(noises: np.ndarray) -> xr.Dataset:
 
 
 def potentials() -> xr.Dataset:
-    """Return the loss across both valleys at a late y, and what it effectively is."""
-    landscape, x = TwoValleys(), np.linspace(-0.75, 0.9, 331)
+    """Return the loss across both valleys at a y of decisions, and what it effectively is."""
+    landscape, x = TwoValleys(), np.linspace(-0.14, 0.18, 321)
     ridge = float(landscape.loss(0.0, POTENTIAL_Y))
     values = {"loss": np.asarray(landscape.loss(x, POTENTIAL_Y))}
     for convention in ("fick", "ito"):

@@ -8,6 +8,7 @@ import xarray as xr
 from experiments.summaries.common import paragraph
 
 ERRORS = 3  # standard errors within which numbers agree
+RELAXED = 10  # relaxation times after which walkers are stationary
 UNFROZEN = 0.05  # share of walkers that makes a cell not frozen
 LEGEND = paragraph("""
 flat: share of walkers that end in the flat valley, with its binomial error. y of freezing: where
@@ -51,8 +52,7 @@ def _sweep(sweep, held):
     for i in range(sweep.sizes["sigma"]):
         row = {name: sweep[name][i].item() for name in sweep.data_vars}
         still = held.isel(sigma=i)
-        waits = row.get("static_gap", np.nan) * sweep["learning_rate"].item() * held.attrs["steps"]
-        relaxed = waits > 10
+        relaxed = row.get("static_relaxations", np.inf) > RELAXED
         lines.append(
             f"{sweep['sigma'].values[i]:6.3g}{_with_error(row, 'flat_fraction', 3):>14}"
             f"{_number(row.get('predicted_flat_fraction'), '.3f'):>8}"

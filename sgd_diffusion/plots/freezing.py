@@ -15,6 +15,7 @@ __all__ = ["freezing"]
 
 COLORS = [color for color, _ in RANGE_STYLES]
 POINTS: dict[str, Any] = {"markersize": 3, "linewidth": 0.6, "fillstyle": "none"}
+RELAXED = 10  # relaxation times after which walkers at a held y are shown
 ISOTROPIC = "isotropic noise"
 NOISE = r"noise $\Delta_S = \eta \sigma$"
 SHARE = "share in the flat valley"
@@ -48,7 +49,7 @@ def freezing(results: Mapping[str, xr.Dataset]) -> "matplotlib.figure.Figure":
         figure = Figure(figsize=(WIDTH, 4.3), dpi=200, layout="constrained")
         axes = figure.subplots(2, 3)
         _potentials(axes[0, 0], results["potentials"])
-        _ways(axes[0, 1], results["ways"])
+        _ways(axes[0, 1], results["ways"], results["sweep"])
         _map(figure, axes[0, 2], results["map"], results["sweep"])
         _paradox(axes[1, 0], results["sweep"], results["controls"])
         _controls(axes[1, 1], results["sweep"], results["controls"])
@@ -65,16 +66,16 @@ def _potentials(axis, potentials):
     }
     for (name, label), color in zip(names.items(), ("0.3", *COLORS), strict=False):
         axis.plot(potentials["x"], potentials[name], color=color, label=label)
-    axis.set(xlabel="$x$", ylabel="$L - L(0, y)$")
+    axis.set(xlabel="$x$", ylabel="$L - L(0, y)$", ylim=(None, 0.012))
     axis.set_title(
         rf"$y$ = {potentials.attrs['y']:g}, $\Delta_S$ = {potentials.attrs['noise']:g}",
         loc="right",
         **NOTE,
     )
-    axis.legend(loc="upper center")
+    axis.legend(loc="upper left")
 
 
-def _ways(axis, ways):
+def _ways(axis, ways, sweep):
     for (sigma, way), color in zip(ways.groupby("sigma"), COLORS, strict=False):
         way = way.squeeze("sigma")
         share = way["flat_fraction"].values
@@ -83,8 +84,8 @@ def _ways(axis, ways):
             way["mean_y"], share - 2 * error, share + 2 * error, color=color, alpha=0.3, lw=0
         )
         axis.plot([], [], color=color, label=rf"$\sigma$ = {sigma:g}")
-        if "predicted_flat_fraction" in way:
-            axis.plot(way["y"], way["predicted_flat_fraction"], color=color, linewidth=0.7)
+        if "predicted_way" in sweep:
+            axis.plot(sweep["y"], sweep["predicted_way"].sel(sigma=sigma), color=color, lw=0.7)
         if "published_flat_fraction" in way:
             axis.plot(
                 way["published_y"], way["published_flat_fraction"], "o", color=color, **POINTS
@@ -114,7 +115,7 @@ def _map(figure, axis, stationary, sweep):
         noise,
         xerr=sweep["freezing_y_std"],
         fmt="o",
-        color="white",
+        color="black",
         label="walkers",
         **POINTS,
     )
@@ -125,9 +126,9 @@ def _map(figure, axis, stationary, sweep):
     }
     for name, (label, style) in lines.items():
         if name in sweep:
-            axis.plot(sweep[name], noise, style, color="white", linewidth=0.8, label=label)
+            axis.plot(sweep[name], noise, style, color="black", linewidth=0.8, label=label)
     axis.set(xlabel="$y$", ylabel=NOISE, yscale="log", xlim=(0.25, 15), ylim=(5e-5, 4e-3))
-    axis.legend(loc="upper left", labelcolor="white", bbox_to_anchor=(0, 0.98))
+    axis.legend(loc="lower right")
 
 
 def _paradox(axis, sweep, controls):
@@ -137,7 +138,10 @@ def _paradox(axis, sweep, controls):
     if "predicted_flat_fraction" in sweep:
         axis.plot(noise, sweep["predicted_flat_fraction"], color=end, linewidth=0.7)
         axis.plot(noise, sweep["static_occupation"], color=held, linewidth=0.7)
-    _shares(axis, noise, controls.sel(control="y held"), "s", held, "$y$ held at 3")
+    still = controls.sel(control="y held")
+    if "static_relaxations" in sweep:
+        still = still.where(sweep["static_relaxations"] > RELAXED)
+    _shares(axis, noise, still, "s", held, "$y$ held at 3")
     axis.set(xlabel=NOISE, ylabel=SHARE, xscale="log")
     axis.legend(loc="lower center")
 
@@ -151,7 +155,13 @@ def _controls(axis, sweep, controls):
         _shares(axis, noise, controls.sel(control=name), symbol, color, name)
     axis.axhline(0.5, **GUIDE)
     axis.axhline(controls.attrs["boltzmann"], **GUIDE)
-    axis.set(xlabel=NOISE, ylabel=SHARE, xscale="log", ylim=(0.4, 1.3))
+    axis.set(
+        xlabel=NOISE,
+        ylabel=SHARE,
+        xscale="log",
+        ylim=(0.42, 1.32),
+        yticks=(0.5, 0.6, 0.7, 0.8, 0.9, 1),
+    )
     axis.legend(loc="upper left")
 
 

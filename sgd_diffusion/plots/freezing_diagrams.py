@@ -59,6 +59,7 @@ def freezing_diagrams(diagrams: xr.Dataset) -> "matplotlib.figure.Figure":
                 axis.plot(x[late[:, 1]], y[late[:, 0]], "x", color="white", markersize=3)
                 axis.set(xscale="log", yscale="log", xlabel=r"$\sigma$", ylabel=r"$\eta$")
                 color_bar(figure, axis, colors, label)
+                _plain(colors.colorbar)
                 limits = axis.get_xlim(), axis.get_ylim()
                 for noise in (3e-4, 1e-3, 3e-3):
                     axis.plot(x, noise / x, "--", color="white", linewidth=0.5)
@@ -66,3 +67,12 @@ def freezing_diagrams(diagrams: xr.Dataset) -> "matplotlib.figure.Figure":
             row[0].set_title(f"from $y$ = {start:g}", loc="right")
         letter(axes)
     return figure
+
+
+def _plain(bar):
+    """Write numbers from 1 to 100 in full."""
+    from matplotlib.ticker import LogLocator
+
+    if isinstance(bar.locator, LogLocator) and bar.vmax < 1000:
+        bar.set_ticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"])
+        bar.minorticks_off()
