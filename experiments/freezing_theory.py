@@ -14,7 +14,7 @@ from sgd_diffusion.theory.freezing import (
 )
 
 FITTED = 4e-4  # the constant of `freezing_point` that gives the published curve
-STEP_OF_BARRIER, MOST_BARRIER = 1.4, 40.0  # in units of the noise, from y to y
+STEP, HIGHEST = 0.2, 6.3  # of the root of the barrier over the noise
 MAP_Y = np.linspace(0.25, 15, 60)
 POTENTIAL_Y, POTENTIAL_NOISE = 3.0, 1e-3
 
@@ -67,18 +67,15 @@ def predictions(
 
 
 def y_grid(noise: float, start: float, end: float, landscape: TwoValleys) -> np.ndarray:
-    """Return ascending y between which the barrier grows by little more than the noise.
+    """Return ascending y, with equal steps of the root z of the barrier over the noise.
 
     They end where walkers do, or where the barrier is so high that nobody crosses it.
     """
-
-    def barrier(y):
-        return (landscape.x1 * y / (y + landscape.y_b)) ** 2 / (2 * noise)
-
-    last = min(barrier(end), max(MOST_BARRIER, barrier(start) + 1))
-    count = 2 + int((last - barrier(start)) / STEP_OF_BARRIER)
-    root = np.sqrt(2 * noise * np.linspace(barrier(start), last, count)) / landscape.x1
-    return landscape.y_b * root / (1 - root)
+    scale = landscape.x1 / (2 * noise) ** 0.5
+    first, last = (scale * y / (y + landscape.y_b) for y in (start, end))
+    last = min(last, max(HIGHEST, first + STEP))
+    z = np.linspace(first, last, 2 + int((last - first) / STEP))
+    return landscape.y_b * z / (scale - z)
 
 
 def boltzmann() -> float:

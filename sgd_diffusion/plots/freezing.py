@@ -159,7 +159,7 @@ def _controls(axis, sweep, controls):
         xlabel=NOISE,
         ylabel=SHARE,
         xscale="log",
-        ylim=(0.42, 1.32),
+        ylim=(0.42, 1.42),
         yticks=(0.5, 0.6, 0.7, 0.8, 0.9, 1),
     )
     axis.legend(loc="upper left")

@@ -74,5 +74,6 @@ def _plain(bar):
     from matplotlib.ticker import LogLocator
 
     if isinstance(bar.locator, LogLocator) and bar.vmax < 1000:
-        bar.set_ticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"])
+        ticks = [tick for tick in (1, 2, 5, 10, 20, 50) if bar.vmin <= tick <= bar.vmax]
+        bar.set_ticks(ticks, labels=map(str, ticks))
         bar.minorticks_off()
