@@ -106,4 +106,4 @@ def freezing_constant(landscape: TwoValleys) -> Float[Array, ""]:
     with in_double():
         at = checked(landscape)
         speed = at.L_d / at.y_d + 8 * at.x0**2 / (27 * at.f0 * at.y_f)  # its largest, bounded
-        return 2 * (at.x1**2 - at.x2**2) / (27 * at.y_b) * speed
+        return jnp.asarray(2 * (at.x1**2 - at.x2**2) / (27 * at.y_b) * speed, jnp.float64)

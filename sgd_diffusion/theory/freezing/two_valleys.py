@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import in_double, is_traced
+from sgd_diffusion._arrays import in_double, is_traced, number
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, NumberLike
 from sgd_diffusion.analysis.guarded import where_known
@@ -78,7 +78,8 @@ class TwoValleys(NamedTuple):
         It is the same for all y.
         """
         with in_double():
-            return (real("x1", self.x1, above=0) / real("x2", self.x2, above=0)) ** 2
+            at = checked(self)
+            return jnp.asarray((at.x1 / at.x2) ** 2, jnp.float64)
 
     def loss(self, x: ArrayLike, y: ArrayLike) -> Float[Array, "*shape"]:
         """Return the loss at places.
@@ -297,7 +298,12 @@ def checked(landscape: TwoValleys, dtype: Any = jnp.float64) -> Any:
     """
     if not isinstance(landscape, TwoValleys):
         raise invalid("landscape", f"is a {type(landscape).__name__}", "TwoValleys(...)")
-    *above, fall = zip(landscape._fields, landscape, strict=True)
-    values = [real(name, value, above=0) for name, value in above]
-    values.append(real(*fall, at_least=0))
-    return TwoValleys(*(value.astype(dtype) for value in values))
+    return TwoValleys(*(_scalar(name, value, dtype) for name, value in landscape._asdict().items()))
+
+
+def _scalar(name: str, value: NumberLike | Array, dtype: Any) -> float | Float[Array, ""]:
+    above, at_least = (None, 0.0) if name == "L_d" else (0.0, None)
+    if is_traced(value):
+        return real(name, value, above=above, at_least=at_least).astype(dtype)
+    # A Python float takes the precision of the coordinates.
+    return number(name, value, above=above, at_least=at_least)
