@@ -69,7 +69,7 @@ def numbers(at):
 
 def test_it_is_the_limit_of_fine_cells():
     """Richardson's extrapolation of two numbers of cells, whose error is of the fourth order."""
-    coarse, fine = (cells(3.0, 0.01, 0.1, count, 512) for count in (80, 160))
+    coarse, fine = (cells(3.0, 0.01, 0.1, count, 512) for count in (60, 120))
     expected = fine + (fine - coarse) / 3
     np.testing.assert_allclose(numbers(fixed_y(3.0, 0.01, 0.1, LANDSCAPE)), expected, rtol=3e-4)
     error = abs(expected - fine) / expected

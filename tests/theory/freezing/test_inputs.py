@@ -1,4 +1,4 @@
-"""Every public function of the theory of freezing with every kind of input, in every mode of JAX."""
+"""Every public function of freezing with every kind of input, in every mode of JAX."""
 
 import functools
 

@@ -27,20 +27,20 @@ def depths(y, noise):
 
 
 def test_dawson_is_that_of_scipy_and_of_many_digits():
-    z = np.concatenate([np.logspace(-8, 4, 500), np.linspace(5.5, 7.5, 101)])
+    z = np.concatenate([[0.0], np.logspace(-8, 4, 400), np.linspace(5.5, 7.5, 100)])
     with jax.enable_x64(True):
-        found = np.asarray(log_dawson_ratio(jnp.asarray(z)))
-        slopes = jax.vmap(jax.grad(log_dawson_ratio))(jnp.asarray(z[z > 0.1]))
-        assert log_dawson_ratio(jnp.zeros(())) == 0
-        assert jax.grad(log_dawson_ratio)(jnp.zeros(())) == 0
+        both = jax.jit(jax.vmap(jax.value_and_grad(log_dawson_ratio)))
+        found, slopes = map(np.asarray, both(jnp.asarray(z)))
+    assert abs(found[0]) < 1e-15 and slopes[0] == 0
+    z, found, slopes = z[1:], found[1:], slopes[1:]
     dawson = scipy.special.dawsn(z)
     # SciPy's has errors of 1.4e-14 near z = 0.01, which many digits show not to be these.
     np.testing.assert_allclose(found, np.log(dawson / z), rtol=1e-13, atol=2e-14)
     expected = (1 / dawson - 2 * z - 1 / z)[z > 0.1]
     # The terms of the expected slopes cancel.
-    np.testing.assert_allclose(slopes, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(slopes[z > 0.1], expected, rtol=1e-6, atol=1e-6)
     with mpmath.workdps(40):
-        for place, value in zip(map(mpmath.mpf, z[::10]), found[::10], strict=True):
+        for place, value in zip(map(mpmath.mpf, z[::20]), found[::20], strict=True):
             exact = mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-(place**2)) * mpmath.erfi(place)
             assert abs(value - mpmath.log(exact / place)) < 2e-15 + 1e-14 * abs(value)
 
@@ -78,6 +78,7 @@ def test_escape_times_beside_exact_first_passages(y=5.0, excess=(0.0037, 0.0239)
             floor,
             0.0,
             floor + 10 * noise**0.5,
+            num_points=20_001,
         ).item()
         integral = mpmath.quad(lambda w: mpmath.exp(w**2) * mpmath.erfc(w), [0, z])
         paper = np.exp(escape_times(y, noise, LANDSCAPE)[side].item())
