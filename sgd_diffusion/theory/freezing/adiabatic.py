@@ -159,11 +159,11 @@ def _on_the_way(y_grid, learning_rate, sigma, landscape, start, rates) -> _Way:
         raise invalid("rates", f"is {rates!r}", " or ".join(f'"{name}"' for name in RATES))
     eta = number("learning_rate", learning_rate, above=0)
     noise = eta * number("sigma", sigma, above=0)
-    y, (to_flat, to_sharp, *passages) = _between(grid, RATES[rates](grid, eta, noise, landscape))
-    relaxation = to_flat + to_sharp
-    stationary = to_flat / relaxation
-    drift = _drift(y, noise, landscape, stationary)
-    decays = _integrals(y, relaxation / drift)
+    found = np.maximum(RATES[rates](grid, eta, noise, landscape), np.exp(-NEVER))
+    drift = _drift(grid, noise, landscape, found[0] / (found[0] + found[1]))
+    y, (to_flat, to_sharp, *passages, drift) = _between(grid, [*found, drift])
+    stationary = to_flat / (to_flat + to_sharp)
+    decays = _integrals(y, (to_flat + to_sharp) / drift)
     # exact between two points for a constant rate and a stationary value that is linear
     lags = np.diff(stationary) * scipy.special.exprel(-decays)
     apart = [initial - stationary[0]]
@@ -176,8 +176,8 @@ def _between(y, rates):
     """Return points between those of a grid, and the rates there; logarithms of them are smooth."""
     places = np.arange((len(y) - 1) * REFINED + 1) / REFINED
     points = np.interp(places, np.arange(len(y)), y)
-    logarithms = np.log(np.maximum(rates, np.exp(-NEVER)))
-    return points, np.exp(scipy.interpolate.PchipInterpolator(y, logarithms, axis=1)(points))
+    curves = scipy.interpolate.PchipInterpolator(y, np.log(rates), axis=1)
+    return points, np.exp(curves(points))
 
 
 def _rates_of_map(y, eta, noise, landscape):

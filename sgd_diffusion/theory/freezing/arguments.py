@@ -1,6 +1,9 @@
 """How the theory of freezing reads its arguments."""
 
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import is_traced, real_array
@@ -8,10 +11,12 @@ from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
 
-__all__ = ["noise_strength", "of_one_shape"]
+__all__ = ["noise_strength", "of_one_shape", "slow_coordinate"]
+
+Numbers = Float[Array | np.ndarray, "..."]  # those of NumPy are converted by the compiled programs
 
 
-def of_one_shape(**arguments: ArrayLike) -> list[Float[Array, "*shape"]]:
+def of_one_shape(**arguments: ArrayLike) -> list[Numbers]:
     """Return arguments of one shape, in float32 where all are floats of 4 bytes and fewer.
 
     Raises:
@@ -22,9 +27,12 @@ def of_one_shape(**arguments: ArrayLike) -> list[Float[Array, "*shape"]]:
         jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize <= 4
         for value in read.values()
     )
-    arrays = [jnp.asarray(value, jnp.float32 if single else jnp.float64) for value in read.values()]
+    module: Any = np if all(isinstance(value, np.ndarray) for value in read.values()) else jnp
+    arrays = [
+        module.asarray(value, np.float32 if single else np.float64) for value in read.values()
+    ]
     try:
-        return jnp.broadcast_arrays(*arrays)
+        return list(module.broadcast_arrays(*arrays))
     except ValueError:
         *others, last = ((name, value.shape) for name, value in read.items())
         expected = " and ".join(f"of {name} {shape}" for name, shape in others)
@@ -33,16 +41,32 @@ def of_one_shape(**arguments: ArrayLike) -> list[Float[Array, "*shape"]]:
         ) from None
 
 
-def noise_strength(noise: ArrayLike) -> Float[Array, "..."]:
+def slow_coordinate(y: Numbers) -> Numbers:
+    """Return y; NaN where a traced one is out of range.
+
+    Raises:
+        InputError: it is negative, or not finite.
+    """
+    known = (y >= 0) & (y < np.inf)
+    if is_traced(y):
+        return where_known(known, jnp.asarray(y))
+    if not known.all():
+        raise invalid("y", "is negative or not finite", "the slow coordinate, at least 0")
+    return y
+
+
+def noise_strength(noise: ArrayLike) -> Numbers:
     """Return Delta_S in float64; NaN where a traced one is out of range.
 
     Raises:
         InputError: it is not above 0, or not finite.
     """
-    strength = jnp.asarray(real_array("noise", noise), jnp.float64)
-    known = (strength > 0) & (strength < jnp.inf)
-    if not is_traced(strength) and not bool(known.all()):
+    strength = real_array("noise", noise).astype(np.float64)
+    known = (strength > 0) & (strength < np.inf)
+    if is_traced(strength):
+        return where_known(known, jnp.asarray(strength))
+    if not known.all():
         raise invalid(
             "noise", "is not above 0 or not finite", "Delta_S, the learning rate times sigma"
         )
-    return where_known(known, strength)
+    return strength

@@ -2,14 +2,19 @@
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import in_double
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.theory.freezing.arguments import noise_strength, of_one_shape
-from sgd_diffusion.theory.freezing.two_valleys import TwoValleys, checked
+from sgd_diffusion.theory.freezing.arguments import (
+    noise_strength,
+    of_one_shape,
+    slow_coordinate,
+)
+from sgd_diffusion.theory.freezing.two_valleys import TwoValleys, both_flatnesses, checked
 
 __all__ = ["effective_potential"]
 
@@ -58,11 +63,13 @@ def effective_potential(
         raise invalid("convention", f"is {convention!r}", names)
     with in_double():
         fast, slow, strength = of_one_shape(x=x, y=y, noise=noise_strength(noise))
-        loss = checked(landscape).loss(fast, slow)
-        ridge = landscape.loss(0.0, slow)
-        flat, sharp = landscape.flatnesses(slow)
-        temperature = 2 * strength / jnp.sqrt(flat * sharp)
-        half = jnp.log(landscape.flatness_ratio) / 2
-        sign = jnp.where(fast >= 0, 1, -1)
-        step = WEIGHTS[convention] * temperature * half
-        return ridge + jnp.exp(sign * half) * (loss - ridge) - sign * step
+        at = checked(landscape)
+        return _potential(at, fast, slow_coordinate(slow), strength, WEIGHTS[convention])
+
+
+@jax.jit
+def _potential(at, x, y, noise, weight):
+    loss, ridge = at.loss(x, y), at.loss(0.0, y)
+    temperature = 2 * noise / jnp.sqrt(both_flatnesses(at, y).prod(axis=0))
+    half = jnp.where(x >= 0, 1, -1) * jnp.log(at.x1 / at.x2)  # of ln gamma
+    return ridge + jnp.exp(half) * (loss - ridge) - weight * temperature * half

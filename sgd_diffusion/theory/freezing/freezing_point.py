@@ -63,22 +63,27 @@ def freezing_point(
     """
     with in_double():
         strength, constant = noise_strength(noise), real("epsilon", epsilon, above=0)
-        at = checked(landscape)
-        times = jnp.log(strength) / 2 - jnp.log(constant)  # log of sqrt(Delta_S) / epsilon
-        square = 2 * strength * times
-        known = (square > 0) & (square < at.x2**2)
+        found = _point(checked(landscape), strength, constant)
+        known = found.y > 0
         if not is_traced(known) and not bool(known.all()):
             raise invalid(
                 "noise",
-                "has no freezing point, since Q^2 is not in the range",
-                f"0 < Q^2 < x2^2 = {float(at.x2**2):.4g}, which is above epsilon^2 = "
-                f"{float(constant**2):.4g} and small",
+                f"has no freezing point with epsilon={float(constant):.4g}",
+                "Delta_S above epsilon^2, with Q below x2",
                 "take another epsilon, or last_crossing",
             )
-        root = jnp.sqrt(where_known(known, square))
-        odds = jnp.log(at.flatness_ratio) / 2 + (at.flatness_ratio - 1) * times
-        occupation = where_known(known, jax.nn.sigmoid(odds))
-        return FreezingPoint(at.y_b * root / (at.x2 - root), occupation)
+        return found
+
+
+@jax.jit
+def _point(at, noise, epsilon):
+    times = jnp.log(noise) / 2 - jnp.log(epsilon)  # log of sqrt(Delta_S) / epsilon
+    square = 2 * noise * times
+    known = (square > 0) & (square < at.x2**2)
+    root = jnp.sqrt(where_known(known, square))
+    ratio = (at.x1 / at.x2) ** 2
+    occupation = jax.nn.sigmoid(jnp.log(ratio) / 2 + (ratio - 1) * times)
+    return FreezingPoint(at.y_b * root / (at.x2 - root), where_known(known, occupation))
 
 
 def freezing_constant(landscape: TwoValleys) -> Float[Array, ""]:
@@ -106,4 +111,4 @@ def freezing_constant(landscape: TwoValleys) -> Float[Array, ""]:
     with in_double():
         at = checked(landscape)
         speed = at.L_d / at.y_d + 8 * at.x0**2 / (27 * at.f0 * at.y_f)  # its largest, bounded
-        return 2 * (at.x1**2 - at.x2**2) / (27 * at.y_b) * speed
+        return jnp.asarray(2 * (at.x1**2 - at.x2**2) / (27 * at.y_b) * speed, jnp.float64)

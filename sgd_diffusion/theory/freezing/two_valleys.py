@@ -6,15 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import in_double, is_traced
+from sgd_diffusion._arrays import in_double, is_traced, number
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, NumberLike
-from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.theory.freezing.arguments import of_one_shape
+from sgd_diffusion.theory.freezing.arguments import of_one_shape, slow_coordinate
 from sgd_diffusion.theory.parameters import real
 
-__all__ = ["BothValleys", "TwoValleys", "checked"]
+__all__ = ["BothValleys", "TwoValleys", "both_flatnesses", "both_floors", "checked"]
 
 
 @shown_briefly
@@ -78,7 +77,8 @@ class TwoValleys(NamedTuple):
         It is the same for all y.
         """
         with in_double():
-            return (real("x1", self.x1, above=0) / real("x2", self.x2, above=0)) ** 2
+            at = checked(self)
+            return jnp.asarray((at.x1 / at.x2) ** 2, jnp.float64)
 
     def loss(self, x: ArrayLike, y: ArrayLike) -> Float[Array, "*shape"]:
         """Return the loss at places.
@@ -158,8 +158,7 @@ class TwoValleys(NamedTuple):
         [0.0, 0.25]
         """
         with in_double():
-            y, at = _slow(self, y)
-            return at.x0**2 / at.f0 * (y / (y + at.y_f)) ** 2
+            return _barrier(*_slow(self, y))
 
     def floors(self, y: ArrayLike) -> BothValleys:
         """Return the places x_1* and -x_2* of the floors of both valleys.
@@ -177,9 +176,7 @@ class TwoValleys(NamedTuple):
         BothValleys(flat=0.32, sharp=-0.26)
         """
         with in_double():
-            y, at = _slow(self, y)
-            part = y / (y + at.y_b)
-            return BothValleys(at.x1 * part, -at.x2 * part)
+            return BothValleys(*both_floors(*_slow(self, y)))
 
     def flatnesses(self, y: ArrayLike) -> BothValleys:
         """Return the flatness f_1 and f_2 of both valleys, where the curvature by x is 2 / f.
@@ -199,9 +196,7 @@ class TwoValleys(NamedTuple):
         BothValleys(flat=0.4096, sharp=0.2704)
         """
         with in_double():
-            y, at = _slow(self, y)
-            part = at.f0 * ((y + at.y_f) / (at.x0 * (y + at.y_b))) ** 2
-            return BothValleys(at.x1**2 * part, at.x2**2 * part)
+            return BothValleys(*both_flatnesses(*_slow(self, y)))
 
 
 class _Terms(NamedTuple):
@@ -266,7 +261,7 @@ def _hessian(at, x, y):
     return jnp.stack(rows, axis=-2)
 
 
-def _places(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> tuple[Any, Array, Array]:
+def _places(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> tuple[Any, Any, Any]:
     """Return the parameters and both coordinates in one precision.
 
     Raises:
@@ -276,17 +271,33 @@ def _places(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> tuple[Any, Arr
     return checked(landscape, x.dtype), x, y
 
 
-def _slow(landscape: TwoValleys, y: ArrayLike) -> tuple[Float[Array, "*shape"], Any]:
-    """Return the slow coordinate, NaN where a traced one is out of range, and the parameters.
+@jax.jit
+def _barrier(at, y):
+    return at.x0**2 / at.f0 * (y / (y + at.y_f)) ** 2
+
+
+@jax.jit
+def both_floors(at: Any, y: Float[Array, "*shape"]) -> Float[Array, "valley *shape"]:
+    """Return x of the floor of the flat and of the sharp valley."""
+    part = y / (y + at.y_b)
+    return jnp.stack([at.x1 * part, -at.x2 * part])
+
+
+@jax.jit
+def both_flatnesses(at: Any, y: Float[Array, "*shape"]) -> Float[Array, "valley *shape"]:
+    """Return f of the flat and of the sharp valley."""
+    part = at.f0 * ((y + at.y_f) / (at.x0 * (y + at.y_b))) ** 2
+    return jnp.stack([at.x1**2 * part, at.x2**2 * part])
+
+
+def _slow(landscape: TwoValleys, y: ArrayLike) -> tuple[Any, Any]:
+    """Return the parameters and the slow coordinate; NaN where traced ones are out of range.
 
     Raises:
-        InputError: it is negative or not finite, or a parameter is out of range.
+        InputError: a parameter is out of range, or y is negative or not finite.
     """
-    (y,) = of_one_shape(y=y)
-    known = (y >= 0) & (y < jnp.inf)
-    if not is_traced(y) and not bool(known.all()):
-        raise invalid("y", "is negative or not finite", "the slow coordinate, at least 0")
-    return where_known(known, y), checked(landscape, y.dtype)
+    (slow,) = of_one_shape(y=y)
+    return checked(landscape, slow.dtype), slow_coordinate(slow)
 
 
 def checked(landscape: TwoValleys, dtype: Any = jnp.float64) -> Any:
@@ -297,7 +308,12 @@ def checked(landscape: TwoValleys, dtype: Any = jnp.float64) -> Any:
     """
     if not isinstance(landscape, TwoValleys):
         raise invalid("landscape", f"is a {type(landscape).__name__}", "TwoValleys(...)")
-    *above, fall = zip(landscape._fields, landscape, strict=True)
-    values = [real(name, value, above=0) for name, value in above]
-    values.append(real(*fall, at_least=0))
-    return TwoValleys(*(value.astype(dtype) for value in values))
+    return TwoValleys(*(_scalar(name, value, dtype) for name, value in landscape._asdict().items()))
+
+
+def _scalar(name: str, value: NumberLike | Array, dtype: Any) -> float | Float[Array, ""]:
+    above, at_least = (None, 0.0) if name == "L_d" else (0.0, None)
+    if is_traced(value):
+        return real(name, value, above=above, at_least=at_least).astype(dtype)
+    # A Python float takes the precision of the coordinates.
+    return number(name, value, above=above, at_least=at_least)
