@@ -222,9 +222,10 @@ def _record(program, place, numbers):
     by_pair = (-1, len(program.dealt()) // len(program.devices))
     inside = numbers.reshape(by_pair) < program.walkers
     x, y = (each.reshape(by_pair) for each in place)
+    count = jnp.maximum(inside.sum(axis=1, dtype=x.dtype), 1)
 
     def mean(values):
-        return jnp.where(inside, values, 0).sum(axis=1) / jnp.maximum(inside.sum(axis=1), 1)
+        return jnp.where(inside, values, 0).sum(axis=1) / count
 
     mean_y = mean(y)
     flat = where_known(x == x, (x >= 0).astype(x.dtype))

@@ -173,12 +173,12 @@ def stationary_share(landscape, y, learning_rate, sigma, cells=320):
     """The exact share of the map at fixed y with isotropic noise, from its transfer matrix."""
     edges = np.linspace(-1.6, 1.6, cells + 1)
     middles = (edges[1:] + edges[:-1]) / 2
-    slope = np.asarray(landscape.gradient(middles, y))[:, 0]
+    slope = np.asarray(jax.jit(landscape.gradient)(middles, y))[:, 0]
     means, std = middles - learning_rate * slope, learning_rate * (2 * sigma * 7) ** 0.5
     matrix = np.diff(stats.norm.cdf(edges[:, None], means, std), axis=0)
-    change = np.vstack([matrix - np.eye(cells), np.ones(cells)])
-    share = np.linalg.lstsq(change, np.eye(cells + 1)[-1])[0]
-    return share[middles > 0].sum()
+    change = matrix - np.eye(cells)
+    change[0] = 1  # in place of one equation that follows from the others: shares sum to 1
+    return np.linalg.solve(change, np.eye(cells)[0])[middles > 0].sum()
 
 
 def test_isotropic_noise_at_fixed_y():
