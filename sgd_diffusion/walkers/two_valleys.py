@@ -132,9 +132,9 @@ def simulate(
     if not isinstance(landscape, TwoValleys):
         raise invalid("landscape", f"is a {type(landscape).__name__}", "a TwoValleys")
     jax.eval_shape(landscape.loss, START_X, start_y)  # refuses parameters that are out of range
-    records = program.records()
+    numbers = 4 * program.walkers + 3 * (program.steps // program.every)  # of each pair
     check_memory(
-        4 * COPIES * rates.size * strengths.size * (4 * program.walkers + 3 * len(records)),
+        COPIES * 4 * numbers * rates.size * strengths.size,
         "the result of simulate",
         "simulate fewer walkers, or record less often",
         devices[0],
@@ -151,7 +151,7 @@ def simulate(
         freezing_y=ends.freezing_y,
         final_x=ends.place.x,
         final_y=ends.place.y,
-        recorded_step=jnp.asarray(records),
+        recorded_step=jnp.asarray(program.records()),
         recorded_flat_fraction=means.flat,
         recorded_y=means.mean,
         recorded_y_std=jnp.sqrt(means.variance),
