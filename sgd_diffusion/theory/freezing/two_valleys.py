@@ -2,17 +2,31 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import in_double, is_traced, real_array
+from sgd_diffusion._arrays import in_double, is_traced, number
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, NumberLike
-from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.errors import invalid
+from sgd_diffusion.theory.freezing.arguments import of_one_shape, slow_coordinate
 from sgd_diffusion.theory.parameters import real
 
-__all__ = ["TwoValleys"]
+__all__ = ["BothValleys", "TwoValleys", "both_flatnesses", "both_floors", "checked"]
+
+
+@shown_briefly
+class BothValleys(NamedTuple):
+    """One number for each of the two valleys.
+
+    Attributes:
+        flat: of the valley at x > 0.
+        sharp: of the valley at x < 0.
+    """
+
+    flat: Float[Array, "*shape"]
+    sharp: Float[Array, "*shape"]
 
 
 @shown_briefly
@@ -63,7 +77,8 @@ class TwoValleys(NamedTuple):
         It is the same for all y.
         """
         with in_double():
-            return (real("x1", self.x1, above=0) / real("x2", self.x2, above=0)) ** 2
+            at = checked(self)
+            return jnp.asarray((at.x1 / at.x2) ** 2, jnp.float64)
 
     def loss(self, x: ArrayLike, y: ArrayLike) -> Float[Array, "*shape"]:
         """Return the loss at places.
@@ -79,8 +94,7 @@ class TwoValleys(NamedTuple):
             InputError: an argument or a parameter is not as stated.
         """
         with in_double():
-            at = _terms(self, x, y)
-            return at.base[0] + at.profile * at.stiffness[0]
+            return _loss(*_places(self, x, y))
 
     def gradient(self, x: ArrayLike, y: ArrayLike) -> Float[Array, "*shape 2"]:
         """Return the gradient of the loss, in the order x, y.
@@ -99,14 +113,7 @@ class TwoValleys(NamedTuple):
         [0.0, -0.017008]
         """
         with in_double():
-            at = _terms(self, x, y)
-            by_x = at.sign * at.slope * at.stiffness[0]
-            by_y = (
-                at.base[1]
-                - at.distance * at.width[1] * at.stiffness[0]
-                + at.profile * at.stiffness[1]
-            )
-            return jnp.stack([by_x, by_y], axis=-1)
+            return _gradient(*_places(self, x, y))
 
     def hessian(self, x: ArrayLike, y: ArrayLike) -> Float[Array, "*shape 2 2"]:
         """Return the Hessian of the loss, without the kink at the ridge.
@@ -129,17 +136,7 @@ class TwoValleys(NamedTuple):
         4.5
         """
         with in_double():
-            at = _terms(self, x, y)
-            stiff, tilt, bend = at.stiffness
-            by_xx = 2 * stiff
-            by_xy = at.sign * (at.slope * tilt - at.width[1] * stiff)
-            by_yy = (
-                at.base[2]
-                - at.distance * (at.width[2] * stiff + 2 * at.width[1] * tilt)
-                + at.profile * bend
-            )
-            rows = [jnp.stack([by_xx, by_xy], axis=-1), jnp.stack([by_xy, by_yy], axis=-1)]
-            return jnp.stack(rows, axis=-2)
+            return _hessian(*_places(self, x, y))
 
     def barrier(self, y: ArrayLike) -> Float[Array, "*shape"]:
         r"""Return the height of the ridge over the floors of both valleys.
@@ -161,13 +158,45 @@ class TwoValleys(NamedTuple):
         [0.0, 0.25]
         """
         with in_double():
-            (y,) = _one_precision(y=y)
-            known = (y >= 0) & jnp.isfinite(y)
-            if not is_traced(known) and not bool(known.all()):
-                raise invalid("y", "is negative or not finite", "the slow coordinate, at least 0")
-            at = _parameters(self, y.dtype)
-            y = where_known(known, y)
-            return at.x0**2 / at.f0 * (y / (y + at.y_f)) ** 2
+            return _barrier(*_slow(self, y))
+
+    def floors(self, y: ArrayLike) -> BothValleys:
+        """Return the places x_1* and -x_2* of the floors of both valleys.
+
+        Args:
+            y: (...), the slow coordinate, at least 0.
+
+        Returns:
+            `BothValleys` of (...) x; NaN where a traced y is out of range.
+
+        Raises:
+            InputError: an argument or a parameter is not as stated.
+
+        >>> TwoValleys().floors(20.0)
+        BothValleys(flat=0.32, sharp=-0.26)
+        """
+        with in_double():
+            return BothValleys(*both_floors(*_slow(self, y)))
+
+    def flatnesses(self, y: ArrayLike) -> BothValleys:
+        """Return the flatness f_1 and f_2 of both valleys, where the curvature by x is 2 / f.
+
+        Half of it is the time in which x relaxes.
+
+        Args:
+            y: (...), the slow coordinate, at least 0.
+
+        Returns:
+            `BothValleys` of (...) f; NaN where a traced y is out of range.
+
+        Raises:
+            InputError: an argument or a parameter is not as stated.
+
+        >>> TwoValleys().flatnesses(20.0)
+        BothValleys(flat=0.4096, sharp=0.2704)
+        """
+        with in_double():
+            return BothValleys(*both_flatnesses(*_slow(self, y)))
 
 
 class _Terms(NamedTuple):
@@ -182,10 +211,8 @@ class _Terms(NamedTuple):
     base: list[Float[Array, "*shape"]]  # L_0, the loss on the ridge
 
 
-def _terms(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> _Terms:
+def _terms(at: Any, x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> _Terms:
     """Return what L = L_0 + u (u - g) / f is made of."""
-    x, y = _one_precision(x=x, y=y)
-    at = _parameters(landscape, x.dtype)
     flat = x >= 0
     u, place = jnp.where(flat, x, -x), jnp.where(flat, at.x1, at.x2)
     apart, narrow = y + at.y_b, y + at.y_f
@@ -205,29 +232,88 @@ def _terms(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> _Terms:
     return _Terms(sign, u, 2 * u - width[0], u * (u - width[0]), width, stiffness, base)
 
 
-def _one_precision(**coordinates: ArrayLike) -> list[Float[Array, "*shape"]]:
-    """Return coordinates of one shape, in float32 where all are of 4 bytes and fewer."""
-    read = {name: real_array(name, value) for name, value in coordinates.items()}
-    single = all(
-        jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize <= 4
-        for value in read.values()
+@jax.jit
+def _loss(at, x, y):
+    terms = _terms(at, x, y)
+    return terms.base[0] + terms.profile * terms.stiffness[0]
+
+
+@jax.jit
+def _gradient(at, x, y):
+    terms = _terms(at, x, y)
+    stiff, tilt, _ = terms.stiffness
+    by_x = terms.sign * terms.slope * stiff
+    by_y = terms.base[1] - terms.distance * terms.width[1] * stiff + terms.profile * tilt
+    return jnp.stack([by_x, by_y], axis=-1)
+
+
+@jax.jit
+def _hessian(at, x, y):
+    terms = _terms(at, x, y)
+    stiff, tilt, bend = terms.stiffness
+    by_xy = terms.sign * (terms.slope * tilt - terms.width[1] * stiff)
+    by_yy = (
+        terms.base[2]
+        - terms.distance * (terms.width[2] * stiff + 2 * terms.width[1] * tilt)
+        + terms.profile * bend
     )
-    dtype = jnp.float32 if single else jnp.float64
-    arrays = [jnp.asarray(value, dtype) for value in read.values()]
-    try:
-        return jnp.broadcast_arrays(*arrays)
-    except ValueError:
-        shapes = [array.shape for array in arrays]
-        raise invalid("y", f"has shape {shapes[-1]}", f"that of x {shapes[0]}, or ()") from None
+    rows = [jnp.stack([2 * stiff, by_xy], axis=-1), jnp.stack([by_xy, by_yy], axis=-1)]
+    return jnp.stack(rows, axis=-2)
 
 
-def _parameters(landscape: TwoValleys, dtype: jnp.dtype) -> Any:
+def _places(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> tuple[Any, Any, Any]:
+    """Return the parameters and both coordinates in one precision.
+
+    Raises:
+        InputError: a parameter is out of range, or a coordinate is no array of real numbers.
+    """
+    x, y = of_one_shape(x=x, y=y)
+    return checked(landscape, x.dtype), x, y
+
+
+@jax.jit
+def _barrier(at, y):
+    return at.x0**2 / at.f0 * (y / (y + at.y_f)) ** 2
+
+
+@jax.jit
+def both_floors(at: Any, y: Float[Array, "*shape"]) -> Float[Array, "valley *shape"]:
+    """Return x of the floor of the flat and of the sharp valley."""
+    part = y / (y + at.y_b)
+    return jnp.stack([at.x1 * part, -at.x2 * part])
+
+
+@jax.jit
+def both_flatnesses(at: Any, y: Float[Array, "*shape"]) -> Float[Array, "valley *shape"]:
+    """Return f of the flat and of the sharp valley."""
+    part = at.f0 * ((y + at.y_f) / (at.x0 * (y + at.y_b))) ** 2
+    return jnp.stack([at.x1**2 * part, at.x2**2 * part])
+
+
+def _slow(landscape: TwoValleys, y: ArrayLike) -> tuple[Any, Any]:
+    """Return the parameters and the slow coordinate; NaN where traced ones are out of range.
+
+    Raises:
+        InputError: a parameter is out of range, or y is negative or not finite.
+    """
+    (slow,) = of_one_shape(y=y)
+    return checked(landscape, slow.dtype), slow_coordinate(slow)
+
+
+def checked(landscape: TwoValleys, dtype: Any = jnp.float64) -> Any:
     """Return a landscape with parameters in a precision; NaN for traced ones out of range.
 
     Raises:
-        InputError: a parameter is out of range.
+        InputError: it is something else, or a parameter is out of range.
     """
-    *above, fall = zip(landscape._fields, landscape, strict=True)
-    values = [real(name, value, above=0) for name, value in above]
-    values.append(real(*fall, at_least=0))
-    return TwoValleys(*(value.astype(dtype) for value in values))
+    if not isinstance(landscape, TwoValleys):
+        raise invalid("landscape", f"is a {type(landscape).__name__}", "TwoValleys(...)")
+    return TwoValleys(*(_scalar(name, value, dtype) for name, value in landscape._asdict().items()))
+
+
+def _scalar(name: str, value: NumberLike | Array, dtype: Any) -> float | Float[Array, ""]:
+    above, at_least = (None, 0.0) if name == "L_d" else (0.0, None)
+    if is_traced(value):
+        return real(name, value, above=above, at_least=at_least).astype(dtype)
+    # A Python float takes the precision of the coordinates.
+    return number(name, value, above=above, at_least=at_least)
