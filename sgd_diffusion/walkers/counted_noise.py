@@ -1,8 +1,8 @@
 """Draw normal numbers by counters: those of one step of one walker, and of no other.
 
 Nothing is carried from step to step. So a walker has the same noise alone, among others, and on any
-device. JAX's own generators are counters too, but on CPU their rounds are a loop of their own, and
-their cosine is one number at a time. What is here is fused with the step that takes the noise.
+device. The generators of JAX are counters too. On CPU their rounds are a loop over memory, though,
+and the cosine takes one number after the other. What is here is fused with the step of the walker.
 """
 
 import functools
@@ -26,13 +26,9 @@ TERMS = 7  # of the series of sine and cosine up to a quarter turn: exact in flo
 def normal_pair(
     key: Words, step: UInt32[Array, "..."], walker: UInt32[Array, "..."]
 ) -> tuple[Float32[Array, "..."], Float32[Array, "..."]]:
-    r"""Return two independent standard normal numbers for a step of a walker.
+    """Return two independent standard normal numbers for a step of a walker (Box and Muller 1958).
 
     Their largest distance from 0 is 5.8, since a uniform number has 23 bits.
-
-    Formula:
-        Normal numbers from a circle. $z = \sqrt{-2 \ln u} \, (\cos 2 \pi v, \sin 2 \pi v)$ (Box and
-        Muller 1958)
 
     Args:
         key: the two words of a PRNG key.

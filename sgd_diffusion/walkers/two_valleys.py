@@ -31,7 +31,6 @@ from sgd_diffusion.walkers.valley_steps import NOISES
 
 __all__ = ["NOISES", "TwoValleyWalks", "simulate"]
 
-UNFROZEN = 0.95  # who crosses the ridge in the last twentieth of the steps would do so again
 COPIES = 3  # of the result, while its parts are put in order
 
 
@@ -44,7 +43,7 @@ class TwoValleyWalks(NamedTuple):
 
     Attributes:
         flat_fraction: (R, S) share of the walkers that end in the flat valley.
-        unfrozen_fraction: (R, S) share whose freezing step is beyond 0.95 T.
+        unfrozen_fraction: (R, S) share whose freezing step is beyond 0.95 T. They would go on.
         freezing_step: (R, S, W) number of the point since which they are frozen, in 1..T + 1; 1 for
             those that never change sides.
         freezing_y: (R, S, W) y of that point.
@@ -133,9 +132,9 @@ def simulate(
     if not isinstance(landscape, TwoValleys):
         raise invalid("landscape", f"is a {type(landscape).__name__}", "a TwoValleys")
     jax.eval_shape(landscape.loss, START_X, start_y)  # refuses parameters that are out of range
-    records = program.records()
+    numbers = 4 * program.walkers + 3 * (program.steps // program.every)  # of each pair
     check_memory(
-        4 * COPIES * rates.size * strengths.size * (4 * program.walkers + 3 * len(records)),
+        COPIES * 4 * numbers * rates.size * strengths.size,
         "the result of simulate",
         "simulate fewer walkers, or record less often",
         devices[0],
@@ -144,7 +143,7 @@ def simulate(
         jnp.where(values >= 0, values, jnp.nan).astype(jnp.float32) for values in (rates, strengths)
     )
     ends, means = run(program, key, rates, strengths, jnp.float32(start_y), landscape)
-    late = ends.freezing_step > UNFROZEN * program.steps
+    late = ends.freezing_step > 19 * program.steps // 20
     return TwoValleyWalks(
         flat_fraction=means.flat[..., -1],
         unfrozen_fraction=late.mean(axis=-1, dtype=jnp.float32),
@@ -152,7 +151,7 @@ def simulate(
         freezing_y=ends.freezing_y,
         final_x=ends.place.x,
         final_y=ends.place.y,
-        recorded_step=jnp.asarray(records),
+        recorded_step=jnp.asarray(program.records()),
         recorded_flat_fraction=means.flat,
         recorded_y=means.mean,
         recorded_y_std=jnp.sqrt(means.variance),

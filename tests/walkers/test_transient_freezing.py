@@ -158,7 +158,7 @@ def test_walkers_freeze_later_with_more_noise(sweep):
     agree_in_means(found.freezing_y[0, four], places, 500, 0.0005)
     agree_in_means(found.freezing_y[0, six], SIX_FREEZING_Y, 300, 0.005)
     agree_in_means(0.01 * found.freezing_step[0, six], SIX_FREEZING_TIME, 300, 0.5)
-    assert not found.unfrozen_fraction.any()
+    assert found.unfrozen_fraction.max() < 0.01
 
 
 # Controls
@@ -173,12 +173,12 @@ def stationary_share(landscape, y, learning_rate, sigma, cells=320):
     """The exact share of the map at fixed y with isotropic noise, from its transfer matrix."""
     edges = np.linspace(-1.6, 1.6, cells + 1)
     middles = (edges[1:] + edges[:-1]) / 2
-    slope = np.asarray(landscape.gradient(middles, y))[:, 0]
+    slope = np.asarray(jax.jit(landscape.gradient)(middles, y))[:, 0]
     means, std = middles - learning_rate * slope, learning_rate * (2 * sigma * 7) ** 0.5
     matrix = np.diff(stats.norm.cdf(edges[:, None], means, std), axis=0)
-    change = np.vstack([matrix - np.eye(cells), np.ones(cells)])
-    share = np.linalg.lstsq(change, np.eye(cells + 1)[-1])[0]
-    return share[middles > 0].sum()
+    change = matrix - np.eye(cells)
+    change[0] = 1  # in place of one equation that follows from the others: shares sum to 1
+    return np.linalg.solve(change, np.eye(cells)[0])[middles > 0].sum()
 
 
 def test_isotropic_noise_at_fixed_y():
