@@ -118,7 +118,7 @@ def sweep_table(walks: xr.Dataset, options: Options) -> xr.Dataset:
     if options.noise != "hessian":
         return table
     predicted = freezing_theory.predictions(
-        LEARNING_RATE, SIGMAS, options.steps, START_Y, table["final_y"].values, STATIC_Y
+        LEARNING_RATE, SIGMAS, START_Y, table["final_y"].values, STATIC_Y
     )
     published = freezing_published.sweep(SIGMAS) if options.steps == freezing_published.LONG else {}
     return table.merge(predicted).assign(published)

@@ -22,7 +22,6 @@ POTENTIAL_Y, POTENTIAL_NOISE = 3.0, 1e-3
 def predictions(
     learning_rate: float,
     sigmas: np.ndarray,
-    steps: int,
     start_y: float,
     end_y: np.ndarray,
     static_y: float,
@@ -32,7 +31,6 @@ def predictions(
     Args:
         learning_rate: eta.
         sigmas: (S,) strengths of the noise.
-        steps: of the walkers.
         start_y: y where walkers start, half of them on each side.
         end_y: (S,) y where they end.
         static_y: y of the stationary occupations.
@@ -42,14 +40,14 @@ def predictions(
     for sigma, end in zip(sigmas, end_y, strict=True):
         own = y_grid(learning_rate * sigma, start_y, float(end), landscape)
         way = last_crossing(own, learning_rate, sigma, landscape)
-        held = fixed_y(static_y, learning_rate, sigma, landscape)
         rows.append(
             {
                 "predicted_flat_fraction": way.occupation[-1],
                 "predicted_freezing_y": way.mean_y,
                 "predicted_way": np.where(y <= end, np.interp(y, own, way.occupation), np.nan),
-                "static_occupation": held.flat_occupation,
-                "static_relaxations": held.spectral_gap * learning_rate * steps,
+                "static_occupation": fixed_y(
+                    static_y, learning_rate, sigma, landscape
+                ).flat_occupation,
             }
         )
     found = xr.Dataset(

@@ -8,15 +8,15 @@ import xarray as xr
 from experiments.summaries.common import paragraph
 
 ERRORS = 3  # standard errors within which numbers agree
-RELAXED = 10  # relaxation times after which walkers are stationary
+RELAXED = 0.4  # share of crossings in the last twentieth: about ten hops of a walker in all
 UNFROZEN = 0.05  # share of walkers that makes a cell not frozen
 LEGEND = paragraph("""
 flat: share of walkers that end in the flat valley, with its binomial error. y of freezing: where
 they cross the ridge for the last time. theory: occupation and last crossing on the way, from the
 rates of the steps themselves at fixed y, with no constant that is fitted. paper: closed form, with
 the constant that fits the published curve. held: share in the flat valley if y stays at 3, of
-walkers and exact; - where walkers would take longer to become stationary. published: result files
-of the authors.
+walkers and exact; - where walkers do not hop often enough to become stationary. published: result
+files of the authors.
 """)
 
 
@@ -50,9 +50,9 @@ def _sweep(sweep, held):
         f"{'paper':>8}{'publ.':>8}{'eta t':>8}{'held':>14}{'exact':>8}"
     ]
     for i in range(sweep.sizes["sigma"]):
-        row = {name: sweep[name][i].item() for name in sweep.data_vars}
+        row = {name: x[i].item() for name, x in sweep.items() if x.dims == ("sigma",)}
         still = held.isel(sigma=i)
-        relaxed = row.get("static_relaxations", np.inf) > RELAXED
+        relaxed = still["unfrozen_fraction"] > RELAXED
         lines.append(
             f"{sweep['sigma'].values[i]:6.3g}{_with_error(row, 'flat_fraction', 3):>14}"
             f"{_number(row.get('predicted_flat_fraction'), '.3f'):>8}"
@@ -96,12 +96,17 @@ def _controls(controls):
         if name == "y held":
             continue
         row = controls.sel(control=name)
+        if name.endswith("y held"):
+            row = row.isel(sigma=(row["unfrozen_fraction"] > RELAXED).values)
+        if not row.sizes["sigma"]:
+            continue
         weight = row["flat_fraction_error"] ** -2
         mean = float((row["flat_fraction"] * weight).sum() / weight.sum())
+        exact = 0.5 if name == "equal valleys" else controls.attrs["boltzmann"]
         lines.append(
-            f"control, {name}: flat {_ends(row['flat_fraction'].values)}, mean "
-            f"{mean:.3f}±{float(weight.sum()) ** -0.5:.3f} (exact "
-            f"{0.5 if name == 'equal valleys' else controls.attrs['boltzmann']:.3f})"
+            f"control, {name}, {row.sizes['sigma']} strengths: flat "
+            f"{_ends(row['flat_fraction'].values)}, mean {mean:.3f}±"
+            f"{float(weight.sum()) ** -0.5:.3f} (exact {exact:.3f})"
         )
     return lines
 

@@ -15,7 +15,7 @@ __all__ = ["freezing"]
 
 COLORS = [color for color, _ in RANGE_STYLES]
 POINTS: dict[str, Any] = {"markersize": 3, "linewidth": 0.6, "fillstyle": "none"}
-RELAXED = 10  # relaxation times after which walkers at a held y are shown
+RELAXED = 0.4  # share of crossings in the last twentieth, if walkers at a held y are stationary
 ISOTROPIC = "isotropic noise"
 NOISE = r"noise $\Delta_S = \eta \sigma$"
 SHARE = "share in the flat valley"
@@ -138,10 +138,7 @@ def _paradox(axis, sweep, controls):
     if "predicted_flat_fraction" in sweep:
         axis.plot(noise, sweep["predicted_flat_fraction"], color=end, linewidth=0.7)
         axis.plot(noise, sweep["static_occupation"], color=held, linewidth=0.7)
-    still = controls.sel(control="y held")
-    if "static_relaxations" in sweep:
-        still = still.where(sweep["static_relaxations"] > RELAXED)
-    _shares(axis, noise, still, "s", held, "$y$ held at 3")
+    _shares(axis, noise, _stationary(controls, "y held"), "s", held, "$y$ held at 3")
     axis.set(xlabel=NOISE, ylabel=SHARE, xscale="log")
     axis.legend(loc="lower center")
 
@@ -152,7 +149,7 @@ def _controls(axis, sweep, controls):
     for name, color, symbol in zip(
         (ISOTROPIC, f"{ISOTROPIC}, y held", "equal valleys"), COLORS[1:], "s^D", strict=True
     ):
-        _shares(axis, noise, controls.sel(control=name), symbol, color, name)
+        _shares(axis, noise, _stationary(controls, name), symbol, color, name)
     axis.axhline(0.5, **GUIDE)
     axis.axhline(controls.attrs["boltzmann"], **GUIDE)
     axis.set(
@@ -182,6 +179,12 @@ def _starts(axis, diagrams):
         )
     axis.set(xlabel=NOISE, ylabel=SHARE, xscale="log")
     axis.legend(loc="lower right")
+
+
+def _stationary(controls, name):
+    """A control; if y is held, without the strengths at which walkers hardly hop."""
+    found = controls.sel(control=name)
+    return found.where(found["unfrozen_fraction"] > RELAXED) if name.endswith("y held") else found
 
 
 def _shares(axis, noise, table, symbol, color, label):
