@@ -84,7 +84,7 @@ def boltzmann() -> float:
 
 def stationary_map(noises: np.ndarray) -> xr.Dataset:
     """Return the stationary occupation, for small learning rates, over y and the noise."""
-    found = np.asarray(flat_occupation(MAP_Y, noises[:, None], TwoValleys()))
+    found = np.asarray(flat_occupation(MAP_Y, noises[:, None], TwoValleys(), form="ito"))
     return xr.Dataset(
         {"flat_occupation": (("noise", "y"), found)}, coords={"noise": noises, "y": MAP_Y}
     )
