@@ -61,7 +61,7 @@ def adiabatic_occupation(
 
     Args:
         y_grid: (n,) ascending y, above 0, with n >= 2. Rates are computed there, and interpolated
-            between; they should not change by more than a factor of about 5 from y to y.
+            between; they should not change by more than a factor of about 10 from y to y.
         learning_rate: eta, as for `fixed_y`.
         sigma: strength of the noise, as for `fixed_y`.
         landscape: `TwoValleys` of numbers.

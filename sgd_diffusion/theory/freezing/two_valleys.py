@@ -34,7 +34,7 @@ class TwoValleys(NamedTuple):
     r"""A loss of two coordinates, with a flat valley at x > 0 and a sharp one at x < 0.
 
     The slow coordinate y grows as training goes on. The fast one, x, says which valley the walker
-    is in. Both valleys are as deep, and the ridge between them at x = 0 is a kink. The barrier
+    is in. Both valleys are equally deep, and the ridge between them at x = 0 is a kink. The barrier
     grows with y, and the valleys become flatter. At x = 0 derivatives are those of the flat side.
 
     It is a pytree of its parameters. Methods take the numbers of jitted and mapped functions, and
