@@ -16,13 +16,8 @@ from sgd_diffusion.theory.freezing.arguments import (
     slow_coordinate,
 )
 from sgd_diffusion.theory.freezing.dawson import log_dawson_ratio
-from sgd_diffusion.theory.freezing.two_valleys import (
-    BothValleys,
-    TwoValleys,
-    both_flatnesses,
-    both_floors,
-    checked,
-)
+from sgd_diffusion.theory.freezing.formulas import both_flatnesses, both_floors
+from sgd_diffusion.theory.freezing.two_valleys import BothValleys, TwoValleys, checked
 
 __all__ = ["escape_times", "flat_occupation", "hop_rates"]
 
