@@ -86,11 +86,12 @@ def walks(walkers: int, steps: int) -> TwoValleyWalks:
 
 def phase_diagram(options: Options) -> dict[str, float]:
     """Return what the whole diagram costs, compilation included, and its largest shares."""
-    begin, before = time.perf_counter(), peak_bytes()
+    begin, busy, before = time.perf_counter(), time.process_time(), peak_bytes()
     found = jax.block_until_ready(walks(options.walkers, options.diagram_steps))
     return {
         "walker_steps": found.final_x.size * options.diagram_steps,
         "seconds": time.perf_counter() - begin,
+        "cpu_seconds": time.process_time() - busy,
         "peak_memory_bytes": peak_bytes(),
         "peak_memory_bytes_before": before,
         "largest_flat_fraction": float(found.flat_fraction.max()),

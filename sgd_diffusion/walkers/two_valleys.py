@@ -5,12 +5,10 @@ the Hessian. They hop between the valleys until the barrier is too high for them
 and all strengths of the noise are one compiled program, and no path is stored.
 
 >>> from sgd_diffusion.theory.freezing import TwoValleys
->>> walks = simulate(
-...     jax.random.key(0), [0.01], [0.001, 0.1], walkers=200, steps=1000, start_y=5.0,
-...     landscape=TwoValleys(),
-... )
->>> walks.flat_fraction.round(1).tolist()
-[[0.5, 0.7]]
+>>> options = {"walkers": 200, "steps": 1000, "start_y": 1.0, "landscape": TwoValleys()}
+>>> walks = simulate(jax.random.key(0), [0.1], [0.0, 0.1], **options)
+>>> (walks.flat_fraction > 0.6).tolist()
+[[False, True]]
 """
 
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int32
 
-from sgd_diffusion._arrays import nonnegative, parameter
+from sgd_diffusion._arrays import integer, nonnegative, parameter
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
@@ -31,6 +29,7 @@ from sgd_diffusion.walkers.valley_steps import NOISES
 
 __all__ = ["NOISES", "TwoValleyWalks", "simulate"]
 
+MOST = 2**31 - 2**10
 COPIES = 3  # of the result, while its parts are put in order
 
 
@@ -124,10 +123,7 @@ def simulate(
         The programs of the paper add 10^-8 I to the covariance; it has no visible effect.
     """
     rates, strengths = nonnegative("learning_rates", learning_rates), nonnegative("sigmas", sigmas)
-    devices = tuple(jax.devices()[:1] if devices is None else devices)
-    if not devices:
-        raise invalid("devices", "is empty", "at least one device, or None")
-    program = Program(walkers, steps, record_every, noise, hold_y, devices)
+    program = _program(walkers, steps, record_every, noise, hold_y, devices)
     start_y = parameter("start_y", start_y, at_least=0)
     if not isinstance(landscape, TwoValleys):
         raise invalid("landscape", f"is a {type(landscape).__name__}", "a TwoValleys")
@@ -137,7 +133,7 @@ def simulate(
         COPIES * 4 * numbers * rates.size * strengths.size,
         "the result of simulate",
         "simulate fewer walkers, or record less often",
-        devices[0],
+        program.devices[0],
     )
     rates, strengths = (
         jnp.where(values >= 0, values, jnp.nan).astype(jnp.float32) for values in (rates, strengths)
@@ -156,3 +152,22 @@ def simulate(
         recorded_y=means.mean,
         recorded_y_std=jnp.sqrt(means.variance),
     )
+
+
+def _program(walkers, steps, record_every, noise, hold_y, devices):
+    """Return what the walks are compiled for.
+
+    Raises:
+        InputError: an argument is not as stated.
+    """
+    count = integer("walkers", walkers, 1, MOST)
+    steps = integer("steps", steps, 1, MOST)
+    every = steps if record_every is None else integer("record_every", record_every, 1, steps)
+    if steps % every:
+        raise invalid("record_every", f"is {every}", f"a divisor of steps, which is {steps}")
+    if noise not in tuple(NOISES):
+        raise invalid("noise", f"is {noise!r}", f"one of {', '.join(NOISES)}")
+    devices = tuple(jax.devices()[:1] if devices is None else devices)
+    if not devices:
+        raise invalid("devices", "is empty", "at least one device, or None")
+    return Program(count, steps, every, noise, bool(hold_y), devices)

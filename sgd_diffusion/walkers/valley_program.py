@@ -15,52 +15,29 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float32, Int32, UInt32
 
-from sgd_diffusion._arrays import integer
 from sgd_diffusion._types import Key
 from sgd_diffusion.analysis.guarded import where_known
-from sgd_diffusion.errors import invalid
 from sgd_diffusion.theory.freezing import TwoValleys
 from sgd_diffusion.walkers.counted_noise import normal_pair
-from sgd_diffusion.walkers.valley_steps import NOISES, Place, noisy_step
+from sgd_diffusion.walkers.valley_steps import Place, noisy_step
 
 __all__ = ["START_X", "Ends", "Program", "Records", "run"]
 
 START_X = 0.01
-MOST = 2**31 - 2**10
 # Walkers that go on together. On CPU they stay in the cache; an accelerator wants them all.
 AT_ONCE = {"cpu": 4096, "other": 2**20}
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What the walks are compiled for; see `two_valleys.simulate`.
-
-    Raises:
-        InputError: a value is out of range.
-    """
+    """What the walks are compiled for; see `two_valleys.simulate`."""
 
     walkers: int
     steps: int
-    every: int | None
+    every: int
     noise: str
     hold_y: bool
     devices: tuple[jax.Device, ...]
-
-    def __post_init__(self):
-        steps = integer("steps", self.steps, 1, MOST)
-        every = steps if self.every is None else integer("record_every", self.every, 1, steps)
-        if steps % every:
-            raise invalid("record_every", f"is {every}", f"a divisor of steps, which is {steps}")
-        if self.noise not in tuple(NOISES):
-            raise invalid("noise", f"is {self.noise!r}", f"one of {', '.join(NOISES)}")
-        values = {
-            "walkers": integer("walkers", self.walkers, 1, MOST),
-            "steps": steps,
-            "every": every,
-            "hold_y": bool(self.hold_y),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
 
     def records(self) -> Int32[np.ndarray, "record"]:
         """Return the numbers of steps after which there are records."""

@@ -9,15 +9,24 @@ from sgd_diffusion.theory.freezing import TwoValleys
 
 __all__ = ["ISOTROPIC_CURVATURE", "NOISES", "Place", "noisy_step"]
 
-ISOTROPIC_CURVATURE = 7.0
+ISOTROPIC_CURVATURE = 7.0  # between those of the two valleys, along x
 
-NOISES = {
-    "hessian": lambda curvature: jnp.sqrt(jnp.maximum(curvature, 0)),
-    "hessian-squared": lambda curvature: jnp.maximum(curvature, 0),
-    "isotropic": lambda curvature: jnp.full_like(curvature, ISOTROPIC_CURVATURE**0.5),
-}
-"""Noise along an eigenvector of the Hessian: its standard deviation for sigma = 1/2, a function of
-the eigenvalue.
+
+def _root(curvature):
+    return jnp.sqrt(jnp.maximum(curvature, 0))
+
+
+def _itself(curvature):
+    return jnp.maximum(curvature, 0)
+
+
+def _same(curvature):
+    return jnp.full_like(curvature, ISOTROPIC_CURVATURE**0.5)
+
+
+NOISES = {"hessian": _root, "hessian-squared": _itself, "isotropic": _same}
+"""Laws of the noise: its standard deviation along an eigenvector of the Hessian, over the root of 2
+sigma, as a function of the eigenvalue.
 """
 
 
