@@ -1,4 +1,7 @@
-"""How the theory of freezing reads its arguments."""
+"""How the theory of freezing reads its arguments.
+
+What is known is checked by NumPy, as JAX would compile a program for each comparison and shape.
+"""
 
 from typing import Any
 
@@ -13,10 +16,8 @@ from sgd_diffusion.errors import invalid
 
 __all__ = ["noise_strength", "of_one_shape", "slow_coordinate"]
 
-Numbers = Float[Array | np.ndarray, "..."]  # those of NumPy are converted by the compiled programs
 
-
-def of_one_shape(**arguments: ArrayLike) -> list[Numbers]:
+def of_one_shape(**arguments: ArrayLike) -> list[Float[Array, "*shape"]]:
     """Return arguments of one shape, in float32 where all are floats of 4 bytes and fewer.
 
     Raises:
@@ -27,46 +28,53 @@ def of_one_shape(**arguments: ArrayLike) -> list[Numbers]:
         jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize <= 4
         for value in read.values()
     )
-    module: Any = np if all(isinstance(value, np.ndarray) for value in read.values()) else jnp
-    arrays = [
-        module.asarray(value, np.float32 if single else np.float64) for value in read.values()
-    ]
+    dtype = np.float32 if single else np.float64
     try:
-        return list(module.broadcast_arrays(*arrays))
+        shape = np.broadcast_shapes(*(value.shape for value in read.values()))
     except ValueError:
         *others, last = ((name, value.shape) for name, value in read.items())
         expected = " and ".join(f"of {name} {shape}" for name, shape in others)
         raise invalid(
             last[0], f"has shape {last[1]}", f"one that can be broadcast with that {expected}"
         ) from None
+    return [
+        jnp.asarray(_module(value).broadcast_to(value.astype(dtype), shape))
+        for value in read.values()
+    ]
 
 
-def slow_coordinate(y: Numbers) -> Numbers:
+def slow_coordinate(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return y; NaN where a traced one is out of range.
 
     Raises:
         InputError: it is negative, or not finite.
     """
-    known = (y >= 0) & (y < np.inf)
+    values = y if is_traced(y) else np.asarray(y)
+    known = (values >= 0) & (values < np.inf)
     if is_traced(y):
-        return where_known(known, jnp.asarray(y))
+        return where_known(known, y)
     if not known.all():
         raise invalid("y", "is negative or not finite", "the slow coordinate, at least 0")
     return y
 
 
-def noise_strength(noise: ArrayLike) -> Numbers:
+def noise_strength(noise: ArrayLike) -> Float[Array, "..."]:
     """Return Delta_S in float64; NaN where a traced one is out of range.
 
     Raises:
         InputError: it is not above 0, or not finite.
     """
-    strength = real_array("noise", noise).astype(np.float64)
-    known = (strength > 0) & (strength < np.inf)
+    strength = jnp.asarray(real_array("noise", noise).astype(np.float64))
+    values = strength if is_traced(strength) else np.asarray(strength)
+    known = (values > 0) & (values < np.inf)
     if is_traced(strength):
-        return where_known(known, jnp.asarray(strength))
+        return where_known(known, strength)
     if not known.all():
         raise invalid(
             "noise", "is not above 0 or not finite", "Delta_S, the learning rate times sigma"
         )
     return strength
+
+
+def _module(values: Any) -> Any:
+    return np if isinstance(values, np.ndarray) else jnp

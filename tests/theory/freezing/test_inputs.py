@@ -94,25 +94,20 @@ ARGUMENTS = [
         for name, number in {"y": 3.0, "learning_rate": 0.0625, "sigma": 0.125}.items()
     ),
     *(
-        entry
-        for function in (freezing.adiabatic_occupation, freezing.last_crossing)
-        for entry in (
-            Argument(
-                f"{function.__name__}(y_grid)",
-                lambda y, function=function: on_the_way(function, y_grid=y),
-                np.array([1.0, 2.0, 4.0]),
-            ),
-            *(
-                Number(
-                    f"{function.__name__}({name})",
-                    lambda value, name=name, function=function: on_the_way(
-                        function, **{name: value}
-                    ),
-                    number,
-                )
-                for name, number in {"learning_rate": 0.0625, "sigma": 0.125, "start": 0.5}.items()
-            ),
+        Argument(
+            f"{function.__name__}(y_grid)",
+            lambda y, function=function: on_the_way(function, y_grid=y),
+            np.array([1.0, 2.0, 4.0]),
         )
+        for function in (freezing.adiabatic_occupation, freezing.last_crossing)
+    ),
+    *(
+        Number(
+            f"last_crossing({name})",
+            lambda value, name=name: on_the_way(freezing.last_crossing, **{name: value}),
+            number,
+        )
+        for name, number in {"learning_rate": 0.0625, "sigma": 0.125, "start": 0.5}.items()
     ),
 ]
 test_inputs = input_tests(ARGUMENTS)
