@@ -3,6 +3,7 @@
 from sgd_diffusion.tables.escape_rates import escape_rates
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path
+from sgd_diffusion.tables.freezing import freezing
 from sgd_diffusion.tables.gradient_tails import gradient_tails
 from sgd_diffusion.tables.limiting_regression import limiting_regression
 from sgd_diffusion.tables.limiting_sweep import limiting_sweep
@@ -17,6 +18,7 @@ __all__ = [
     "escape_rates",
     "exponents",
     "fractal_path",
+    "freezing",
     "gradient_tails",
     "limiting_regression",
     "limiting_sweep",
