@@ -26,6 +26,7 @@ __all__ = [
     "integer",
     "integer_array",
     "is_traced",
+    "nonnegative",
     "number",
     "own_precision",
     "parameter",
@@ -244,6 +245,23 @@ def floats(name: str, value: ArrayLike) -> Float[Array, "..."]:
         with np.errstate(over="ignore"):  # too large for float32: infinite
             array = array.astype(dtype)
     return jnp.asarray(array, dtype)
+
+
+def nonnegative(name: str, values: ArrayLike) -> Float[Array, "value"]:
+    """Return one or more numbers as an array (R,) for `floats`, of which none is negative.
+
+    Raises:
+        InputError: there are more axes or no values, or one is negative or not finite, where that
+            is known.
+    """
+    values = jnp.atleast_1d(floats(name, values))
+    if values.ndim > 1 or not values.size:
+        raise invalid(name, f"has shape {values.shape}", "one or more numbers, (R,)")
+    if not is_traced(values):
+        known = np.asarray(values)
+        if not np.all((known >= 0) & np.isfinite(known)):
+            raise invalid(name, f"is {known.tolist()}", "finite numbers that are not negative")
+    return values
 
 
 def booleans(name: str, value: ArrayLike) -> Bool[Array | np.ndarray, "..."]:

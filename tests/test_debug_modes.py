@@ -26,7 +26,8 @@ from sgd_diffusion.landscape.fractal_surfaces import (
     diamond_square,
     fractional_brownian_surface,
 )
-from sgd_diffusion.walkers import escape_times, langevin_steps
+from sgd_diffusion.theory.freezing import TwoValleys
+from sgd_diffusion.walkers import escape_times, langevin_steps, two_valleys
 from sgd_diffusion.walkers.walk import walk_ensemble
 
 KEY = jax.random.key(0)
@@ -74,6 +75,16 @@ CALLS = {
         lambda x: (abs(x) < 0.1).any(),
         repeats=100,
         max_steps=1000,
+    ),
+    "two_valleys.simulate": lambda: two_valleys.simulate(
+        KEY,
+        [0.05, 0.1],
+        [0.0, 0.1],
+        walkers=3,
+        steps=20,
+        start_y=1.0,
+        landscape=TwoValleys(),
+        record_every=10,
     ),
 }
 

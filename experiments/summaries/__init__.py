@@ -5,6 +5,7 @@ from experiments.summaries.escape_networks import escape_curvature, escape_saddl
 from experiments.summaries.escape_rates import escape_rates
 from experiments.summaries.fractal_path import fractal_path
 from experiments.summaries.fractal_toy import fractal_toy
+from experiments.summaries.freezing import freezing
 from experiments.summaries.freezing_networks import freezing_networks
 from experiments.summaries.gradient_tails import gradient_tails
 from experiments.summaries.hessian_spectrum import hessian_spectrum
@@ -20,6 +21,7 @@ __all__ = [
     "escape_saddles",
     "fractal_path",
     "fractal_toy",
+    "freezing",
     "freezing_networks",
     "gradient_tails",
     "hessian_spectrum",

@@ -10,6 +10,8 @@ from sgd_diffusion.plots.escape_rates import escape_rates
 from sgd_diffusion.plots.escape_saddles import escape_saddles
 from sgd_diffusion.plots.fractal_path import fractal_path
 from sgd_diffusion.plots.fractal_toy import fractal_toy, walker_animation
+from sgd_diffusion.plots.freezing import freezing
+from sgd_diffusion.plots.freezing_diagrams import freezing_diagrams
 from sgd_diffusion.plots.freezing_networks import freezing_networks
 from sgd_diffusion.plots.gradient_tails import gradient_tails
 from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
@@ -27,6 +29,8 @@ __all__ = [
     "escape_saddles",
     "fractal_path",
     "fractal_toy",
+    "freezing",
+    "freezing_diagrams",
     "freezing_networks",
     "gradient_tails",
     "hessian_spectrum",

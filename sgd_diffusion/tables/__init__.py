@@ -3,6 +3,7 @@
 from sgd_diffusion.tables.escape_rates import escape_rates
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path
+from sgd_diffusion.tables.freezing import freezing
 from sgd_diffusion.tables.freezing_networks import freezing_networks
 from sgd_diffusion.tables.gradient_tails import gradient_tails
 from sgd_diffusion.tables.limiting_regression import limiting_regression
@@ -18,6 +19,7 @@ __all__ = [
     "escape_rates",
     "exponents",
     "fractal_path",
+    "freezing",
     "freezing_networks",
     "gradient_tails",
     "limiting_regression",

@@ -1,5 +1,6 @@
 """Simulate walkers on surfaces and in valleys, and measure where they get and when."""
 
+from sgd_diffusion.walkers import two_valleys
 from sgd_diffusion.walkers.basins import Basin, wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES
 from sgd_diffusion.walkers.escape import escape_times
@@ -27,6 +28,8 @@ __all__ = [
     "escape_times",
     "langevin_steps",
     "minibatch_steps",
+    # which of two valleys, and since when
+    "two_valleys",
     # where they get and when
     "wide_basin",
     "Basin",

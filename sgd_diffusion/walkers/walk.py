@@ -25,7 +25,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from sgd_diffusion._arrays import booleans, floats, integer, is_traced, number, parameter
+from sgd_diffusion._arrays import (
+    booleans,
+    floats,
+    integer,
+    is_traced,
+    nonnegative,
+    number,
+    parameter,
+)
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike
 from sgd_diffusion.analysis.draws import open_uniform_of_words
@@ -214,8 +222,8 @@ def walk_ensemble(
             f"has shape {starts.shape}",
             f"({number}, W, 2), or (W, 2) for the same starts on every surface",
         )
-    learning_rates = _values("learning_rates", learning_rates).astype(dtype)
-    noise_stds = _values("noise_stds", noise_stds).astype(dtype)
+    learning_rates = nonnegative("learning_rates", learning_rates).astype(dtype)
+    noise_stds = nonnegative("noise_stds", noise_stds).astype(dtype)
     _refuse_outside(starts, surfaces)
     starts = jnp.broadcast_to(starts.astype(dtype), (number, *starts.shape[-2:]))
     regions = _checked_region("regions", regions, surfaces)
@@ -412,15 +420,3 @@ def _refuse_outside(starts, surfaces):
             "a position within the square, at most "
             f"{walls.min():g} from its center along each axis",
         )
-
-
-def _values(name, values):
-    """Values of a parameter, (R,): finite and not negative, where they are known."""
-    values = jnp.atleast_1d(floats(name, values))
-    if values.ndim > 1 or not values.size:
-        raise invalid(name, f"has shape {values.shape}", "one or more numbers, (R,)")
-    if not is_traced(values):
-        known = np.asarray(values)
-        if not np.all((known >= 0) & np.isfinite(known)):
-            raise invalid(name, f"is {known.tolist()}", "finite numbers that are not negative")
-    return values

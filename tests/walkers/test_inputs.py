@@ -1,5 +1,5 @@
-"""Walkers, walls, interpolants, basins, passages and escapes take all kinds of arrays and integers,
-or refuse them.
+"""Walkers, walls, interpolants, basins, passages, escapes and valleys take all kinds of arrays and
+integers, or refuse them.
 """
 
 import functools
@@ -12,7 +12,8 @@ from input_table import Argument, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.fractal_surfaces import Surface
-from sgd_diffusion.walkers import escape_times, langevin_steps, minibatch_steps
+from sgd_diffusion.theory.freezing import TwoValleys
+from sgd_diffusion.walkers import escape_times, langevin_steps, minibatch_steps, two_valleys
 from sgd_diffusion.walkers.basins import wide_basin
 from sgd_diffusion.walkers.boundaries import BOUNDARIES
 from sgd_diffusion.walkers.interpolation import half_sides, interpolator, nearest
@@ -70,6 +71,19 @@ def outside_of(start, repeats=3, max_steps=100):
     step = langevin_steps(lambda theta: -jnp.ones_like(theta), 1e-3, 1.0)
     return escape_times(
         KEY, step, start, lambda theta: (theta > 20).any(), repeats=repeats, max_steps=max_steps
+    )
+
+
+def in_two_valleys(rates=(0.1,), sigmas=(0.1,), walkers=2, steps=2, start_y=5.0, every=None):
+    return two_valleys.simulate(
+        KEY,
+        rates,
+        sigmas,
+        walkers=walkers,
+        steps=steps,
+        start_y=start_y,
+        landscape=TwoValleys(),
+        record_every=every,
     )
 
 
@@ -144,9 +158,18 @@ ESCAPES = [
         0.5,
     ),
 ]
+VALLEYS = [
+    Argument("simulate(learning_rates)", in_two_valleys, RATES, single=1e-3, eager=False),
+    Argument("simulate(sigmas)", lambda sigmas: in_two_valleys(sigmas=sigmas), RATES, eager=False),
+    Option("simulate(walkers)", lambda walkers: in_two_valleys(walkers=walkers), 2, eager=False),
+    Option("simulate(steps)", lambda steps: in_two_valleys(steps=steps), 2, eager=False),
+    Option("simulate(record_every)", lambda every: in_two_valleys(every=every), 2, eager=False),
+    Number("simulate(start_y)", lambda y: in_two_valleys(start_y=y), 5.0, eager=False),
+]
 ARGUMENTS = [
     *WALKS,
     *ESCAPES,
+    *VALLEYS,
     *(
         Argument(
             f"{name}({argument})",
