@@ -192,7 +192,8 @@ def _spearman(values, noise):
     """Correlation of the ranks along the last axis; NaN where all values are alike."""
     ranks, others = (
         rank - rank.mean(axis=-1, keepdims=True)
-        for rank in (rankdata(values, axis=-1), rankdata(noise))
+        # Quotients that should be one number may differ in the last place.
+        for rank in (rankdata(values, axis=-1), rankdata(noise.astype(np.float32)))
     )
     with np.errstate(invalid="ignore"):
         return (ranks * others).sum(axis=-1) / np.sqrt(

@@ -11,6 +11,7 @@ from input_table import Argument, Integers, Number, Option, input_tests, mode_te
 from sgd_diffusion.analysis.aging import fit_aging, two_time_displacements
 from sgd_diffusion.analysis.displacement import time_averaged_msd
 from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.analysis.freezing import freezing_index, jaccard_similarity
 from sgd_diffusion.analysis.lags import standard_lags, standard_ranges
 from sgd_diffusion.analysis.moments import (
     displacement_distribution,
@@ -72,6 +73,7 @@ EXCURSIONS = Excursions(*RANDOM.integers(1, 50, size=(2, 13)).astype(float))
 X = np.arange(1.0, 41.0)
 CURVE = np.rint(2 * X**0.5 + 40 * (X / 40) ** 2)  # bends up, as the MSD of persistent motion
 REPLICATES = CURVE + RANDOM.integers(0, 5, size=(40, 40))
+SETS = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
 TIMES = np.array([1.0, 2.0, 4.0, 8.0])
 AGING = np.rint(20 * np.log1p(X[:12] / TIMES[:, None]))
 
@@ -221,6 +223,13 @@ ON_THE_DEVICE = [
 ]
 
 ON_THE_HOST = [
+    Argument("jaccard_similarity(sets)", jaccard_similarity, SETS),
+    Argument(
+        "freezing_index(similarity)",
+        lambda similarity: freezing_index(similarity, threshold=1, strict=True),
+        SETS,
+    ),
+    Number("freezing_index(threshold)", lambda value: freezing_index(SETS, threshold=value), 0.5),
     Argument("local_exponent(lags)", lambda lags: local_exponent(lags, CURVE), X),
     Argument("local_exponent(msd)", lambda msd: local_exponent(X, msd), CURVE),
     Argument(

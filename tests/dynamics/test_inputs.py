@@ -4,10 +4,11 @@ modes.
 
 import jax
 import numpy as np
-from input_table import Argument, Option, input_tests, mode_tests
+from input_table import Argument, Number, Option, input_tests, mode_tests
 
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
+from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
 from sgd_diffusion.dynamics.measurements import frozen_gradients
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem
@@ -41,7 +42,15 @@ def frozen(**options):
     return frozen_gradients(NO_COORDINATES, **{"num_passes": 1, "batch_size": 2} | options).dims
 
 
+def noisy(**options):
+    weights = jax.numpy.full(2, 0.5, "float32")
+    options = {"batch_size": 2, "scale": 1.0} | options
+    return gradient_with_matched_noise(jax.random.key(0), problem(), weights, (), **options)
+
+
 ENTRIES = [
+    Option("gradient_with_matched_noise(batch_size)", lambda size: noisy(batch_size=size), 3),
+    Number("gradient_with_matched_noise(scale)", lambda scale: noisy(scale=scale), 0.5),
     *(
         Option(f"Plan({name})", lambda value, name=name: plan(**{name: value}), 7)
         for name in (

@@ -232,16 +232,16 @@ def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
 
 @pytest.mark.slow
 def test_noise_makes_ends_flatter_and_spreads_them(call, tmp_path):
-    """The digits of check 12: F and r rise as B falls, at one step size; gradient descent last."""
+    """On the digits, at one step size, down to gradient descent, which has no noise."""
     sizes = (10, 20, 50, 100, 200, 500, 1000)
     arguments = ["--learning-rates", "0.05", "--batch-sizes", *sizes, "--noise-rate", "0"]
-    arguments += ["--branch-every", "100", "--clones", "0", "--directory", tmp_path / "run"]
+    arguments += ["--strides", "10", "--clones", "0", "--directory", tmp_path / "run"]
     assert call(freezing_networks, *arguments) == 0
     table = xr.load_dataset(tmp_path / "run" / "table.nc")
     assert (table["converged"] == 1).all()
     for name in ("flatness", "radius"):
+        print(name, table[name].values)
         found = float(table["ordering"].sel(quantity=name, scope="all cells"))
-        assert found > 0.85, (name, table[name].values)
+        assert found > 0.85
     assert table["radius"][-1] < 1e-3
     np.testing.assert_allclose(table["max_accuracy"], 0.93, atol=0.015)
-    print(table[["flatness", "radius", "loss_time", "max_accuracy", "share"]].to_dataframe())
