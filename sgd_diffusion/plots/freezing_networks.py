@@ -8,6 +8,7 @@ import xarray as xr
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.plots.grids import numbered_cells
 from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, few_labels, letter
+from sgd_diffusion.tables.freezing_networks import LATE, SURE
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -55,22 +56,25 @@ def freezing_networks(dataset: xr.Dataset, table: xr.Dataset) -> "matplotlib.fig
 
     median = table["freezing_quartiles"].isel(quartile=1)
     table = table.assign(freezing_time=median)
-    hottest = dataset.where(dataset["motion"] == SGD, drop=True)
-    largest = hottest["learning_rate"] == hottest["learning_rate"].max()
-    shown = hottest.where(largest, drop=True).sortby("batch_size")
+    means, controls = (table.where(table["motion"] == each, drop=True) for each in (SGD, NOISE))
+    cells = dataset.where(dataset["motion"] == SGD, drop=True)
+    largest = cells["learning_rate"] == cells["learning_rate"].max()
+    shown = cells.where(largest, drop=True).sortby("batch_size")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 7.4), dpi=200, layout="constrained")
         axes = figure.subplots(4, 3)
         for axis, (name, label, number) in zip(axes.flat, GRIDS, strict=False):
-            _grid(axis, table, name, label, number)
-        _by_noise(axes[1, 1], table, "flatness", "$F$")
-        _by_noise(axes[1, 2], table, "normalized_flatness", "normalized $F$")
+            _grid(axis, means, name, label, number)
+        _by_noise(axes[1, 1], means, controls, "flatness", "$F$")
+        _by_noise(axes[1, 2], means, controls, "normalized_flatness", "normalized $F$")
         _by_branch(axes[2, 0], shown, "end_flatness", "$F$ at the end")
         _by_branch(axes[2, 1], shown, "end_test_loss", "test loss at the end")
         _similarities(axes[2, 2], shown.isel(cell=0, repeat=0))
         _clones(axes[3, 0], shown)
         _barriers(axes[3, 1], shown)
-        _single_times(axes[3, 2], hottest, table)
+        _single_times(axes[3, 2], cells, means)
+        for axis in (axes[1, 1], axes[1, 2], axes[3, 2]):
+            few_labels(axis)
         letter(axes)
     return figure
 
@@ -81,58 +85,44 @@ def _colors(count):
     return colormaps["plasma"](np.linspace(0, 0.85, count))
 
 
-def _grid(axis, table, name, label, number):
-    own = table.where(table["motion"] == SGD, drop=True)
-    rates, sizes = (np.unique(own[key]) for key in ("learning_rate", "batch_size"))
+def _each(cells):
+    """Cells of one learning rate, each with the style of its lines."""
+    for i, color in enumerate(_colors(cells.sizes["cell"])):
+        own = cells.isel(cell=i)
+        yield own, {"color": color, "label": f"$B$ = {int(own['batch_size'])}"}
+
+
+def _grid(axis, means, name, label, number):
+    rates, sizes = (np.unique(means[key]) for key in ("learning_rate", "batch_size"))
     grid = np.full((len(sizes), len(rates)), np.nan)
-    place = np.searchsorted(sizes, own["batch_size"]), np.searchsorted(rates, own["learning_rate"])
-    grid[place] = own[name].values
+    row, column = (
+        np.searchsorted(values, means[key])
+        for values, key in ((sizes, "batch_size"), (rates, "learning_rate"))
+    )
+    grid[row, column] = means[name].values
     numbered_cells(axis, grid, rows=sizes, columns=rates, number=number, fontsize=6, cmap="viridis")
     axis.set(xlabel=r"learning rate $\eta$", ylabel="batch size $B$")
     axis.set_title(label, loc="right")
 
 
-def _by_noise(axis, table, name, label):
-    sgd = table.where(table["motion"] == SGD, drop=True)
-    for color, (rate, own) in zip(
-        _colors(len(np.unique(sgd["learning_rate"]))), sgd.groupby("learning_rate"), strict=True
-    ):
-        own = own.sortby("temperature")
-        axis.errorbar(
-            own["temperature"],
-            own[name],
-            own[f"{name}_error"],
-            marker="o",
-            color=color,
-            label=rf"$\eta$ = {rate:g}",
-            **POINT,
-        )
-    noise = table.where(table["motion"] == NOISE, drop=True)
-    if noise.sizes["cell"]:
-        axis.errorbar(
-            noise["temperature"],
-            noise[name],
-            noise[f"{name}_error"],
-            label=rf"noise, $\eta$ = {float(noise['learning_rate'][0]):g}",
-            **CONTROL,
-        )
+def _by_noise(axis, means, controls, name, label):
+    rates = np.unique(means["learning_rate"])
+    for rate, color in zip(rates, _colors(len(rates)), strict=True):
+        own = means.where(means["learning_rate"] == rate, drop=True).sortby("temperature")
+        style = {"color": color, "marker": "o", "label": rf"$\eta$ = {rate:g}", **POINT}
+        axis.errorbar(own["temperature"], own[name], own[f"{name}_error"], **style)
+    if controls.sizes["cell"]:
+        style = CONTROL | {"label": rf"noise, $\eta$ = {float(controls['learning_rate'][0]):g}"}
+        axis.errorbar(controls["temperature"], controls[name], controls[f"{name}_error"], **style)
     axis.set(xlabel=r"$\eta / B$", ylabel=label, xscale="log")
     axis.legend()
 
 
 def _by_branch(axis, cells, name, label):
-    for color, (_, own) in zip(_colors(cells.sizes["cell"]), cells.groupby("cell"), strict=True):
-        own = own.squeeze("cell")
+    for own, style in _each(cells):
         average = ensemble_average(own[name].transpose("branch", "repeat").values, axis=1)
-        axis.errorbar(
-            own["branch"] * own["time_of_point"],
-            average.mean,
-            average.standard_error,
-            marker=".",
-            color=color,
-            label=f"$B$ = {int(own['batch_size'])}",
-            **POINT,
-        )
+        time = own["branch"] * own["time_of_point"]
+        axis.errorbar(time, average.mean, average.standard_error, marker=".", **style, **POINT)
     axis.set(xlabel=r"$\eta t_c$, start of the descent", ylabel=label)
     axis.legend()
 
@@ -149,36 +139,31 @@ def _similarities(axis, cell):
 
 def _clones(axis, cells):
     if "clone_share" in cells:
-        for color, i in zip(_colors(cells.sizes["cell"]), range(cells.sizes["cell"]), strict=True):
-            own = cells.isel(cell=i)
-            time = own["clone_branch"] * own["time_of_point"]
-            label = f"$B$ = {int(own['batch_size'])}"
-            axis.plot(time, own["clone_share"], marker=".", color=color, label=label)
-        axis.axhline(0.9, **GUIDE, linestyle="--")
+        for own, style in _each(cells):
+            axis.plot(
+                own["clone_branch"] * own["time_of_point"], own["clone_share"], marker=".", **style
+            )
+        axis.axhline(SURE, **GUIDE, linestyle="--")
         axis.legend()
     axis.set(xlabel=r"$\eta t$ where clones begin", ylabel="share in one valley", ylim=(0, 1.05))
 
 
 def _barriers(axis, cells):
-    for color, i in zip(_colors(cells.sizes["cell"]), range(cells.sizes["cell"]), strict=True):
-        own = cells.isel(cell=i)
-        label = f"$B$ = {int(own['batch_size'])}"
-        axis.plot(own["pair_similarity"], own["barrier"], ".", color=color, label=label)
+    for own, style in _each(cells):
+        axis.plot(own["pair_similarity"], own["barrier"], ".", **style)
     axis.set(xlabel="Jaccard similarity", ylabel="barrier of the loss")
     axis.legend()
 
 
-def _single_times(axis, cells, table):
+def _single_times(axis, cells, means):
     times = cells["freezing_point"] * cells["time_of_point"]
     end = cells["time_of_point"] * (cells.sizes["point"] - 1)
-    late = (times > 0.95 * end).transpose("cell", "repeat").values
+    late = (times > LATE * end).transpose("cell", "repeat").values
     noise = np.broadcast_to(cells["temperature"].values[:, None], late.shape)
     values = times.transpose("cell", "repeat").values
     point = {"color": RANGE_STYLES[0][0], "linestyle": "none", "markersize": 3}
     axis.plot(noise[~late], values[~late], marker=".", **point)
     axis.plot(noise[late], values[late], marker="o", fillstyle="none", **point)
-    own = table.where(table["motion"] == SGD, drop=True).sortby("temperature")
-    axis.plot(own["temperature"], own["freezing_time"], "_", color="0.2", markersize=7)
+    axis.plot(means["temperature"], means["freezing_time"], "_", color="0.2", markersize=7)
     axis.text(0.03, 0.93, "bars: medians", transform=axis.transAxes, **NOTE)
     axis.set(xlabel=r"$\eta / B$", ylabel=r"$\eta t_f$", xscale="log")
-    few_labels(axis)

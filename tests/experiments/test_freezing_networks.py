@@ -38,7 +38,10 @@ def problem():
 
 @pytest.fixture(scope="module")
 def params(problem):
-    return problem.init(jax.random.key(0))[0]
+    """Initial weights, with biases that are not zero."""
+    random = np.random.default_rng(2)
+    weights = problem.init(jax.random.key(0))[0]
+    return jax.tree.map(lambda leaf: leaf + 0.1 * random.normal(size=leaf.shape), weights)
 
 
 @pytest.fixture(scope="module")
@@ -92,23 +95,22 @@ def test_eigenvalues_are_those_of_the_hessian_by_the_layer(problem, params):
 def test_units_of_norm_1_do_not_change_with_a_rescaling(problem, params):
     """Nor does the function; the eigenvalues themselves do."""
     random = np.random.default_rng(1)
-    biased = jax.tree.map(lambda leaf: leaf + 0.1 * random.normal(size=leaf.shape), params)
     first, second = random.uniform(0.2, 5, size=(2, 6))
     rescaled = {
         "linear1": {
-            "kernel": biased["linear1"]["kernel"] * first,
-            "bias": biased["linear1"]["bias"] * first,
+            "kernel": params["linear1"]["kernel"] * first,
+            "bias": params["linear1"]["bias"] * first,
         },
         BLOCK: {
-            "kernel": biased[BLOCK]["kernel"] * second / first[:, None],
-            "bias": biased[BLOCK]["bias"] * second,
+            "kernel": params[BLOCK]["kernel"] * second / first[:, None],
+            "bias": params[BLOCK]["bias"] * second,
         },
-        "linear3": {**biased["linear3"], "kernel": biased["linear3"]["kernel"] / second[:, None]},
+        "linear3": {**params["linear3"], "kernel": params["linear3"]["kernel"] / second[:, None]},
     }
-    normal = with_unit_norms(biased)
+    normal = with_unit_norms(params)
     for own in (rescaled, normal):
         logits, expected = (
-            problem.loss(each, (), problem.examples, False)[1][1] for each in (own, biased)
+            problem.loss(each, (), problem.examples, False)[1][1] for each in (own, params)
         )
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
     jax.tree.map(

@@ -60,6 +60,13 @@ def test_init_pytorch():
             assert 0.9 / np.sqrt(fan_in) < jnp.abs(weight).max() <= 1 / np.sqrt(fan_in)
 
 
+def test_init_kaiming():
+    params, _ = initialize(MLP((400, 100), initialization="kaiming"))
+    for layer, fan_in in [("linear1", 48), ("linear2", 400)]:
+        np.testing.assert_allclose(params[layer]["kernel"].std(), np.sqrt(2 / fan_in), rtol=0.02)
+        np.testing.assert_array_equal(params[layer]["bias"], 0)
+
+
 @pytest.mark.parametrize("features", [(), (5, 0)])
 def test_impossible_features(features):
     with pytest.raises(InputError, match="features is "):
