@@ -112,7 +112,12 @@ class Options(RunOptions):
 PRESETS = {
     "default": Options(),
     "quick": Options(
-        per_class=30, learning_rates=(0.1,), batch_sizes=(5, 20, 100), repeats=3, noise_rate=0.05
+        per_class=20,
+        learning_rates=(0.1,),
+        batch_sizes=(5, 20, 100),
+        noise_rate=0.05,
+        repeats=3,
+        clones=6,
     ),
     "paper-grid": Options(
         dataset="mnist",

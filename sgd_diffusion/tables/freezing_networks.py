@@ -177,7 +177,9 @@ def _orderings(table, draws):
 
     found = np.array([correlation(table[name].values) for name in ORDERED])
     spread = np.array([correlation(draws[name]) for name in ORDERED])
-    low, high = np.quantile(spread, CENTRAL, axis=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # quantities without an ordering
+        low, high = np.nanquantile(spread, CENTRAL, axis=-1)
     dims = ("quantity", "scope")
     return {
         "ordering": (dims, found),
