@@ -16,7 +16,7 @@ from experiments.continued_descent import looks
 from experiments.network_instruments import Instruments
 from sgd_diffusion.analysis.freezing import freezing_index, jaccard_similarity
 
-THRESHOLDS = (0.9, 0.95, 0.99)  # of the similarity within a valley; the first is the paper's
+ALIKE = 0.9  # least similarity within a valley
 
 
 def branches(own: Instruments, path: Any, points: np.ndarray, setting: Setting) -> dict[str, Any]:
@@ -61,23 +61,6 @@ def branches(own: Instruments, path: Any, points: np.ndarray, setting: Setting) 
             "repeat",
             freezing_points(points, similarity, wrong[:, -1], wrong_from),
         ),
-        **_coarse(points, similarity),
-    }
-
-
-def _coarse(points, similarity):
-    """Freezing points by all thresholds and by both definitions, among the branches alone."""
-    return {
-        name: (
-            ("threshold", "repeat"),
-            np.stack(
-                [
-                    points[freezing_index(similarity, threshold=threshold, strict=strict)]
-                    for threshold in THRESHOLDS
-                ]
-            ),
-        )
-        for name, strict in (("branch_freezing_point", False), ("strict_freezing_point", True))
     }
 
 
@@ -95,13 +78,13 @@ def freezing_points(
         reference: (repeat, example) test examples that the last one has wrong.
         wrong_from: `points (repeat,) -> (repeat, example)`, those of descents from there.
     """
-    branch = freezing_index(similarity, threshold=THRESHOLDS[0])
+    branch = freezing_index(similarity, threshold=ALIKE)
     frozen = points[branch].copy()
     elsewhere = np.where(branch > 0, points[branch - 1], frozen)  # the branch before
     alike = np.ones(len(frozen), bool)
     while (tried := alike & (frozen - 1 > elsewhere)).any():
         wrong = wrong_from(np.where(tried, frozen - 1, points[-1]))
         similar = jaccard_similarity(np.stack([wrong, reference], axis=1))[:, 0, 1]
-        alike = tried & (similar >= THRESHOLDS[0])
+        alike = tried & (similar >= ALIKE)
         frozen = frozen - alike
     return frozen

@@ -9,7 +9,7 @@ import xarray as xr
 
 from experiments.block_flatness import with_unit_norms
 from experiments.checkpointed_training import Setting, by_batches, training
-from experiments.freezing_branches import THRESHOLDS, branches
+from experiments.freezing_branches import ALIKE, branches
 from experiments.late_training import BLOCK
 from experiments.network_instruments import Instruments
 from experiments.progress import phase
@@ -127,7 +127,6 @@ def measured(own: Instruments, cell: Cell, schedule: Schedule, begin: Any, key: 
             {name: ("cell", [value]) for name, value in facts.items()}
             | {
                 "branch": schedule.branches,
-                "threshold": list(THRESHOLDS),
                 "clone_branch": schedule.branches[:-1:CLONES_EVERY],
             }
         )
@@ -190,7 +189,7 @@ def _clone_shares(own, train, path, schedule, setting, key):
                 for some in keys
             ]
         )
-        alike = jaccard_similarity(wrong[: schedule.clones]) >= THRESHOLDS[0]
+        alike = jaccard_similarity(wrong[: schedule.clones]) >= ALIKE
         shares.append(alike.mean(axis=0).max())
     return np.array(shares)
 

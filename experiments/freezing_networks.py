@@ -59,13 +59,13 @@ class Options(RunOptions):
     """Of the weights at which all trainings begin, and of the orders of the data."""
     learning_rates: Annotated[tuple[float, ...], *within(1e-6, 10, fewest=1)] = (0.05, 0.1)
     """eta."""
-    batch_sizes: Annotated[tuple[int, ...], *within(1, COUNT, fewest=1)] = (10, 20, 50, 200)
+    batch_sizes: Annotated[tuple[int, ...], *within(1, COUNT, fewest=1)] = (10, 20, 100)
     """B; all training images for gradient descent."""
     noise_rate: Annotated[float, *within(0, 10)] = 0.02
     """Step size of gradient descent with the noise of the largest learning rate, normal and scaled
     to the same eta / B, for each batch size; 0 for none.
     """
-    repeats: Annotated[int, *within(2, 100)] = 4
+    repeats: Annotated[int, *within(2, 100)] = 3
     """Trainings of a cell; only the order of the data differs."""
     duration: Annotated[float, *within(1e-3, 1e6)] = 100.0
     """eta t at the end of the training."""
@@ -73,7 +73,7 @@ class Options(RunOptions):
     """Checkpoints after the first, at equal distances."""
     branch_every: Annotated[int, *within(1, 1000)] = 10
     """Checkpoints from one descent to the next; those between are tried where a valley freezes."""
-    clones: Annotated[int, *within(0, 1000)] = 16
+    clones: Annotated[int, *within(0, 1000)] = 8
     """Trainings of other batches from every second of these checkpoints; 0 for none."""
 
     def check(self) -> None:
@@ -116,7 +116,6 @@ PRESETS = {
         learning_rates=(0.1,),
         batch_sizes=(5, 20, 100),
         noise_rate=0.05,
-        repeats=3,
         clones=6,
     ),
     "paper-grid": Options(
@@ -124,6 +123,7 @@ PRESETS = {
         learning_rates=(0.1, 0.05, 0.02, 0.01, 0.005, 0.002),
         batch_sizes=(10, 20, 50, 100, 200, 500),
         repeats=20,
+        clones=16,
     ),
 }
 

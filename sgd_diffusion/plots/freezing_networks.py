@@ -69,6 +69,7 @@ def freezing_networks(dataset: xr.Dataset, table: xr.Dataset) -> "matplotlib.fig
         _by_noise(axes[1, 2], means, controls, "normalized_flatness", "normalized $F$")
         _by_branch(axes[2, 0], shown, "end_flatness", "$F$ at the end")
         _by_branch(axes[2, 1], shown, "end_test_loss", "test loss at the end")
+        axes[2, 0].legend()
         _similarities(axes[2, 2], shown.isel(cell=0, repeat=0))
         _clones(axes[3, 0], shown)
         _barriers(axes[3, 1], shown)
@@ -124,7 +125,6 @@ def _by_branch(axis, cells, name, label):
         time = own["branch"] * own["time_of_point"]
         axis.errorbar(time, average.mean, average.standard_error, marker=".", **style, **POINT)
     axis.set(xlabel=r"$\eta t_c$, start of the descent", ylabel=label)
-    axis.legend()
 
 
 def _similarities(axis, cell):
@@ -141,7 +141,11 @@ def _clones(axis, cells):
     if "clone_share" in cells:
         for own, style in _each(cells):
             axis.plot(
-                own["clone_branch"] * own["time_of_point"], own["clone_share"], marker=".", **style
+                own["clone_branch"] * own["time_of_point"],
+                own["clone_share"],
+                ".-",
+                markersize=3,
+                **style,
             )
         axis.axhline(SURE, **GUIDE, linestyle="--")
         axis.legend()
@@ -150,7 +154,7 @@ def _clones(axis, cells):
 
 def _barriers(axis, cells):
     for own, style in _each(cells):
-        axis.plot(own["pair_similarity"], own["barrier"], ".", **style)
+        axis.plot(own["pair_similarity"], own["barrier"], ".", markersize=3, **style)
     axis.set(xlabel="Jaccard similarity", ylabel="barrier of the loss")
     axis.legend()
 

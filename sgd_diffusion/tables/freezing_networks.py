@@ -7,6 +7,7 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.analysis.freezing import freezing_index
 
 __all__ = ["freezing_networks"]
 
@@ -15,6 +16,8 @@ LATE = 0.95  # of the training; a valley that freezes later may not have frozen 
 SURE = 0.9  # share of clones in one valley
 DRAWS = 1000  # of the bootstrap
 CENTRAL = (0.16, 0.84)  # its quantiles, about one standard error to both sides
+THRESHOLDS = (0.9, 0.95, 0.99)  # of the similarity within a valley; the first is the paper's
+DEFINITIONS = {"last": (None, False), "strict": (None, True), "relaxed": (-1, False)}
 QUARTILES = (0.25, 0.5, 0.75)
 FEWEST = 3  # cells of a learning rate for an ordering
 ORDERED = (
@@ -38,9 +41,9 @@ def freezing_networks(dataset: xr.Dataset) -> xr.Dataset:
     Args:
         dataset: over cell and repeat `flatness`, `flatness_of_outliers`, `normalized_flatness`,
             `share`, `freezing_point`, `train_loss`, `train_accuracy` and `test_accuracy` (point),
-            `squared_distance` (other_repeat), `branch_freezing_point` and `strict_freezing_point`
-            (threshold); `barrier` and `pair_similarity` (cell, pair); `clone_share` (cell,
-            clone_branch) where there are clones; and the coordinates `learning_rate`, `batch_size`,
+            `squared_distance` (other_repeat), `similarity` (branch, other_branch); `barrier` and
+            `pair_similarity` (cell, pair); `clone_share` (cell, clone_branch) where there are
+            clones; and the coordinates `branch` (points), `learning_rate`, `batch_size`,
             `temperature`, `motion` and `time_of_point` (cell).
 
     Returns:
@@ -49,8 +52,9 @@ def freezing_networks(dataset: xr.Dataset) -> xr.Dataset:
         - the means of `flatness`, `flatness_of_outliers`, `normalized_flatness`, `share`,
           `max_accuracy`, `loss_time` and `freezing_time`, with standard errors NAME_error;
         - `radius`, the root mean square distance of ends from their mean, and its error;
-        - `freezing_quartiles` (quartile), and the medians `branch_freezing_time` and
-          `strict_freezing_time` (threshold);
+        - `freezing_quartiles` (quartile), and the medians `branch_freezing_time` (definition,
+          threshold) of times among the branches: "last", like the last one, which is the training
+          itself; "strict", any two alike; "relaxed", like the last one that descends;
         - `late`, the share of censored freezing times, and `converged`, that of repeats;
         - `barrier` and `similarity`, means over pairs;
         - `clone_freezing_time`, from which on 90 percent of clones reach one valley; NaN if never.
@@ -67,7 +71,7 @@ def freezing_networks(dataset: xr.Dataset) -> xr.Dataset:
     radius = _radius(distances, weights)
     found = {name: _mean_and_error(values, converged) for name, values in repeats.items()}
     found["radius"] = _radius(distances, converged), radius.std(axis=0)
-    names = ("learning_rate", "batch_size", "temperature", "motion", "threshold", "time_of_point")
+    names = ("learning_rate", "batch_size", "temperature", "motion", "time_of_point")
     table = xr.Dataset(
         {name: ("cell", mean) for name, (mean, _) in found.items()}
         | {f"{name}_error": ("cell", error) for name, (_, error) in found.items()}
@@ -113,14 +117,31 @@ def _freezing(dataset, times, converged):
             "freezing_quartiles": (("quartile", "cell"), np.nanquantile(kept, QUARTILES, axis=1)),
             "late": ("cell", np.nanmean(late, axis=1)),
         }
-    for name in ("branch_freezing", "strict_freezing"):
-        points = dataset[f"{name}_point"].where(xr.DataArray(known, dims=("cell", "repeat")))
-        found[f"{name}_time"] = points.median("repeat") * dataset["time_of_point"]
+        found["branch_freezing_time"] = _among_branches(dataset, known)
     if "clone_share" in dataset:
         sure = dataset["clone_share"] >= SURE
         first = dataset["clone_branch"][sure.argmax("clone_branch")].where(sure.any("clone_branch"))
         found["clone_freezing_time"] = (first * dataset["time_of_point"]).drop_vars("clone_branch")
     return found
+
+
+def _among_branches(dataset, known):
+    """Medians (definition, threshold, cell) by all definitions and thresholds."""
+    dims = ("cell", "repeat", "branch", "other_branch")
+    similarity = dataset["similarity"].transpose(*dims).values
+    times = []
+    for last, strict in DEFINITIONS.values():
+        part = similarity[..., :last, :last]
+        points = [
+            dataset["branch"].values[freezing_index(part, threshold=threshold, strict=strict)]
+            for threshold in THRESHOLDS
+        ]
+        times.append(np.nanmedian(np.where(known, points, np.nan), axis=-1))
+    return xr.DataArray(
+        np.array(times) * dataset["time_of_point"].values,
+        dims=("definition", "threshold", "cell"),
+        coords={"definition": list(DEFINITIONS), "threshold": list(THRESHOLDS)},
+    )
 
 
 def _resampled(converged: np.ndarray) -> np.ndarray:

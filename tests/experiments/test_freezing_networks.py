@@ -197,7 +197,7 @@ def test_a_run_leaves_results_figure_and_summary_and_can_be_resumed(
     assert call(freezing_networks, "--quick", *SMALL, "--directory", directory) == 0
     summary = (directory / "summary.txt").read_text()
     assert summary in capsys.readouterr().out
-    assert max(map(len, summary.splitlines())) <= 140
+    assert max(map(len, summary.splitlines())) <= 126
     assert (directory / "freezing_networks.png").stat().st_size > 10_000
     dataset, table = (xr.load_dataset(directory / f"{name}.nc") for name in ("dataset", "table"))
     assert dataset["motion"].values.tolist() == ["sgd", "matched noise"]

@@ -18,7 +18,6 @@ def cell(motion, rate, size):
     repeat, point = np.arange(REPEATS), np.arange(POINTS)
     of_repeats = noise * 100 + 0.01 * repeat
     distance = noise**2 * (repeat[:, None] != repeat)
-    frozen = np.full((3, REPEATS), 2)
     accuracy = np.broadcast_to(np.minimum(point[:, None] / 5, 1), (POINTS, REPEATS)).copy()
     accuracy[-1, : {10: 4 if rate == 0.1 else 1}.get(size, 0)] = 0.9
     values = {
@@ -33,12 +32,18 @@ def cell(motion, rate, size):
         "barrier": ("pair", np.full(6, 0.1)),
         "pair_similarity": ("pair", np.full(6, 0.8)),
     }
+    similarity = np.full((4, 4), 0.96)
+    similarity[[0, 1], [1, 0]] = 0.5  # like the last, and not like each other
+    if size == 10:
+        similarity[3, :3] = similarity[:3, 3] = 0.8  # the last is like no other
     if motion == "sgd":
         last = POINTS - 1
         values |= {
-            "freezing_point": ("repeat", np.array([0, 1, 2, last]) if size < 50 else frozen[0]),
-            "branch_freezing_point": (("threshold", "repeat"), frozen),
-            "strict_freezing_point": (("threshold", "repeat"), 2 * frozen),
+            "freezing_point": (
+                "repeat",
+                np.array([0, 1, 2, last]) if size < 50 else np.full(REPEATS, 2),
+            ),
+            "similarity": (("repeat", "branch", "other_branch"), np.stack([similarity] * REPEATS)),
             "clone_share": ("clone_branch", np.array([0.5, 0.8 if size == 10 else 1.0])),
         }
     facts = {
@@ -52,7 +57,7 @@ def cell(motion, rate, size):
         xr.Dataset(values)
         .expand_dims("cell")
         .assign_coords({name: ("cell", [value]) for name, value in facts.items()})
-        .assign_coords(threshold=[0.9, 0.95, 0.99], clone_branch=[0, 4])
+        .assign_coords(branch=[0, 3, 6, 10], clone_branch=[0, 4])
     )
 
 
@@ -85,7 +90,12 @@ def test_means_are_over_repeats_that_have_converged(table):
 def test_freezing_times(table):
     np.testing.assert_allclose(table["freezing_quartiles"][:, 1], [7.5, 15, 40])
     np.testing.assert_allclose(table["late"][1:6], [0.25, 0, 1 / 3, 0.25, 0])
-    np.testing.assert_allclose(table["strict_freezing_time"].isel(cell=1), 40)
+    among = table["branch_freezing_time"].sel(threshold=0.9)
+    np.testing.assert_allclose(among.isel(cell=1), [0, 30, 0])
+    np.testing.assert_allclose(among.isel(cell=3), [100, 100, 0])
+    np.testing.assert_allclose(
+        table["branch_freezing_time"].sel(threshold=0.99)[:, 1], [100, 100, 60]
+    )
     np.testing.assert_allclose(table["clone_freezing_time"], [np.nan, 40, 40] * 2 + [np.nan])
     assert np.isnan(table["freezing_time"][-1])
 
@@ -101,9 +111,10 @@ def test_orderings(table):
 
 def test_the_summary_stands_beside_the_paper_and_says_what_is_missing(dataset, table):
     lines = summaries.freezing_networks(dataset, table).splitlines()
-    assert max(map(len, lines)) <= 140
+    assert max(map(len, lines)) <= 126
     assert any("eta 0.05, B 20: F 0.27 / 5.20; r 0.002 / 1.900" in line for line in lines)
     assert "no repeat converged: sgd eta 0.1 B 10" in lines
     assert any("some repeats did not converge: sgd eta 0.05 B 10" in line for line in lines)
-    (same,) = [line for line in lines if line.startswith("  eta/B 0.005: ")]
-    assert "sgd eta 0.05 F" in same and "sgd eta 0.1 F" in same
+    (same,) = [line for line in lines if line == "  eta/B 0.005"]
+    below = lines[lines.index(same) + 1 :][:2]
+    assert "sgd   eta 0.05" in below[0] and "sgd   eta 0.1" in below[1]
