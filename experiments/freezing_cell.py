@@ -181,7 +181,7 @@ def _clone_shares(own, train, path, schedule, setting, key):
     at_once = schedule.repeats
     keys = jax.random.split(key, (-(-schedule.clones // at_once), at_once))
     shares = []
-    for point in schedule.branches[:-1:CLONES_EVERY]:
+    for point in schedule.branches[:-1:CLONES_EVERY].tolist():  # another type compiles again
         begin = jax.tree.map(lambda leaf, point=point: leaf[point, 0], path)
         wrong = np.concatenate(
             [
