@@ -75,9 +75,8 @@ def by_matched_noise(problem: Problem) -> Stride:
                 sampling="replacement",
                 scale=setting.noise,
             )
-            return update(sgd(), carry, loss, gradient, carry.state, setting.learning_rate, index)[
-                0
-            ]
+            rate, state = setting.learning_rate, carry.state
+            return update(sgd(), carry, loss, gradient, state, rate, index)[0]
 
         return jax.lax.fori_loop(number * setting.steps, (number + 1) * setting.steps, step, carry)
 
