@@ -40,6 +40,7 @@ class LatePath(NamedTuple):
     test_accuracy: float
 
 
+@jax.jit
 def margin_cross_entropy(logits: Array, labels: Array) -> Array:
     """Return the cross-entropy (example,) of logits (example, label), exact however small it is.
 

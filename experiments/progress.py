@@ -62,8 +62,16 @@ class Progress:
         self._finished = 0
         self._started = False
 
-    def report(self, step: Any, loss: Any) -> None:
-        """Take note of updates; `run_ensemble` takes it as `report`."""
+    @property
+    def report(self) -> Callable[[Any, Any], None] | None:
+        """Return what `run_ensemble` takes as `report`.
+
+        It is None where tqdm shows no bar (`TQDM_DISABLE=1`): programs that call nobody are quicker
+        to compile, and JAX can keep them on disk.
+        """
+        return None if self._bar.disable else self._take_note
+
+    def _take_note(self, step: Any, loss: Any) -> None:
         del step
         if not self._started:
             self._started = True

@@ -75,7 +75,7 @@ class Maximum(NamedTuple):
         parameters: (K,) where it is.
         log_likelihood: () there.
         covariance: (K, K), inverse of the observed information; NaN at a bound, and for a parameter
-            that has no effect.
+            that is pinned or has no effect.
         status: () int32, a `Status`: OK, AT_BOUND or NOT_CONVERGED.
         iterations: () int32.
     """
@@ -110,7 +110,7 @@ def maximize(
         x: (n,) data.
         start: (K,) within the bounds; K >= 1.
         lower: (K,) bounds, or -inf.
-        upper: (K,) bounds, or inf.
+        upper: (K,) bounds, or inf. Where both are one number, the parameter is pinned to it.
         weights: (n,) of the data, with mean 1; all 1 if None.
         tol: squared distance left to the maximum, in standard errors, at which the search
             ends.
@@ -132,7 +132,8 @@ def maximize(
     begin: tuple[Any, ...] = jnp.clip(start, *bounds), jnp.asarray(jnp.inf, x.dtype), 0, False
     parameters, left, iterations, _ = jax.lax.while_loop(unfinished, step, begin)
     value, moves, covariance = _around(sample, parameters, bounds)
-    converged = jnp.where((~moves).any(), Status.AT_BOUND, Status.OK)
+    at_bound = ~moves & (bounds[0] < bounds[1])
+    converged = jnp.where(at_bound.any(), Status.AT_BOUND, Status.OK)
     status = jnp.where(left <= max(tol, ACCEPTED), converged, Status.NOT_CONVERGED)
     return Maximum(parameters, value, covariance, status.astype(jnp.int32), iterations)
 
@@ -233,8 +234,9 @@ def _around(sample, parameters, bounds):
 def movable(
     parameters: Float[Array, "k"], slope: Float[Array, "k"], lower: ArrayLike, upper: ArrayLike
 ) -> Bool[Array, "k"]:
-    """Return which parameters (K,) are not pushed against their bounds by the slope."""
-    return ~(((parameters <= lower) & (slope < 0)) | ((parameters >= upper) & (slope > 0)))
+    """Return which parameters (K,) are neither pinned nor pushed against their bounds."""
+    pushed = ((parameters <= lower) & (slope < 0)) | ((parameters >= upper) & (slope > 0))
+    return ~pushed & (lower < upper)
 
 
 def _restricted(matrix, moves):

@@ -129,7 +129,9 @@ def run_ensemble(
     again = points is None and start is not None
     shapes = ensemble.values(carry)
     schema.check(shapes)
-    if not jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+    # A damaged window, if there is one, is compiled for when it is made again.
+    finished = run is not None and run.has_windows(plan.num_windows)
+    if not (jax.config.jax_disable_jit or finished):  # type: ignore[attr-defined]
         ensemble.compile(carry)
     if run is not None:
         check_storable(carry)

@@ -192,10 +192,10 @@ def _checkpoints(run: RunDirectory) -> Checkpoints:
 def _carry_like(problem: Problem, plan: Plan) -> Carry:
     """Return carries of the members of a plan on the host, of which only names and shapes count."""
     optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
+    one = jax.eval_shape(lambda key: initial_carry(problem, optimizer, key), jax.random.key(0))
     with jax.default_device(jax.devices("cpu")[0]):
-        one = jax.jit(lambda key: initial_carry(problem, optimizer, key))(jax.random.key(0))
         return jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (plan.num_members, *leaf.shape)), one
+            lambda leaf: jnp.zeros((plan.num_members, *leaf.shape), leaf.dtype), one
         )
 
 

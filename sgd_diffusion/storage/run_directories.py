@@ -143,6 +143,10 @@ class RunDirectory:
         """Return the file of a window."""
         return self.path / "windows" / f"window_{index:05d}.nc"
 
+    def has_windows(self, count: int) -> bool:
+        """Return whether the files of the first `count` windows are there, sound or not."""
+        return all(self.window_path(index).exists() for index in range(count))
+
     def configuration(self, part: str = "configuration") -> dict[str, Any] | None:
         """Return what the directory was made for, or its "metadata" or "environment".
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from experiments import command_line
+from experiments import command_line, progress
 
 
 def last_of_each(arguments):
@@ -22,7 +22,10 @@ def last_of_each(arguments):
 def call(monkeypatch):
     """`call(experiment, *arguments)`: the exit code of an experiment's command line; the last of an
     option counts.
+
+    Without bars, unless a test wants them, since programs that report are compiled every time.
     """
+    monkeypatch.setitem(progress.STYLE, "disable", True)
 
     def run(experiment, *arguments):
         monkeypatch.setattr(sys, "argv", [experiment.__name__, *last_of_each(map(str, arguments))])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import anomalous_diffusion, command_line, output, training
+from experiments import anomalous_diffusion, command_line, output, progress, training
 from experiments.training import new_directory
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.storage.run_directories import load_run
@@ -61,7 +61,10 @@ def test_a_run_leaves_results_figure_and_summary(call, capsys, directory):
     assert ((0 <= run.test_accuracy) & (run.test_accuracy <= 1)).all()
 
 
-def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(call, capsys, tmp_path):
+def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(
+    call, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(progress.STYLE, "disable", False)
     directory = tmp_path / "run"
     one = [argument for argument in TINY if argument not in ("--num-windows", "2")]
     assert (
@@ -81,13 +84,14 @@ def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(call, capsys
         == 0
     )
     assert (directory / "not_averaged.png").read_bytes().startswith(b"\x89PNG")
-    said = capsys.readouterr().out
+    said, bar = capsys.readouterr()
     assert (
         "full batch" in said
         and "no drift" in said
         and "shuffled" in said
         and "signs flipped" in said
     )
+    assert "window 2/2" in bar and "loss" in bar
     run = load_run(directory)
     assert run.waiting_time.values.tolist() == [0, 50] and np.isfinite(run.twin_msd).all()
     assert (run.twin_msd.sel(lag=10) < run.msd.sel(lag=10)).all()  # without noise, less far
@@ -104,12 +108,8 @@ def test_resume_takes_the_options_of_the_run(call, capsys, directory):
 
 def test_a_diverged_member_is_named_in_the_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert (
-        call(
-            anomalous_diffusion, *TINY, "--learning-rates", "0.05", "1e4", "--directory", directory
-        )
-        == 0
-    )
+    two = ["--seeds", "0", "--learning-rates", "0.05", "1e4"]  # as many members as in other runs
+    assert call(anomalous_diffusion, *TINY, *two, "--directory", directory) == 0
     assert (
         "learning rate 10000   (diverged and left out from there on: seed 0 at step"
         in capsys.readouterr().out

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from experiments.progress import PointProgress, Progress, phase
+from experiments.progress import STYLE, PointProgress, Progress, phase
 
 
 def test_windows_and_what_is_done_at_their_ends(capsys):
@@ -24,6 +24,15 @@ def test_windows_and_what_is_done_at_their_ends(capsys):
     assert seen[0] == ("window 1/2", 50) and seen[5] == ("window 1/2, Hessian spectra", 240)
     assert seen[6] == ("window 2/2", 290) and seen[-1] == ("window 2/2, Hessian spectra", 480)
     assert "loss 0.5" in capsys.readouterr().err
+
+
+def test_nobody_is_told_where_there_is_no_bar(monkeypatch, capsys):
+    monkeypatch.setitem(STYLE, "disable", True)
+    progress = Progress([120, 240], num_members=2)
+    assert progress.report is None
+    progress.window(0, None)
+    progress.close()
+    assert not capsys.readouterr().err
 
 
 def test_a_phase_is_named_with_its_seconds(capsys):

@@ -14,6 +14,7 @@ Samples in the order of time that depend on each other count for fewer (`num_blo
 float64; everything can be jitted and mapped. NaN in a sample makes its numbers NaN.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -110,21 +111,7 @@ def vuong(differences: ArrayLike, *, num_blocks: IntegerLike | None = None) -> V
             "num_blocks", num_blocks, 2, n, what=f"(at most the {n} differences), or None"
         )
     with in_double():
-        differences = jnp.asarray(differences, jnp.float64)
-        mean, independent = differences.mean(), differences.var(ddof=1) / n
-        variance = independent if num_blocks is None else _variance_of_mean(differences, num_blocks)
-        none = (differences == 0).all()
-        z = jnp.where(none, 0, mean / jnp.sqrt(jnp.where(none, 1, variance)))
-        effective = jnp.where(none, n, n * independent / jnp.where(none, 1, variance))
-        if num_blocks is None:
-            p_value, effective = (
-                special.erfc(abs(z) / np.sqrt(2)),
-                jnp.where(jnp.isnan(effective), effective, n),
-            )
-        else:
-            p_value = _student_t_tails(z, num_blocks - 1)
-        status = jnp.where(jnp.isfinite(differences).all(), int(Status.OK), int(Status.NOT_FINITE))
-        return VuongTest(differences.sum(), z, p_value, effective, status.astype(jnp.int32))
+        return _vuong(jnp.asarray(differences, jnp.float64), num_blocks)
 
 
 def compare(
@@ -273,11 +260,7 @@ def ks_distance(
                 "(n,) for both",
                 "use jax.vmap for several",
             )
-        values, rank = values[jnp.argsort(x)], jnp.arange(x.size)
-        return (
-            jnp.maximum(((rank + 1) / x.size - values).max(), (values - rank / x.size).max())
-            + 0 * x.sum()
-        )
+        return _distance(x, values)
 
 
 _RIVALS = {
@@ -296,11 +279,38 @@ def _of_fits(test, *statuses):
     return VuongTest(*numbers, status.astype(jnp.int32))
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def _vuong(differences, num_blocks):
+    n = differences.size
+    mean, independent = differences.mean(), differences.var(ddof=1) / n
+    variance = independent if num_blocks is None else _variance_of_mean(differences, num_blocks)
+    none = (differences == 0).all()
+    z = jnp.where(none, 0, mean / jnp.sqrt(jnp.where(none, 1, variance)))
+    effective = jnp.where(none, n, n * independent / jnp.where(none, 1, variance))
+    if num_blocks is None:
+        p_value, effective = (
+            special.erfc(abs(z) / np.sqrt(2)),
+            jnp.where(jnp.isnan(effective), effective, n),
+        )
+    else:
+        p_value = _student_t_tails(z, num_blocks - 1)
+    status = jnp.where(jnp.isfinite(differences).all(), int(Status.OK), int(Status.NOT_FINITE))
+    return VuongTest(differences.sum(), z, p_value, effective, status.astype(jnp.int32))
+
+
 def _variance_of_mean(values, num_blocks):
     size = values.size // num_blocks
     return (
         values[: num_blocks * size].reshape(num_blocks, size).mean(axis=1).var(ddof=1) / num_blocks
     )
+
+
+@jax.jit
+def _distance(x, values):
+    """The Kolmogorov-Smirnov distance of samples (n,) with distribution function `values` (n,)."""
+    values, rank = values[jnp.argsort(x)], jnp.arange(x.size)
+    above, below = ((rank + 1) / x.size - values).max(), (values - rank / x.size).max()
+    return jnp.maximum(above, below) + 0 * x.sum()
 
 
 def _student_t_tails(t, nu):
@@ -315,6 +325,7 @@ def _student_t_tails(t, nu):
     return norm * left / 2 * (weights * jnp.sin(left * (nodes + 1) / 2) ** (nu - 1)).sum()
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def _normal_exceedance(ratio, size, symmetric):
     """Probability that `size` normal samples give a larger ratio of the likelihoods."""
     positive = ratio > ROUNDING

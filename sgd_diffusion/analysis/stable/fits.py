@@ -30,6 +30,7 @@ __all__ = ["StableFit", "StableReplicates", "bootstrap_fit", "fit", "log_density
 # With this tolerance a replicate is off its maximum by 3 % of the scatter between replicates.
 REPLICATE_TOLERANCE = 1e-3
 NAMES = ("alpha", "beta", "location", "scale")
+BOUNDS = np.array([(MIN_ALPHA, 2), (-1, 1), (-np.inf, np.inf), (-np.inf, np.inf)]).T
 
 
 @shown_briefly
@@ -208,9 +209,7 @@ def log_density(x: ArrayLike, fit: StableFit, *, symmetric: bool = True) -> Floa
     """
     x = real_array("x", x)
     with in_double():
-        z = (jnp.asarray(x, jnp.float64) - fit.location) / fit.scale
-        standard = interpolated.log_density(z.ravel(), fit.alpha, fit.beta, symmetric=symmetric)
-        return standard.reshape(z.shape) - jnp.log(fit.scale)
+        return _log_density(jnp.asarray(x, jnp.float64), fit, symmetric)
 
 
 def _samples(x):
@@ -221,30 +220,25 @@ def _samples(x):
 
 
 def _pinned(symmetric, alpha, beta, location, scale):
-    """Values of pinned parameters by name."""
+    """Values of the parameters (4,) that are pinned, NaN for those that are not."""
     if symmetric and beta is not None:
         raise invalid("beta", f"is {beta} for a symmetric law", "symmetric=False with it")
-    values = {
-        "alpha": alpha,
-        "beta": 0.0 if symmetric else beta,
-        "location": location,
-        "scale": scale,
-    }
+    values = {"alpha": alpha, "beta": beta, "location": location, "scale": scale}
     limits = {
         "alpha": {"at_least": MIN_ALPHA, "at_most": 2},
         "beta": {"at_least": -1, "at_most": 1},
         "scale": {"above": 0},
     }
     pinned = {
-        name: number(name, value, **limits.get(name, {}))
+        name: np.nan if value is None else number(name, value, **limits.get(name, {}))
         for name, value in values.items()
-        if value is not None
     }
-    if len(pinned) == len(NAMES):
+    pinned["beta"] = 0.0 if symmetric else pinned["beta"]
+    if not np.isnan(list(pinned.values())).any():
         raise invalid(
             "alpha, beta, location and scale", "are all pinned", "at least one that is None"
         )
-    return pinned
+    return np.array(list(pinned.values()))
 
 
 def _first_guess(lowest, highest):
@@ -256,32 +250,35 @@ def _first_guess(lowest, highest):
     # is 0.9 to 1.05.
     alpha = 1.85 / jnp.log((highest - lowest) / 2)
     beta = jnp.tanh(alpha / 2 * jnp.log(highest / -lowest))  # of tails with weights 1 +- beta
-    return jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0.0, 0.0
+    return jnp.stack([jnp.clip(alpha, 0.4, 1.95), jnp.clip(beta, -0.9, 0.9), 0 * alpha, 0 * alpha])
 
 
 def _search(data, start, pinned, symmetric, **options):
     """Maximum over the parameters (alpha, beta, location, ln scale) that are not pinned.
 
-    They are in standardized units. Returns all parameters (4,), their standard errors, NaN where
-    there are none, the log likelihood and the status.
+    They are in standardized units. Those that are pinned have bounds that meet, so that all fits
+    share one program; only without skewness the search has one parameter less. Returns all
+    parameters (4,), their standard errors, NaN where there are none, the log likelihood and the
+    status.
     """
-    start = dict(zip(NAMES, start, strict=True)) | pinned
-    if "location" in pinned:
-        start["location"] = (pinned["location"] - data.median) / data.spread
-    if "scale" in pinned:
-        start["scale"] = jnp.log(pinned["scale"] / data.spread)
-    start = jnp.stack([jnp.asarray(value, jnp.float64) for value in start.values()])
-    free = np.array([name not in pinned for name in NAMES])
+    alpha, beta, location, scale = pinned
+    location, log_scale = (location - data.median) / data.spread, jnp.log(scale / data.spread)
+    pinned = jnp.stack([alpha, beta, location, log_scale])
+    lower, upper = (jnp.where(jnp.isnan(pinned), bound, pinned) for bound in BOUNDS)
+    searched = np.array([0, 2, 3] if symmetric else [0, 1, 2, 3])
+
+    def all_of(parameters):
+        return jnp.zeros(len(NAMES)).at[searched].set(parameters)
 
     def log_density(parameters, z):
-        alpha, beta, location, log_scale = start.at[free].set(parameters)
+        alpha, beta, location, log_scale = all_of(parameters)
         scaled = (z - location) * jnp.exp(-log_scale)
         return interpolated.log_density(scaled, alpha, beta, symmetric=symmetric) - log_scale
 
-    lower, upper = np.array([(MIN_ALPHA, 2), (-1, 1), (-np.inf, np.inf), (-np.inf, np.inf)])[free].T
-    fit = maximize(log_density, data.z, start[free], lower, upper, **options)
-    errors = jnp.full(len(NAMES), jnp.nan).at[free].set(jnp.sqrt(jnp.diagonal(fit.covariance)))
-    return start.at[free].set(fit.parameters), errors, fit.log_likelihood, fit.status
+    bounds = lower[searched], upper[searched]
+    fit = maximize(log_density, data.z, start[searched], *bounds, **options)
+    errors = jnp.full(len(NAMES), jnp.nan).at[searched].set(jnp.sqrt(jnp.diagonal(fit.covariance)))
+    return all_of(fit.parameters), errors, fit.log_likelihood, fit.status
 
 
 def _search_twice(data, start, pinned):
@@ -290,8 +287,7 @@ def _search_twice(data, start, pinned):
     At the bound, one or two samples on the empty side keep the first search there, as the table
     does not have their density.
     """
-    start = jnp.stack([jnp.asarray(value, jnp.float64) for value in start])
-    inside = np.array([(MIN_ALPHA, 2), (-0.9, 0.9), (-np.inf, np.inf), (-np.inf, np.inf)]).T
+    inside = BOUNDS * np.array([1, 0.9, 1, 1])
     nothing = (
         start,
         jnp.full(len(NAMES), jnp.nan),
@@ -302,7 +298,8 @@ def _search_twice(data, start, pinned):
     # A loop, so that the search is compiled once.
     def search(best, _):
         parameters, _, log_likelihood, status = best
-        stuck = (abs(parameters[1]) == 1) | (status == Status.NOT_CONVERGED)
+        at_edge = jnp.isnan(pinned[1]) & (abs(parameters[1]) == 1)
+        stuck = at_edge | (status == Status.NOT_CONVERGED)
         again = jax.lax.cond(
             stuck,
             lambda: _search(data, jnp.clip(parameters, *inside), pinned, False),
@@ -326,13 +323,18 @@ def _in_units(parameters, data):
 
 
 @functools.partial(jax.jit, static_argnums=2)
+def _log_density(x, fit, symmetric):
+    z = (x - fit.location) / fit.scale
+    standard = interpolated.log_density(z.ravel(), fit.alpha, fit.beta, symmetric=symmetric)
+    return standard.reshape(z.shape) - jnp.log(fit.scale)
+
+
+@functools.partial(jax.jit, static_argnums=2)
 def _fit_row(x, pinned, symmetric):
     data = standardized(x)
     start = _first_guess(*data.tails)
     parameters, errors, log_likelihood, status = (
-        _search(data, start, pinned, symmetric)
-        if "beta" in pinned
-        else _search_twice(data, start, pinned)
+        _search(data, start, pinned, symmetric) if symmetric else _search_twice(data, start, pinned)
     )
     alpha, beta, location, scale = _in_units(parameters, data)
     errors = jnp.where(data.usable, errors * jnp.stack([1, 1, data.spread, scale]), jnp.nan)
@@ -360,6 +362,7 @@ def _replicates(x, fit, weights, pinned, symmetric):
         jnp.where(data.usable, value, 0.0)
         for value in (fit.alpha, fit.beta, location, jnp.log(scale))
     ]
+    start = jnp.stack(start)
 
     def replicate(weights):
         return _search(

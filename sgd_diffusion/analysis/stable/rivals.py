@@ -5,6 +5,7 @@ All fits are of maximum likelihood. They take one sample (n,) and can be jitted 
 scale runs on samples standardized by their median and quartiles.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -85,23 +86,7 @@ def fit_normal(x: ArrayLike) -> RivalFit:
         InputError: x is not one sample of at least 20.
     """
     with in_double():
-        x = one_sample(x)
-        location, scale = x.mean(), x.std()
-        errors = scale / np.sqrt(x.size), scale / np.sqrt(2 * x.size)
-        log_likelihood = -x.size * (jnp.log(scale) + np.log(2 * np.pi) / 2 + 0.5)
-        of_data = jnp.where(x.max() > x.min(), Status.OK, Status.CONSTANT)
-        of_data = jnp.where(jnp.isfinite(x).all(), of_data, Status.NOT_FINITE)
-        return _rival(
-            of_data,
-            Status.OK,
-            jnp.nan,
-            jnp.nan,
-            location,
-            errors[0],
-            scale,
-            errors[1],
-            log_likelihood,
-        )
+        return _normal(one_sample(x))
 
 
 def fit_student_t(x: ArrayLike) -> RivalFit:
@@ -152,7 +137,7 @@ def fit_exponential_power(x: ArrayLike) -> RivalFit:
 
 def normal_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "*shape"]:
     """Return the log density of a fitted normal law at x, float64 of its shape."""
-    return _log_density(lambda shape, z: -(z**2) / 2 - np.log(2 * np.pi) / 2, x, fit)
+    return _log_density(_log_normal, x, fit)
 
 
 def student_t_log_density(x: ArrayLike, fit: RivalFit) -> Float[Array, "*shape"]:
@@ -174,8 +159,16 @@ def _rival(of_data, of_search, *values):
 def _log_density(standard, x, fit):
     x = real_array("x", x)
     with in_double():
-        z = (jnp.asarray(x, jnp.float64) - fit.location) / fit.scale
-        return standard(fit.shape, z) - jnp.log(fit.scale)
+        return _of_fit(standard, jnp.asarray(x, jnp.float64), fit)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _of_fit(standard, x, fit):
+    return standard(fit.shape, (x - fit.location) / fit.scale) - jnp.log(fit.scale)
+
+
+def _log_normal(_, z):
+    return -(z**2) / 2 - np.log(2 * np.pi) / 2
 
 
 def _log_student_t(nu, z):
@@ -208,6 +201,26 @@ def _maximum(log_standard, start, x, lowest, highest):
     scale = data.spread * jnp.exp(log_scale)
     errors = jnp.sqrt(jnp.diagonal(fit.covariance)) * jnp.stack([1, data.spread, scale])
     return data.status, fit.status, errors, shape, data.median + data.spread * location, scale
+
+
+@jax.jit
+def _normal(x):
+    location, scale = x.mean(), x.std()
+    errors = scale / np.sqrt(x.size), scale / np.sqrt(2 * x.size)
+    log_likelihood = -x.size * (jnp.log(scale) + np.log(2 * np.pi) / 2 + 0.5)
+    of_data = jnp.where(x.max() > x.min(), Status.OK, Status.CONSTANT)
+    of_data = jnp.where(jnp.isfinite(x).all(), of_data, Status.NOT_FINITE)
+    return _rival(
+        of_data,
+        Status.OK,
+        jnp.nan,
+        jnp.nan,
+        location,
+        errors[0],
+        scale,
+        errors[1],
+        log_likelihood,
+    )
 
 
 @jax.jit
