@@ -107,9 +107,9 @@ class Options(RunOptions):
 
 PRESETS = {
     "default": Options(),
-    # Without the panel that takes longest to compile.
+    # Without the panels that take longest to compile.
     "quick": Options(
-        panels=tuple(name for name in PANELS if name != "saddle"),
+        panels=tuple(name for name in PANELS if name not in ("warning", "saddle")),
         trials=256,
         noise_batches=500,
         width=20,
