@@ -153,6 +153,7 @@ def test_a_run_leaves_results_figures_and_summary_and_can_be_resumed(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # programs of tests are quick to compile, and run slowly
 def test_measured_slopes_are_those_of_the_theory_or_are_known_not_to_be(call, tmp_path):
     """All panels as they are: three errors, or where theory fails by how much."""
     assert call(escape_rates, "--directory", tmp_path / "run") == 0
