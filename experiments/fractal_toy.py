@@ -21,7 +21,7 @@ import xarray as xr
 
 from experiments import command_line, summaries
 from experiments.options import COUNT, UINT32, Range, flag, within
-from experiments.parts import measured_in_parts
+from experiments.parts import measured_in_parts, told
 from experiments.progress import phase
 from experiments.results import leave
 from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes
@@ -260,12 +260,6 @@ def parts(options: Options, landscapes: Landscapes) -> Iterator[Callable[[], xr.
         ]
     for index, (name, walks) in enumerate(made):
         yield functools.partial(told, f"{name} ({index + 1} of {len(made)})", walks)
-
-
-def told(name: str, walks: Callable[[], xr.Dataset]) -> xr.Dataset:
-    """Make walks, and say so meanwhile."""
-    with phase(name):
-        return walks()
 
 
 def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.Dataset:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.freezing_published import grid
-from experiments.progress import phase
+from experiments.parts import told
 from sgd_diffusion.theory.freezing import TwoValleys
 from sgd_diffusion.walkers import two_valleys
 
@@ -41,7 +41,11 @@ def parts(options: Any) -> list[Callable[[], xr.Dataset]]:
         ),
     ]
     return [
-        functools.partial(_told, name, jax.random.fold_in(key, number), options, changes)
+        functools.partial(
+            told,
+            name,
+            functools.partial(walked, jax.random.fold_in(key, number), options, changes),
+        )
         for number, (name, changes) in enumerate(made)
     ]
 
@@ -57,11 +61,6 @@ def diagram_from(start: float, options: Any) -> dict[str, Any]:
         "steps": options.diagram_steps,
         "record_every": None,
     }
-
-
-def _told(name, key, options, changes):
-    with phase(name):
-        return walked(key, options, changes)
 
 
 def walked(key: jax.Array, options: Any, changes: dict[str, Any]) -> xr.Dataset:

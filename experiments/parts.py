@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from experiments import command_line
+from experiments.progress import phase
 from sgd_diffusion.storage.run_directories import RunDirectory
 
 
@@ -46,3 +47,9 @@ def measured_in_parts(
             if index >= finished:
                 run.save_window(index, part())
         return run.load_windows()
+
+
+def told(name: str, part: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """Measure a part, and say its name meanwhile."""
+    with phase(name):
+        return part()

@@ -65,3 +65,8 @@ def with_error(row: xr.Dataset, name: str, motion: str | None = None) -> str:
     if average.count == 0:
         return "-"
     return f"{average.mean:.2f}±{average.std if average.count > 1 else np.nanmax(error.values):.2f}"
+
+
+def number(value: float, spec: str) -> str:
+    """Return a number, or a dash where it is not finite."""
+    return f"{float(value):{spec}}" if np.isfinite(float(value)) else "-"

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import paragraph
+from experiments.summaries.common import number, paragraph
 
 ERRORS = 3  # standard errors within which a slope agrees
 SHARE = 0.1  # of the predicted slope
@@ -40,10 +40,10 @@ def escape_rates(table: xr.Dataset) -> str:
 def _line(row):
     return (
         f"{row['noise'].item() + ', ' + row['sweep'].item():33}{_with_error(row, 'slope'):>16}"
-        f"{_number(row['slope_predicted'], '.4g'):>8}{_number(row['correlation'], '.5f'):>9}"
-        f"{_with_error(row, 'exponent'):>17}{_number(row['exponent_predicted'], '.4g'):>8}"
-        f"{_number(row['exponent_limit'], '.4g'):>8}"
-        f"{_number(row['exponent_of_curvature'], '.3g'):>8}"
+        f"{number(row['slope_predicted'], '.4g'):>8}{number(row['correlation'], '.5f'):>9}"
+        f"{_with_error(row, 'exponent'):>17}{number(row['exponent_predicted'], '.4g'):>8}"
+        f"{number(row['exponent_limit'], '.4g'):>8}"
+        f"{number(row['exponent_of_curvature'], '.3g'):>8}"
         f"{row['excess'].item():8.2f}{row['relaxations'].min().item():6.0f}  {verdict(row)}"
     )
 
@@ -85,7 +85,3 @@ def verdict(row: xr.Dataset) -> str:
 def _with_error(row, name):
     value, error = row[name].item(), row[f"{name}_error"].item()
     return f"{value:.4g}±{error:.2g}" if np.isfinite([value, error]).all() else "-"
-
-
-def _number(value, spec):
-    return f"{value.item():{spec}}" if np.isfinite(value.item()) else "-"

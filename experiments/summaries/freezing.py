@@ -1,15 +1,16 @@
 """Freezing of walkers in two valleys, in words and numbers."""
 
+import collections
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import paragraph
+from experiments.summaries.common import number, paragraph
+from sgd_diffusion.tables.freezing import NOT_FROZEN, STATIONARY
 
 ERRORS = 3  # standard errors within which numbers agree
-RELAXED = 0.4  # share of crossings in the last twentieth: about ten hops of a walker in all
-UNFROZEN = 0.05  # share of walkers that makes a cell not frozen
 LEGEND = paragraph("""
 flat: share of walkers that end in the flat valley, with its binomial error. y of freezing: where
 they cross the ridge for the last time. theory: occupation and last crossing on the way, from the
@@ -50,20 +51,21 @@ def _sweep(sweep, held):
         f"{'paper':>8}{'publ.':>8}{'eta t':>8}{'held':>14}{'exact':>8}"
     ]
     for i in range(sweep.sizes["sigma"]):
-        row = {name: x[i].item() for name, x in sweep.items() if x.dims == ("sigma",)}
+        row: dict[Any, float] = collections.defaultdict(lambda: np.nan)  # not all have theories
+        row |= {name: x[i].item() for name, x in sweep.items() if x.dims == ("sigma",)}
         still = held.isel(sigma=i)
-        relaxed = still["unfrozen_fraction"] > RELAXED
+        relaxed = still["unfrozen_fraction"] > STATIONARY
         lines.append(
             f"{sweep['sigma'].values[i]:6.3g}{_with_error(row, 'flat_fraction', 3):>14}"
-            f"{_number(row.get('predicted_flat_fraction'), '.3f'):>8}"
-            f"{_number(row.get('published_flat_fraction'), '.3f'):>7}"
+            f"{number(row['predicted_flat_fraction'], '.3f'):>8}"
+            f"{number(row['published_flat_fraction'], '.3f'):>7}"
             f"{_with_error(row, 'freezing_y', 3):>16}"
-            f"{_number(row.get('predicted_freezing_y'), '.3f'):>8}"
-            f"{_number(row.get('paper_freezing_y_fitted'), '.2f'):>8}"
-            f"{_number(row.get('published_freezing_y'), '.3f'):>8}{row['freezing_time']:8.1f}"
+            f"{number(row['predicted_freezing_y'], '.3f'):>8}"
+            f"{number(row['paper_freezing_y_fitted'], '.2f'):>8}"
+            f"{number(row['published_freezing_y'], '.3f'):>8}{row['freezing_time']:8.1f}"
             + (f"{_with_error(still, 'flat_fraction', 3):>14}" if relaxed else f"{'-':>14}")
-            + f"{_number(row.get('static_occupation'), '.3f'):>8}"
-            + ("  not frozen" if row["unfrozen_fraction"] > UNFROZEN else "")
+            + f"{number(row['static_occupation'], '.3f'):>8}"
+            + ("  not frozen" if row["unfrozen_fraction"] > NOT_FROZEN else "")
         )
     return lines
 
@@ -97,7 +99,7 @@ def _controls(controls):
             continue
         row = controls.sel(control=name)
         if name.endswith("y held"):
-            row = row.isel(sigma=(row["unfrozen_fraction"] > RELAXED).values)
+            row = row.isel(sigma=(row["unfrozen_fraction"] > STATIONARY).values)
         if not row.sizes["sigma"]:
             continue
         weight = row["flat_fraction_error"] ** -2
@@ -115,7 +117,7 @@ def _diagrams(diagrams, published):
     lines = []
     for start, cells in diagrams.groupby("start_y"):
         cells = cells.squeeze("start_y")
-        flat, late = cells["flat_fraction"], cells["unfrozen_fraction"] > UNFROZEN
+        flat, late = cells["flat_fraction"], cells["unfrozen_fraction"] > NOT_FROZEN
         lines.append(
             f"diagram from y = {start:g}: {diagrams.attrs['walkers']} walkers of {flat.size} "
             f"cells, {diagrams.attrs['steps']} steps; flat {float(flat.min()):.3f} to "
@@ -146,7 +148,3 @@ def _beside(cells, published):
 
 def _with_error(row, name, digits):
     return f"{float(row[name]):.{digits}f}±{float(row[f'{name}_error']):.{digits}f}"
-
-
-def _number(value, spec):
-    return "-" if value is None or not np.isfinite(value) else f"{value:{spec}}"

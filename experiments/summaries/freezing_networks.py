@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import count, paragraph
+from experiments.summaries.common import count, number, paragraph
 
 LEGEND = paragraph("""
 F: inverse geometric mean of the 10 largest eigenvalues of the Hessian by the layer between the
@@ -117,12 +117,12 @@ def _cell(cell):
     return (
         f"{_motion(cell):6}{float(cell['learning_rate']):>6g}"
         f"{int(cell['batch_size']):>5}{float(cell['temperature']):>8.2g}"
-        f"{_with_error(cell, 'flatness', 2):>11}{_number(cell['flatness_of_outliers'], 2):>6}"
+        f"{_with_error(cell, 'flatness', 2):>11}{number(cell['flatness_of_outliers'], '.2f'):>6}"
         f"{_with_error(cell, 'normalized_flatness', 2):>11}{_with_error(cell, 'radius', 3):>12}"
-        f"{_number(median, 0):>4}{_quartiles(low, high):>10}{_number(cell['late'], 2):>6}"
-        f"{_number(strict, 0):>7}{_number(relaxed, 0):>8}{_number(cell['loss_time'], 1):>6}"
-        f"{_number(cell['max_accuracy'], 4):>7}{_number(clones, 0):>7}"
-        f"{_number(cell['similarity'], 2):>6}"
+        f"{number(median, '.0f'):>4}{_quartiles(low, high):>10}{number(cell['late'], '.2f'):>6}"
+        f"{number(strict, '.0f'):>7}{number(relaxed, '.0f'):>8}"
+        f"{number(cell['loss_time'], '.1f'):>6}{number(cell['max_accuracy'], '.4f'):>7}"
+        f"{number(clones, '.0f'):>7}{number(cell['similarity'], '.2f'):>6}"
     )
 
 
@@ -135,7 +135,7 @@ def _orderings(table):
         for scope, paper in zip(own["scope"].values, RHO.get(str(name), ("", "")), strict=True):
             here = own.sel(scope=scope)
             low, high = float(here["ordering_low"]), float(here["ordering_high"])
-            found = _number(here["ordering"], 2)
+            found = number(here["ordering"], ".2f")
             spread = f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else ""
             row += f"{found + spread:>26}{paper:>7}"
         yield row
@@ -156,7 +156,7 @@ def _short(cell):
     flat, normalized = (_with_error(cell, name, 2) for name in ("flatness", "normalized_flatness"))
     return (
         f"    {_motion(cell):6}eta {float(cell['learning_rate']):<6g}F {flat}, norm. {normalized}, "
-        f"r {_number(cell['radius'], 3)}"
+        f"r {number(cell['radius'], '.3f')}"
     )
 
 
@@ -169,7 +169,7 @@ def _beside_published(cells):
         paper = PUBLISHED[key]
         own = (cell["flatness"], cell["radius"], cell["freezing_time"])
         pairs = [
-            f"{name} {_number(value, digits)} / {_number(published, digits)}"
+            f"{name} {number(value, f'.{digits}f')} / {number(published, f'.{digits}f')}"
             for name, value, published, digits in zip(
                 ("F", "r", "mean t_f"), own, paper, (2, 3, 0), strict=True
             )
@@ -199,11 +199,6 @@ def _motion(cell):
 
 def _quartiles(low, high):
     return f"{low:.0f}-{high:.0f}" if np.isfinite(low) else "-"
-
-
-def _number(value, digits):
-    value = float(value)
-    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
 
 
 def _with_error(cell, name, digits):

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.plots.style import GUIDE, NOTE, RANGE_STYLES, STYLE, WIDTH, color_bar, letter
+from sgd_diffusion.tables.freezing import STATIONARY
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -15,7 +16,6 @@ __all__ = ["freezing"]
 
 COLORS = [color for color, _ in RANGE_STYLES]
 POINTS: dict[str, Any] = {"markersize": 3, "linewidth": 0.6, "fillstyle": "none"}
-RELAXED = 0.4  # share of crossings in the last twentieth, if walkers at a held y are stationary
 ISOTROPIC = "isotropic noise"
 NOISE = r"noise $\Delta_S = \eta \sigma$"
 SHARE = "share in the flat valley"
@@ -184,7 +184,9 @@ def _starts(axis, diagrams):
 def _stationary(controls, name):
     """A control; if y is held, without the strengths at which walkers hardly hop."""
     found = controls.sel(control=name)
-    return found.where(found["unfrozen_fraction"] > RELAXED) if name.endswith("y held") else found
+    return (
+        found.where(found["unfrozen_fraction"] > STATIONARY) if name.endswith("y held") else found
+    )
 
 
 def _shares(axis, noise, table, symbol, color, label):

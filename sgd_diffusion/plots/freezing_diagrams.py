@@ -6,13 +6,12 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.plots.style import STYLE, WIDTH, color_bar, letter
+from sgd_diffusion.tables.freezing import NOT_FROZEN
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
 __all__ = ["freezing_diagrams"]
-
-UNFROZEN = 0.05  # share of walkers from which on a cell is marked
 
 
 def freezing_diagrams(diagrams: xr.Dataset) -> "matplotlib.figure.Figure":
@@ -52,7 +51,7 @@ def freezing_diagrams(diagrams: xr.Dataset) -> "matplotlib.figure.Figure":
         for row, (start, cells) in zip(axes, diagrams.groupby("start_y"), strict=True):
             cells = cells.squeeze("start_y").transpose("learning_rate", "sigma")
             x, y = cells["sigma"].values, cells["learning_rate"].values
-            late = np.argwhere(cells["unfrozen_fraction"].values > UNFROZEN)
+            late = np.argwhere(cells["unfrozen_fraction"].values > NOT_FROZEN)
             for axis, (name, (label, norm)) in zip(row, columns.items(), strict=True):
                 colors = ScalarMappable(norm, "viridis")
                 axis.pcolormesh(x, y, cells[name], norm=norm, cmap="viridis", shading="nearest")

@@ -3,7 +3,12 @@
 import numpy as np
 import xarray as xr
 
+from sgd_diffusion.walkers.two_valleys import last_frozen_step
+
 __all__ = ["freezing"]
+
+NOT_FROZEN = 0.05  # unfrozen fraction from which on a cell is marked
+STATIONARY = 0.4  # unfrozen fraction at a held y that takes about ten hops of a walker in all
 
 
 def freezing(walks: xr.Dataset) -> xr.Dataset:
@@ -28,14 +33,13 @@ def freezing(walks: xr.Dataset) -> xr.Dataset:
     """
     count = walks.sizes["walker"]
     flat = (walks["final_x"] >= 0).sum("walker")
+    last = last_frozen_step(int(walks.attrs["steps"]))
     shrunk = (flat + 0.5) / (count + 1)  # Jeffreys, for the error alone
     table = xr.Dataset(
         {
             "flat_fraction": flat / count,
             "flat_fraction_error": np.sqrt(shrunk * (1 - shrunk) / count),
-            "unfrozen_fraction": (walks["freezing_step"] > 0.95 * walks.attrs["steps"]).mean(
-                "walker"
-            ),
+            "unfrozen_fraction": (walks["freezing_step"] > last).mean("walker"),
             "freezing_y_std": walks["freezing_y"].astype(float).std("walker", ddof=1),
         },
         attrs=walks.attrs | {"walkers": count},

@@ -139,7 +139,7 @@ def simulate(
         jnp.where(values >= 0, values, jnp.nan).astype(jnp.float32) for values in (rates, strengths)
     )
     ends, means = run(program, key, rates, strengths, jnp.float32(start_y), landscape)
-    late = ends.freezing_step > 19 * program.steps // 20
+    late = ends.freezing_step > last_frozen_step(program.steps)
     return TwoValleyWalks(
         flat_fraction=means.flat[..., -1],
         unfrozen_fraction=late.mean(axis=-1, dtype=jnp.float32),
@@ -152,6 +152,11 @@ def simulate(
         recorded_y=means.mean,
         recorded_y_std=jnp.sqrt(means.variance),
     )
+
+
+def last_frozen_step(steps: int) -> int:
+    """Return 0.95 T, rounded down: who freezes later would go on."""
+    return 19 * steps // 20
 
 
 def _program(walkers, steps, record_every, noise, hold_y, devices):

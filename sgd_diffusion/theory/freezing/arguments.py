@@ -49,13 +49,13 @@ def slow_coordinate(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     Raises:
         InputError: it is negative, or not finite.
     """
-    values = y if is_traced(y) else np.asarray(y)
-    known = (values >= 0) & (values < np.inf)
-    if is_traced(y):
-        return where_known(known, y)
-    if not known.all():
-        raise invalid("y", "is negative or not finite", "the slow coordinate, at least 0")
-    return y
+    return _known(
+        "y",
+        y,
+        lambda values: (values >= 0) & (values < np.inf),
+        "is negative or not finite",
+        "the slow coordinate, at least 0",
+    )
 
 
 def noise_strength(noise: ArrayLike) -> Float[Array, "..."]:
@@ -65,15 +65,26 @@ def noise_strength(noise: ArrayLike) -> Float[Array, "..."]:
         InputError: it is not above 0, or not finite.
     """
     strength = jnp.asarray(real_array("noise", noise).astype(np.float64))
-    values = strength if is_traced(strength) else np.asarray(strength)
-    known = (values > 0) & (values < np.inf)
-    if is_traced(strength):
-        return where_known(known, strength)
-    if not known.all():
-        raise invalid(
-            "noise", "is not above 0 or not finite", "Delta_S, the learning rate times sigma"
-        )
-    return strength
+    return _known(
+        "noise",
+        strength,
+        lambda values: (values > 0) & (values < np.inf),
+        "is not above 0 or not finite",
+        "Delta_S, the learning rate times sigma",
+    )
+
+
+def _known(name, values, in_range, wrong, expected):
+    """Values; NaN where traced ones are out of range.
+
+    Raises:
+        InputError: known ones are.
+    """
+    if is_traced(values):
+        return where_known(in_range(values), values)
+    if not in_range(np.asarray(values)).all():
+        raise invalid(name, wrong, expected)
+    return values
 
 
 def _module(values: Any) -> Any:
