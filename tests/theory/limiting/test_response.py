@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath as mp
 import numpy as np
 import pytest
 import scipy.linalg
@@ -17,7 +18,6 @@ MOMENTA = (0.0, 0.5, 0.9, 0.999)
 
 def exact_response(curvature, momentum, steps):
     """Velocity, way and what is kept, by powers of the matrix of a step in 60 digits."""
-    mp = pytest.importorskip("mpmath")
     with mp.workdps(60):
         y, beta = mp.mpf(curvature), mp.mpf(momentum)
         # (x, last step, sum of steps) after a push of the velocity, and after a displacement
@@ -27,12 +27,12 @@ def exact_response(curvature, momentum, steps):
             first = mp.matrix([1, 1, 1]) if count else mp.matrix([0, 0, 0])
             pushed = step ** max(count - 1, 0) * first
             kept = (step**count * mp.matrix([1, 0, 0]))[0]
-            way = (1 - kept) / y if y else _flat_way(mp, beta, count)
+            way = (1 - kept) / y if y else _flat_way(beta, count)
             found.append([pushed[0], way, kept])
         return np.array(found, float).T
 
 
-def _flat_way(mp, beta, count):
+def _flat_way(beta, count):
     return (count - beta * (1 - beta**count) / (1 - beta)) / (1 - beta)
 
 
