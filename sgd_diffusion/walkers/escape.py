@@ -17,8 +17,6 @@ that is crossed at its top is crossed twice as often as the other valley is reac
 """
 
 import functools
-import itertools
-import operator
 from collections.abc import Callable, Sequence
 
 import jax
@@ -37,10 +35,9 @@ __all__ = ["escape_times"]
 MOST = 2**31 - 2**10
 # Steps from one look at who is left to the next. The keys of all of them are made at once.
 CHUNK = 16
-# When a fourth of the trials are left, the others are dropped, down to so few that a step costs the
-# same. The times of most processes are exponential: the last of 1000 takes 7 times the mean, and
-# without this a call takes 4 times as long. Halves instead of fourths take longer to compile.
-SHARE, FEW = 4, 16
+# Lanes: at least so many, and one for so many trials. More would wait for the last trials, and fewer
+# would make a step of all lanes too cheap for what it costs to begin it.
+FEWEST_LANES, TRIALS_OF_A_LANE = 64, 16
 
 
 def escape_times(
@@ -109,25 +106,34 @@ def _on_devices(shared, count, devices):
 
 
 def _escape_times(shared, trials):
-    """Return the times of some trials, by their numbers, on one device."""
+    """Return the times of some trials, by their numbers, on one device.
+
+    So many lanes walk side by side. A lane whose walker has left takes the next trial. The times of
+    most processes are exponential: the last of 1000 takes 7 times the mean, for which the other
+    lanes would wait.
+    """
     key, step, start, is_outside, most = shared
+    count = len(trials)
+    lanes = _lanes(count)
 
-    def run(trial, theta, time, now, remaining):
-        """Go on with some trials until no more than `remaining` are inside."""
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(trials[trial])
+    def work_is_left(state):
+        index, *_ = state
+        return (index < count).any()
 
-        def go_on(state):
-            now, _, time = state
-            return (now < most) & ((time < 0).sum() > remaining)
-
-        def chunk(state):
-            now, theta, time = state
-            steps = now + 1 + jnp.arange(CHUNK, dtype=jnp.int32)
-            fresh = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))(keys, steps)
-            (theta, time), _ = jax.lax.scan(one_step, (theta, time), (fresh, steps))
-            return now + CHUNK, theta, time
-
-        return jax.lax.while_loop(go_on, chunk, (now, theta, time))
+    def chunk(state):
+        index, now, theta, times, waiting = state
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(trials[index])
+        steps = now + 1 + jnp.arange(CHUNK, dtype=jnp.int32)[:, None]
+        fresh = jax.vmap(jax.vmap(jax.random.fold_in), (None, 0))(keys, steps)
+        inside = jnp.full(lanes, -1, jnp.int32)
+        (theta, time), _ = jax.lax.scan(one_step, (theta, inside), (fresh, steps))
+        now = now + CHUNK
+        done = (time > 0) | (now >= most)
+        times = times.at[jnp.where(done, index, count)].set(time, mode="drop")
+        taken = jnp.cumsum(done, dtype=jnp.int32)
+        index = jnp.where(done, jnp.minimum(waiting + taken - 1, count), index)
+        theta = jax.tree.map(functools.partial(jnp.where, done), first, theta)
+        return index, jnp.where(done, 0, now), theta, times, waiting + taken[-1]
 
     def one_step(state, inputs):
         (theta, time), (keys, now) = state, inputs
@@ -139,27 +145,18 @@ def _escape_times(shared, trials):
         leaves = ~left & jax.vmap(is_outside, -1)(theta) & (now <= most)
         return (theta, jnp.where(leaves, now, time)), None
 
-    count = len(trials)
-    trial, time = jnp.arange(count), jnp.full(count, -1, jnp.int32)
-    # The trials are the last axis, over which all arithmetic is contiguous.
-    theta = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf[..., None], (*leaf.shape, count)), start
+    # The lanes are the last axis, over which all arithmetic is contiguous.
+    first = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf[..., None], (*leaf.shape, lanes)), start
     )
-    times, now = time, jnp.int32(0)
-    for size, remaining in itertools.pairwise([*_sizes(count), 0]):
-        inside_first = operator.itemgetter((..., jnp.argsort(time > 0)[:size]))
-        trial, theta, time = jax.tree.map(inside_first, (trial, theta, time))
-        now, theta, time = run(trial, theta, time, now, remaining)
-        times = times.at[trial].set(time)
-    return times
+    zero, never = jnp.zeros(lanes, jnp.int32), jnp.full(count, -1, jnp.int32)
+    begin = (jnp.arange(lanes, dtype=jnp.int32), zero, first, never, jnp.int32(lanes))
+    return jax.lax.while_loop(work_is_left, chunk, begin)[3]
 
 
-def _sizes(count):
-    """Return how many trials go on together, from the first steps to the last."""
-    sizes = [count]
-    while sizes[-1] > SHARE * FEW:
-        sizes.append(sizes[-1] // SHARE)
-    return sizes
+def _lanes(count):
+    """Return how many trials walk side by side."""
+    return min(count, max(FEWEST_LANES, count // TRIALS_OF_A_LANE))
 
 
 # Arguments
