@@ -35,8 +35,8 @@ __all__ = ["escape_times"]
 MOST = 2**31 - 2**10
 # Steps from one look at who is left to the next. The keys of all of them are made at once.
 CHUNK = 16
-# Lanes: at least so many, and one for so many trials. More would wait for the last trials, and fewer
-# would make a step of all lanes too cheap for what it costs to begin it.
+# Lanes: at least so many, and one for so many trials. More lanes wait longer for the last trials.
+# With fewer, a step of all lanes costs less than to begin it.
 FEWEST_LANES, TRIALS_OF_A_LANE = 64, 16
 
 
