@@ -123,7 +123,7 @@ def _escape_times(shared, trials):
     def chunk(state):
         index, now, theta, times, waiting = state
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(trials[index])
-        steps = now + 1 + jnp.arange(CHUNK, dtype=jnp.int32)[:, None]
+        steps = now[None] + 1 + jnp.arange(CHUNK, dtype=jnp.int32)[:, None]
         fresh = jax.vmap(jax.vmap(jax.random.fold_in), (None, 0))(keys, steps)
         inside = jnp.full(lanes, -1, jnp.int32)
         (theta, time), _ = jax.lax.scan(one_step, (theta, inside), (fresh, steps))
