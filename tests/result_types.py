@@ -6,6 +6,7 @@ in all of them. Fields of a named tuple that a function returns are part of its 
 arguments are left to the readers of `_arrays`, which have errors of their own.
 """
 
+import ast
 import doctest
 import functools
 import inspect
@@ -16,6 +17,7 @@ import jaxtyping
 from beartype import BeartypeConf, beartype
 from beartype.door import die_if_unbearable
 from beartype.vale import Is
+from jaxtyping._import_hook import JaxtypingTransformer
 
 PACKAGE = "sgd_diffusion"
 CONF = BeartypeConf(is_pep484_tower=True)  # an int is a float
@@ -24,11 +26,12 @@ CONF = BeartypeConf(is_pep484_tower=True)  # an int is a float
 def install():
     """Check the annotations of the package in this process, if it is not imported yet."""
     if PACKAGE not in sys.modules:
-        jaxtyping.install_import_hook(PACKAGE, f"{__name__}.checked")
+        pass_over_unannotated()
+        jaxtyping.install_import_hook(PACKAGE, f"{__name__}.with_checks")
         find_through_decorators()
 
 
-def checked(function):
+def with_checks(function):
     """Let a function check its result, or else its arguments that have shapes.
 
     jaxtyping asks twice: for a function of the same arguments that returns anything, which it calls
@@ -42,6 +45,23 @@ def checked(function):
         hints = {"return": _with_fields(result)}
     function.__annotations__ = hints
     return _at_first_call(function) if hints else function
+
+
+def pass_over_unannotated():
+    """Let the import hook decorate only functions with annotations.
+
+    In the others there is nothing to check. But to decorate a function within another takes
+    milliseconds whenever the other one is called.
+    """
+    visit = JaxtypingTransformer.visit_FunctionDef
+
+    def visit_annotated(self, node):
+        arguments = [part for part in ast.walk(node.args) if isinstance(part, ast.arg)]
+        if node.returns or any(argument.annotation for argument in arguments):
+            return visit(self, node)
+        return self.generic_visit(node)
+
+    JaxtypingTransformer.visit_FunctionDef = visit_annotated
 
 
 def find_through_decorators():

@@ -36,7 +36,7 @@ def freezing_networks(dataset: xr.Dataset, table: xr.Dataset) -> "matplotlib.fig
     - e, f: flatness, and the one that rescaling does not change, against eta / B. Crosses are
       gradient descent at a small step size with normal noise of the same covariance.
     - g, h: flatness and test loss at the ends of descents from checkpoints, at the largest learning
-      rate; bars are standard errors over repeats.
+      rate; bars are standard errors over repeats. Colors of h, j and k are those of g.
     - i: similarity of the ends of descents from the checkpoints of the first repeat of the noisiest
       cell.
     - j: share of clones in their most common valley, by where they begin, at that learning rate.
@@ -69,7 +69,7 @@ def freezing_networks(dataset: xr.Dataset, table: xr.Dataset) -> "matplotlib.fig
         _by_noise(axes[1, 2], means, controls, "normalized_flatness", "normalized $F$")
         _by_branch(axes[2, 0], shown, "end_flatness", "$F$ at the end")
         _by_branch(axes[2, 1], shown, "end_test_loss", "test loss at the end")
-        axes[2, 0].legend()
+        _name_sizes(axes[2, 0])
         _similarities(axes[2, 2], shown.isel(cell=0, repeat=0))
         _clones(axes[3, 0], shown)
         _barriers(axes[3, 1], shown)
@@ -127,6 +127,13 @@ def _by_branch(axis, cells, name, label):
     axis.set(xlabel=r"$\eta t_c$, start of the descent", ylabel=label)
 
 
+def _name_sizes(axis):
+    """Name the batch sizes of panels g, h, j and k above the lines of one of them."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.6 * (high - low))
+    axis.legend(loc="upper left", ncols=2)
+
+
 def _similarities(axis, cell):
     time = cell["branch"].values * float(cell["time_of_point"])
     image = axis.pcolormesh(
@@ -148,7 +155,8 @@ def _clones(axis, cells):
                 **style,
             )
         axis.axhline(SURE, **GUIDE, linestyle="--")
-        axis.legend()
+    else:
+        axis.text(0.5, 0.5, "no clones", transform=axis.transAxes, ha="center", **NOTE)
     axis.set(xlabel=r"$\eta t$ where clones begin", ylabel="share in one valley", ylim=(0, 1.05))
 
 
@@ -156,7 +164,6 @@ def _barriers(axis, cells):
     for own, style in _each(cells):
         axis.plot(own["pair_similarity"], own["barrier"], ".", markersize=3, **style)
     axis.set(xlabel="Jaccard similarity", ylabel="barrier of the loss")
-    axis.legend()
 
 
 def _single_times(axis, cells, means):
