@@ -74,7 +74,7 @@ def gradient_with_matched_noise(
         raise invalid("sampling", f"is {sampling!r}", f"one of {', '.join(SAMPLINGS)}")
     if sampling == "epochs":
         scale = scale * (count - batch_size) / max(count - 1, 1)
-    normal = jax.random.normal(key, (count,))
+    normal = jax.random.normal(key, (count,), jnp.float32)  # the same numbers in 64-bit mode
     weights = (scale / (count * batch_size)) ** 0.5 * (normal - normal.mean(keepdims=True))
     weighted = dataclasses.replace(_weighted(problem), examples=(problem.examples, weights))
     if augmentation_key is None:
@@ -99,7 +99,7 @@ def check_mean_over_examples(problem: Problem) -> None:
     @jax.jit
     def gradients(key):
         params, state = problem.init(key)
-        pairs = first, jnp.zeros(count)
+        pairs = first, jnp.zeros(count, jnp.float32)
         alone = loss_and_gradient(_weighted(problem), params, state, pairs)[1]
         together = loss_and_gradient(problem, params, state, first)[1]
         difference = jax.tree.map(jnp.subtract, alone, together)
@@ -132,7 +132,7 @@ def _weighted(problem: Problem) -> Problem:
             return problem.loss(params, state, alone, train)[0]
 
         losses = jax.vmap(single)(examples)
-        noise = (weights @ losses) * (problem.num_examples / len(weights))
+        noise = (weights.astype(losses.dtype) @ losses) * (problem.num_examples / len(weights))
         return losses.mean() + noise - jax.lax.stop_gradient(noise), (state, None)
 
     def augment(key, pair):

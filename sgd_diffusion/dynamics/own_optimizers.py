@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool
 
+from sgd_diffusion._arrays import usual_promotion
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.checkpoints import described, digest
@@ -53,12 +54,13 @@ def description_of_optimizer(
     if name is not None and not isinstance(name, str):
         raise invalid("optimizer_name", f"is {name!r:.100}", "a text, or None")
     try:
-        state = jax.eval_shape(optimizer.init, params)
-        updates, after = jax.eval_shape(optimizer.update, params, state, params)
-        programs = [
-            jax.make_jaxpr(optimizer.init)(params),
-            jax.make_jaxpr(optimizer.update)(params, state, params),
-        ]
+        with usual_promotion():
+            state = jax.eval_shape(optimizer.init, params)
+            updates, after = jax.eval_shape(optimizer.update, params, state, params)
+            programs = [
+                jax.make_jaxpr(optimizer.init)(params),
+                jax.make_jaxpr(optimizer.update)(params, state, params),
+            ]
     except Exception as error:  # a function of somebody else raises anything
         first = (str(error).strip().splitlines() or [""])[0]
         raise invalid(
@@ -114,7 +116,7 @@ def _leads_uphill(optimizer: optax.GradientTransformation, params: PyTree) -> bo
         updates, _ = optimizer.update(ones, optimizer.init(origin), origin)
         return sum(leaf.real.astype(jnp.float32).sum() for leaf in jax.tree.leaves(updates)) > 0
 
-    with jax.debug_nans(False), jax.debug_infs(False):
+    with usual_promotion(), jax.debug_nans(False), jax.debug_infs(False):
         return bool(uphill())
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from sgd_diffusion._arrays import number
+from sgd_diffusion._arrays import number, usual_promotion
 from sgd_diffusion._types import ArrayLike, Key, NumberLike, PyTree
 from sgd_diffusion.dynamics.parameters import check_parameters, computing_dtype, real_parts
 from sgd_diffusion.dynamics.schedules import LearningRate
@@ -213,8 +213,9 @@ def update(
     The update is made only if loss, gradient and new weights are finite. Otherwise the member stays
     where it is for good, and `diverged_at` is `step`.
     """
-    direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
-    rate = learning_rate(step) if callable(learning_rate) else learning_rate
+    with usual_promotion():
+        direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
+        rate = learning_rate(step) if callable(learning_rate) else learning_rate
     params = jax.tree.map(
         lambda w, d: w + _scaled(rate, d).astype(w.dtype), carry.params, direction
     )

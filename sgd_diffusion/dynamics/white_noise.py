@@ -88,12 +88,13 @@ def _with_normal(key: Key, gradient: PyTree, scale: Float[Array, ""]) -> PyTree:
     def noisy(key, leaf):
         dtype = computing_dtype(leaf.dtype)
         real = jnp.finfo(dtype).dtype  # of the parts
-        if jnp.iscomplexobj(leaf):
-            parts = jax.random.normal(key, (2, *leaf.shape), real)
-            normal = jax.lax.complex(*parts)
-        else:
-            normal = jax.random.normal(key, leaf.shape, real)
-        return (leaf.astype(dtype) + scale.astype(real) * normal).astype(leaf.dtype)
+        parts = (2,) if jnp.iscomplexobj(leaf) else ()
+        # float32, so that 64-bit mode draws the same numbers
+        normal = jax.random.normal(key, (*parts, *leaf.shape), jnp.float32)
+        normal = scale.astype(real) * normal.astype(real)
+        return (leaf.astype(dtype) + (jax.lax.complex(*normal) if parts else normal)).astype(
+            leaf.dtype
+        )
 
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(structure, list(map(noisy, keys, leaves)))

@@ -62,6 +62,20 @@ ENTRIES = [
             "sketch_dim",
         )
     ),
+    *(
+        Number(
+            f"Plan({name})",
+            lambda value, name=name, with_=with_: plan(**{name: value}, **with_),
+            0.5,
+        )
+        for name, with_ in (
+            ("clip_norm", {}),
+            ("sam_radius", {"optimizer": "sam"}),
+            ("noise_variance", {"noise": "white"}),
+            ("average_decay", {"average": "ema"}),
+        )
+    ),
+    Option("Plan(schedule_steps)", lambda value: plan(schedule="step", schedule_steps=value), 7),
     Option("Plan(seeds)", lambda value: plan(seeds=(value,)), 7),
     Option("Plan(waiting_times)", lambda value: plan(waiting_times=[value], window=2), 7),
     *(
