@@ -398,8 +398,13 @@ class Ensemble:
         twin = self.plan.full_batch_twin
         check_noise(self.rule.gradient, self.problem, self.plan.batch_size, full_batch_twin=twin)
         members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
-        # Where the members stand before a window and after it.
-        needed = 2 * members * 4 * count(params)
+        # Where the members stand before a window and after it, with their optimizers.
+        carry = jax.eval_shape(
+            lambda key: self.rule.first_carry(self.problem, key), jax.random.key(0)
+        )
+        kept = jax.tree.leaves((carry.params, carry.optimizer_state, carry.average))
+        numbers = count([leaf for leaf in kept if jnp.issubdtype(leaf.dtype, jnp.inexact)])
+        needed = 2 * members * 4 * numbers
         check_memory(
             needed,
             f"training {self.plan.num_members} members of {count(params)} parameters",
