@@ -48,8 +48,8 @@ def checked_rule(plan: "Plan", updates: int) -> dict[str, Any]:
         "optimizer": choice("optimizer", plan.optimizer, OPTIMIZERS),
         "schedule": choice("schedule", plan.schedule, SCHEDULES),
         "noise": choice("noise", plan.noise, NOISES),
-        "average": plan.average and choice("average", plan.average, AVERAGES),
-        "clip_norm": plan.clip_norm
+        "average": None if plan.average is None else choice("average", plan.average, AVERAGES),
+        "clip_norm": None
         if plan.clip_norm is None
         else single("clip_norm", plan.clip_norm, above=0),
         "sam_radius": _belongs(plan, "sam_radius", "optimizer", ("sam",), RADIUS, above=0),

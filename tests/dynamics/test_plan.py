@@ -52,10 +52,8 @@ def test_options_of_the_step_are_described_where_they_are_set_and_with_their_def
         "average": "ema",
         "average_decay": 0.999,
     }
-    given = {name: value for name, value in new.items() if name not in ("sam_radius",)}
-    for name in ("schedule_steps", "average_decay"):
-        del given[name]
-    plan = Plan(**given)
+    filled_in = ("sam_radius", "schedule_steps", "average_decay")
+    plan = Plan(**{name: value for name, value in new.items() if name not in filled_in})
     assert plan.description() == Plan().description() | new
     assert Plan(**plan.description()) == plan
     assert not new.keys() & Plan().description().keys()
@@ -147,6 +145,7 @@ def test_windows_begin_where_they_are_told_or_one_after_the_other():
         {"noise": True},
         {"average": "mean"},
         {"average": 1},
+        {"average": ""},
         {"sam_radius": 0.1},
         {"schedule_steps": 100},
         {"noise_variance": 1.0},
