@@ -96,7 +96,7 @@ def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(
     assert (
         "full batch" in said
         and "averaged" in said
-        and "optimizer sam, sam radius 0.05, schedule step, schedule steps 100, " in said
+        and "optimizer sam, sam radius 0.05, schedule step, schedule steps 70, " in said
         and "no drift" in said
         and "shuffled" in said
         and "signs flipped" in said
