@@ -20,7 +20,7 @@ import xarray as xr
 
 from experiments import command_line, summaries
 from experiments.linear_regression import Regression, noise_of_the_law, regression, simulate
-from experiments.options import within
+from experiments.options import flag, within
 from experiments.progress import Progress, phase
 from experiments.results import leave
 from experiments.training import RunOptions, TrainingOptions, loaded, train
@@ -33,6 +33,7 @@ from sgd_diffusion.dynamics.measurements import (
 )
 from sgd_diffusion.dynamics.parameters import initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.rule_options import RULE_OPTIONS
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems import datasets, with_frozen_state
@@ -105,7 +106,20 @@ class Options(RunOptions, TrainingOptions):
                 "one learning rate, that of the training",
                 "sweep others with --sweep-learning-rates",
             )
+        self._check_rule()
         self.settings()
+
+    def _check_rule(self) -> None:
+        """Refuse steps of which the theory does not speak."""
+        for name in (*RULE_OPTIONS, "fresh_label_noise"):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default:
+                raise invalid(
+                    flag(name),
+                    f"is {getattr(self, name)}",
+                    f"{default}",
+                    "the theory is that of SGD with momentum at a constant learning rate",
+                )
 
 
 DEFAULT = Options(

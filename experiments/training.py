@@ -20,7 +20,7 @@ from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError, invalid
 from sgd_diffusion.problems import datasets, models, objectives
-from sgd_diffusion.problems.label_noise import with_label_noise
+from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
 from sgd_diffusion.storage import files
 
 # One for all runs, so that members, runs and experiments have the same wrong labels.
@@ -50,6 +50,8 @@ class TrainingOptions(Checked):
     """Probability that a training example gets a label drawn uniformly from all classes, once and
     for all; test labels stay.
     """
+    fresh_label_noise: Annotated[float, *within(0, 1)] = 0.0
+    """The same, but drawn anew at every update: a gradient noise that nothing learns by heart."""
     start_from: pathlib.Path | None = None
     """Run directory of this model. Every seed starts at the weights of the same seed at the newest
     checkpoint there, with momentum zero; of the same learning rate, if it has several.
@@ -60,7 +62,7 @@ class TrainingOptions(Checked):
     learning_rates: Annotated[
         tuple[float, ...], *within(1e-20, 1e4, "for steps that float32 holds", fewest=1)
     ] = (0.02, 0.1)
-    """Step sizes, constant in time."""
+    """Step sizes, constant in time without a schedule."""
     num_windows: Annotated[int, *within(1, 100_000)] = 5
     """Number of consecutive windows."""
     window: Annotated[int, *within(2, MAX_WINDOW)] = 1000
@@ -72,11 +74,39 @@ class TrainingOptions(Checked):
     batch_size: Annotated[int, *within(1, COUNT)] = 32
     """Examples in a mini-batch."""
     momentum: Annotated[float, *within(0, 0.9999)] = 0.0
-    """Heavy-ball coefficient."""
+    """Heavy-ball coefficient of sgd, sam and rmsprop."""
     weight_decay: Annotated[float, *within(0, 1000)] = 0.0
-    """Coefficient of the weights added to the gradient."""
+    """Coefficient of the weights: added to the gradient (sgd, sam), or subtracted beside the step
+    (adamw, lion).
+    """
     sampling: Literal["epochs", "replacement"] = "epochs"
     """epochs: reshuffled, without replacement, full batches; replacement: independent draws."""
+
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "lion", "sam"] = "sgd"
+    """The step, with optax's constants; sam takes the gradient uphill of the point."""
+    sam_radius: Annotated[float | None, *within(1e-20, 1e4)] = None
+    """Distance uphill at which sam takes the gradient; by default 0.05."""
+    schedule: Literal["constant", "cosine", "step", "warmup-cosine"] = "constant"
+    """How the learning rate changes: not at all; as a cosine to 0; by 0.1 after a half and after
+    three quarters; or as a cosine after a linear rise over the first 20th.
+    """
+    schedule_steps: Annotated[int | None, *within(4, 2**31 - 1)] = None
+    """Updates of the schedule; by default those of all windows. A run that is to be continued for
+    longer needs those of the longest.
+    """
+    clip_norm: Annotated[float | None, *within(1e-20, 1e20)] = None
+    """Scale longer gradients down to this Euclidean norm."""
+    noise: Literal["minibatch", "none", "white", "gaussian"] = "minibatch"
+    """Gradient noise. none: the full-batch gradient; white: it with isotropic normal noise as
+    strong as that of mini-batches; gaussian: it with normal noise of their covariance (without
+    batch norm). All but minibatch cost examples / batch_size times as much.
+    """
+    noise_variance: Annotated[float | None, *within(1e-30, 1e30)] = None
+    """Variance of every coordinate of white noise, in place of that of mini-batches."""
+    average: Literal["ema", "swa"] | None = None
+    """Average of the weights, a second path: ema (exponential) or swa (of all points)."""
+    average_decay: Annotated[float | None, *within(1e-6, 0.999999)] = None
+    """Decay of ema; by default 0.999."""
 
     probe_size: Annotated[int, *within(0, COUNT)] = 0
     """Training examples on which the loss of every visited point is evaluated."""
@@ -120,13 +150,14 @@ class TrainingOptions(Checked):
         network = models.model(
             self.model, num_classes=data.num_classes, initialization=self.initialization
         )
-        return objectives.classification(
+        problem = objectives.classification(
             network,
             data,
             loss=self.loss,
             probe_size=self.probe_size,
             augment="standard" if self.augment == "standard" else None,
         )
+        return with_fresh_label_noise(problem, self.fresh_label_noise)
 
     def devices(self) -> list[jax.Device]:
         """Return the devices that share the members, no more than there are members.

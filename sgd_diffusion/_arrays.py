@@ -31,6 +31,7 @@ __all__ = [
     "own_precision",
     "parameter",
     "real_array",
+    "usual_promotion",
 ]
 
 
@@ -94,6 +95,16 @@ def own_precision(name: str, value: ArrayLike) -> Iterator[Float[Array, "..."]]:
 
 
 @contextlib.contextmanager
+def usual_promotion() -> Iterator[None]:
+    """Promote types and ranks by the usual rules of JAX, whatever debug modes the user has on.
+
+    It is for the code of others, such as optax, which counts on them.
+    """
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@contextlib.contextmanager
 def in_double() -> Iterator[None]:
     """Compute in float64 by the usual rules of JAX, whatever debug modes the user has on.
 
@@ -101,8 +112,7 @@ def in_double() -> Iterator[None]:
     """
     with (
         jax.enable_x64(True),
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
+        usual_promotion(),
         jax.debug_nans(False),
         jax.debug_infs(False),
     ):

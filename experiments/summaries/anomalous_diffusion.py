@@ -12,6 +12,7 @@ COLUMNS = {
     DRIFT_SUBTRACTED: "no drift",
     "shuffled": "shuffled",
     "full-batch descent": "full batch",
+    "averaged weights": "averaged",
 }
 LEGEND = paragraph("""
 Exponents of the time-averaged MSD, from least squares in ln-ln: mean ± standard deviation over

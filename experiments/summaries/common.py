@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
+from sgd_diffusion.dynamics.rule_options import RULE_OPTIONS
+from sgd_diffusion.problems.label_noise import FRESH
 
 CELL = 11
 COLUMNS_OF_TEXT = 126
@@ -32,9 +34,24 @@ def what(dataset: xr.Dataset) -> str:
         f"{options.get('model', '')} on {problem['dataset']}{labels}, batch {plan['batch_size']}, "
         f"{count(len(plan['seeds']), 'seed')}, {count(dataset.sizes['window'], 'window')} of "
         f"{plan['window']} updates; momentum {plan['momentum']:g}, weight decay "
-        f"{plan['weight_decay']:g}, loss {problem['loss']}{origin}; {device['platform']} "
+        f"{plan['weight_decay']:g}{_rule(plan, problem)}, loss {problem['loss']}{origin}; "
+        f"{device['platform']} "
         f"({device['kind']}), JAX {environment['packages']['jax']}"
     )
+
+
+def _rule(plan: dict, problem: dict) -> str:
+    """Return what moves the walker other than plain SGD."""
+    said = (
+        f"{name.replace('_', ' ')} {value:g}"
+        if isinstance(value, float)
+        else f"{name.replace('_', ' ')} {value}"
+        for name, value in {
+            **{name: plan[name] for name in RULE_OPTIONS if plan.get(name) is not None},
+            **{name: problem[name] for name in (FRESH,) if name in problem},
+        }.items()
+    )
+    return "".join(f", {each}" for each in said)
 
 
 def count(number: int, noun: str) -> str:

@@ -1,12 +1,15 @@
 """How SGD moves: its steps, windows of recorded steps, ensembles of windows, and runs."""
 
 from sgd_diffusion.dynamics import measurements
+from sgd_diffusion.dynamics.averages import Average, start_average
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
 from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
+from sgd_diffusion.dynamics.optimizers import optimizer
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
+from sgd_diffusion.dynamics.step_gradients import StepGradient
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, record_window
 
 __all__ = [
@@ -25,6 +28,11 @@ __all__ = [
     "sgd_step",
     "initial_carry",
     "Carry",
+    # other steps
+    "optimizer",
+    "StepGradient",
+    "Average",
+    "start_average",
     # gradients
     "gradient_with_matched_noise",
     "draw_coordinates",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from sgd_diffusion._arrays import integer
@@ -17,7 +18,9 @@ from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.sgd import Carry, initial_carry, resting_carry, sgd
+from sgd_diffusion.dynamics.sgd import Carry
+from sgd_diffusion.dynamics.step_gradients import check_noise
+from sgd_diffusion.dynamics.step_rules import step_rule
 from sgd_diffusion.dynamics.window import (
     Recording,
     WindowRecord,
@@ -129,6 +132,7 @@ class Ensemble:
         plan: which members there are.
         measure_path: pure function `WindowRecord -> dict of arrays`, applied on the device to every
             member's window.
+        optimizer: in place of that of the plan (see `run_ensemble`).
         measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for
             the end of a window.
         members_at_once: see `map_members`; None for the default of the backend.
@@ -137,7 +141,8 @@ class Ensemble:
 
     Raises:
         InputError: the batch is larger than the data, the layers cannot give the gradient samples
-            (see `draw_coordinates`), or a projection has more dimensions than there are parameters.
+            (see `draw_coordinates`), a projection has more dimensions than there are parameters, or
+            the noise of the plan does not fit the problem.
     """
 
     def __init__(
@@ -146,6 +151,7 @@ class Ensemble:
         plan: Plan,
         *,
         measure_path: Callable[[WindowRecord], dict[str, Any]],
+        optimizer: optax.GradientTransformation | None = None,
         measure_state: Callable[..., dict[str, Any]] = lambda *_: {},
         members_at_once: IntegerLike | None = None,
         devices: Sequence[jax.Device] | None = None,
@@ -153,7 +159,7 @@ class Ensemble:
     ):
         self.problem, self.plan, self.report = problem, plan, report
         self.measure_path, self.measure_state = measure_path, measure_state
-        self.optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
+        self.rule = step_rule(plan, optimizer)
         at_once = (
             default_members_at_once(plan.num_members)
             if members_at_once is None
@@ -283,9 +289,7 @@ class Ensemble:
     def _start_member(self, shared, member):
         del shared
         seed, point = member
-        if point is not None:
-            return resting_carry(self.optimizer, *point)
-        return initial_carry(self.problem, self.optimizer, member_keys(seed).initialization)
+        return self.rule.first_carry(self.problem, member_keys(seed).initialization, point)
 
     def _window_member(self, shared, member):
         examples, probe, waiting_time = shared
@@ -305,12 +309,14 @@ class Ensemble:
         )
         carry, record = record_window(
             problem,
-            self.optimizer,
+            self.rule.optimizer,
             carry,
-            learning_rate,
+            self.rule.learning_rate(learning_rate),
             rows,
             keys.augmentation,
             waiting_time,
+            gradient=self.rule.gradient,
+            average=self.rule.average,
             recording=recording,
             report=self.report,
         )
@@ -331,13 +337,15 @@ class Ensemble:
         )
         return advance(
             problem,
-            self.optimizer,
+            self.rule.optimizer,
             carry,
-            learning_rate,
+            self.rule.learning_rate(learning_rate),
             rows,
             keys.augmentation,
             start,
             count,
+            gradient=self.rule.gradient,
+            average=self.rule.average,
             report=self.report,
         )
 
@@ -387,9 +395,16 @@ class Ensemble:
                 count(params),
                 what="(at most the number of parameters)",
             )
+        twin = self.plan.full_batch_twin
+        check_noise(self.rule.gradient, self.problem, self.plan.batch_size, full_batch_twin=twin)
         members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
-        # Where the members stand before a window and after it.
-        needed = 2 * members * 4 * count(params)
+        # Where the members stand before a window and after it, with their optimizers.
+        carry = jax.eval_shape(
+            lambda key: self.rule.first_carry(self.problem, key), jax.random.key(0)
+        )
+        kept = jax.tree.leaves((carry.params, carry.optimizer_state, carry.average))
+        numbers = count([leaf for leaf in kept if jnp.issubdtype(leaf.dtype, jnp.inexact)])
+        needed = 2 * members * 4 * numbers
         check_memory(
             needed,
             f"training {self.plan.num_members} members of {count(params)} parameters",

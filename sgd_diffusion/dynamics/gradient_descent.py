@@ -2,9 +2,10 @@
 
 An exponent of the MSD above 1 can be a smooth drift along the slope, which alone gives 2. The
 control is the twin of a window. It starts where the window starts and makes as many updates with
-the same learning rate, momentum and weight decay, but without gradient noise. It starts with the
-momentum buffer too. The noise in that buffer is forgotten within some 1 / (1 - momentum) updates.
-The end of the twin is thrown away; the next window has a twin of its own.
+the same optimizer and learning rate, but without gradient noise. It starts with the state of the
+optimizer too, such as the momentum buffer. The noise in that buffer is forgotten within some 1 / (1
+- momentum) updates; the squares of gradients that Adam averages, within 1000. The end of the twin
+is thrown away; the next window has a twin of its own.
 
 The full-batch loss is the mean of the training-mode losses of a fixed partition. Its parts are
 consecutive batches of the size that SGD uses, each weighted by its examples (the last one has fewer
@@ -30,15 +31,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from sgd_diffusion._types import ArrayLike, Key, PyTree
+from sgd_diffusion._types import Key, PyTree
 from sgd_diffusion.dynamics.batches import mean_over_batches
+from sgd_diffusion.dynamics.schedules import LearningRate
 from sgd_diffusion.dynamics.sgd import Carry, loss_and_gradient, update
+from sgd_diffusion.dynamics.sharpness import uphill
 from sgd_diffusion.problems.objectives import Problem
 
-__all__ = ["descend", "full_batch_gradient"]
+__all__ = ["TWIN", "descend", "full_batch_gradient"]
 
-# Folded into a member's augmentation key for its twins; no update has this number (see `Plan`).
 TWIN = 2**31
+"""Folded into a member's augmentation key for its twins; no update has this number (see `Plan`)."""
 
 
 def full_batch_gradient(
@@ -74,11 +77,12 @@ def descend(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    learning_rate: ArrayLike,
+    learning_rate: LearningRate,
     steps: Int[Array, "step"],
     *,
     batch_size: int,
     augmentation_key: Key,
+    radius: float = 0.0,
     keep: Callable[[PyTree], PyTree] = lambda increment: increment,
 ) -> tuple[PyTree, Int[Array, ""]]:
     """Make T updates w_{t+1} = w_t - learning_rate * buf_t by the full-batch gradient.
@@ -90,10 +94,11 @@ def descend(
         problem: what SGD optimizes.
         optimizer: as returned by `sgd`.
         carry: where the member stands.
-        learning_rate: () step size, may be traced.
+        learning_rate: () step size, may be traced, or a function of the number of the update.
         steps: (T,) int32 numbers of the updates.
         batch_size: see `full_batch_gradient`.
         augmentation_key: key of the member's augmentation; the keys of its steps are not used.
+        radius: of SAM (see `sharpness.uphill`).
         keep: what is kept of an increment.
 
     Returns:
@@ -103,10 +108,14 @@ def descend(
     key = jax.random.fold_in(augmentation_key, TWIN)
 
     def advance(carry, step):
-        loss, gradient = full_batch_gradient(
-            problem, carry.params, carry.state, batch_size=batch_size, augmentation_key=key
-        )
-        carry, info = update(optimizer, carry, loss, gradient, carry.state, learning_rate, step)
+        def evaluate(params):
+            found = full_batch_gradient(
+                problem, params, carry.state, batch_size=batch_size, augmentation_key=key
+            )
+            return *found, carry.state
+
+        loss, gradient, state = uphill(evaluate, radius)(carry.params)
+        carry, info = update(optimizer, carry, loss, gradient, state, learning_rate, step)
         return carry, keep(info.increment)
 
     carry, increments = jax.lax.scan(advance, carry, steps)

@@ -8,16 +8,23 @@ from all else that they have: their higher moments, and the memory of an epoch.
 import dataclasses
 
 import jax
+import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer, parameter
 from sgd_diffusion._types import IntegerLike, Key, NumberLike, PyTree
-from sgd_diffusion.dynamics.batches import SAMPLINGS
+from sgd_diffusion.dynamics.batches import SAMPLINGS, take_batch
+from sgd_diffusion.dynamics.gradient_descent import full_batch_gradient
+from sgd_diffusion.dynamics.parameters import real_parts
 from sgd_diffusion.dynamics.sgd import loss_and_gradient
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
 
-__all__ = ["gradient_with_matched_noise"]
+__all__ = ["check_mean_over_examples", "gradient_with_matched_noise"]
+
+EXAMPLES = 4  # of a batch that is compared with them one by one
+ROUNDING = 1e-2  # of their gradients; batch norm makes differences of the order of 1
 
 
 def gradient_with_matched_noise(
@@ -29,6 +36,7 @@ def gradient_with_matched_noise(
     batch_size: IntegerLike,
     sampling: str = "epochs",
     scale: NumberLike = 1.0,
+    augmentation_key: Key | None = None,
 ) -> tuple[Float[Array, ""], PyTree]:
     r"""Return the gradient of all examples with normal noise of the covariance of mini-batches.
 
@@ -49,6 +57,8 @@ def gradient_with_matched_noise(
         batch_size: B in 1..N.
         sampling: "epochs" or "replacement", whose covariance of a single batch is taken.
         scale: what the covariance is multiplied with, at least 0; may be traced.
+        augmentation_key: with a key the examples are augmented by it and evaluated in batches, as
+            by `gradient_descent.full_batch_gradient`. None takes them as they are and all at once.
 
     Returns:
         The loss () of all examples, without noise, and the gradient, like params.
@@ -64,18 +74,68 @@ def gradient_with_matched_noise(
         raise invalid("sampling", f"is {sampling!r}", f"one of {', '.join(SAMPLINGS)}")
     if sampling == "epochs":
         scale = scale * (count - batch_size) / max(count - 1, 1)
-    normal = jax.random.normal(key, (count,))
+    normal = jax.random.normal(key, (count,), jnp.float32)  # the same numbers in 64-bit mode
     weights = (scale / (count * batch_size)) ** 0.5 * (normal - normal.mean(keepdims=True))
+    weighted = dataclasses.replace(_weighted(problem), examples=(problem.examples, weights))
+    if augmentation_key is None:
+        return loss_and_gradient(weighted, params, state, weighted.examples)[:2]
+    return full_batch_gradient(
+        weighted, params, state, batch_size=batch_size, augmentation_key=augmentation_key
+    )
+
+
+def check_mean_over_examples(problem: Problem) -> None:
+    """Refuse a loss that is no mean over the examples of a batch.
+
+    It compares the gradient of a few examples with the mean of their own, at a first point.
+
+    Raises:
+        InputError: they differ by more than rounding.
+    """
+    count = min(problem.num_examples, EXAMPLES)
+    first = take_batch(problem, jnp.arange(count), jax.random.key(0))
+    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(first)}
+
+    @jax.jit
+    def gradients(key):
+        params, state = problem.init(key)
+        pairs = first, jnp.zeros(count, jnp.float32)
+        alone = loss_and_gradient(_weighted(problem), params, state, pairs)[1]
+        together = loss_and_gradient(problem, params, state, first)[1]
+        difference = jax.tree.map(jnp.subtract, alone, together)
+        return [optax.tree.norm(real_parts(each)) for each in (difference, together)]
+
+    if sizes == {(count,)}:
+        difference, size = gradients(jax.random.key(0))
+        if difference <= ROUNDING * size:
+            return
+    raise invalid(
+        "noise (--noise)",
+        "is 'gaussian', and the loss of a batch is not the mean over its examples",
+        "a network without batch norm and random layers, which make examples depend on each other",
+        "take one such as fc3 (ResNets named -nobatchnorm keep that of the stem), freeze the "
+        "averages with problems.with_frozen_state, or take white noise",
+    )
+
+
+def _weighted(problem: Problem) -> Problem:
+    """Return a problem of pairs (example, weight) whose weighted losses are in the gradient only.
+
+    In a batch of B pairs they count N / B times, so that the mean over batches has their sum.
+    """
 
     def loss(params, state, batch, train):
+        examples, weights = batch
+
         def single(example):
             alone = jax.tree.map(lambda leaf: leaf[None], example)
             return problem.loss(params, state, alone, train)[0]
 
-        losses = jax.vmap(single)(batch)
-        noise = weights @ losses
-        # The noise is in the gradient and not in the value.
+        losses = jax.vmap(single)(examples)
+        noise = (weights.astype(losses.dtype) @ losses) * (problem.num_examples / len(weights))
         return losses.mean() + noise - jax.lax.stop_gradient(noise), (state, None)
 
-    weighted = dataclasses.replace(problem, loss=loss)
-    return loss_and_gradient(weighted, params, state, problem.examples)[:2]
+    def augment(key, pair):
+        return problem.augment(key, pair[0]), pair[1]
+
+    return dataclasses.replace(problem, loss=loss, augment=problem.augment and augment)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sgd_diffusion._arrays import integer, number, real_array
+from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._display import WIDTH
 from sgd_diffusion.dynamics.batches import SAMPLINGS
+from sgd_diffusion.dynamics.rule_options import RULE_OPTIONS, checked_rule, choice, single
 from sgd_diffusion.errors import invalid
 
 __all__ = ["Plan"]
@@ -31,14 +32,15 @@ class Plan:
         seeds: each seed fixes the initialization, the data order and the augmentation of its
             members, by keys of their own. Members that share a seed differ in nothing but the
             learning rate.
-        learning_rates: step sizes eta > 0, constant in time.
+        learning_rates: step sizes eta > 0, constant in time without a schedule.
         num_windows: number of consecutive windows, or of `waiting_times` where these are given.
         window: updates T >= 2 in a window; window k covers the points t_w = k T to t_w + T.
         waiting_times: numbers of updates t_w at which the windows begin, at least T apart, if they
             are not consecutive. What lies between them is trained and not recorded.
         batch_size: examples in a mini-batch.
-        momentum: heavy-ball coefficient in [0, 1).
-        weight_decay: coefficient of the weights added to the gradient, >= 0.
+        momentum: heavy-ball coefficient in [0, 1) of "sgd", "sam" and "rmsprop".
+        weight_decay: coefficient of the weights, >= 0, added to the gradient by "sgd" and "sam",
+            and subtracted beside the step by "adamw" and "lion".
         sampling: "epochs" (reshuffled, without replacement, full batches only) or "replacement".
         gradient_samples: number of fixed coordinates at which every mini-batch gradient is
             recorded, shared out among the layers (see `gradient_coordinates`).
@@ -52,6 +54,25 @@ class Plan:
         full_batch_twin: also descend from the start of every window by full-batch gradient descent,
             the control for drift (see `gradient_descent`). It costs about num_examples / batch_size
             times as much as the training.
+        optimizer: "sgd", "adam", "adamw", "rmsprop", "lion" or "sam" (see `optimizers.optimizer`).
+        sam_radius: rho > 0 of "sam", the distance uphill at which it takes the gradient (see
+            `sharpness.uphill`); 0.05 for None.
+        schedule: "constant", "cosine", "step" or "warmup-cosine" (see `schedules.learning_rate`).
+            The learning rates are its scale.
+        schedule_steps: length of the schedule in updates; that of this plan for None. It stays when
+            a run is continued for longer, so give that of the longest run at its start. A cosine
+            ends at 0, and no plan is longer than it.
+        clip_norm: largest Euclidean norm of a gradient; a longer one is scaled down to it. None for
+            no limit.
+        noise: of the gradient, see `step_gradients`. "minibatch"; "none" for the full-batch
+            gradient; "white" for isotropic normal noise added to it; "gaussian" for normal noise
+            with the covariance of mini-batches, which needs a loss that is a mean over examples, so
+            no batch norm. All but the first cost as much as the full-batch twin.
+        noise_variance: of every coordinate of white noise. None for that of mini-batches at this
+            point: the trace of their covariance over the number of parameters.
+        average: of the weights, a second path beside that of the walker: "ema", "swa" or None (see
+            `averages`). Test accuracy and endpoints stay those of the walker.
+        average_decay: of "ema", in (0, 1); 0.999 for None.
 
     Raises:
         InputError: a value is outside these ranges.
@@ -75,6 +96,15 @@ class Plan:
     waiting_times: tuple[int, ...] | None = None
     gradient_layers: tuple[str, ...] | None = None
     frozen_passes: int = 0
+    optimizer: str = "sgd"
+    sam_radius: float | None = None
+    schedule: str = "constant"
+    schedule_steps: int | None = None
+    clip_norm: float | None = None
+    noise: str = "minibatch"
+    noise_variance: float | None = None
+    average: str | None = None
+    average_decay: float | None = None
 
     def __post_init__(self):
         self._set(
@@ -105,12 +135,11 @@ class Plan:
             ("frozen_passes", 0),
         ):
             self._set(name, integer(name, getattr(self, name), low, 2**31 - 1))
-        self._set("momentum", _single("momentum", self.momentum, at_least=0, below=1))
-        self._set("weight_decay", _single("weight_decay", self.weight_decay, at_least=0))
+        self._set("momentum", single("momentum", self.momentum, at_least=0, below=1))
+        self._set("weight_decay", single("weight_decay", self.weight_decay, at_least=0))
         for name in ("by_layer", "full_batch_twin"):
             self._set(name, _flag(name, getattr(self, name)))
-        if not isinstance(self.sampling, str) or self.sampling not in SAMPLINGS:
-            raise invalid("sampling", f"is {self.sampling!r}", f"one of {', '.join(SAMPLINGS)}")
+        choice("sampling", self.sampling, SAMPLINGS)
         self._check_waiting_times()
         self._check_gradients()
         self._check_sketch()
@@ -121,6 +150,8 @@ class Plan:
                 f"{self.starts()[-1] + self.window}",
                 "fewer than 2^31 updates, the range of a step",
             )
+        for name, value in checked_rule(self, self.starts()[-1] + self.window).items():
+            self._set(name, value)
 
     @property
     def num_members(self) -> int:
@@ -154,6 +185,9 @@ class Plan:
         for name in ("full_batch_twin", "waiting_times", "gradient_layers", "frozen_passes"):
             if not values[name]:
                 del values[name]  # so runs from before there was this option can be continued
+        for field in dataclasses.fields(self):
+            if field.name in RULE_OPTIONS and values[field.name] == field.default:
+                del values[field.name]  # likewise
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
@@ -249,15 +283,7 @@ def _sequence(name: str, values: Any, convert: Callable[[Any], Any]) -> tuple[An
 
 
 def _learning_rate(value: Any) -> float:
-    return _single("learning_rates", value, above=0)
-
-
-def _single(name: str, value: Any, **limits: Any) -> float:
-    """Read a number that also lies within its limits as the float32 that it is on the device."""
-    single = number(name, value, **limits)
-    with np.errstate(all="ignore"):
-        number(name, np.float32(single), **limits, what="as a float32")
-    return single
+    return single("learning_rates", value, above=0)
 
 
 def _flag(name: str, value: Any) -> bool:

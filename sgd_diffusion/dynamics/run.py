@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import xarray as xr
 
 from sgd_diffusion._json_values import json_values
@@ -21,6 +22,8 @@ from sgd_diffusion.dynamics.measurements import (
     StateMeasurement,
     default_measurements,
 )
+from sgd_diffusion.dynamics.own_optimizers import check_same_optimizer, description_of_optimizer
+from sgd_diffusion.dynamics.parameters import initial_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.starting_points import (
@@ -49,6 +52,8 @@ def run_ensemble(
     directory: str | os.PathLike | None = None,
     *,
     measurements: Sequence[PathMeasurement | StateMeasurement] | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    optimizer_name: str | None = None,
     start_from: str | os.PathLike | None = None,
     resume: bool = False,
     members_at_once: IntegerLike | None = None,
@@ -66,6 +71,13 @@ def run_ensemble(
             everything in memory.
         measurements: what is kept of each window; by default displacements and series (see
             `sgd_diffusion.dynamics.measurements`).
+        optimizer: an optax transformation in place of `Plan.optimizer`. Its update, times the
+            learning rate, is added to the weights, as that of `optax.adam(1.0)`. The configuration
+            has a digest of its program, and the run is continued only with one of the same digest.
+            Another version of JAX or optax may give the same transformation another digest (see
+            `own_optimizers`); continue a run with the versions that it was begun with.
+        optimizer_name: what the configuration calls this optimizer, for the reader; it is compared
+            too.
         start_from: directory of another run, finished or not. Every member starts at the parameters
             and the state that the member of the same seed has at the newest checkpoint there; of
             the same learning rate too, unless that run has a single one. The momentum is zero at
@@ -88,8 +100,9 @@ def run_ensemble(
         `run_directories.load_run`.
 
     Raises:
-        InputError: the plan does not fit the problem or the memory, measurements clash, or members
-            cannot start from the other run (see `starting_points.last_points`).
+        InputError: the plan does not fit the problem or the memory, measurements clash, the
+            optimizer cannot be used, or members cannot start from the other run (see
+            `starting_points.last_points`).
         StorageError: the directory cannot be used, or the disk is full. Finished windows stay
             readable.
 
@@ -99,10 +112,12 @@ def run_ensemble(
     """
     chosen = default_measurements(problem, plan) if measurements is None else list(measurements)
     schema = Schema(plan, chosen)
+    own = _own_optimizer(problem, optimizer, optimizer_name)
     ensemble = Ensemble(
         problem,
         plan,
         measure_path=schema.measure_path,
+        optimizer=optimizer,
         measure_state=schema.measure_state,
         members_at_once=members_at_once,
         devices=devices,
@@ -114,6 +129,7 @@ def run_ensemble(
         "problem": dict(problem.description),
         "plan": plan.description(),
         **schema.description(),
+        **own,
         **({} if start is None else {"start": start}),
     }
     metadata = json_values("metadata", dict(metadata or {}))
@@ -123,6 +139,7 @@ def run_ensemble(
         "metadata": json.dumps(metadata),
     }
     if run is not None:
+        check_same_optimizer(run, configuration, resume=resume)
         run.check(configuration, resume=resume)
     carry = ensemble.start(None if points is None else (points.params, points.state))
     # Of a run that has begun, only the form of this carry counts.
@@ -173,6 +190,23 @@ def run_ensemble(
             if on_window is not None:
                 on_window(index, windows[index])
     return combine_windows(windows)
+
+
+def _own_optimizer(
+    problem: Problem, optimizer: optax.GradientTransformation | None, name: str | None
+) -> dict[str, Any]:
+    """Return what the configuration says of an optimizer that the plan does not name."""
+    if optimizer is not None:
+        params, _ = initial_shapes(problem)
+        return {"optimizer": description_of_optimizer(optimizer, params, name)}
+    if name is not None:
+        raise invalid(
+            "optimizer_name",
+            f"is {name!r:.100} without an optimizer",
+            "the name of one that is given as optimizer",
+            "those that have a name are chosen by Plan(optimizer=...)",
+        )
+    return {}
 
 
 def _start(

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from sgd_diffusion._arrays import number
+from sgd_diffusion._arrays import number, usual_promotion
 from sgd_diffusion._types import ArrayLike, Key, NumberLike, PyTree
 from sgd_diffusion.dynamics.parameters import check_parameters, computing_dtype, real_parts
+from sgd_diffusion.dynamics.schedules import LearningRate
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
 
@@ -38,12 +39,14 @@ class Carry(NamedTuple):
         optimizer_state: state of the optimizer, such as the momentum buffer.
         diverged_at: (...) int32, () for one member: the update that could not be made; -1 while
             all is well.
+        average: like params, the averaged weights (see `Plan.average`), or None.
     """
 
     params: PyTree
     state: PyTree
     optimizer_state: PyTree
     diverged_at: Int[Array, "*members"]
+    average: PyTree | None = None
 
 
 class StepInfo(NamedTuple):
@@ -51,7 +54,7 @@ class StepInfo(NamedTuple):
 
     Attributes:
         loss: () mini-batch loss.
-        gradient: mini-batch gradient of the loss, like params.
+        gradient: the gradient that the step was made by, like params.
         increment: w_{t+1} - w_t, like the real parts of params, as it was rounded; zero where the
             member is frozen.
     """
@@ -176,7 +179,7 @@ def sgd_step(
     optimizer: optax.GradientTransformation,
     carry: Carry,
     batch: PyTree,
-    learning_rate: ArrayLike,
+    learning_rate: LearningRate,
     step: ArrayLike,
 ) -> tuple[Carry, StepInfo]:
     """Make one update w_{t+1} = w_t - learning_rate * buf_t on a mini-batch.
@@ -186,7 +189,7 @@ def sgd_step(
         optimizer: as returned by `sgd`.
         carry: where the member stands.
         batch: like `Problem.examples`, with B rows.
-        learning_rate: () step size, may be traced.
+        learning_rate: () step size, may be traced, or a function of the number of the update.
         step: () number of the update, may be traced.
 
     Returns:
@@ -202,7 +205,7 @@ def update(
     loss: ArrayLike,
     gradient: PyTree,
     state: PyTree,
-    learning_rate: ArrayLike,
+    learning_rate: LearningRate,
     step: ArrayLike,
 ) -> tuple[Carry, StepInfo]:
     """Make one update w_{t+1} = w_t - learning_rate * buf_t by a gradient, whatever its source.
@@ -210,15 +213,17 @@ def update(
     The update is made only if loss, gradient and new weights are finite. Otherwise the member stays
     where it is for good, and `diverged_at` is `step`.
     """
-    direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
+    with usual_promotion():
+        direction, optimizer_state = optimizer.update(gradient, carry.optimizer_state, carry.params)
+        rate = learning_rate(step) if callable(learning_rate) else learning_rate
     params = jax.tree.map(
-        lambda w, d: w + _scaled(learning_rate, d).astype(w.dtype), carry.params, direction
+        lambda w, d: w + _scaled(rate, d).astype(w.dtype), carry.params, direction
     )
     alive = (carry.diverged_at == ALIVE) & _all_finite((loss, gradient, params))
     # The increment is to be the difference of the weights as they were rounded and stored. Without
     # the barrier the compiler may compute the sum again, with a fused multiply-add.
     params = jax.lax.optimization_barrier(params)
-    moved = Carry(params, state, optimizer_state, carry.diverged_at)
+    moved = carry._replace(params=params, state=state, optimizer_state=optimizer_state)
     frozen = carry._replace(
         diverged_at=jnp.where(carry.diverged_at == ALIVE, jnp.int32(step), carry.diverged_at)
     )

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,8 @@ from jaxtyping import Int
 
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.sgd import ALIVE, Carry, initial_carry, sgd
+from sgd_diffusion.dynamics.sgd import ALIVE, Carry
+from sgd_diffusion.dynamics.step_rules import step_rule
 from sgd_diffusion.errors import InputError, StorageError, invalid
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.storage.checkpoints import Checkpoints, described, digest
@@ -24,6 +26,9 @@ __all__ = ["ARGUMENT", "StartingPoints", "check_another", "first_points", "last_
 
 ARGUMENT = "start_from (--start-from)"
 """What messages call the directory of the other run, in the library and on the command line."""
+
+OPTIMIZER_STATE = "optimizer_state"
+ARRAY = re.compile(r".* (?P<dtype>\w+)\[(?P<shape>[\d, ]*)\]")  # see `checkpoints.described`
 
 
 class StartingPoints(NamedTuple):
@@ -94,7 +99,8 @@ def first_points(
     """
     run = RunDirectory(directory)
     with contextlib.closing(_checkpoints(run)) as checkpoints:
-        found = checkpoints.restore(_carry_like(problem, plan), at_most=0)
+        like = _carry_like(problem, plan, _own_state(run, checkpoints.arrays()))
+        found = checkpoints.restore(like, at_most=0)
     if found is None:
         raise StorageError(
             f"{run.checkpoints / '0'} cannot be read, which says where the members of this run "
@@ -169,11 +175,13 @@ def _rows(path: pathlib.Path, source: Plan, plan: Plan) -> Int[np.ndarray, "memb
 
 def _restored(run: RunDirectory, problem: Problem, source: Plan) -> tuple[int, Carry]:
     """Return the newest sound checkpoint of a run, and after how many windows it is."""
-    like = _carry_like(problem, source)
     found = None
     if run.checkpoints.is_dir():
         with contextlib.closing(_checkpoints(run)) as checkpoints:
-            _check_model(run, checkpoints.arrays(), described(like))
+            stored = checkpoints.arrays()
+            own = _own_state(run, stored)
+            like = _carry_like(problem, source, own)
+            _check_model(run, stored, described(like), but="" if own is None else OPTIMIZER_STATE)
             found = checkpoints.restore(like)
     if found is None:
         raise invalid(
@@ -189,21 +197,66 @@ def _checkpoints(run: RunDirectory) -> Checkpoints:
     return Checkpoints(run.checkpoints, digest_of(run.configuration()), read_only=True)
 
 
-def _carry_like(problem: Problem, plan: Plan) -> Carry:
-    """Return carries of the members of a plan on the host, of which only names and shapes count."""
-    optimizer = sgd(momentum=plan.momentum, weight_decay=plan.weight_decay)
-    one = jax.eval_shape(lambda key: initial_carry(problem, optimizer, key), jax.random.key(0))
+def _carry_like(
+    problem: Problem, plan: Plan, own_state: list[jax.ShapeDtypeStruct] | None
+) -> Carry:
+    """Return carries of the members of a plan on the host, of which only names and shapes count.
+
+    Args:
+        problem: what they optimize.
+        plan: the members.
+        own_state: arrays of an optimizer that the plan does not name, see `_own_state`.
+    """
+    rule = step_rule(plan)
+    one = jax.eval_shape(lambda key: rule.first_carry(problem, key), jax.random.key(0))
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((plan.num_members, *leaf.shape), leaf.dtype), one
+    )
+    if own_state is not None:
+        like = like._replace(optimizer_state=own_state)
     with jax.default_device(jax.devices("cpu")[0]):
-        return jax.tree.map(
-            lambda leaf: jnp.zeros((plan.num_members, *leaf.shape), leaf.dtype), one
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+
+
+def _own_state(run: RunDirectory, stored: list[str] | None) -> list[jax.ShapeDtypeStruct] | None:
+    """Return the arrays of an optimizer that was given to a run, as its checkpoint describes them.
+
+    It is None for optimizers that a plan names.
+
+    Raises:
+        InputError: the checkpoint does not describe them, or has random keys among them.
+    """
+    if not (run.configuration() or {}).get("optimizer"):
+        return None
+    lines = [line for line in stored or [] if line.startswith(OPTIMIZER_STATE)]
+    found = [ARRAY.fullmatch(line) for line in lines]
+    if stored is None or not all(found):
+        raise invalid(
+            ARGUMENT,
+            f"is {str(run.path)!r}, whose optimizer was one of its own, with a state that its "
+            "checkpoint does not describe",
+            "a run of an optimizer that a plan names, or one without random keys",
         )
+    return [
+        jax.ShapeDtypeStruct(tuple(map(int, re.findall(r"\d+", each["shape"]))), each["dtype"])
+        for each in found
+        if each
+    ]
 
 
-def _check_model(run: RunDirectory, stored: list[str] | None, wanted: list[str]) -> None:
-    """Refuse a run of other parameters, as far as its newest checkpoint tells."""
+def _check_model(
+    run: RunDirectory, stored: list[str] | None, wanted: list[str], *, but: str
+) -> None:
+    """Refuse a run of other parameters, as far as its newest checkpoint tells.
+
+    Arrays whose names begin with `but` are not looked at, if there is any such.
+    """
     if stored is None:
         return
-    for there, here in itertools.zip_longest(stored, wanted, fillvalue="nothing"):
+    there_and_here = (
+        [line for line in lines if not (but and line.startswith(but))] for lines in (stored, wanted)
+    )
+    for there, here in itertools.zip_longest(*there_and_here, fillvalue="nothing"):
         if there != here:
             model = ((run.configuration() or {}).get("problem") or {}).get("model")
             raise invalid(

@@ -11,10 +11,17 @@ from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.analysis.gram import increment_gram
-from sgd_diffusion.dynamics.batches import take_batch
+from sgd_diffusion.dynamics.averages import Average, advance_average
 from sgd_diffusion.dynamics.gradient_descent import descend
 from sgd_diffusion.dynamics.parameters import count, flatten, layer_name, real_parts
-from sgd_diffusion.dynamics.sgd import ALIVE, Carry, sgd_step
+from sgd_diffusion.dynamics.schedules import LearningRate
+from sgd_diffusion.dynamics.sgd import ALIVE, Carry, update
+from sgd_diffusion.dynamics.step_gradients import (
+    MINIBATCH,
+    StepGradient,
+    step_gradient,
+    step_loss,
+)
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
 
@@ -41,16 +48,19 @@ class WindowRecord(NamedTuple):
         step_gram: (T, T) G[u, v] = <dw_u, dw_v>, summed over all parameters; float64 where the
             backend has it.
         losses: (T+1,) mini-batch loss at w_t on the batch of step t; the last entry is an extra
-            evaluation on the batch that the next window starts with.
+            evaluation on the batch that the next window starts with. Where steps are made without
+            mini-batches, the loss of all examples (see `step_gradients`).
         probe_losses: (T+1,) loss at w_t on the problem's fixed probe, or None without a probe.
-        gradient_norms: (T,) Euclidean norm of the mini-batch gradient at w_t.
-        gradient_samples: (T, S) the mini-batch gradient at S coordinates; S = 0 unless asked for.
+        gradient_norms: (T,) Euclidean norm of the gradient by which step t is made: that of the
+            mini-batch at w_t, unless SAM or another noise is asked for.
+        gradient_samples: (T, S) this gradient at S coordinates; S = 0 unless asked for.
         layer_grams: {layer: (T, T)} parts of step_gram by top-level layer, which add up to it;
             empty unless asked for.
         twin_gram: (T, T) step Gram matrix of the full-batch twin, which descends from w_0 without
             gradient noise (see `gradient_descent`), or None unless asked for. It is NaN also where
             the twin alone diverged.
         diverged_at: () int32, the absolute step at which the member diverged, or -1.
+        average_gram: (T, T) step Gram matrix of the averaged weights, or None without an average.
     """
 
     step_gram: Float[Array, "step step"]
@@ -61,6 +71,7 @@ class WindowRecord(NamedTuple):
     layer_grams: dict[str, Float[Array, "step step"]]
     twin_gram: Float[Array, "step step"] | None
     diverged_at: Int[Array, ""]
+    average_gram: Float[Array, "step step"] | None = None
 
 
 class Recording(NamedTuple):
@@ -96,12 +107,14 @@ def advance(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    learning_rate: ArrayLike,
+    learning_rate: LearningRate,
     rows: ArrayLike,
     augmentation_key: Key,
     start: ArrayLike,
     count: ArrayLike,
     *,
+    gradient: StepGradient = MINIBATCH,
+    average: Average | None = None,
     report: Callable[[Any, Any], None] | None = None,
 ) -> Carry:
     """Return the carry after `count` <= T steps, without any record of them.
@@ -112,48 +125,59 @@ def advance(
         problem: what SGD optimizes.
         optimizer: as returned by `sgd`.
         carry: where the member stands.
-        learning_rate: () step size, may be traced.
+        learning_rate: () step size, may be traced, or a function of the number of the update.
         rows: (T, B) rows of the examples for the batches of steps start, ..., start + T - 1.
         augmentation_key: key of the member's augmentation; the absolute step is folded in.
         start: () number of updates made before, may be traced.
         count: () number of steps, may be traced.
+        gradient: by which gradient the steps are made.
+        average: that of the weights, which the carry has too.
         report: host function, called as `report(step, loss)` from inside the program every
-            `report_every` steps.
-        report_every: steps between reports.
+            `REPORT_EVERY` steps.
     """
-    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report)
+    make = _updates(
+        problem, optimizer, learning_rate, augmentation_key, start, gradient, average, report
+    )
     return jax.lax.fori_loop(
-        0, count, lambda offset, carry: update(carry, offset, rows[offset])[0], carry
+        0, count, lambda offset, carry: make(carry, offset, rows[offset])[0], carry
     )
 
 
-def _updates(problem, optimizer, learning_rate, augmentation_key, start, report):
-    """Return the update of a member as a function of (carry, offset from `start`, rows)."""
+def _updates(problem, optimizer, learning_rate, augmentation_key, start, gradient, average, report):
+    """Return the update of a member as a function of (carry, offset from `start`, rows).
 
-    def update(carry, offset, rows):
+    It returns the carry, what the step saw, and the increment of the average, or None.
+    """
+
+    def make(carry, offset, rows):
         step = start + offset
-        batch = take_batch(problem, rows, jax.random.fold_in(augmentation_key, step))
-        carry, info = sgd_step(problem, optimizer, carry, batch, learning_rate, step)
+        found = step_gradient(gradient, problem, carry, rows, augmentation_key, step)
+        carry, info = update(optimizer, carry, *found, learning_rate, step)
+        moved = None
+        if average is not None:
+            carry, moved = advance_average(average, carry, step)
         if report is not None:
             jax.lax.cond(
                 offset % REPORT_EVERY == 0,
                 lambda: jax.debug.callback(report, step, info.loss),
                 lambda: None,
             )
-        return carry, info
+        return carry, info, moved
 
-    return update
+    return make
 
 
 def record_window(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     carry: Carry,
-    learning_rate: ArrayLike,
+    learning_rate: LearningRate,
     rows: ArrayLike,
     augmentation_key: Key,
     start: ArrayLike,
     *,
+    gradient: StepGradient = MINIBATCH,
+    average: Average | None = None,
     recording: Recording = MINIMAL,
     report: Callable[[Any, Any], None] | None = None,
 ) -> tuple[Carry, WindowRecord]:
@@ -163,11 +187,13 @@ def record_window(
         problem: what SGD optimizes.
         optimizer: as returned by `sgd`.
         carry: where the member stands.
-        learning_rate: () step size, may be traced.
+        learning_rate: () step size, may be traced, or a function of the number of the update.
         rows: (T+1, B) rows of the examples for the batches of steps start, ..., start + T (see
             `batch_indices`).
         augmentation_key: key of the member's augmentation; the absolute step is folded in.
         start: () waiting time t_w, the number of updates made before, may be traced.
+        gradient: by which gradient the steps are made.
+        average: that of the weights, which the carry has too (see `averages.start_average`).
         recording: what to keep.
         report: host function, called as `report(step, loss)` from inside the program every
             `REPORT_EVERY` steps.
@@ -184,22 +210,24 @@ def record_window(
     coordinates = _checked_coordinates(recording, size)
     keep = _projection(recording, size)
 
-    update = _updates(problem, optimizer, learning_rate, augmentation_key, start, report)
-
-    def loss_at(carry, batch):
-        # Training mode uses batch statistics, not running averages. So the loss of the probe is a
-        # function of the point alone.
-        return problem.loss(carry.params, carry.state, batch, True)[0]
+    make = _updates(
+        problem, optimizer, learning_rate, augmentation_key, start, gradient, average, report
+    )
 
     def probe_loss_at(carry):
-        return None if problem.probe is None else loss_at(carry, problem.probe)
+        # Training mode uses batch statistics, not running averages. So the loss of the probe is a
+        # function of the point alone.
+        if problem.probe is None:
+            return None
+        return problem.loss(carry.params, carry.state, problem.probe, True)[0]
 
     def record(carry, inputs):
         probe_loss = probe_loss_at(carry)
-        carry, info = update(carry, *inputs)
+        carry, info, moved = make(carry, *inputs)
         norm = optax.tree.norm(real_parts(info.gradient))
         series = (*real_parts((info.loss, probe_loss)), norm, flatten(info.gradient)[coordinates])
-        return carry, (keep(info.increment), mask_diverged(series, carry.diverged_at))
+        kept = keep(info.increment), None if moved is None else keep(moved)
+        return carry, (*kept, mask_diverged(series, carry.diverged_at))
 
     def twin_gram():
         increments, diverged_at = descend(
@@ -210,19 +238,19 @@ def record_window(
             start + offsets,
             batch_size=rows.shape[1],
             augmentation_key=augmentation_key,
+            radius=gradient.radius,
             keep=keep,
         )
         return _grams(increments, diverged_at, by_layer=False)[0]
 
     offsets = jnp.arange(rows.shape[0] - 1, dtype=jnp.int32)
-    end, (increments, (losses, probe_losses, norms, samples)) = jax.lax.scan(
+    end, (increments, averaged, (losses, probe_losses, norms, samples)) = jax.lax.scan(
         record, carry, (offsets, rows[:-1])
     )
-    last_batch = take_batch(
-        problem, rows[-1], jax.random.fold_in(augmentation_key, start + offsets.size)
+    last = step_loss(gradient, problem, end, rows[-1], augmentation_key, start + offsets.size)
+    closing_loss, closing_probe_loss = mask_diverged(
+        real_parts((last, probe_loss_at(end))), end.diverged_at
     )
-    closing = real_parts((loss_at(end, last_batch), probe_loss_at(end)))
-    closing_loss, closing_probe_loss = mask_diverged(closing, end.diverged_at)
     total, by_layer = _grams(increments, end.diverged_at, by_layer=recording.by_layer)
     twin = None
     if recording.full_batch_twin:
@@ -239,6 +267,9 @@ def record_window(
         layer_grams=by_layer,
         twin_gram=twin,
         diverged_at=end.diverged_at,
+        average_gram=None
+        if averaged is None
+        else _grams(averaged, end.diverged_at, by_layer=False)[0],
     )
 
 

@@ -54,7 +54,7 @@ def anomalous_diffusion(
       half the window, with the fitted ranges shaded.
     - Right, the exponents fitted on these ranges against the waiting time. Seeds are small dots,
       their mean is a marker with a bar of one standard error. Open markers are the same fits to the
-      controls that the dataset has.
+      controls and to the averaged weights, as far as the dataset has them.
 
     Standard errors are over seeds. With a single seed they are of the bootstrap over its window,
     where the dataset has one. Members that are NaN (they diverged) are left out, and the row's

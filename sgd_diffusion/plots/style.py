@@ -63,6 +63,7 @@ CONTROL_STYLES: dict[str, dict[str, Any]] = {
     "drift subtracted": {"marker": "v", "linestyle": "--", "linewidth": 0.5},
     "shuffled": {"marker": "x", "linestyle": "none"},
     "full-batch descent": {"marker": "^", "linestyle": ":", "linewidth": 0.5},
+    "averaged weights": {"marker": "D", "linestyle": "-.", "linewidth": 0.5},
 }
 CONTROL_MARKER: dict[str, Any] = {
     "markersize": 3.2,

@@ -3,7 +3,7 @@
 from sgd_diffusion.problems.augmentation import random_crop, random_flip, standard_augmentation
 from sgd_diffusion.problems.datasets import Dataset, Examples, gaussian, load
 from sgd_diffusion.problems.frozen_state import with_frozen_state
-from sgd_diffusion.problems.label_noise import with_label_noise
+from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
 from sgd_diffusion.problems.losses import cross_entropy, smoothed_kl, softmax_mse
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "gaussian",
     "with_label_noise",
+    "with_fresh_label_noise",
     "Dataset",
     "Examples",
     # networks

@@ -15,12 +15,13 @@ from sgd_diffusion.errors import InputError, invalid
 __all__ = ["exponents"]
 
 SGD = "SGD"
-# The motions that SGD is compared with, and the variables that hold their MSD.
+# The motions that stand beside SGD, and the variables that hold their MSD.
 CONTROLS = {
     "drift subtracted": "drift_subtracted_msd",
     "shuffled": "shuffled_msd",
     "signs flipped": "sign_flipped_msd",
     "full-batch descent": "twin_msd",
+    "averaged weights": "average_msd",
 }
 
 
@@ -36,8 +37,8 @@ def exponents(
     Args:
         dataset: with `msd` (..., lag), such as (window, seed, learning_rate, lag), and the
             coordinate `lag`. Where it has the measurements of `measurements.controls`, fits are
-            made on their lags `fit_lag`. Where it has `twin_msd` of full-batch descent, this is one
-            more control.
+            made on their lags `fit_lag`. Where it has `twin_msd` of full-batch descent, or
+            `average_msd` of averaged weights, these are further motions.
         ranges: {name: (smallest lag, largest lag)}; `lags.standard_ranges` of the largest lag when
             None.
         curve: "msd", or "displacement_from_start" for the MSD that is not averaged over time. It
@@ -49,7 +50,8 @@ def exponents(
 
         - `exponent`, `exponent_error`, `rmse` with `motion` and `range` in front: least-squares
           power laws (`scaling.fit_power_law`), with the fitted lags in the coordinates `lag_min`
-          and `lag_max` (range). Motions are "SGD" and the controls that the dataset has. The
+          and `lag_max` (range). Motions are "SGD", whatever the optimizer, and those that the
+          dataset has beside it. The
           coordinate `error_source` (motion) says what an error is. "block bootstrap" is over the
           window. "draws" is the scatter of one of several random draws of a surrogate; the exponent
           is their mean. "residuals" is that of the residuals, a lower bound;

@@ -10,6 +10,7 @@ from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
 from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
 from sgd_diffusion.dynamics.measurements import frozen_gradients
+from sgd_diffusion.dynamics.optimizers import optimizer
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem
 
@@ -48,7 +49,17 @@ def noisy(**options):
     return gradient_with_matched_noise(jax.random.key(0), problem(), weights, (), **options)
 
 
+def stepped(**options):
+    own = optimizer("sgd", **options)
+    gradient, weights = jax.numpy.arange(3, dtype="float32"), jax.numpy.ones(3, "float32")
+    return own.update(gradient, own.init(weights), weights)
+
+
 ENTRIES = [
+    *(
+        Number(f"optimizer({name})", lambda value, name=name: stepped(**{name: value}), 0.5)
+        for name in ("momentum", "weight_decay", "clip_norm")
+    ),
     Option("gradient_with_matched_noise(batch_size)", lambda size: noisy(batch_size=size), 3),
     Number("gradient_with_matched_noise(scale)", lambda scale: noisy(scale=scale), 0.5),
     *(
@@ -62,6 +73,20 @@ ENTRIES = [
             "sketch_dim",
         )
     ),
+    *(
+        Number(
+            f"Plan({name})",
+            lambda value, name=name, with_=with_: plan(**{name: value}, **with_),
+            0.5,
+        )
+        for name, with_ in (
+            ("clip_norm", {}),
+            ("sam_radius", {"optimizer": "sam"}),
+            ("noise_variance", {"noise": "white"}),
+            ("average_decay", {"average": "ema"}),
+        )
+    ),
+    Option("Plan(schedule_steps)", lambda value: plan(schedule="step", schedule_steps=value), 7),
     Option("Plan(seeds)", lambda value: plan(seeds=(value,)), 7),
     Option("Plan(waiting_times)", lambda value: plan(waiting_times=[value], window=2), 7),
     *(

@@ -39,6 +39,26 @@ def test_options_of_gradients_are_described_where_they_are_set():
     assert Plan(**plan.description()) == plan
 
 
+def test_options_of_the_step_are_described_where_they_are_set_and_with_their_defaults():
+    """Defaults that stand for None are written down, so that a run keeps them."""
+    new = {
+        "optimizer": "sam",
+        "sam_radius": 0.05,
+        "schedule": "cosine",
+        "schedule_steps": 1000,
+        "clip_norm": 2.0,
+        "noise": "white",
+        "noise_variance": 0.5,
+        "average": "ema",
+        "average_decay": 0.999,
+    }
+    filled_in = ("sam_radius", "schedule_steps", "average_decay")
+    plan = Plan(**{name: value for name, value in new.items() if name not in filled_in})
+    assert plan.description() == Plan().description() | new
+    assert Plan(**plan.description()) == plan
+    assert not new.keys() & Plan().description().keys()
+
+
 def test_windows_begin_where_they_are_told_or_one_after_the_other():
     assert list(Plan(num_windows=3, window=20).starts()) == [0, 20, 40]
     plan = Plan(window=20, waiting_times=(5, 100))
@@ -114,6 +134,22 @@ def test_windows_begin_where_they_are_told_or_one_after_the_other():
         {"waiting_times": (0, 999)},
         {"waiting_times": (2000, 0)},
         {"waiting_times": (0.5,)},
+        {"optimizer": "sgdm"},
+        {"optimizer": None},
+        {"schedule": "linear"},
+        {"schedule": 5},
+        {"clip_norm": 0.0},
+        {"clip_norm": "1"},
+        {"clip_norm": 1e40},
+        {"noise": "pink"},
+        {"noise": True},
+        {"average": "mean"},
+        {"average": 1},
+        {"average": ""},
+        {"sam_radius": 0.1},
+        {"schedule_steps": 100},
+        {"noise_variance": 1.0},
+        {"average_decay": 0.9},
     ],
 )
 def test_each_bad_value_is_named(arguments):
@@ -130,6 +166,11 @@ def test_each_bad_value_is_named(arguments):
         {"num_windows": 10**6, "window": 10**6},
         {"gradient_samples": 0, "frozen_passes": 1},
         {"gradient_samples": 0, "gradient_layers": ("stem",)},
+        {"optimizer": "adam", "momentum": 0.5},
+        {"optimizer": "rmsprop", "weight_decay": 0.5},
+        {"optimizer": "adam", "sam_radius": 0.5},
+        {"noise": "gaussian", "noise_variance": 0.5},
+        {"average": "swa", "average_decay": 0.5},
     ],
 )
 def test_each_bad_combination_is_named(arguments):

@@ -78,6 +78,14 @@ def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(
             50,
             "--full-batch-twin",
             "--not-averaged",
+            "--optimizer",
+            "sam",
+            "--schedule",
+            "step",
+            "--average",
+            "ema",
+            "--fresh-label-noise",
+            0.0,
             "--directory",
             directory,
         )
@@ -87,6 +95,8 @@ def test_windows_apart_with_a_twin_and_the_msd_that_is_not_averaged(
     said, bar = capsys.readouterr()
     assert (
         "full batch" in said
+        and "averaged" in said
+        and "optimizer sam, sam radius 0.05, schedule step, schedule steps 70, " in said
         and "no drift" in said
         and "shuffled" in said
         and "signs flipped" in said

@@ -1,5 +1,6 @@
 """The experiment end to end on a small network, and its regression against closed forms."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,6 +10,7 @@ import xarray as xr
 
 from experiments import limiting_dynamics
 from experiments.linear_regression import noise_of_the_law, regression, simulate
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.datasets import Examples
 from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 
@@ -106,3 +108,15 @@ def test_batch_normalization_is_frozen_when_the_network_goes_on(call, capsys, tm
 )
 def test_bad_input_is_one_message_and_exit_code_2(refused, arguments, words):
     refused(limiting_dynamics, words, "--quick", *arguments)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"optimizer": "adam"}, {"noise": "white"}, {"schedule": "step"}, {"fresh_label_noise": 0.1}],
+)
+def test_steps_of_which_the_theory_does_not_speak_are_refused(options):
+    name = next(iter(options)).replace("_", "-")
+    default = limiting_dynamics.DEFAULT
+    more = {"momentum": 0.0, "weight_decay": 0.0} if "optimizer" in options else {}
+    with pytest.raises(InputError, match=f"--{name} is .*the theory is that of SGD"):
+        dataclasses.replace(default, **options, **more).check()

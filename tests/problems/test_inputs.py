@@ -8,7 +8,7 @@ from input_table import Argument, Integers, Number, Option, input_tests, mode_te
 
 from sgd_diffusion.problems.augmentation import compose, random_crop, random_flip
 from sgd_diffusion.problems.datasets import channel_statistics, gaussian
-from sgd_diffusion.problems.label_noise import with_label_noise
+from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
 from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
@@ -44,6 +44,12 @@ def noisy(labels=LABELS, share=0.5):
     return with_label_noise(KEY, small, share).train.labels
 
 
+def freshly(share):
+    small = Dataset(Examples(IMAGES, LABELS), Examples(IMAGES, LABELS), 3, "mine")
+    found = with_fresh_label_noise(classification(MLP((3,)), small), share)
+    return found.augment(KEY, found.examples).labels
+
+
 ENTRIES = [
     *(
         Option(f"gaussian({name})", lambda value, name=name: noise(**{name: value}), 7)
@@ -56,6 +62,7 @@ ENTRIES = [
     ),
     Option("model(num_classes)", lambda value: model("fc2", num_classes=value).features, 7),
     Number("with_label_noise(share)", lambda share: noisy(share=share), 0.5),
+    Number("with_fresh_label_noise(share)", freshly, 0.5),
     Integers("with_label_noise(labels)", lambda labels: noisy(labels), np.array([5, 100, 0])),
     Option("MLP(features)", lambda value: MLP((value, 3)).features, 7),
     Argument(

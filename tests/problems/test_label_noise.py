@@ -1,11 +1,20 @@
 """Label noise against the binomial law of what changes, and what must stay as it is."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from sgd_diffusion.errors import InputError
-from sgd_diffusion.problems import MLP, classification, gaussian, load, with_label_noise
+from sgd_diffusion.problems import (
+    MLP,
+    classification,
+    gaussian,
+    load,
+    with_fresh_label_noise,
+    with_label_noise,
+)
 
 KEY = jax.random.key(3)
 COUNT, CLASSES = 40_000, 7
@@ -96,3 +105,41 @@ def test_labels_that_do_not_fit_are_refused(clean):
     short = clean._replace(train=clean.train._replace(labels=clean.train.labels[:9]))
     with pytest.raises(InputError, match="train_labels has shape"):
         with_label_noise(KEY, short, 0.5)
+
+
+@pytest.fixture(scope="module")
+def fresh(clean):
+    return with_fresh_label_noise(classification(MLP((CLASSES,)), clean), 0.3)
+
+
+def test_fresh_labels_are_drawn_from_all_classes_anew_at_every_update(clean, fresh):
+    first, second = (fresh.augment(key, fresh.examples) for key in jax.random.split(KEY))
+    wrong = 0.3 * (1 - 1 / CLASSES)
+    for batch in (first, second):
+        found = np.mean(batch.labels != clean.train.labels)
+        assert abs(found - wrong) < 4 * standard_error(wrong, COUNT)
+        assert batch.labels.dtype == np.int32 and batch.images is fresh.examples.images
+    both = np.mean((first.labels != clean.train.labels) & (second.labels != clean.train.labels))
+    assert abs(both - wrong**2) < 4 * standard_error(wrong**2, COUNT)  # independent
+    again = fresh.augment(jax.random.split(KEY)[0], fresh.examples)
+    np.testing.assert_array_equal(again.labels, first.labels)
+
+
+def test_fresh_labels_go_with_an_augmentation_and_leave_the_rest_alone(clean, fresh):
+    assert fresh.description["fresh_label_noise"] == 0.3
+    plain = classification(MLP((CLASSES,)), clean, augment=lambda key, images: images + 1)
+    both = with_fresh_label_noise(plain, 0.3)
+    batch = both.augment(KEY, both.examples)
+    np.testing.assert_array_equal(batch.images, plain.examples.images + 1)
+    np.testing.assert_array_equal(both.test_examples.labels, clean.test.labels)
+    assert with_fresh_label_noise(plain, 0) is plain
+
+
+def test_fresh_label_noise_that_makes_no_sense_is_refused(fresh):
+    with pytest.raises(InputError, match=r"share is 1\.5"):
+        with_fresh_label_noise(fresh, 1.5)
+    with pytest.raises(InputError, match="problem has label noise already"):
+        with_fresh_label_noise(fresh, 0.5)
+    other = dataclasses.replace(fresh, description={"examples": "mine"})
+    with pytest.raises(InputError, match="problem says no number of classes"):
+        with_fresh_label_noise(other, 0.5)

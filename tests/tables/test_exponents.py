@@ -57,19 +57,22 @@ def test_missing_members_stay_missing(dataset):
 
 
 def test_controls_stand_beside_every_exponent(measured_run):
-    table = exponents(measured_run.assign(twin_msd=measured_run.msd)).isel(learning_rate=0)
+    more = measured_run.assign(twin_msd=measured_run.msd, average_msd=measured_run.msd)
+    table = exponents(more).isel(learning_rate=0)
     assert table.motion.values.tolist() == [
         "SGD",
         "drift subtracted",
         "shuffled",
         "signs flipped",
         "full-batch descent",
+        "averaged weights",
     ]
     assert table.error_source.values.tolist() == [
         "block bootstrap",
         "block bootstrap",
         "draws",
         "draws",
+        "residuals",
         "residuals",
     ]
     drifting = table.sel(seed=0).isel(window=0).sel(range="long")

@@ -14,6 +14,7 @@ from sgd_diffusion.dynamics.measurements.noise_spectrum import noise_spectrum
 from sgd_diffusion.dynamics.measurements.path_statistics import controls, loss_roughness, path_shape
 from sgd_diffusion.dynamics.measurements.schema import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.measurements.standard import (
+    average_displacements,
     default_measurements,
     displacements,
     endpoints,
@@ -39,6 +40,7 @@ __all__ = [
     "series",
     "layer_displacements",
     "twin_displacements",
+    "average_displacements",
     "gradient_samples",
     "step_grams",
     # of the point at the end of a window

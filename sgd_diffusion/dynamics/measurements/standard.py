@@ -14,6 +14,7 @@ from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
 __all__ = [
+    "average_displacements",
     "default_measurements",
     "displacements",
     "endpoints",
@@ -111,6 +112,17 @@ def twin_displacements() -> PathMeasurement:
     )
 
 
+def average_displacements() -> PathMeasurement:
+    """Measure `average_msd(lag)`, the `msd` of the averaged weights.
+
+    It needs a plan with an `average`.
+    """
+    return PathMeasurement(
+        lambda record: {"average_msd": time_averaged_msd(record.average_gram)},
+        {"average_msd": ("lag",)},
+    )
+
+
 def step_grams() -> PathMeasurement:
     """Measure `step_gram(update, other_update)` itself: 8 T^2 bytes a member and window."""
     return PathMeasurement(
@@ -165,6 +177,8 @@ def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement |
         chosen.append(layer_displacements(problem))
     if plan.full_batch_twin:
         chosen.append(twin_displacements())
+    if plan.average:
+        chosen.append(average_displacements())
     if plan.gradient_samples:
         coordinates = draw_coordinates(problem, plan.gradient_samples, layers=plan.gradient_layers)
         chosen.append(gradient_samples(coordinates))
