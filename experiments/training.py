@@ -34,14 +34,18 @@ class TrainingOptions(Checked):
 
     dataset: str = "digits"
     """digits (comes with scikit-learn), mnist, cifar10 (both through tensorflow-datasets),
-    gaussian, or PATH.npz with train_images, train_labels, test_images, test_labels.
+    gaussian, PATH.npz with train_images, train_labels, test_images, test_labels (or x_train,
+    y_train, x_test, y_test), or package.module:function, which returns such arrays.
     """
     data_dir: pathlib.Path | None = None
     """Where tensorflow-datasets keeps its data; its own default if not given."""
     augment: Literal["standard", "none"] = "standard"
     """standard: crop-4 and flip for cifar10, one-pixel shifts for digits, nothing for others."""
     model: str = "resnet14"
-    """resnetD[-noshort][-nobatchnorm][-widthW] with D = 6n + 2, or fcL[-widthW]."""
+    """resnetD with D = 6n + 2, resnet18[-imagenet], wrnD-K with D = 6n + 4, vgg11, vgg13, vgg16,
+    vgg19, vit[-patchP] or fcL; after residual networks -noshort, after these and vgg -nobatchnorm,
+    after all -widthW. Or package.module:factory, which makes a flax.linen or flax.nnx module.
+    """
     initialization: Literal["paper", "pytorch"] = "paper"
     """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""
     loss: Literal["cross_entropy", "kl", "mse"] = "cross_entropy"
@@ -246,9 +250,9 @@ def _directory(options: Any) -> Iterator[pathlib.Path]:
         raise StorageError(
             f"Cannot write to {wanted}: {error.strerror}. Choose another --directory."
         ) from error
-    directory = options.directory or new_directory(
-        f"{pathlib.Path(options.dataset).stem}-{options.model}"
-    )
+    data = pathlib.Path(options.dataset)
+    name = f"{data.stem if data.suffix == '.npz' else data}-{options.model}".replace(":", ".")
+    directory = options.directory or new_directory(name)
     try:
         yield directory
     except (InputError, StorageError):

@@ -42,11 +42,7 @@ class NnxNetwork:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        made = self._abstract
-        if not isinstance(made, nnx.Module):
-            raise invalid(
-                "model", f"makes a {type(made).__name__} from rngs", "a flax.nnx module", WAY_OUT
-            )
+        self._abstract  # noqa: B018 - refuses what makes no module
 
     @functools.cached_property
     def _abstract(self) -> nnx.Module:
@@ -58,7 +54,12 @@ class NnxNetwork:
         return nnx.split(self._abstract, nnx.Param, nnx.RngState, ...)
 
     def _make(self, key: Key) -> nnx.Module:
-        return self.factory(rngs=nnx.Rngs(key), **self.options)
+        made: Any = self.factory(rngs=nnx.Rngs(key), **self.options)
+        if not isinstance(made, nnx.Module):
+            raise invalid(
+                "model", f"makes a {type(made).__name__} from rngs", "a flax.nnx module", WAY_OUT
+            )
+        return made
 
     def init(self, key: Key, images: Array, train: bool = False) -> dict[str, PyTree]:
         """Return parameters and state of the module that the factory makes from a key."""
@@ -125,10 +126,11 @@ def as_network(model: Any, name: str = "model") -> Any:
         not inspect.isclass(model) and hasattr(model, "init") and hasattr(model, "apply")
     ):
         return model
-    if callable(model) and "rngs" in parameters_of(model):
-        if isinstance(model, functools.partial) and not model.args:
-            return NnxNetwork(model.func, model.keywords)
-        return NnxNetwork(model)
+    whole, options = model, {}
+    if isinstance(model, functools.partial) and not model.args:
+        whole, options = model.func, model.keywords
+    if callable(whole) and "rngs" in parameters_of(whole):
+        return NnxNetwork(whole, options)
     raise invalid(
         name,
         f"is {model!r:.100}",
@@ -146,7 +148,7 @@ def parameters_of(function: Callable) -> set[str]:
     return set(signature.parameters)
 
 
-def _values(state: nnx.State) -> dict[str, Any]:
+def _values(state: Any) -> dict[str, Any]:
     """Return the values of variables in nested dictionaries, whose keys are all text."""
     tree: dict[str, Any] = {}
     for path, variable in nnx.to_flat_state(state):
@@ -157,7 +159,7 @@ def _values(state: nnx.State) -> dict[str, Any]:
     return tree
 
 
-def _filled(state: nnx.State, tree: Mapping[str, Any]) -> nnx.State:
+def _filled(state: Any, tree: Mapping[str, Any]) -> Any:
     """Return variables like those of a state, with the values of `_values`."""
     return nnx.from_flat_state(
         [
@@ -167,7 +169,7 @@ def _filled(state: nnx.State, tree: Mapping[str, Any]) -> nnx.State:
     )
 
 
-def _keyed(state: nnx.State, key: Key) -> nnx.State:
+def _keyed(state: Any, key: Key) -> Any:
     """Return keys like those of a state, all from one key, and counters that stand at 0."""
 
     def fresh(number, variable):
