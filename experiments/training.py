@@ -13,13 +13,13 @@ import jax
 import tyro
 import xarray as xr
 
-from experiments import command_line
+from experiments import command_line, data_sets
 from experiments.options import COUNT, UINT32, Checked, expanded, within
 from experiments.progress import Progress, phase
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError, invalid
-from sgd_diffusion.problems import datasets, models, objectives
+from sgd_diffusion.problems import models, objectives
 from sgd_diffusion.problems.label_noise import with_label_noise
 from sgd_diffusion.storage import files
 
@@ -118,7 +118,7 @@ class TrainingOptions(Checked):
         """Return the problem: data, network and loss."""
         data = with_label_noise(
             jax.random.key(LABEL_NOISE_SEED),
-            datasets.load(self.dataset, data_dir=self.data_dir),
+            data_sets.load(self.dataset, self.data_dir),
             self.label_noise,
         )
         network = models.model(
@@ -250,9 +250,9 @@ def _directory(options: Any) -> Iterator[pathlib.Path]:
         raise StorageError(
             f"Cannot write to {wanted}: {error.strerror}. Choose another --directory."
         ) from error
-    data = pathlib.Path(options.dataset)
-    name = f"{data.stem if data.suffix == '.npz' else data}-{options.model}".replace(":", ".")
-    directory = options.directory or new_directory(name)
+    directory = options.directory or new_directory(
+        data_sets.folder_name(options.dataset, options.model)
+    )
     try:
         yield directory
     except (InputError, StorageError):

@@ -102,7 +102,7 @@ def model(
                 options["width"] = _bounded(name, "width", width, form.max_width, MEMORY)
             return form.make(match, **options)
     shown = ", ".join(form.shown for form in FORMS)
-    raise invalid("model", f"is {name!r:.100}", f"{shown}, each with or without -widthW", REFERENCE)
+    raise invalid("model", f"is {name!r:.100}", f"{shown}, each also -widthW; or {REFERENCE}")
 
 
 def _residual(match: re.Match) -> dict[str, Any]:

@@ -5,16 +5,19 @@ import importlib
 import pathlib
 import re
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from flax import linen, nnx
 
 from sgd_diffusion.errors import InputError, invalid
+from sgd_diffusion.problems.image_forms import read_arrays
+from sgd_diffusion.problems.labeled_images import ARRAYS, Dataset, checked
 from sgd_diffusion.problems.nnx_modules import NnxNetwork, as_network, parameters_of
 
-__all__ = ["REFERENCE", "called", "is_reference", "raised", "resolve", "users_network"]
+__all__ = ["REFERENCE", "is_reference", "raised", "users_dataset", "users_network"]
 
-REFERENCE = "or package.module:name, which is yours"
+REFERENCE = "package.module:name of your own"
 NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 PACKAGE = pathlib.Path(__file__).parents[1]
 
@@ -24,7 +27,7 @@ def is_reference(name: Any) -> bool:
     return isinstance(name, str) and ":" in name
 
 
-def resolve(argument: str, reference: str) -> Any:
+def _resolve(argument: str, reference: str) -> Any:
     """Return what `package.module:name` stands for.
 
     Args:
@@ -70,7 +73,7 @@ def resolve(argument: str, reference: str) -> Any:
     return found
 
 
-def called(argument: str, reference: str, function: Any, **options: Any) -> Any:
+def _called(argument: str, reference: str, function: Any, **options: Any) -> Any:
     """Return what a function of the user's own returns.
 
     Args:
@@ -106,7 +109,7 @@ def users_network(
     reference: str, *, num_classes: int, initialization: str
 ) -> linen.Module | NnxNetwork:
     """Return the network that `package.module:name` stands for, see `models.model`."""
-    found = resolve("model", reference)
+    found = _resolve("model", reference)
     ready = isinstance(found, linen.Module | nnx.Module)
     given = {"num_classes": num_classes, "initialization": initialization}
     taken = set() if ready else parameters_of(found)
@@ -119,9 +122,25 @@ def users_network(
             "let the factory take an argument of this name",
         )
     if "rngs" in taken:
-        return called("model", reference, lambda **given: NnxNetwork(found, given), **options)
-    made = found if ready else called("model", reference, found, **options)
+        return _called("model", reference, lambda **given: NnxNetwork(found, given), **options)
+    made = found if ready else _called("model", reference, found, **options)
     return as_network(made, f"model {reference}")
+
+
+def users_dataset(reference: str) -> Dataset:
+    """Return the data set of the function `package.module:name`, see `datasets.load`."""
+    found = _called("name_or_npz", reference, _resolve("name_or_npz", reference))
+    expected = f"a function that returns {', '.join(ARRAYS)} by these names or in this order"
+    if isinstance(found, Dataset):
+        return checked(found.train, found.test, reference, num_classes=found.num_classes)
+    if isinstance(found, tuple | list) and len(found) == 2:  # as those of Keras
+        found = [array for split in found for array in split]
+    if isinstance(found, tuple | list) and len(found) == len(ARRAYS):
+        found = dict(zip(ARRAYS, found, strict=True))
+    if not isinstance(found, Mapping):
+        size = f" of {len(found)}" if isinstance(found, tuple | list) else ""
+        raise invalid(reference, f"returns a {type(found).__name__}{size}", expected)
+    return read_arrays(found, reference, reference, expected)
 
 
 def raised(error: Exception) -> str:
