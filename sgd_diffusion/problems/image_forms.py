@@ -71,10 +71,13 @@ def read_arrays(arrays: Mapping[str, Any], name: str, where: str, expected: str)
     names = array_names((key for key in arrays if key != LAYOUT), where, expected)
     places = [f"{key} in {where}" for key in names]
     train, train_labels, test, test_labels = (arrays[key] for key in names)
+    images = [
+        np.asarray(real_array(*pair)) for pair in zip(places[::2], (train, test), strict=True)
+    ]
     labels, num_classes, classes = _integers((train_labels, test_labels), places[1::2])
-    for place, split, own in zip(places[::2], (train, test), labels, strict=True):
-        _check_examples_first(place, np.shape(split), np.shape(own)[:1])
-    images, form = _channels_last((train, test), places[::2], arrays.get(LAYOUT))
+    for place, split, own in zip(places[::2], images, labels, strict=True):
+        _check_examples_first(place, split.shape, own.shape[:1])
+    images, form = _channels_last(images, places[0], arrays.get(LAYOUT))
     dataset = checked(
         Examples(images[0], labels[0]),
         Examples(images[1], labels[1]),
@@ -96,13 +99,12 @@ def read_arrays(arrays: Mapping[str, Any], name: str, where: str, expected: str)
 # --------------------------------------------------------------------------------------------------
 
 
-def _channels_last(images: Sequence[Any], places: Sequence[str], layout: Any):
+def _channels_last(images: Sequence[np.ndarray], place: str, layout: Any):
     """Return images with channels last, and in words where the channels were."""
-    images = [np.asarray(real_array(*pair)) for pair in zip(places, images, strict=True)]
     if images[0].ndim != 4:
         return images, "gray images"
     if layout is None:
-        layout = _layout(images[0].shape, places[0])
+        layout = _layout(images[0].shape, place)
     elif str(layout) not in ("NHWC", "NCHW"):
         raise invalid(LAYOUT, f"is {str(layout)!r:.100}", "'NHWC' or 'NCHW'")
     if str(layout) == "NHWC":

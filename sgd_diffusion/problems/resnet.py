@@ -120,7 +120,7 @@ class ResNet18(nn.Module):
         """Check the arguments where they are given, not at the first call."""
         if self.stem not in ("cifar", "imagenet"):
             raise invalid("stem", f"is {self.stem!r}", "'cifar' or 'imagenet'")
-        self.width = integer("width", self.width, 1)
+        self.width = integer("width", self.width, 1, 2**31 - 1)
         check_initialization(self.initialization)
         super().__post_init__()
 

@@ -56,9 +56,10 @@ class VGG(nn.Module):
 
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
+        self.depth = integer("depth", self.depth, 1, 2**31 - 1)
         if self.depth not in STAGES:
             raise invalid("depth", f"is {self.depth}", f"one of {', '.join(map(str, STAGES))}")
-        self.width = integer("width", self.width, 1)
+        self.width = integer("width", self.width, 1, 2**31 - 1)
         check_initialization(self.initialization)
         super().__post_init__()
 

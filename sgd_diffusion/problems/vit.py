@@ -64,9 +64,9 @@ class ViT(nn.Module):
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
         for name in ("depth", "heads", "width"):
-            setattr(self, name, integer(name, getattr(self, name), 1))
+            setattr(self, name, integer(name, getattr(self, name), 1, 2**31 - 1))
         if self.patch is not None:
-            self.patch = integer("patch", self.patch, 1)
+            self.patch = integer("patch", self.patch, 1, 2**31 - 1)
         self.dropout = number("dropout", self.dropout, at_least=0, below=1)
         if self.width % self.heads:
             raise invalid("width", f"is {self.width}", f"a multiple of {self.heads}, the heads")

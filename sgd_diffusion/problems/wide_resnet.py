@@ -50,6 +50,7 @@ class WideResNet(nn.Module):
 
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
+        self.depth = integer("depth", self.depth, 1, 2**31 - 1)
         if self.depth < 10 or self.depth % 6 != 4:
             below = max(10, (self.depth - 4) // 6 * 6 + 4)
             raise invalid(
@@ -58,8 +59,8 @@ class WideResNet(nn.Module):
                 "6n + 4 with n >= 1, for a wide ResNet",
                 f"the nearest are {below} and {below + 6}",
             )
-        self.widening = integer("widening", self.widening, 1)
-        self.width = integer("width", self.width, 1)
+        self.widening = integer("widening", self.widening, 1, 2**31 - 1)
+        self.width = integer("width", self.width, 1, 2**31 - 1)
         check_initialization(self.initialization)
         super().__post_init__()
 
