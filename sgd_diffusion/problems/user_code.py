@@ -42,10 +42,26 @@ def _resolve(argument: str, reference: str) -> Any:
     if not re.fullmatch(f"{NAME}:{NAME}", reference):
         raise invalid(argument, f"is {reference!r:.100}", "package.module:name")
     module_name, _, name = reference.partition(":")
+    found = _imported(argument, reference, module_name)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            names = [each for each in dir(found) if not each.startswith("_")]
+            close = difflib.get_close_matches(part, names, n=1) or names[:20]
+            raise invalid(
+                argument,
+                f"is {reference!r}, and there is no {part!r} in it",
+                "a name that the module has",
+                f"did you mean {', '.join(close)}?" if close else "it has none",
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _imported(argument: str, reference: str, module_name: str) -> Any:
     try:
-        found: Any = importlib.import_module(module_name)
+        return importlib.import_module(module_name)
     except Exception as error:
-        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
             raise invalid(
                 argument,
@@ -59,18 +75,6 @@ def _resolve(argument: str, reference: str) -> Any:
             "a module that can be imported",
             "import it in Python to see where it fails",
         ) from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            names = [each for each in vars(found) if not each.startswith("_")]
-            close = difflib.get_close_matches(part, names, n=1) or sorted(names)[:20]
-            raise invalid(
-                argument,
-                f"is {reference!r}, and there is no {part!r} in it",
-                "a name that the module has",
-                f"did you mean {', '.join(close)}?" if close else "it has none",
-            )
-        found = getattr(found, part)
-    return found
 
 
 def _called(argument: str, reference: str, function: Any, **options: Any) -> Any:

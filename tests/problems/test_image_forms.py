@@ -4,6 +4,7 @@ they were read, or are refused.
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.datasets import gaussian, load
 from sgd_diffusion.problems.image_forms import read_arrays
 from sgd_diffusion.problems.labeled_images import ARRAYS, checked
+from sgd_diffusion.problems.mlp import MLP
+from sgd_diffusion.problems.objectives import classification
 
 RNG = np.random.default_rng(0)
 KERAS = ("x_train", "y_train", "x_test", "y_test")
@@ -326,3 +329,16 @@ def test_a_function_may_return_a_data_set(own):
 def test_functions_that_return_no_images_are_refused(own, name, words):
     with pytest.raises(InputError, match=words):
         load(f"{own}:{name}")
+
+
+def test_the_unit_of_the_pixels_does_not_matter():
+    """The loss normalizes every channel, so all units give the same network the same inputs."""
+    units = (lambda x: x, lambda x: x / 255, lambda x: (x - 127.5) / 73.9)
+    logits = []
+    for unit in units:
+        problem = classification(MLP((3,)), read(changed(COLORS, images=unit)), augment=None)
+        params, state = problem.init(jax.random.key(0))
+        params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+        logits.append(problem.loss(params, state, problem.examples, True)[1][1])
+    for other in logits[1:]:
+        np.testing.assert_allclose(other, logits[0], rtol=1e-3, atol=1e-4)

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.dynamics.sgd import resting_carry, sgd, sgd_step
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape import planes
-from sgd_diffusion.problems import classification, gaussian
+from sgd_diffusion.problems import classification, gaussian, load, model
 from sgd_diffusion.problems.layers import max_pool
 from sgd_diffusion.problems.resnet import ResNet18
 from sgd_diffusion.problems.vgg import VGG
@@ -290,3 +291,21 @@ def test_members_one_after_the_other_do_the_same(name):
         measured(name, "vmap"),
         measured(name, "map"),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18-width2", "wrn10-2-width2", "vgg11-width2", "vgg11-nobatchnorm-width4", "vit-width8"],
+)
+def test_runs_of_digits(name):
+    """Members one after the other and side by side, with the path of every layer."""
+    problem = classification(model(name), load("digits"))
+    plan = Plan(
+        seeds=(0, 1), learning_rates=(0.01,), num_windows=1, window=8, batch_size=16, by_layer=True
+    )
+    one, two = (run_ensemble(problem, plan, members_at_once=count) for count in (1, 2))
+    np.testing.assert_allclose(one.loss, two.loss, rtol=1e-2)
+    np.testing.assert_allclose(one.layer_msd.sum("layer"), one.msd, rtol=1e-6)
+    layers = jax.eval_shape(problem.init, jax.random.key(0))[0]
+    assert set(one.layer.values.tolist()) == set(layers) and (one.layer_msd >= 0).all()

@@ -232,6 +232,7 @@ def test_names_of_ones_own(own):
         ("OWN_needs:Net", "importing OWN_needs raises ModuleNotFoundError in OWN_needs.py:1"),
         ("OWN:Smal", "there is no 'Smal' in it; .*did you mean Small"),
         ("OWN:zzz", "there is no 'zzz' in it; .*did you mean .*Small"),
+        ("OWN:number.part", "there is no 'part' in it"),
         ("OWN:number", "a int, which cannot be called"),
         ("OWN:nothing", "model OWN:nothing is None; expected a flax.linen module"),
         ("OWN:with_weights", "model OWN:with_weights is a SmallNnx of flax.nnx, .*lambda rngs"),
