@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import xarray as xr
 
+from experiments import data_sets
 from experiments.hidden_block import hidden_block, moments
 from experiments.late_training import network, one_epoch, total_loss
 from experiments.progress import phase
 from sgd_diffusion.dynamics.sgd import initial_carry, sgd
 from sgd_diffusion.landscape.curvature import compare_with_hessian
-from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.objectives import Problem
 
 LEARNING_RATE, BATCH_SIZE = 0.1, 50
@@ -25,7 +25,7 @@ def noise_and_curvature(options: Any) -> xr.Dataset:
     the hidden layers. Both matrices are over all training examples.
     """
     with phase(f"loading {options.dataset}"):
-        data = datasets.load(options.dataset, data_dir=options.data_dir)
+        data = data_sets.load(options.dataset, options.data_dir)
         problem = network(data, options.width)
     weights, order = jax.random.split(jax.random.key(options.seed))
     epoch = one_epoch(

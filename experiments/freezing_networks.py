@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments import command_line, summaries
+from experiments import command_line, data_sets, summaries
 from experiments.class_subset import class_subset
 from experiments.freezing_cell import Cell, Schedule, measured
 from experiments.late_training import network
@@ -32,7 +32,6 @@ from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.objectives import Problem
 
 COPIES = 3  # of all checkpoints: on the device, on the host, and where they are made
@@ -45,7 +44,7 @@ class Options(RunOptions):
 
     dataset: str = "digits"
     """digits (comes with scikit-learn), mnist (through tensorflow-datasets; the published one), or
-    any other name or PATH.npz that `datasets.load` takes.
+    any other name, PATH.npz or package.module:function that `datasets.load` takes.
     """
     data_dir: pathlib.Path | None = None
     """Where tensorflow-datasets keeps its data; its own default if not given."""
@@ -132,7 +131,7 @@ def experiment(options: Options) -> None:
     """Train, descend, measure, and leave results, a figure and a summary in the run directory."""
     problem = loaded(options)
     directory = options.directory or new_directory(
-        f"{pathlib.Path(options.dataset).stem}-freezing_networks"
+        data_sets.folder_name(options.dataset, "freezing_networks")
     )
     dataset = diagram(options, problem, directory)
     table = tables.freezing_networks(dataset)
@@ -152,7 +151,7 @@ def loaded(options: Options) -> Problem:
             memory.
     """
     with phase(f"loading {options.dataset}"):
-        data = datasets.load(options.dataset, data_dir=options.data_dir)
+        data = data_sets.load(options.dataset, options.data_dir)
         images = class_subset(data, options.per_class, options.test_per_class)
         problem = network(images, options.width, bias=True, initialization="kaiming")
     largest = max(options.batch_sizes)

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments import command_line, summaries
+from experiments import command_line, data_sets, summaries
 from experiments.linear_regression import Regression, noise_of_the_law, regression, simulate
 from experiments.options import flag, within
 from experiments.progress import Progress, phase
@@ -36,7 +36,7 @@ from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.rule_options import RULE_OPTIONS
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems import datasets, with_frozen_state
+from sgd_diffusion.problems import with_frozen_state
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
 
@@ -240,7 +240,7 @@ def regression_laws(options: Options) -> tuple[Regression, Hyperparameters, np.n
     Raises:
         InputError: it has none.
     """
-    data = datasets.load(options.dataset, data_dir=options.data_dir)
+    data = data_sets.load(options.dataset, options.data_dir)
     problem = regression(data.train, data.num_classes)
     hyper = Hyperparameters(
         options.regression_learning_rate, options.momentum, batch_size=options.batch_size

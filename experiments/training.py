@@ -13,13 +13,13 @@ import jax
 import tyro
 import xarray as xr
 
-from experiments import command_line
+from experiments import command_line, data_sets
 from experiments.options import COUNT, UINT32, Checked, expanded, within
 from experiments.progress import Progress, phase
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError, invalid
-from sgd_diffusion.problems import datasets, models, objectives
+from sgd_diffusion.problems import models, objectives
 from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
 from sgd_diffusion.storage import files
 
@@ -34,14 +34,18 @@ class TrainingOptions(Checked):
 
     dataset: str = "digits"
     """digits (comes with scikit-learn), mnist, cifar10 (both through tensorflow-datasets),
-    gaussian, or PATH.npz with train_images, train_labels, test_images, test_labels.
+    gaussian, PATH.npz with train_images, train_labels, test_images, test_labels (or x_train,
+    y_train, x_test, y_test), or package.module:function, which returns such arrays.
     """
     data_dir: pathlib.Path | None = None
     """Where tensorflow-datasets keeps its data; its own default if not given."""
     augment: Literal["standard", "none"] = "standard"
     """standard: crop-4 and flip for cifar10, one-pixel shifts for digits, nothing for others."""
     model: str = "resnet14"
-    """resnetD[-noshort][-nobatchnorm][-widthW] with D = 6n + 2, or fcL[-widthW]."""
+    """resnetD with D = 6n + 2, resnet18[-imagenet], wrnD-K with D = 6n + 4, vgg11, vgg13, vgg16,
+    vgg19, vit[-patchP] or fcL; after residual networks -noshort, after these and vgg -nobatchnorm,
+    after all -widthW. Or package.module:factory, which makes a flax.linen or flax.nnx module.
+    """
     initialization: Literal["paper", "pytorch"] = "paper"
     """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""
     loss: Literal["cross_entropy", "kl", "mse"] = "cross_entropy"
@@ -144,7 +148,7 @@ class TrainingOptions(Checked):
         """Return the problem: data, network and loss."""
         data = with_label_noise(
             jax.random.key(LABEL_NOISE_SEED),
-            datasets.load(self.dataset, data_dir=self.data_dir),
+            data_sets.load(self.dataset, self.data_dir),
             self.label_noise,
         )
         network = models.model(
@@ -278,7 +282,7 @@ def _directory(options: Any) -> Iterator[pathlib.Path]:
             f"Cannot write to {wanted}: {error.strerror}. Choose another --directory."
         ) from error
     directory = options.directory or new_directory(
-        f"{pathlib.Path(options.dataset).stem}-{options.model}"
+        data_sets.folder_name(options.dataset, options.model)
     )
     try:
         yield directory

@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from experiments import command_line, summaries
+from experiments import command_line, data_sets, summaries
 from experiments.late_motion import base_point, measured, walks
 from experiments.late_training import LatePath, network, train_until
 from experiments.options import COUNT, UINT32, expanded, within
@@ -31,7 +31,6 @@ from sgd_diffusion import plots, tables
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion.dynamics.batches import SAMPLINGS
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems import datasets
 from sgd_diffusion.problems.objectives import Problem
 
 LEAST_EPOCHS = 10  # of the window
@@ -45,7 +44,7 @@ class Options(RunOptions):
 
     dataset: str = "digits"
     """digits (comes with scikit-learn), mnist (through tensorflow-datasets; the published one), or
-    any other name or PATH.npz that `datasets.load` takes.
+    any other name, PATH.npz or package.module:function that `datasets.load` takes.
     """
     data_dir: pathlib.Path | None = None
     """Where tensorflow-datasets keeps its data; its own default if not given."""
@@ -97,7 +96,7 @@ def experiment(options: Options) -> None:
     """Train, walk, measure, and leave results, a figure and a summary in the run directory."""
     problem = loaded(options)
     directory = options.directory or new_directory(
-        f"{pathlib.Path(options.dataset).stem}-variance_flatness"
+        data_sets.folder_name(options.dataset, "variance_flatness")
     )
     dataset = paths(options, problem, directory)
     table = tables.variance_flatness(dataset)
@@ -116,7 +115,7 @@ def loaded(options: Options) -> Problem:
         InputError: there are fewer examples than in a mini-batch.
     """
     with phase(f"loading {options.dataset}"):
-        data = datasets.load(options.dataset, data_dir=options.data_dir)
+        data = data_sets.load(options.dataset, options.data_dir)
         problem = network(data, options.width)
     if options.batch_size > problem.num_examples:
         raise invalid(

@@ -8,7 +8,10 @@ from sgd_diffusion.problems.losses import cross_entropy, smoothed_kl, softmax_ms
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
 from sgd_diffusion.problems.objectives import Problem, accuracy, classification
-from sgd_diffusion.problems.resnet import ResNet
+from sgd_diffusion.problems.resnet import ResNet, ResNet18
+from sgd_diffusion.problems.vgg import VGG
+from sgd_diffusion.problems.vit import ViT
+from sgd_diffusion.problems.wide_resnet import WideResNet
 
 __all__ = [
     # any loss
@@ -34,4 +37,8 @@ __all__ = [
     "model",
     "MLP",
     "ResNet",
+    "ResNet18",
+    "WideResNet",
+    "VGG",
+    "ViT",
 ]

@@ -1,4 +1,4 @@
-"""Labeled images as NumPy arrays, from a package, an `.npz` file or a generator."""
+"""Labeled images as NumPy arrays, from a package, a file, a function or a generator."""
 
 import contextlib
 import difflib
@@ -23,8 +23,9 @@ from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems.labeled_images import MAX_CLASSES, Dataset, Examples
-from sgd_diffusion.problems.npz_files import ARRAYS, load_npz
+from sgd_diffusion.problems.labeled_images import ARRAYS, MAX_CLASSES, Dataset, Examples
+from sgd_diffusion.problems.npz_files import load_npz
+from sgd_diffusion.problems.user_code import REFERENCE, is_reference, users_dataset
 
 __all__ = ["NAMES", "Dataset", "Examples", "channel_statistics", "gaussian", "load"]
 
@@ -47,7 +48,9 @@ _PUBLISHED_STATISTICS = {
 
 
 def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """Load a data set by its name or from an `.npz` file. The examples always have the same order.
+    """Load a data set by its name, from an `.npz` file or from a function of one's own.
+
+    The examples always have the same order.
 
     - "digits": 8 x 8 x 1 uint8, 0..16, from the files inside scikit-learn; 1437 training images and
       the last 360 as test images.
@@ -55,22 +58,40 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     - "cifar10": 32 x 32 x 3 uint8, 50,000 and 10,000 images, through tensorflow-datasets.
     - "gaussian": noise without structure, `gaussian()`.
     - a path that ends in `.npz`, with the arrays train_images, train_labels, test_images and
-      test_labels. Images are (N, H, W) or (N, H, W, C), uint8, or other numbers (read as float32).
-      Labels are (N,) or (N, 1), integers from 0. The number of classes is the largest training
-      label + 1.
+      test_labels, or x_train, y_train, x_test and y_test, in small or capital letters.
+    - `package.module:function`, a function without arguments that returns such arrays by their
+      names, in this order, or as ((images, labels), (images, labels)), training first; or a
+      `Dataset`.
+
+    Arrays from files and functions are taken in these forms. `Dataset.reading` says in one line how
+    they were read:
+
+    - Images are (N, H, W), (N, H, W, C) or (N, C, H, W). The channels are the end that has 4
+      entries or fewer.
+    - Pixels are uint8, which stay so, or other real numbers in any unit, read as float32.
+    - Labels are integers from 0, (N,) or (N, 1); rows (N, C) with a single 1; or text, (N,) or
+      (N, 1).
+
+    Where both ends or neither of them has so few, an array "layout" with the text "NHWC" or "NCHW"
+    has to say which it is. Images of more than 4 channels with a side of 4 pixels or fewer need it
+    too. The unit does not matter to `classification`, which normalizes every channel, but it
+    has to be the same for training and testing. Names of classes are sorted, and a label is the
+    place of its name. The number of classes is that of names or of columns, otherwise the largest
+    training label + 1.
 
     Reading what tensorflow-datasets has prepared needs neither TensorFlow nor a network. What is
     not prepared is downloaded and prepared first, if TensorFlow is installed and the host of the
     download answers within seconds. That happens once, in a process of its own, and takes minutes.
 
     Args:
-        name_or_npz: one of `NAMES`, or the path of an `.npz` file.
+        name_or_npz: one of `NAMES`, the path of an `.npz` file, or `package.module:function`.
         data_dir: where tensorflow-datasets keeps its data; by default $TFDS_DATA_DIR, else
             ~/tensorflow_datasets. The other sources do not use it.
 
     Raises:
-        InputError: the name is unknown, the file is missing or ill-formed, or the data set is not
-            prepared and cannot be prepared now.
+        InputError: the name is unknown, the file is missing or ill-formed, an array has no form
+            that is known or could be read in two ways, there is no such function or it fails, or
+            the data set is not prepared and cannot be prepared now.
 
     >>> digits = load("digits")
     >>> digits.train.images.shape, digits.test.labels.shape, digits.num_classes
@@ -86,6 +107,8 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     source = os.fspath(name_or_npz)
     if source.lower().endswith(".npz"):
         return load_npz(_home(source))
+    if is_reference(source):
+        return users_dataset(source)
     if source == "digits":
         return _load_digits()
     if source == "gaussian":
@@ -96,7 +119,7 @@ def load(name_or_npz: str | os.PathLike, *, data_dir: str | os.PathLike | None =
     raise invalid(
         "name_or_npz",
         f"is {source!r}",
-        f"one of {', '.join(NAMES)}, or the path of a file that ends in .npz",
+        f"one of {', '.join(NAMES)}, {REFERENCE}, or the path of a file that ends in .npz",
         f"did you mean {close[0]!r}?" if close else "",
     )
 

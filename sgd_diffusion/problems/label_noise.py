@@ -58,6 +58,7 @@ def with_label_noise(key: Key, dataset: Dataset, share: NumberLike) -> Dataset:
         )
     if not share:
         return dataset
+    reading = dataset.reading
     dataset = checked(dataset.train, dataset.test, dataset.name, num_classes=dataset.num_classes)
     choice, draw = jax.random.split(key)
     shape = dataset.train.labels.shape
@@ -66,6 +67,7 @@ def with_label_noise(key: Key, dataset: Dataset, share: NumberLike) -> Dataset:
     drawn = jax.random.randint(draw, shape, 0, dataset.num_classes, dtype=jnp.int32)
     labels = np.where(np.asarray(changed), np.asarray(drawn), dataset.train.labels)
     return dataset._replace(
+        reading=reading,
         train=dataset.train._replace(labels=labels),
         label_noise={"share": share, "key": np.asarray(jax.random.key_data(key)).tolist()},
     )

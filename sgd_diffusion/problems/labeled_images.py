@@ -1,6 +1,6 @@
 """Labeled images in memory: what they are, and the checks that they pass wherever they are from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -11,7 +11,10 @@ from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.errors import invalid
 
-__all__ = ["MAX_CLASSES", "Dataset", "Examples", "checked"]
+__all__ = ["ARRAYS", "MAX_CLASSES", "Dataset", "Examples", "checked"]
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+"""What the four arrays of a data set are called."""
 
 MAX_CLASSES = 100_000
 """More classes than any set of images has. A network gets an output, with weights, for each."""
@@ -40,6 +43,7 @@ class Dataset(NamedTuple):
             "mine.npz".
         label_noise: facts about training labels that were drawn at random (see
             `with_label_noise`), or None.
+        reading: one line on how the arrays of an `.npz` file or of a function were read, or "".
     """
 
     train: Examples
@@ -47,6 +51,7 @@ class Dataset(NamedTuple):
     num_classes: int
     name: str
     label_noise: Mapping[str, Any] | None = None
+    reading: str = ""
 
 
 def checked(
@@ -56,6 +61,7 @@ def checked(
     *,
     num_classes: IntegerLike | None = None,
     source: str = "",
+    names: Sequence[str] = ARRAYS,
 ) -> Dataset:
     """Return a data set of the given examples, after checks.
 
@@ -66,6 +72,7 @@ def checked(
         name: of the data set.
         num_classes: number of classes; the largest training label + 1 if None.
         source: where they come from, for messages, such as " in mine.npz".
+        names: what messages call the four arrays.
 
     Returns:
         The same images, uint8 as they are and all others as float32, and labels as int32.
@@ -75,10 +82,10 @@ def checked(
     """
     train, test = (
         Examples(
-            _images(f"{split}_images{source}", given.images),
-            _labels(f"{split}_labels{source}", given.labels, np.shape(given.images)[:1]),
+            _images(f"{images}{source}", given.images),
+            _labels(f"{labels}{source}", given.labels, np.shape(given.images)[:1]),
         )
-        for split, given in (("train", train), ("test", test))
+        for images, labels, given in ((names[0], names[1], train), (names[2], names[3], test))
     )
     kinds = [(str(split.images.dtype), split.images.shape[1:]) for split in (train, test)]
     if kinds[0] != kinds[1]:
@@ -91,7 +98,7 @@ def checked(
     largest = int(train.labels.max())
     if num_classes is None and test.labels.max() > largest:
         raise invalid(
-            f"test_labels{source}",
+            f"{names[3]}{source}",
             f"go up to {test.labels.max()}",
             f"at most {largest}, the largest training label",
             "leave out test examples of classes without training examples",

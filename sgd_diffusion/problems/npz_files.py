@@ -3,17 +3,19 @@
 import math
 import pathlib
 import zipfile
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion.errors import InputError, invalid
-from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
+from sgd_diffusion.problems.image_forms import LAYOUT, array_names, read_arrays
+from sgd_diffusion.problems.labeled_images import ARRAYS, Dataset
 
-__all__ = ["ARRAYS", "load_npz"]
+__all__ = ["load_npz"]
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -26,26 +28,23 @@ def load_npz(path: pathlib.Path) -> Dataset:
     Raises:
         InputError: the file is missing or ill-formed, or needs more memory than there is.
     """
-    arrays = _read(path)
-    train, test = (
-        Examples(arrays[f"{split}_images"], arrays[f"{split}_labels"])
-        for split in ("train", "test")
-    )
-    return checked(train, test, path.name, source=f" in {path}")
-
-
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     arguments = ", ".join(f"{key}=..." for key in ARRAYS)
     expected = f"an .npz file as written by numpy.savez(path, {arguments})"
+    return read_arrays(_read(path, expected), path.name, str(path), expected)
+
+
+def _read(path: pathlib.Path, expected: str) -> dict[str, Any]:
+    """Return the arrays that are the data set, and None for all others."""
     if not path.is_file():
         raise invalid(str(path), "does not exist", expected)
     if not zipfile.is_zipfile(path):
         raise invalid(str(path), "is cut off, or is no .npz file at all", expected)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found = archive.files
-            _check_sizes(path, archive.zip, [key for key in ARRAYS if key in found])
-            arrays = {key: np.asarray(archive[key]) for key in ARRAYS if key in found}
+            arrays: dict[str, Any] = dict.fromkeys(archive.files)
+            wanted = array_names((key for key in arrays if key != LAYOUT), str(path), expected)
+            _check_sizes(path, archive.zip, wanted)
+            arrays |= {key: np.asarray(archive[key]) for key in (*wanted, LAYOUT) if key in arrays}
     except InputError:
         raise
     except Exception as error:  # NumPy's parser raises nearly anything for a damaged header
@@ -53,18 +52,12 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
             str(path),
             f"cannot be read: {error}",
             f"{expected}, all of them plain arrays of numbers",
+            "names of classes are an array of text, made with numpy.array(names, dtype=str)",
         ) from error
-    missing = [key for key in ARRAYS if key not in found]
-    if missing:
-        raise invalid(
-            str(path),
-            f"lacks {', '.join(missing)} and has {', '.join(found) or 'nothing'}",
-            expected,
-        )
     return arrays
 
 
-def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: list[str]) -> None:
+def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: Sequence[str]) -> None:
     """Refuse arrays that are not what their headers say, or do not fit into the memory."""
     needed = 0
     for key in keys:

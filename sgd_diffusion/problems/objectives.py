@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen
+from flax import linen, nnx
 from flax.errors import InvalidRngError
 from jaxtyping import Array, Float
 
@@ -19,11 +19,13 @@ from sgd_diffusion._arrays import integer, real_array
 from sgd_diffusion._display import WIDTH
 from sgd_diffusion._json_values import json_values
 from sgd_diffusion._types import IntegerLike, Key, PyTree
-from sgd_diffusion.errors import invalid
+from sgd_diffusion.errors import InputError, invalid
 from sgd_diffusion.problems import augmentation
 from sgd_diffusion.problems.datasets import channel_statistics
 from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
 from sgd_diffusion.problems.losses import LOSSES, cross_entropy, smoothed_kl, softmax_mse
+from sgd_diffusion.problems.nnx_modules import NnxNetwork, as_network
+from sgd_diffusion.problems.user_code import raised
 
 __all__ = [
     "EVALUATION_BATCH",
@@ -160,7 +162,7 @@ class RandomizedExamples(NamedTuple):
 
 
 def classification(
-    model: linen.Module,
+    model: linen.Module | NnxNetwork | Callable[..., nnx.Module],
     dataset: Dataset,
     *,
     loss: str = "cross_entropy",
@@ -180,7 +182,10 @@ def classification(
 
     Args:
         model: a flax.linen module, called as `model.apply(variables, images, train=bool)` -> logits
-            (B, num_classes).
+            (B, num_classes). Or a function or class that makes a flax.nnx module, called as
+            `model(rngs=...)` for every seed. The module is called as `module(images)` after its
+            `train()` or its `eval()`; its `nnx.Param` are the parameters, its keys are drawn as
+            said above, and its other variables, such as batch-norm averages, are the state.
         dataset: as returned by `datasets.load`.
         loss: "cross_entropy", "kl" (against labels smoothed by 0.1) or "mse" (softmax against
             one-hot).
@@ -190,9 +195,10 @@ def classification(
             0 for none.
 
     Raises:
-        InputError: the loss is unknown, the probe is larger than the data, or the model cannot take
-            the images or returns logits for fewer classes than there are.
+        InputError: the loss is unknown, the probe is larger than the data, or the model is no such
+            module, cannot take the images or returns logits for fewer classes than there are.
     """
+    model = as_network(model)
     if not isinstance(loss, str) or loss not in LOSSES:
         raise invalid("loss", f"is {loss!r}", f"one of {', '.join(LOSSES)}")
     dataset = checked(
@@ -259,18 +265,30 @@ def _draws(init, apply, sample: np.ndarray, num_classes: int) -> bool:
     Raises:
         InputError: the model cannot take the images; so it is refused before any run.
     """
-    variables = jax.eval_shape(init, jax.random.key(0))
     images = jax.ShapeDtypeStruct(sample.shape, sample.dtype)
     try:
-        logits, _ = jax.eval_shape(partial(apply, rngs=None), *variables, images)
-        random = False
-    except InvalidRngError:
-        logits, _ = jax.eval_shape(partial(apply, rngs=_streams(None)), *variables, images)
-        random = True
-    if logits.ndim != 2 or logits.shape[1] < num_classes:
+        variables = jax.eval_shape(init, jax.random.key(0))
+        try:
+            logits, _ = jax.eval_shape(partial(apply, rngs=None), *variables, images)
+            random = False
+        except InvalidRngError:
+            logits, _ = jax.eval_shape(partial(apply, rngs=_streams(None)), *variables, images)
+            random = True
+    except InputError:
+        raise
+    except Exception as error:  # whatever a network of the user's own raises
         raise invalid(
             "model",
-            f"returns {list(logits.shape)} for {len(sample)} images",
+            f"raises {raised(error)} for images {sample.shape}",
+            "a network with parameters that takes images (batch, height, width, channels)",
+            "flax.linen modules are called as model.apply(variables, images, train=bool)",
+        ) from error
+    shape = getattr(logits, "shape", None)
+    if shape is None or len(shape) != 2 or shape[1] < num_classes:
+        raise invalid(
+            "model",
+            f"returns {type(logits).__name__ if shape is None else list(shape)} "
+            f"for {len(sample)} images",
             f"logits ({len(sample)}, C) with C of at least {num_classes}, the number of classes",
         )
     return random

@@ -8,8 +8,9 @@ from input_table import Argument, Integers, Number, Option, input_tests, mode_te
 
 from sgd_diffusion.problems.augmentation import compose, random_crop, random_flip
 from sgd_diffusion.problems.datasets import channel_statistics, gaussian
+from sgd_diffusion.problems.image_forms import read_arrays
 from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
-from sgd_diffusion.problems.labeled_images import Dataset, Examples, checked
+from sgd_diffusion.problems.labeled_images import ARRAYS, Dataset, Examples, checked
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
 from sgd_diffusion.problems.objectives import (
@@ -18,8 +19,13 @@ from sgd_diffusion.problems.objectives import (
     smoothed_kl,
     softmax_mse,
 )
+from sgd_diffusion.problems.resnet import ResNet18
+from sgd_diffusion.problems.vgg import VGG
+from sgd_diffusion.problems.vit import ViT
+from sgd_diffusion.problems.wide_resnet import WideResNet
 
 IMAGES = (np.arange(96.0) % 7).reshape(3, 4, 4, 2)
+PEOPLES = (np.arange(150.0) % 7).reshape(3, 2, 5, 5)  # channels first
 LABELS = np.array([0, 2, 1])
 LOGITS = (np.arange(12.0) % 5).reshape(3, 4)
 KEY = jax.random.key(0)
@@ -31,6 +37,13 @@ def noise(**options):
 
 def loaded(images):
     return checked(Examples(images, LABELS), Examples(images, LABELS), "mine")
+
+
+def as_people_have(images):
+    found = dict(zip(ARRAYS, (images, LABELS, images, LABELS), strict=True))
+    found = read_arrays(found, "mine", "mine", "arrays")
+    # The types differ: unsigned bytes stay as they are.
+    return found._replace(train=found.train._replace(images=found.train.images.astype("float32")))
 
 
 def problem(**options):
@@ -65,9 +78,21 @@ ENTRIES = [
     Number("with_fresh_label_noise(share)", freshly, 0.5),
     Integers("with_label_noise(labels)", lambda labels: noisy(labels), np.array([5, 100, 0])),
     Option("MLP(features)", lambda value: MLP((value, 3)).features, 7),
+    Option("VGG(depth)", lambda value: VGG(value).depth, 13),
+    Option("VGG(width)", lambda value: VGG(11, width=value).width, 7),
+    Option("WideResNet(depth)", lambda value: WideResNet(value).depth, 16),
+    Option("WideResNet(widening)", lambda value: WideResNet(16, value).widening, 7),
+    Option("WideResNet(width)", lambda value: WideResNet(16, width=value).width, 7),
+    Option("ResNet18(width)", lambda value: ResNet18(width=value).width, 7),
+    Option("ViT(patch)", lambda value: ViT(value).patch, 7),
+    Option("ViT(depth)", lambda value: ViT(depth=value).depth, 7),
+    Option("ViT(heads)", lambda value: ViT(heads=value).heads, 4),
+    Option("ViT(width)", lambda value: ViT(width=value).width, 16),
+    Number("ViT(dropout)", lambda value: ViT(dropout=value).dropout, 0.5),
     Argument(
         "checked(images)", lambda images: loaded(images).train.images.astype("float32"), IMAGES
     ),
+    Argument("read_arrays(images)", lambda images: as_people_have(images).train.images, PEOPLES),
     Argument(
         "channel_statistics(images)", lambda images: channel_statistics(loaded(images)), IMAGES
     ),

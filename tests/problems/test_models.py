@@ -3,7 +3,10 @@ import pytest
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.mlp import MLP
 from sgd_diffusion.problems.models import model
-from sgd_diffusion.problems.resnet import ResNet
+from sgd_diffusion.problems.resnet import ResNet, ResNet18
+from sgd_diffusion.problems.vgg import VGG
+from sgd_diffusion.problems.vit import ViT
+from sgd_diffusion.problems.wide_resnet import WideResNet
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,14 @@ from sgd_diffusion.problems.resnet import ResNet
         ("fc3", MLP((100, 100, 10), bias=False)),
         ("fc2-width5", MLP((5, 10), bias=False)),
         ("fc1", MLP((10,), bias=False)),
+        ("resnet18", ResNet18()),
+        ("resnet18-imagenet-noshort-width8", ResNet18("imagenet", shortcut=False, width=8)),
+        ("wrn16-4", WideResNet(16, 4)),
+        ("wrn10-2-nobatchnorm-width8", WideResNet(10, 2, norm=False, width=8)),
+        ("vgg11", VGG(11)),
+        ("vgg13-nobatchnorm-width8", VGG(13, norm=False, width=8)),
+        ("vit", ViT()),
+        ("vit-patch2-width512", ViT(2, width=512)),
     ],
 )
 def test_names_stand_for_networks(name, expected):
@@ -64,6 +75,16 @@ def test_options_reach_the_network():
         "resnet14-width4097",
         "fc" + 9000 * "9",
         "resnet14-width" + 9000 * "9",
+        "wrn16",
+        "wrn15-2",
+        "wrn16-0",
+        "wrn16-4-width2048",
+        "vgg12",
+        "vgg11-noshort",
+        "vgg11-width4096",
+        "vit-nobatchnorm",
+        "vit-patch0",
+        "resnet18-cifar",
         None,
         5,
     ],

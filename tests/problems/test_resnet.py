@@ -8,7 +8,8 @@ import pytest
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.convolution import convolution
-from sgd_diffusion.problems.resnet import BasicBlock, BatchNorm, ResNet
+from sgd_diffusion.problems.layers import BatchNorm
+from sgd_diffusion.problems.resnet import BasicBlock, ResNet
 
 KEY = jax.random.key(0, impl="rbg")  # its numbers take a tenth of the time to compile
 
