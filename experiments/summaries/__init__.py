@@ -1,6 +1,7 @@
 """Results in words and numbers that fit on a screen."""
 
 from experiments.summaries.anomalous_diffusion import anomalous_diffusion
+from experiments.summaries.cells import cells
 from experiments.summaries.escape_networks import escape_curvature, escape_saddles
 from experiments.summaries.escape_rates import escape_rates
 from experiments.summaries.fractal_path import fractal_path
@@ -16,6 +17,7 @@ from experiments.summaries.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
+    "cells",
     "escape_curvature",
     "escape_rates",
     "escape_saddles",

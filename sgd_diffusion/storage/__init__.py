@@ -2,12 +2,18 @@
 
 from sgd_diffusion.storage.checkpoints import Checkpoints
 from sgd_diffusion.storage.plane_files import resumable_plane
-from sgd_diffusion.storage.run_directories import DamagedResultsWarning, RunDirectory, load_run
+from sgd_diffusion.storage.run_directories import (
+    BusyError,
+    DamagedResultsWarning,
+    RunDirectory,
+    load_run,
+)
 
 __all__ = [
     # runs
     "load_run",
     "RunDirectory",
+    "BusyError",
     "DamagedResultsWarning",
     "Checkpoints",
     # planes

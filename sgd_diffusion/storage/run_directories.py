@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 __all__ = [
+    "BusyError",
     "DamagedResultsWarning",
     "RunDirectory",
     "combine_windows",
@@ -48,6 +49,10 @@ IDENTITY = "identity"
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlist = _SHORT.maxdict = 20
+
+
+class BusyError(StorageError):
+    """Another live process writes to a directory."""
 
 
 class DamagedResultsWarning(UserWarning):
@@ -216,13 +221,32 @@ class RunDirectory:
                 cannot be written to.
         """
         self.check(configuration, resume=resume)
+        with self.locked():
+            self.check(configuration, resume=resume)  # again, now that nobody else can change it
+            if self.configuration() is None:
+                self.describe(configuration, metadata or {})
+            (self.path / "windows").mkdir(exist_ok=True)
+            yield
+
+    @contextlib.contextmanager
+    def locked(self, *, patience: float = 0.0) -> Iterator[None]:
+        """Keep other processes out of the directory while the context lasts, however that ends.
+
+        One that is within already may enter again.
+
+        Args:
+            patience: seconds to wait for a process that is within.
+
+        Raises:
+            StorageError: another live process is within, or the directory cannot be written to.
+        """
         # This is the system's own lock: it goes with the process, however that ends.
-        lock = FileLock(self.path / "lock", timeout=0)
+        lock = FileLock(self.path / "lock", is_singleton=True)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            lock.acquire(timeout=patience)
         except Timeout as error:
-            raise StorageError(
+            raise BusyError(
                 f"Directory {self.path} is being written by another process. Wait for it, or "
                 "choose another directory."
             ) from error
@@ -231,20 +255,22 @@ class RunDirectory:
                 f"Cannot write to {self.path}: {error.strerror}. Choose another directory."
             ) from error
         try:
-            self.check(configuration, resume=resume)  # again, now that nobody else can change it
-            if self.configuration() is None:
-                content = {
-                    "configuration": json_values("configuration", configuration),
-                    "metadata": json_values("metadata", metadata or {}),
-                    "environment": environment(),
-                }
-                write_atomically(
-                    self.path / "config.json", json.dumps(content, indent=2).encode() + b"\n"
-                )
-            (self.path / "windows").mkdir(exist_ok=True)
             yield
         finally:
             lock.release()
+
+    def describe(self, configuration: dict[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Write config.json: what the directory is for, and under which versions it was made.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        content = {
+            "configuration": json_values("configuration", configuration),
+            "metadata": json_values("metadata", metadata),
+            "environment": environment(),
+        }
+        write_atomically(self.path / "config.json", json.dumps(content, indent=2).encode() + b"\n")
 
     def save_window(self, index: int, dataset: xr.Dataset) -> None:
         """Write a finished window; its file appears complete or not at all.

@@ -1,5 +1,6 @@
 """Every table as a function: it takes a labeled dataset and returns a labeled dataset."""
 
+from sgd_diffusion.tables.cells import over_cells
 from sgd_diffusion.tables.escape_rates import escape_rates
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path
@@ -10,6 +11,7 @@ from sgd_diffusion.tables.limiting_regression import limiting_regression
 from sgd_diffusion.tables.limiting_sweep import limiting_sweep
 from sgd_diffusion.tables.loss_surface import loss_surface
 from sgd_diffusion.tables.noise_tails import noise_tails
+from sgd_diffusion.tables.overview import overview
 from sgd_diffusion.tables.phase_diagram import phase_diagram
 from sgd_diffusion.tables.toy_walks import toy_walks
 from sgd_diffusion.tables.variance_flatness import variance_flatness
@@ -26,6 +28,8 @@ __all__ = [
     "limiting_sweep",
     "loss_surface",
     "noise_tails",
+    "over_cells",
+    "overview",
     "phase_diagram",
     "toy_walks",
     "variance_flatness",
