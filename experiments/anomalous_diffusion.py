@@ -67,6 +67,7 @@ def experiment(options: Options) -> None:
         text,
         tables={"exponents": table},
         figures=figures,
+        csv=options.csv,
     )
 
 

@@ -46,6 +46,7 @@ def experiment(options: Options) -> None:
         summaries.cells(table, options.dimensions()) + "\n",
         tables={"table": table},
         figures={},
+        csv=options.csv,
     )
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from experiments.command_line import options_as_json
 from experiments.swept_options import NEVER_SWEPT, Cell
+from sgd_diffusion._json_values import describe_differences
 from sgd_diffusion.errors import StorageError
 from sgd_diffusion.storage.files import write_atomically
-from sgd_diffusion.storage.run_directories import BusyError, RunDirectory, describe_differences
+from sgd_diffusion.storage.run_directories import BusyError, RunDirectory
 
 FINISHED = "finished.json"
 PATIENCE = 60.0  # seconds to wait for another process that writes a few small files

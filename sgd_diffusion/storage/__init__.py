@@ -1,6 +1,7 @@
 """What is on disk: run directories, checkpoints and plane files. A file is complete or absent."""
 
 from sgd_diffusion.storage.checkpoints import Checkpoints
+from sgd_diffusion.storage.merged_runs import merge_runs
 from sgd_diffusion.storage.plane_files import resumable_plane
 from sgd_diffusion.storage.run_directories import (
     BusyError,
@@ -12,6 +13,7 @@ from sgd_diffusion.storage.run_directories import (
 __all__ = [
     # runs
     "load_run",
+    "merge_runs",
     "RunDirectory",
     "BusyError",
     "DamagedResultsWarning",

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import pathlib
-import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from filelock import FileLock, Timeout
 
-from sgd_diffusion._json_values import json_values, same_values
+from sgd_diffusion._json_values import describe_differences, json_values, same_values
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.files import write_atomically
+from sgd_diffusion.storage.merged_runs import merge_runs, new_members
 from sgd_diffusion.storage.provenance import environment
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ __all__ = [
     "DamagedResultsWarning",
     "RunDirectory",
     "combine_windows",
-    "describe_differences",
     "digest_of",
     "environment",
     "load_run",
@@ -44,11 +43,6 @@ __all__ = [
 
 IDENTITY = "identity"
 """Attribute of window files; it is not part of the results."""
-
-# Somebody else wrote these values, however long or deep they are.
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 200
-_SHORT.maxlist = _SHORT.maxdict = 20
 
 
 class BusyError(StorageError):
@@ -64,6 +58,8 @@ class DamagedResultsWarning(UserWarning):
 
 def load_run(directory: str | os.PathLike) -> xr.Dataset:
     """Return all finished windows of a run as one dataset.
+
+    Members that were added later are in it once they have as many windows as the run.
 
     Args:
         directory: that the run was written to.
@@ -95,7 +91,12 @@ def load_run(directory: str | os.PathLike) -> xr.Dataset:
             "a run with one or more finished windows",
             "continue it with resume (--resume)",
         )
-    return combine_windows(windows)
+    dataset = combine_windows(windows)
+    for added in map(RunDirectory, run.added()):
+        theirs = added.load_windows()[: len(windows)]
+        if len(theirs) == len(windows):
+            dataset = merge_runs([dataset, new_members(dataset, combine_windows(theirs))])
+    return dataset
 
 
 def combine_windows(windows: list[xr.Dataset]) -> xr.Dataset:
@@ -143,6 +144,10 @@ class RunDirectory:
     def checkpoints(self) -> pathlib.Path:
         """Return where the checkpoints go."""
         return self.path / "checkpoints"
+
+    def added(self) -> list[pathlib.Path]:
+        """Return the directories of the members that were added to the run, in their order."""
+        return sorted(path.parent for path in self.path.glob("added/*/config.json"))
 
     def window_path(self, index: int) -> pathlib.Path:
         """Return the file of a window."""
@@ -385,19 +390,6 @@ def _load_window(path: pathlib.Path) -> xr.Dataset:
     if _checksum_path(path).read_text().split()[0] != hashlib.sha256(content).hexdigest():
         raise ValueError("its checksum is wrong")
     return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
-
-
-def describe_differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
-    """Describe where two configurations differ; empty if they do not."""
-    differences = []
-    for name in sorted(stored.keys() | wanted.keys()):
-        old, new = stored.get(name), wanted.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            differences.append(describe_differences(old, new, f"{prefix}{name}."))
-        elif not same_values(old, new):
-            old, new = _SHORT.repr(old), _SHORT.repr(new)
-            differences.append(f"{prefix}{name} is {old} there and {new} here")
-    return ", ".join(filter(None, differences))
 
 
 def save_figure(figure: "matplotlib.figure.Figure", path: pathlib.Path) -> None:

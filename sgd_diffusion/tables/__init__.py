@@ -1,6 +1,7 @@
 """Every table as a function: it takes a labeled dataset and returns a labeled dataset."""
 
 from sgd_diffusion.tables.cells import over_cells
+from sgd_diffusion.tables.dataframes import to_dataframe
 from sgd_diffusion.tables.escape_rates import escape_rates
 from sgd_diffusion.tables.exponents import exponents
 from sgd_diffusion.tables.fractal_path import fractal_path
@@ -31,6 +32,7 @@ __all__ = [
     "over_cells",
     "overview",
     "phase_diagram",
+    "to_dataframe",
     "toy_walks",
     "variance_flatness",
     "walk_statistics",

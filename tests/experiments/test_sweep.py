@@ -5,7 +5,6 @@ import importlib.util
 import os
 import pathlib
 import random
-import signal
 import subprocess
 import sys
 import textwrap
@@ -28,9 +27,9 @@ from sgd_diffusion.storage.run_directories import load_run
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 # fmt: off
-TINY = ["--model", "fc2-width5", "--seeds", "0", "1", "--learning-rates", "0.05",
-        "--num-windows", "2", "--window", "20", "--batch-size", "16"]
+REST = ["--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "20"]
 # fmt: on
+TINY = ["--model", "fc2-width5", *REST, "--batch-size", "16"]
 DATA = {"x": jnp.arange(60.0).reshape(20, 3)}
 
 
@@ -340,26 +339,25 @@ def test_two_processes_that_are_killed_share_the_cells_and_lose_nothing(tmp_path
             assert (directory / str(number)).read_text() == f"{directory.name} {number}"
 
 
-def program(*arguments, **how):
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "experiments.sweep", *map(str, arguments)],
-        cwd=CHECKOUT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("JAX_")},
-        **how,
-    )
+def program(log, *arguments):
+    """A process with a sweep that says what it says in a file, and shares its programs itself."""
+    with open(log, "a") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "experiments.sweep", *map(str, arguments)],
+            cwd=CHECKOUT,
+            stdout=said,
+            stderr=said,
+            env={name: value for name, value in os.environ.items() if not name.startswith("JAX_")},
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_kills_at_random_moments_change_no_number(tmp_path):
     """Six cells in two processes at once, killed 20 times, until both get through."""
-    arguments = [*TINY[2:10], "--model", "fc2-width5", "fc3-width5", "--batch-size", 8, 16, 32]
-    with program(*arguments, "--directory", tmp_path / "whole") as whole:
-        said, _ = whole.communicate()
-        assert whole.returncode == 0, said
+    log = tmp_path / "said"
+    arguments = [log, *REST, "--model", "fc2-width5", "fc3-width5", "--batch-size", 8, 16, 32]
+    assert program(*arguments, "--directory", tmp_path / "whole").wait() == 0, log.read_text()
     chance, kills = random.Random(0), 0
     begin = [*arguments, "--directory", tmp_path / "killed"]
     at_work = [program(*begin), program(*begin)]
@@ -367,12 +365,11 @@ def test_kills_at_random_moments_change_no_number(tmp_path):
         time.sleep(chance.uniform(0.2, 5.0))
         child = chance.choice(at_work)
         if child.poll() is not None:
-            assert child.returncode == 0, child.stdout.read()
+            assert child.returncode == 0, log.read_text()
             at_work.remove(child)
         elif kills < 20:
-            child.send_signal(signal.SIGKILL)
+            child.kill()
             child.wait()
-            child.stdout.close()
             kills += 1
             at_work[at_work.index(child)] = program(*begin)
     whole, killed = (
@@ -381,16 +378,17 @@ def test_kills_at_random_moments_change_no_number(tmp_path):
     )
     assert kills >= 10
     xr.testing.assert_identical(whole, killed)
+    assert "Damaged" not in log.read_text()
     assert list((tmp_path / "killed" / "compiled").iterdir())
 
 
 @pytest.mark.slow
 def test_jobs_of_the_local_launcher_train_all_cells(tmp_path):
     pytest.importorskip("submitit")
-    arguments = [*TINY, "--batch-size", 8, 16, "--launcher", "local", "--workers", 2]
-    with program(*arguments, "--directory", tmp_path / "sweep") as child:
-        said, _ = child.communicate(timeout=500)
-    assert child.returncode == 0 and "jobs " in said
+    arguments = [*REST, "--model", "fc2-width5", "--batch-size", 8, 16]
+    arguments += ["--launcher", "local", "--workers", 2]
+    child = program(tmp_path / "said", *arguments, "--directory", tmp_path / "sweep")
+    assert child.wait(timeout=500) == 0 and "jobs " in (tmp_path / "said").read_text()
     table = xr.load_dataset(tmp_path / "sweep" / "table.nc", engine="h5netcdf")
     assert np.isfinite(table.loss).all()
     logs = "".join(path.read_text() for path in (tmp_path / "sweep" / "jobs").glob("*.out"))
