@@ -15,6 +15,7 @@ from experiments.launchers import LaunchOptions
 from experiments.results import leave
 from experiments.sweep_work import swept_table
 from experiments.swept_options import swept
+from sgd_diffusion import plots
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,14 @@ PRESETS = {
 
 
 def experiment(options: Options) -> None:
-    """Train all cells, and leave a table and a summary in the directory of the sweep."""
+    """Train all cells, and leave a table, a summary and a figure in the directory of the sweep."""
     table, directory = swept_table(options, "sweep")
+    names = options.dimensions()
     leave(
         directory,
-        summaries.cells(table, options.dimensions()) + "\n",
+        summaries.cells(table, names) + "\n",
         tables={"table": table},
-        figures={},
+        figures={"comparison": lambda: plots.comparison(table, names)},
         csv=options.csv,
     )
 

@@ -1,13 +1,13 @@
 """Exponents, losses and accuracies of many runs in words and numbers."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from experiments.summaries.anomalous_diffusion import COLUMNS, median
 from experiments.summaries.common import CELL, mean, paragraph, with_error
+from sgd_diffusion.tables import each_cell
 
 SHOWN = ("SGD", "drift subtracted", "shuffled")
 LEGEND = paragraph("""
@@ -33,23 +33,9 @@ def cells(table: xr.Dataset, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def rows(table: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[str, xr.Dataset]]:
-    """Yield a name and a part of the table for each run and learning rate."""
-    varying = [*names, *["learning_rate"] * (table.sizes["learning_rate"] > 1 or not names)]
-    sizes = {name: table.sizes[name] for name in varying}
-    for index in itertools.product(*map(range, sizes.values())):
-        row = table.isel(dict(zip(varying, index, strict=True))).squeeze()
-        yield ", ".join(f"{label(name)} {row[name].item()}" for name in varying), row
-
-
-def label(name: str) -> str:
-    """Return what a dimension is called in rows."""
-    return name.replace("_", " ")
-
-
 def _block(table, names, number):
     motions = [motion for motion in SHOWN if motion in table.motion.values]
-    named = list(rows(table, names))
+    named = each_cell(table, names)
     width = max(len(name) for name, _ in named)
     ranges = table.range.values
     head = f"window {number + 1}, " + _at(table, "waiting_time", "t_w = {:.0f}")

@@ -9,7 +9,7 @@ import xarray as xr
 
 from sgd_diffusion.errors import invalid
 
-__all__ = ["over_cells"]
+__all__ = ["each_cell", "over_cells"]
 
 Place = Mapping[str, Hashable]
 
@@ -54,6 +54,43 @@ def over_cells(cells: Sequence[tuple[Place, xr.Dataset]]) -> xr.Dataset:
     joined = _joined(tables, list(values.items()), (), _missing(cells[0][1]))
     coords = {name: (name, _coordinate(given)) for name, given in values.items()}
     return joined.assign_coords(coords)
+
+
+def each_cell(table: xr.Dataset, names: Sequence[str]) -> list[tuple[str, xr.Dataset]]:
+    """Return the part of a table that belongs to each run and learning rate, with a label.
+
+    Args:
+        table: such as `over_cells` returns, with the dimension `learning_rate`.
+        names: its dimensions that tell the runs apart.
+
+    Returns:
+        Pairs of a label, such as "model fc3, batch size 32", and a table without these dimensions.
+        Learning rates are in the labels if there are several. Runs without any number are left out.
+
+    Raises:
+        KeyError: the table does not have a dimension.
+
+    >>> table = xr.Dataset({"loss": (("run", "learning_rate"), [[1.0], [2.0]])},
+    ...                    {"run": ["a", "b"], "learning_rate": [0.1]})
+    >>> [(label, float(row.loss)) for label, row in each_cell(table, ["run"])]
+    [('a', 1.0), ('b', 2.0)]
+    """
+    rates = table.sizes["learning_rate"] > 1 or not names
+    varying = [*names, *["learning_rate"] * rates]
+    sizes = {name: table.sizes[name] for name in varying}
+    found = []
+    for index in np.ndindex(*sizes.values()):
+        row = table.isel(dict(zip(varying, index, strict=True)))
+        row = row if rates else row.isel(learning_rate=0)
+        if any(np.isfinite(values).any() for values in row.data_vars.values()):
+            found.append((", ".join(_named(name, row[name].item()) for name in varying), row))
+    return found
+
+
+def _named(name: str, value: Any) -> str:
+    """Return what a row of one value is called; runs go by their names alone."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if name == "run" else f"{name.replace('_', ' ')} {text}"
 
 
 def _joined(tables, values, place, missing):
