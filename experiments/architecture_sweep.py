@@ -70,12 +70,12 @@ def architectures(names: Sequence[str]) -> list[tuple[int, bool]]:
 
 
 SMALL = Options(
-    model=networks((8, 14, 20), "-width8"),
+    model=networks((8, 14, 20), "-width4"),
     batch_size=(16, 64),
     seeds=(0, 1, 2),
     learning_rates=(0.05,),
+    num_windows=(4,),
     window=(500,),
-    waiting_times=(0, 2000),
 )
 PAPER = Options(
     dataset=("cifar10",),
@@ -88,7 +88,7 @@ PAPER = Options(
 PRESETS = {
     "default": SMALL,
     "quick": dataclasses.replace(
-        SMALL, model=networks((8,), "-width4"), seeds=(0, 1), window=(100,), waiting_times=(0, 200)
+        SMALL, model=networks((8,), "-width4"), seeds=(0, 1), num_windows=(2,), window=(100,)
     ),
     "paper": PAPER,
 }

@@ -10,15 +10,16 @@ from sgd_diffusion.tables import effect
 QUANTITIES = {
     "first_exponent": "exponent of the first window",
     "last_exponent": "exponent of the last window",
-    "superdiffusive_decades": "superdiffusive range (decades of lag)",
+    "decades_beyond_onset": "superdiffusive range, decades of lag beyond tau_0",
+    "decades_beyond_crossing": "superdiffusive range, decades beyond the crossing",
     "test_accuracy": "test accuracy at the end",
 }
 EXPLAINED = paragraph("""
 Changes per doubling, or by having shortcuts, all else being equal: mean ± standard error over
 seeds, and in brackets the least and the largest of the combinations of other options. No drift: of
 the same paths without their mean step. Exponents are those of long lags. The superdiffusive range
-is log10(T / tau_0) in the first window, 0 without an onset. A change is told from none beyond two
-standard errors.
+is that of the first window, from tau_0 or from the lag at which the local exponent rises through 1
+on. A change is told from none beyond two standard errors.
 """)
 FIG3 = paragraph("""
 Chen, Qu & Gong (arXiv:2009.10588, Fig. 3; ResNets on CIFAR-10, single runs without error bars)
@@ -78,11 +79,15 @@ def change(found: xr.Dataset) -> str:
 
 def _verdicts(found):
     """Yield what the numbers say about each claim."""
-    decades, exponent = found.superdiffusive_decades, found.first_exponent.sel(motion="SGD")
+    first, last = (found[f"{name}_exponent"].sel(motion="SGD") for name in ("first", "last"))
+    onset, crossing = (found[f"decades_beyond_{name}"] for name in ("onset", "crossing"))
     for dim, values, expected, claim in (
-        ("batch_size", exponent, 0, "batch size does not matter for the first exponent"),
-        ("shortcut", decades, 1, "shortcuts lengthen the superdiffusive range"),
-        ("depth", decades, -1, "depth shortens the superdiffusive range"),
+        ("batch_size", first, 0, "batch size does not matter for the first exponent"),
+        ("batch_size", last, 0, "batch size does not matter for the last exponent"),
+        ("shortcut", onset, 1, "shortcuts lengthen the superdiffusive range, by tau_0"),
+        ("shortcut", crossing, 1, "shortcuts lengthen the superdiffusive range, by the crossing"),
+        ("depth", onset, -1, "depth shortens the superdiffusive range, by tau_0"),
+        ("depth", crossing, -1, "depth shortens the superdiffusive range, by the crossing"),
     ):
         if found.sizes[dim] > 1:
             yield f"{claim}: {verdict(effect(values, dim), expected)}"
@@ -97,7 +102,7 @@ def verdict(found: xr.Dataset, expected: int) -> str:
     """
     size, error = float(found.change), float(found.error)
     if not np.isfinite(error):
-        return "one seed cannot tell"
+        return "cannot be told from these seeds"
     sign = 0 if abs(size) <= 2 * error else int(np.sign(size))
     said = f"({change(found)})"
     if sign == expected:

@@ -71,7 +71,13 @@ def comparison(table: xr.Dataset, names: Sequence[str] = ("run",)) -> "matplotli
         _finish(axes, table, ranges)
         _controls(axes[0, 0], table)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        order = np.argsort([label in CONTROL_STYLES for label in labels], kind="stable")
+        figure.legend(
+            [handles[place] for place in order],
+            [labels[place] for place in order],
+            loc="outside lower center",
+            ncols=columns,
+        )
     return figure
 
 

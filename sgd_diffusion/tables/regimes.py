@@ -21,9 +21,12 @@ def regimes(table: xr.Dataset) -> xr.Dataset:
         - `first_exponent`, `last_exponent` with `motion` in front: the long-lag exponents of the
           first and of the last window, and their errors within a window
           (`first_exponent_error`, `last_exponent_error`);
-        - `onset`: tau_0 of the first window, NaN where it does not end superdiffusive;
-        - `superdiffusive_decades`: log10(T / tau_0), the length of the superdiffusive range of the
-          first window in decades; 0 where there is none, NaN for members without a curve;
+        - `onset` and `crossing` of the first window: tau_0, and the lag at which the local exponent
+          rises through 1;
+        - `decades_beyond_onset` and `decades_beyond_crossing`, the length of the superdiffusive
+          range of the first window by each of them: log10(T / tau_0), and the same with the
+          crossing. 0 where the window ends without superdiffusion, NaN where this cannot be told:
+          no power law is found, or the exponent is above 1 from the first lag on;
         - `regime_boundary` as in `tables.exponents`, and `boundary_time`, the learning rate times
           it;
         - `loss` and `test_accuracy` of the last window, where the table has them.
@@ -40,11 +43,15 @@ def regimes(table: xr.Dataset) -> xr.Dataset:
         for suffix in ("", "_error"):
             found[f"{name}_exponent{suffix}"] = on_long[f"exponent{suffix}"]
     longest = 2 * first["lag_max"].sel(range="long", drop=True)  # long lags end at half of T
-    curve = np.isfinite(found["first_exponent"].sel(motion="SGD", drop=True))
-    decades = xr.apply_ufunc(np.log10, longest / first["onset"]).fillna(0.0)
+    exponents = {
+        "onset": first["onset_exponent"],
+        "crossing": found["first_exponent"].sel(motion="SGD", drop=True),
+    }
+    for name, exponent in exponents.items():
+        decades = xr.apply_ufunc(np.log10, longest / first[name])
+        found[name] = first[name]
+        found[f"decades_beyond_{name}"] = xr.where(exponent <= 1, decades.fillna(0.0), decades)
     found |= {
-        "onset": first["onset"],
-        "superdiffusive_decades": decades.where(curve),
         "regime_boundary": table["regime_boundary"],
         "boundary_time": table["regime_boundary"] * table["learning_rate"],
     }

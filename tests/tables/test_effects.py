@@ -79,9 +79,13 @@ def test_regimes_are_the_numbers_of_the_first_and_the_last_window(measured_run):
         found.first_exponent, table.exponent.sel(range="long", drop=True).isel(window=0, drop=True)
         .drop_vars(["lag_min", "lag_max"], errors="ignore"),
     )  # fmt: skip
-    onset = found.onset.sel(seed=0, learning_rate=0.1).item()
-    decades = found.superdiffusive_decades.sel(seed=0, learning_rate=0.1).item()
-    assert decades == pytest.approx(np.log10(200 / onset) if np.isfinite(onset) else 0)
+    for name, exponent in (("onset", table.onset_exponent), ("crossing", found.first_exponent)):
+        begin = found[name].values.ravel()
+        ends = exponent.sel(motion="SGD") if "motion" in exponent.dims else exponent.isel(window=0)
+        wanted = np.where(
+            np.isfinite(begin), np.log10(200 / begin), np.where(ends.values.ravel() <= 1, 0, np.nan)
+        )
+        np.testing.assert_allclose(found[f"decades_beyond_{name}"].values.ravel(), wanted)
     assert np.isnan(found.last_exponent.sel(seed=1)).all()  # it has diverged
     np.testing.assert_array_equal(found.boundary_time, 0.1 * found.regime_boundary)
     with pytest.raises(InputError, match="long lags"):
