@@ -14,8 +14,7 @@ import xarray as xr
 
 from experiments import anomalous_diffusion, command_line, summaries
 from experiments.launchers import LaunchOptions
-from experiments.results import leave
-from experiments.sweep_work import swept_table
+from experiments.sweep_work import leave_together, swept_table
 from experiments.swept_options import swept
 from sgd_diffusion import plots, tables
 from sgd_diffusion.errors import invalid
@@ -99,7 +98,7 @@ def experiment(options: Options) -> None:
     table, directory = swept_table(options, "architecture_sweep")
     found = by_architecture(tables.regimes(table), options.model)
     names = list(options.always)
-    leave(
+    leave_together(
         directory,
         summaries.architecture_sweep(table, found),
         tables={"table": table, "architectures": found},

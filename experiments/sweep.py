@@ -12,8 +12,7 @@ import dataclasses
 
 from experiments import anomalous_diffusion, command_line, summaries
 from experiments.launchers import LaunchOptions
-from experiments.results import leave
-from experiments.sweep_work import swept_table
+from experiments.sweep_work import leave_together, swept_table
 from experiments.swept_options import swept
 from sgd_diffusion import plots
 
@@ -43,7 +42,7 @@ def experiment(options: Options) -> None:
     """Train all cells, and leave a table, a summary and a figure in the directory of the sweep."""
     table, directory = swept_table(options, "sweep")
     names = options.dimensions()
-    leave(
+    leave_together(
         directory,
         summaries.cells(table, names) + "\n",
         tables={"table": table},

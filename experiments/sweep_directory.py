@@ -21,7 +21,7 @@ from sgd_diffusion.storage.files import write_atomically
 from sgd_diffusion.storage.run_directories import BusyError, RunDirectory
 
 FINISHED = "finished.json"
-PATIENCE = 60.0  # seconds to wait for another process that writes a few small files
+PATIENCE = 600.0  # seconds to wait for others that write tables and figures
 DECIDE_NOTHING = NEVER_SWEPT | {"data_dir"}
 
 

@@ -18,10 +18,12 @@ import xarray as xr
 from experiments import anomalous_diffusion, command_line
 from experiments.launchers import LAUNCHING, Worker, executor
 from experiments.progress import counting
-from experiments.sweep_directory import SweepDirectory
+from experiments.results import leave
+from experiments.sweep_directory import PATIENCE, SweepDirectory
 from experiments.swept_options import Cell
 from experiments.training import new_directory
 from sgd_diffusion import tables
+from sgd_diffusion.storage.run_directories import RunDirectory
 
 FAILED = 1  # exit code when a cell has failed, or is left
 POLL = 1.0  # seconds from one look for cells that others have left to the next
@@ -62,6 +64,12 @@ def swept_table(options: Any, experiment: str) -> tuple[xr.Dataset, pathlib.Path
                 work(sweep, cells, train, wait=True, tell=tell)
     _report(sweep, cells)
     return table(sweep, cells), sweep.path
+
+
+def leave_together(directory: pathlib.Path, *arguments: Any, **options: Any) -> None:
+    """Leave results as `results.leave` does, one process after the other."""
+    with RunDirectory(directory).locked(patience=PATIENCE):
+        leave(directory, *arguments, **options)
 
 
 def work_on(directory: str) -> None:

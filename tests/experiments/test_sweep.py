@@ -256,7 +256,7 @@ def test_jobs_know_nothing_but_the_directory(call, monkeypatch, tmp_path):
     monkeypatch.setattr(sweep_work, "executor", lambda options: lambda folder: Executor())
     monkeypatch.setattr(sweep_work, "train", lambda cell, _: seen.append(cell.name))
     monkeypatch.setattr(sweep_work, "table", lambda *_: None)
-    monkeypatch.setattr(sweep, "leave", lambda *_, **__: None)
+    monkeypatch.setattr(sweep, "leave_together", lambda *_, **__: None)
     monkeypatch.setattr(sweep.summaries, "cells", lambda *_: "")
     arguments = [*TINY, "--batch-size", 8, 16, "--launcher", "local", "--workers", 3]
     assert call(sweep, *arguments, "--directory", tmp_path / "sweep") == 0
