@@ -16,6 +16,8 @@ from sgd_diffusion.plots.style import (
     SERIES_COLORS,
     STYLE,
     WIDTH,
+    few_labels,
+    leave_empty,
     letter,
 )
 from sgd_diffusion.tables.training_times import coarse_losses
@@ -40,9 +42,10 @@ def learning_rate_sweep(
       same times the learning rate.
     - c, d: the training loss against updates t and against the training time eta t, a mean over
       seeds and 50 updates.
-    - e: the squared distance from the initial weights against eta t, in the first window. Were time
+    - e: the test accuracy where each window ends, mean over seeds with one standard error.
+    - f: the squared distance from the initial weights against eta t, in the first window. Were time
       only rescaled, all curves would be one.
-    - f: the ratio of two neighboring learning rates at equal eta t, of distances and of losses.
+    - g: the ratio of two neighboring learning rates at equal eta t, of distances and of losses.
 
     Args:
         dataset: of the run, with `loss` and `displacement_from_start`.
@@ -58,16 +61,19 @@ def learning_rate_sweep(
     rates = np.sort(dataset["learning_rate"].values)
     colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(rates)))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.2), dpi=200, layout="constrained")
-        axes = figure.subplots(2, 3)
+        figure = Figure(figsize=(WIDTH, 3.8), dpi=200, layout="constrained")
+        axes = figure.subplots(2, 4)
         _exponents(axes[0, 0], table.sel(learning_rate=rates), rates)
         _boundaries(axes[0, 1], table.sel(learning_rate=rates), rates)
-        _losses(axes[0, 2], axes[1, 0], dataset, rates, colors)
+        _losses(axes[0, 2], axes[0, 3], dataset, rates, colors)
+        _accuracies(axes[1, 0], dataset, rates, colors)
         _distances(axes[1, 1], dataset, rates, colors)
         _ratios(axes[1, 2], times)
-        letter(axes)
-        handles, labels = axes[0, 2].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(rates))
+        for axis in axes.flat:
+            few_labels(axis)
+        letter(axes.ravel()[:-1])
+        axes[1, 3].set_axis_off()
+        axes[1, 3].legend(*axes[0, 2].get_legend_handles_labels(), loc="center")
     return figure
 
 
@@ -124,6 +130,18 @@ def _losses(by_update, by_time, dataset, rates, colors):
         by_time.plot(steps * rate, mean, color=color)
     for axis, label in ((by_update, "updates $t$"), (by_time, r"training time $\eta\,t$")):
         axis.set(xscale="log", yscale="log", xlabel=label, ylabel="training loss")
+
+
+def _accuracies(axis, dataset, rates, colors):
+    if "test_accuracy" not in dataset:
+        leave_empty(np.array([axis]), "no test accuracy")
+        return
+    ends = dataset["waiting_time"].values + dataset["lag"].values[-1]
+    for rate, color in zip(rates, colors, strict=True):
+        row = dataset[["test_accuracy"]].sel(learning_rate=rate)
+        style = {"color": color, "marker": "o", "markersize": 2.5, "elinewidth": 0.7}
+        axis.errorbar(rate * ends, *mean_and_error(row, "test_accuracy"), **style)
+    axis.set(xscale="log", xlabel=r"training time $\eta\,t$", ylabel="test accuracy")
 
 
 def _distances(axis, dataset, rates, colors):
