@@ -87,7 +87,12 @@ PAPER = Options(
 PRESETS = {
     "default": SMALL,
     "quick": dataclasses.replace(
-        SMALL, model=networks((8,), "-width4"), seeds=(0, 1), num_windows=(2,), window=(100,)
+        SMALL,
+        model=networks((8,), "-width4"),
+        batch_size=(64,),
+        seeds=(0, 1),
+        num_windows=(2,),
+        window=(100,),
     ),
     "paper": PAPER,
 }

@@ -16,16 +16,12 @@ CHUNK = 50  # updates whose mini-batch losses are averaged
 
 
 def training_times(dataset: xr.Dataset) -> xr.Dataset:
-    r"""Return how far learning rates next to each other agree at equal training time eta t.
+    """Return how far learning rates next to each other agree at equal training time eta t.
 
     Members of one seed begin at the same weights. If the learning rate eta only rescaled time,
     their loss, and their squared distance from these weights, would be the same at equal eta t.
     Both are compared at log-spaced times that the first window (distances) or all windows (losses)
     of both learning rates have.
-
-    Formula:
-        Ratio at equal training time.
-        $\ln r = \langle \ln f(\eta_2, t\,\eta_1 / \eta_2) - \ln f(\eta_1, t) \rangle_t$
 
     Args:
         dataset: of a run (`storage.load_run`), with `loss` and `displacement_from_start`, whose
