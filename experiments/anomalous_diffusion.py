@@ -56,7 +56,7 @@ def experiment(options: Options) -> None:
     dataset, directory = train(options, "anomalous_diffusion", default_measurements)
     ranges = standard_ranges(options.window)
     with phase("exponents, of surrogates too"):
-        table = tables.exponents(dataset, ranges)
+        table = tables.overview(dataset, ranges)
         text = summaries.anomalous_diffusion(dataset, table)
     figures = {"anomalous_diffusion": lambda: plots.anomalous_diffusion(dataset, table)}
     if options.not_averaged:
@@ -65,8 +65,9 @@ def experiment(options: Options) -> None:
     leave(
         directory,
         text,
-        tables={"exponents": table.assign_attrs(dataset.attrs)},
+        tables={"exponents": table},
         figures=figures,
+        csv=options.csv,
     )
 
 

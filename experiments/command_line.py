@@ -21,6 +21,9 @@ from sgd_diffusion.storage.run_directories import RunDirectory
 UNUSABLE = 2  # exit code for input, options or directories that cannot be used
 # The key decides, and the options behind it are not looked at.
 INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_windows"}}
+# What a call does, not what a run is.
+NOT_STORED = ("resume", "directory", "csv")
+ADDING = ("add_seeds", "add_learning_rates")  # only where there is something to add
 
 Options = TypeVar("Options", bound=Checked)
 
@@ -199,7 +202,7 @@ def options_as_json(options: Checked) -> dict[str, Any]:
     return {
         name: plain(value)
         for name, value in dataclasses.asdict(options).items()
-        if name not in ("resume", "directory")
+        if name not in NOT_STORED and not (name in ADDING and not value)
     }
 
 

@@ -82,9 +82,10 @@ def experiment(options: Options) -> None:
         tables={"scaling": table.assign_attrs(dataset.attrs)},
         figures=by_rate(
             "fractal_path",
-            options.learning_rates,
+            dataset.learning_rate.values,
             lambda rate: plots.fractal_path(dataset, table, rate),
         ),
+        csv=options.csv,
     )
 
 

@@ -96,9 +96,10 @@ def experiment(options: Options) -> None:
         tables={"tails": table.assign_attrs(dataset.attrs)},
         figures=by_rate(
             "gradient_tails",
-            options.learning_rates,
+            dataset.learning_rate.values,
             lambda rate: plots.gradient_tails(dataset, table, rate),
         ),
+        csv=options.csv,
     )
 
 

@@ -144,9 +144,10 @@ def experiment(options: Options) -> None:
         summaries.hessian_spectrum(dataset),
         figures=by_rate(
             "hessian_spectrum",
-            options.learning_rates,
+            dataset.learning_rate.values,
             lambda rate: plots.hessian_spectrum(dataset, rate),
         ),
+        csv=options.csv,
     )
 
 

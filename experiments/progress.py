@@ -19,13 +19,48 @@ def phase(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ticking(bar) -> Iterator[None]:
+def counting(count: Callable[[], int], total: int | None, unit: str) -> Iterator[Callable]:
+    """Show one bar in place of all others, whose count other processes move on too.
+
+    Programs then report nothing, so that JAX can keep them on disk.
+
+    Args:
+        count: returns how much is done.
+        total: how much there is; None if that is not known.
+        unit: what is counted.
+
+    Yields:
+        A function that prints a line beside the bar.
+    """
+    before = dict(STYLE)
+    with tqdm(total=total, unit=f" {unit}", initial=count(), **STYLE) as bar:
+
+        def recount():
+            bar.n = count()
+            bar.refresh()
+
+        def tell(line):
+            bar.clear()
+            print(line, flush=True)
+            recount()
+
+        STYLE["disable"] = True
+        try:
+            with _ticking(bar, recount):
+                yield tell
+        finally:
+            STYLE.clear()
+            STYLE.update(before)
+
+
+@contextlib.contextmanager
+def _ticking(bar, refresh: Callable[[], None] | None = None) -> Iterator[None]:
     """Keep the clock of a bar going in a terminal; a log would get a line for every tick."""
     done = threading.Event()
 
     def tick():
         while not done.wait(1.0):
-            bar.refresh()
+            (refresh or bar.refresh)()
 
     clock = threading.Thread(target=tick, daemon=True)
     if sys.stderr.isatty():

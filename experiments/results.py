@@ -9,6 +9,7 @@ import xarray as xr
 
 from experiments.progress import phase
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
+from sgd_diffusion.tables import to_dataframe
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -22,6 +23,7 @@ def leave(
     *,
     tables: Mapping[str, xr.Dataset] | None = None,
     figures: Mapping[str, Draw],
+    csv: bool = False,
 ) -> None:
     """Write tables, summary and figures into a run directory, and print the summary.
 
@@ -30,9 +32,13 @@ def leave(
         summary: the text, for summary.txt too.
         tables: {name: dataset}, each for NAME.nc.
         figures: {name: function that draws it}, each for NAME.png.
+        csv: whether tables are written as NAME.csv too.
     """
     for name, table in (tables or {}).items():
         write_atomically(directory / f"{name}.nc", bytes(table.to_netcdf(engine="h5netcdf")))
+        if csv:
+            content = to_dataframe(table).to_csv(index=False)
+            write_atomically(directory / f"{name}.csv", content.encode())
     write_atomically(directory / "summary.txt", summary.encode())
     with phase("figures"):
         for name, draw in figures.items():

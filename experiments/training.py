@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import errno
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,8 @@ import tyro
 import xarray as xr
 
 from experiments import command_line, data_sets
-from experiments.options import COUNT, UINT32, Checked, expanded, within
+from experiments.growth import groups
+from experiments.options import COUNT, UINT32, Checked, expanded, flag, within
 from experiments.progress import Progress, phase
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
@@ -22,9 +24,12 @@ from sgd_diffusion.errors import InputError, StorageError, invalid
 from sgd_diffusion.problems import models, objectives
 from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
 from sgd_diffusion.storage import files
+from sgd_diffusion.storage.merged_runs import merge_runs, new_members
+from sgd_diffusion.storage.run_directories import RunDirectory
 
 # One for all runs, so that members, runs and experiments have the same wrong labels.
 LABEL_NOISE_SEED = 0
+ADDING = command_line.ADDING
 MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
 
 
@@ -67,6 +72,12 @@ class TrainingOptions(Checked):
         tuple[float, ...], *within(1e-20, 1e4, "for steps that float32 holds", fewest=1)
     ] = (0.02, 0.1)
     """Step sizes, constant in time without a schedule."""
+    add_seeds: Annotated[tuple[int, ...], *within(0, UINT32)] = ()
+    """With --resume: seeds that the run is to have besides. Only what is new is trained."""
+    add_learning_rates: Annotated[
+        tuple[float, ...], *within(1e-20, 1e4, "for steps that float32 holds")
+    ] = ()
+    """With --resume: learning rates that the run is to have besides, with all of its seeds."""
     num_windows: Annotated[int, *within(1, 100_000)] = 5
     """Number of consecutive windows."""
     window: Annotated[int, *within(2, MAX_WINDOW)] = 1000
@@ -142,6 +153,11 @@ class TrainingOptions(Checked):
         super().check()
         expanded("--dataset", pathlib.Path(self.dataset))
         self.plan()
+        for name in ADDING:
+            if getattr(self, name) and not getattr(self, "resume", True):
+                raise invalid(
+                    flag(name), "was given without --resume", "both", "say which run is to grow"
+                )
         models.model(self.model, initialization=self.initialization)
 
     def problem(self) -> objectives.Problem:
@@ -163,8 +179,11 @@ class TrainingOptions(Checked):
         )
         return with_fresh_label_noise(problem, self.fresh_label_noise)
 
-    def devices(self) -> list[jax.Device]:
-        """Return the devices that share the members, no more than there are members.
+    def devices(self, most: int | None = None) -> list[jax.Device]:
+        """Return the devices that share the members.
+
+        Args:
+            most: how many at most; one for each member by default.
 
         Raises:
             InputError: there are fewer than asked for.
@@ -175,7 +194,7 @@ class TrainingOptions(Checked):
             raise invalid(
                 "--num-devices", f"is {wanted}", f"1 to {len(present)}, the devices of this machine"
             )
-        return present[: min(wanted, self.plan().num_members)]
+        return present[: min(wanted, self.plan().num_members if most is None else most)]
 
     def plan(self) -> Plan:
         """Return the members and how long they run."""
@@ -194,6 +213,8 @@ class RunOptions(Checked):
     """Run directory; by default a new one below runs/."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run that the directory holds, with its options."""
+    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write every table as a CSV file too."""
 
 
 def train(
@@ -216,7 +237,8 @@ def train(
     Returns:
         The results and the run directory.
     """
-    plan, devices = options.plan(), options.devices()
+    plan = options.plan()
+    options.devices()  # for what it refuses
     at_ends = ", ".join(
         filter(
             None,
@@ -227,36 +249,60 @@ def train(
             ],
         )
     )
-    ends = [start + plan.window for start in plan.starts()]
     with _directory(options) as directory:
         problem = problem or loaded(options)
         chosen = [*measure(problem, plan), measurements.test_accuracy()]
         if options.keep_step_gram:
             chosen.append(measurements.step_grams())
-        print(
-            f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x "
-            f"{len(plan.learning_rates)} learning rates, {plan.num_windows} windows of "
-            f"{plan.window} updates -> {directory}",
-            flush=True,
-        )
-        with contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress:
-            dataset = run_ensemble(
-                problem,
-                plan,
-                directory,
-                measurements=chosen,
-                start_from=options.start_from,
-                resume=options.resume,
-                members_at_once=options.members_at_once,
-                devices=devices,
-                metadata={
-                    "experiment": experiment,
-                    "options": command_line.options_as_json(options),
-                },
-                report=progress.report,
-                on_window=progress.window,
-            )
+        run = functools.partial(_run, options, experiment, problem, chosen, at_ends)
+        dataset = run(plan, directory, options.devices())
+        adding = [getattr(options, name) for name in ADDING]
+        if any(adding) or RunDirectory(directory).added():
+            with RunDirectory(directory).locked():
+                for path, group in groups(directory, plan, *adding):
+                    # Two members at least on each device, as among all of them (see `Group`).
+                    devices = options.devices(max(1, group.num_members // 2))
+                    added = run(group, path, devices, resume=True)
+                    dataset = merge_runs([dataset, new_members(dataset, added)])
     return dataset, directory
+
+
+def _run(
+    options: Any,
+    experiment: str,
+    problem: objectives.Problem,
+    chosen: Sequence[Any],
+    at_ends: str,
+    plan: Plan,
+    directory: pathlib.Path,
+    devices: Sequence[jax.Device],
+    *,
+    resume: bool | None = None,
+) -> xr.Dataset:
+    """Train the members of a plan, those of the options or those that are added to them."""
+    print(
+        f"{options.model} on {problem.description['dataset']}: {len(plan.seeds)} seeds x "
+        f"{len(plan.learning_rates)} learning rates, {plan.num_windows} windows of "
+        f"{plan.window} updates -> {directory}",
+        flush=True,
+    )
+    members = {"seeds": plan.seeds, "learning_rates": plan.learning_rates}
+    stored = dataclasses.replace(options, **members, **dict.fromkeys(ADDING, ()))
+    ends = [start + plan.window for start in plan.starts()]
+    with contextlib.closing(Progress(ends, plan.num_members, at_ends=at_ends)) as progress:
+        return run_ensemble(
+            problem,
+            plan,
+            directory,
+            measurements=chosen,
+            start_from=options.start_from,
+            resume=options.resume if resume is None else resume,
+            members_at_once=options.members_at_once,
+            devices=devices,
+            metadata={"experiment": experiment, "options": command_line.options_as_json(stored)},
+            report=progress.report,
+            on_window=progress.window,
+        )
 
 
 def loaded(options: TrainingOptions) -> objectives.Problem:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,14 @@ import numpy as np
 
 from sgd_diffusion.errors import InputError, invalid
 
-__all__ = ["json_values", "same_values"]
+__all__ = ["describe_differences", "json_values", "same_values"]
 
 DEEPEST = 100  # values within values; the JSON parser and Python's stack hold far more
+
+# Somebody else wrote these values, however long or deep they are.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlist = _SHORT.maxdict = 20
 
 
 def json_values(name: str, value: Any) -> Any:
@@ -112,3 +118,16 @@ def _unusable(name: str, value: Any) -> InputError:
         "JSON-like values (mappings, sequences, numbers, texts, None)",
         "convert it, for example with str()",
     )
+
+
+def describe_differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
+    """Describe where two configurations differ; empty if they do not."""
+    differences = []
+    for name in sorted(stored.keys() | wanted.keys()):
+        old, new = stored.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            differences.append(describe_differences(old, new, f"{prefix}{name}."))
+        elif not same_values(old, new):
+            old, new = _SHORT.repr(old), _SHORT.repr(new)
+            differences.append(f"{prefix}{name} is {old} there and {new} here")
+    return ", ".join(filter(None, differences))

@@ -1,6 +1,9 @@
 """Results in words and numbers that fit on a screen."""
 
 from experiments.summaries.anomalous_diffusion import anomalous_diffusion
+from experiments.summaries.cells import cells
+from experiments.summaries.claims import architecture_sweep, learning_rate_sweep
+from experiments.summaries.common import what
 from experiments.summaries.escape_networks import escape_curvature, escape_saddles
 from experiments.summaries.escape_rates import escape_rates
 from experiments.summaries.fractal_path import fractal_path
@@ -16,6 +19,8 @@ from experiments.summaries.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
+    "architecture_sweep",
+    "cells",
     "escape_curvature",
     "escape_rates",
     "escape_saddles",
@@ -25,9 +30,11 @@ __all__ = [
     "freezing_networks",
     "gradient_tails",
     "hessian_spectrum",
+    "learning_rate_sweep",
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
     "noise_tails",
     "variance_flatness",
+    "what",
 ]

@@ -65,7 +65,7 @@ def _rows(dataset, table):
         lines.append(
             f"{int(here.waiting_time):8d}"
             + "".join(f"{cell:>{CELL}}" for cell in cells)
-            + f"{_median(fits.onset.values):>7}{_crossover(fits):>11}"
+            + f"{median(fits.onset.values):>7}{_crossover(fits):>11}"
             + f"{mean(here.loss.mean('point').values):>8}{mean(here.test_accuracy.values):>10}"
         )
     return lines + [f"  {verdict}" for verdict in _verdicts(table, ranges)]
@@ -95,11 +95,11 @@ def _verdicts(table, ranges):
             extremes = f"{flipped.min():.2f} to {flipped.max():.2f}"
             yield f"signs flipped: {extremes} in all windows and ranges"
     if "regime_boundary" in table:
-        boundary = _median(table.regime_boundary.values)
+        boundary = median(table.regime_boundary.values)
         yield f"first window that is one subdiffusive power law: t_w = {boundary}"
 
 
-def _median(values):
+def median(values):
     """Return the median over seeds; a seed without a value counts as one beyond the window."""
     present = np.where(np.isnan(values), np.inf, values)
     middle = np.median(present)
@@ -107,7 +107,7 @@ def _median(values):
 
 
 def _crossover(fits):
-    return _median(fits.crossover.values) if "crossover" in fits else "-"
+    return median(fits.crossover.values) if "crossover" in fits else "-"
 
 
 def _verdict(fits):

@@ -5,6 +5,8 @@ for.
 """
 
 from sgd_diffusion.plots.anomalous_diffusion import anomalous_diffusion
+from sgd_diffusion.plots.architecture_sweep import architecture_sweep
+from sgd_diffusion.plots.comparison import comparison
 from sgd_diffusion.plots.escape_curvature import escape_curvature
 from sgd_diffusion.plots.escape_rates import escape_rates
 from sgd_diffusion.plots.escape_saddles import escape_saddles
@@ -15,6 +17,7 @@ from sgd_diffusion.plots.freezing_diagrams import freezing_diagrams
 from sgd_diffusion.plots.freezing_networks import freezing_networks
 from sgd_diffusion.plots.gradient_tails import gradient_tails
 from sgd_diffusion.plots.hessian_spectrum import hessian_spectrum
+from sgd_diffusion.plots.learning_rate_sweep import learning_rate_sweep
 from sgd_diffusion.plots.limiting_regression import limiting_regression
 from sgd_diffusion.plots.limiting_sweep import limiting_sweep
 from sgd_diffusion.plots.loss_surface import loss_surface
@@ -24,6 +27,8 @@ from sgd_diffusion.plots.variance_flatness import variance_flatness
 
 __all__ = [
     "anomalous_diffusion",
+    "architecture_sweep",
+    "comparison",
     "escape_curvature",
     "escape_rates",
     "escape_saddles",
@@ -34,6 +39,7 @@ __all__ = [
     "freezing_networks",
     "gradient_tails",
     "hessian_spectrum",
+    "learning_rate_sweep",
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",

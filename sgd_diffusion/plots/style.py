@@ -24,6 +24,7 @@ __all__ = [
     "GUIDE",
     "NOTE",
     "RANGE_STYLES",
+    "SERIES_COLORS",
     "STYLE",
     "WIDTH",
     "color_bar",
@@ -71,6 +72,9 @@ CONTROL_MARKER: dict[str, Any] = {
     "markeredgewidth": 0.6,
 }
 # Okabe and Ito.
+SERIES_COLORS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#B2A300"
+)  # fmt: skip
 RANGE_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
 
 

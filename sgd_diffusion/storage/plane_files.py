@@ -17,12 +17,11 @@ import numpy as np
 import xarray as xr
 
 from sgd_diffusion._arrays import integer, real_array
-from sgd_diffusion._json_values import json_values
+from sgd_diffusion._json_values import describe_differences, json_values
 from sgd_diffusion._types import ArrayLike, IntegerLike, PyTree
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
 from sgd_diffusion.storage.run_directories import (
-    describe_differences,
     environment,
     write_atomically,
 )

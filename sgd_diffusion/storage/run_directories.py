@@ -13,7 +13,6 @@ import io
 import json
 import os
 import pathlib
-import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,19 +20,20 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from filelock import FileLock, Timeout
 
-from sgd_diffusion._json_values import json_values, same_values
+from sgd_diffusion._json_values import describe_differences, json_values, same_values
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.files import write_atomically
+from sgd_diffusion.storage.merged_runs import merge_runs, new_members
 from sgd_diffusion.storage.provenance import environment
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
 __all__ = [
+    "BusyError",
     "DamagedResultsWarning",
     "RunDirectory",
     "combine_windows",
-    "describe_differences",
     "digest_of",
     "environment",
     "load_run",
@@ -44,10 +44,9 @@ __all__ = [
 IDENTITY = "identity"
 """Attribute of window files; it is not part of the results."""
 
-# Somebody else wrote these values, however long or deep they are.
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 200
-_SHORT.maxlist = _SHORT.maxdict = 20
+
+class BusyError(StorageError):
+    """Another live process writes to a directory."""
 
 
 class DamagedResultsWarning(UserWarning):
@@ -59,6 +58,8 @@ class DamagedResultsWarning(UserWarning):
 
 def load_run(directory: str | os.PathLike) -> xr.Dataset:
     """Return all finished windows of a run as one dataset.
+
+    Members that were added later are in it once they have as many windows as the run.
 
     Args:
         directory: that the run was written to.
@@ -90,7 +91,12 @@ def load_run(directory: str | os.PathLike) -> xr.Dataset:
             "a run with one or more finished windows",
             "continue it with resume (--resume)",
         )
-    return combine_windows(windows)
+    dataset = combine_windows(windows)
+    for added in map(RunDirectory, run.added()):
+        theirs = added.load_windows()[: len(windows)]
+        if len(theirs) == len(windows):
+            dataset = merge_runs([dataset, new_members(dataset, combine_windows(theirs))])
+    return dataset
 
 
 def combine_windows(windows: list[xr.Dataset]) -> xr.Dataset:
@@ -138,6 +144,10 @@ class RunDirectory:
     def checkpoints(self) -> pathlib.Path:
         """Return where the checkpoints go."""
         return self.path / "checkpoints"
+
+    def added(self) -> list[pathlib.Path]:
+        """Return the directories of the members that were added to the run, in their order."""
+        return sorted(path.parent for path in self.path.glob("added/*/config.json"))
 
     def window_path(self, index: int) -> pathlib.Path:
         """Return the file of a window."""
@@ -216,13 +226,32 @@ class RunDirectory:
                 cannot be written to.
         """
         self.check(configuration, resume=resume)
+        with self.locked():
+            self.check(configuration, resume=resume)  # again, now that nobody else can change it
+            if self.configuration() is None:
+                self.describe(configuration, metadata or {})
+            (self.path / "windows").mkdir(exist_ok=True)
+            yield
+
+    @contextlib.contextmanager
+    def locked(self, *, patience: float = 0.0) -> Iterator[None]:
+        """Keep other processes out of the directory while the context lasts, however that ends.
+
+        One that is within already may enter again.
+
+        Args:
+            patience: seconds to wait for a process that is within.
+
+        Raises:
+            StorageError: another live process is within, or the directory cannot be written to.
+        """
         # This is the system's own lock: it goes with the process, however that ends.
-        lock = FileLock(self.path / "lock", timeout=0)
+        lock = FileLock(self.path / "lock", is_singleton=True)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            lock.acquire(timeout=patience)
         except Timeout as error:
-            raise StorageError(
+            raise BusyError(
                 f"Directory {self.path} is being written by another process. Wait for it, or "
                 "choose another directory."
             ) from error
@@ -231,20 +260,22 @@ class RunDirectory:
                 f"Cannot write to {self.path}: {error.strerror}. Choose another directory."
             ) from error
         try:
-            self.check(configuration, resume=resume)  # again, now that nobody else can change it
-            if self.configuration() is None:
-                content = {
-                    "configuration": json_values("configuration", configuration),
-                    "metadata": json_values("metadata", metadata or {}),
-                    "environment": environment(),
-                }
-                write_atomically(
-                    self.path / "config.json", json.dumps(content, indent=2).encode() + b"\n"
-                )
-            (self.path / "windows").mkdir(exist_ok=True)
             yield
         finally:
             lock.release()
+
+    def describe(self, configuration: dict[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Write config.json: what the directory is for, and under which versions it was made.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        content = {
+            "configuration": json_values("configuration", configuration),
+            "metadata": json_values("metadata", metadata),
+            "environment": environment(),
+        }
+        write_atomically(self.path / "config.json", json.dumps(content, indent=2).encode() + b"\n")
 
     def save_window(self, index: int, dataset: xr.Dataset) -> None:
         """Write a finished window; its file appears complete or not at all.
@@ -359,19 +390,6 @@ def _load_window(path: pathlib.Path) -> xr.Dataset:
     if _checksum_path(path).read_text().split()[0] != hashlib.sha256(content).hexdigest():
         raise ValueError("its checksum is wrong")
     return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
-
-
-def describe_differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
-    """Describe where two configurations differ; empty if they do not."""
-    differences = []
-    for name in sorted(stored.keys() | wanted.keys()):
-        old, new = stored.get(name), wanted.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            differences.append(describe_differences(old, new, f"{prefix}{name}."))
-        elif not same_values(old, new):
-            old, new = _SHORT.repr(old), _SHORT.repr(new)
-            differences.append(f"{prefix}{name} is {old} there and {new} here")
-    return ", ".join(filter(None, differences))
 
 
 def save_figure(figure: "matplotlib.figure.Figure", path: pathlib.Path) -> None:

@@ -19,6 +19,14 @@ def last_of_each(arguments):
 
 
 @pytest.fixture
+def parsed():
+    """`parsed(experiment, *arguments)`: its options; the last of an option counts."""
+    return lambda experiment, *arguments: command_line.parse(
+        experiment.PRESETS, "", last_of_each(map(str, arguments))
+    )
+
+
+@pytest.fixture
 def call(monkeypatch):
     """`call(experiment, *arguments)`: the exit code of an experiment's command line; the last of an
     option counts.

@@ -1,0 +1,86 @@
+"""Put several runs side by side: exponents, their controls, losses and accuracies.
+
+The runs may be of any of the experiments that train, or cells of a sweep, finished or not. All
+exponents are fitted on the same lags, those of the shortest window. Run from the checkout: python
+-m experiments.compare RUN RUN
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+import xarray as xr
+
+from experiments import command_line, summaries
+from experiments.options import Checked, within
+from experiments.progress import phase
+from experiments.results import leave
+from experiments.training import new_directory
+from sgd_diffusion import plots, tables
+from sgd_diffusion.analysis.lags import standard_ranges
+from sgd_diffusion.errors import invalid
+from sgd_diffusion.storage.run_directories import load_run
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(Checked):
+    """Options of a comparison."""
+
+    runs: Annotated[tyro.conf.Positional[tuple[pathlib.Path, ...]], *within(fewest=1)]
+    """Run directories."""
+    directory: pathlib.Path | None = None
+    """Where table, summary and figure go; by default a new directory below runs/."""
+    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write the table as a CSV file too."""
+
+
+def compare(options: Options) -> None:
+    """Leave a table, a summary and a figure of several runs."""
+    runs = [_loaded(path) for path in options.runs]
+    ranges = standard_ranges(min(int(run["lag"][-1]) for run in runs))
+    names = labels(options.runs)
+    with phase("exponents"):
+        table = tables.over_cells(
+            [
+                ({"run": name}, tables.overview(run, ranges))
+                for name, run in zip(names, runs, strict=True)
+            ]
+        )
+    directory = options.directory or new_directory("comparison")
+    directory.mkdir(parents=True, exist_ok=True)
+    what = [f"{name}: {summaries.what(run)}" for name, run in zip(names, runs, strict=True)]
+    leave(
+        directory,
+        "\n".join([*what, "", summaries.cells(table, ["run"]), ""]),
+        tables={"comparison": table},
+        figures={"comparison": lambda: plots.comparison(table)},
+        csv=options.csv,
+    )
+
+
+def labels(paths: Sequence[pathlib.Path]) -> list[str]:
+    """Return names that tell directories apart: the last part of each that differs, if one does."""
+    parts = [path.absolute().parts[::-1] for path in paths]
+    for level in range(min(map(len, parts))):
+        names = [each[level] for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _loaded(path: pathlib.Path) -> xr.Dataset:
+    run = load_run(path)
+    missing = {"msd", "loss", "lag"} - set(run.variables)
+    if missing:
+        raise invalid(
+            "RUN",
+            f"is {path}, which has no {', '.join(sorted(missing))}",
+            "a run of an experiment that trains an ensemble",
+        )
+    return run
+
+
+if __name__ == "__main__":
+    command_line.run(compare, Options, __doc__)
