@@ -120,7 +120,8 @@ def test_the_configuration_says_all_that_decides(directory):
     assert set(stored) == {
         field
         for field in Options.__dataclass_fields__
-        if field not in ("preset", "quick", "directory", "resume", "animation", "phase_diagram")
+        if field
+        not in ("preset", "quick", "directory", "resume", "animation", "phase_diagram", "csv")
     }
 
 
