@@ -85,6 +85,7 @@ def test_published_numbers_have_their_places():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # programs of tests are quick to compile, and run slowly
 def test_selection_by_freezing_and_the_part_of_the_start(call, tmp_path):
     """The paradox, its controls, and that the sharp rise of the diagram is its start."""
     directory = tmp_path / "run"
