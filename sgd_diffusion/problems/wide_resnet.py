@@ -11,7 +11,7 @@ from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.convolution import convolution
 from sgd_diffusion.problems.layers import check_images, logits
 from sgd_diffusion.problems.mlp import check_initialization
-from sgd_diffusion.problems.resnet import conv_and_norm, stages
+from sgd_diffusion.problems.resnet import BasicBlock, conv_and_norm, stages
 
 __all__ = ["PreActivationBlock", "WideResNet"]
 
@@ -76,26 +76,12 @@ class WideResNet(nn.Module):
         return logits(x.mean(axis=(1, 2)), self.num_classes, self.initialization)
 
 
-class PreActivationBlock(nn.Module):
+class PreActivationBlock(BasicBlock):
     """Residual block x + conv(ReLU(N(conv(a)))) with a = ReLU(N(x)) and N batch norm or nothing.
 
-    Where the shape changes, a strided 1x1 convolution of a takes the place of x.
-
-    Attributes:
-        conv: makes a convolution.
-        norm: makes a batch norm.
-        shortcut: whether x is added.
-        normalized: whether N is batch norm.
-        features: channels of the result.
-        stride: of the first convolution.
+    Where the shape changes, a strided 1x1 convolution of a takes the place of x. It has the
+    attributes of a `BasicBlock`.
     """
-
-    conv: Callable[..., nn.Module]
-    norm: Callable[..., nn.Module]
-    shortcut: bool
-    normalized: bool
-    features: int
-    stride: int
 
     @nn.compact
     def __call__(self, x: Array) -> Float[Array, "example height width feature"]:
