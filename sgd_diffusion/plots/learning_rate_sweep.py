@@ -73,7 +73,12 @@ def learning_rate_sweep(
             few_labels(axis)
         letter(axes.ravel()[:-1])
         axes[1, 3].set_axis_off()
-        axes[1, 3].legend(*axes[0, 2].get_legend_handles_labels(), loc="center")
+        named = {
+            label: handle
+            for axis in (axes[0, 2], axes[0, 0], axes[1, 2])
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        axes[1, 3].legend(named.values(), named.keys(), loc="center")
     return figure
 
 
@@ -92,7 +97,6 @@ def _exponents(axis, table, rates):
                 axis.plot(rates, center, color=color, **CONTROL_MARKER, **own)
     axis.axhline(1, linestyle="--", **GUIDE)
     axis.set(xscale="log", xlabel=r"learning rate $\eta$", ylabel="exponent, long lags")
-    axis.legend()
 
 
 def _boundaries(axis, table, rates):
@@ -174,4 +178,3 @@ def _ratios(axis, times):
     axis.set_xticks(places, [f"{high:g}\n/{low:g}" for low, high in pairs])
     axis.set(yscale="log", xlabel="learning rates", ylabel=r"ratio at equal $\eta\,t$")
     axis.set_xlim(-0.5, len(places) - 0.5)
-    axis.legend()
