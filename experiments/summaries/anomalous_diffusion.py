@@ -1,10 +1,12 @@
 """Exponents of the MSD in words and numbers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import CELL, diverged, mean, paragraph, what
-from sgd_diffusion.analysis.ensembles import EnsembleAverage, ensemble_average
+from experiments.summaries.common import CELL, diverged, mean, paragraph, what, with_error
+from sgd_diffusion.analysis.ensembles import ensemble_average
 
 DRIFT_SUBTRACTED, SIGNS_FLIPPED = "drift subtracted", "signs flipped"
 COLUMNS = {
@@ -57,27 +59,22 @@ def _rows(dataset, table):
     ]
     for window in range(dataset.sizes["window"]):
         fits, here = table.isel(window=window), dataset.isel(window=window)
-        cells = [
-            _exponent(fits.isel(range=number).sel(motion=motion))
-            for number in range(len(ranges))
-            for motion in motions
-        ]
         lines.append(
             f"{int(here.waiting_time):8d}"
-            + "".join(f"{cell:>{CELL}}" for cell in cells)
+            + exponents(fits, motions)
             + f"{median(fits.onset.values):>7}{_crossover(fits):>11}"
             + f"{mean(here.loss.mean('point').values):>8}{mean(here.test_accuracy.values):>10}"
         )
     return lines + [f"  {verdict}" for verdict in _verdicts(table, ranges)]
 
 
-def _exponent(fit):
-    """Return mean and standard deviation over seeds, or a single value with its own error."""
-    average: EnsembleAverage = ensemble_average(fit.exponent.values)
-    if average.count == 0:
-        return "-"
-    error = average.std if average.count > 1 else np.nanmax(fit.exponent_error.values)
-    return f"{average.mean:.2f}±{error:.2f}"
+def exponents(row: xr.Dataset, motions: Sequence[str]) -> str:
+    """Return the exponents of a table without windows, by range and motion, as cells of a line."""
+    return "".join(
+        f"{with_error(row.isel(range=number).sel(motion=motion), 'exponent'):>{CELL}}"
+        for number in range(row.sizes["range"])
+        for motion in motions
+    )
 
 
 def _verdicts(table, ranges):

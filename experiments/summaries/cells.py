@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.anomalous_diffusion import COLUMNS, median
-from experiments.summaries.common import CELL, mean, paragraph, with_error
+from experiments.summaries.anomalous_diffusion import COLUMNS, exponents, median
+from experiments.summaries.common import CELL, mean, paragraph
 from sgd_diffusion.tables import each_cell
 
 SHOWN = ("SGD", "drift subtracted", "shuffled")
@@ -48,14 +48,9 @@ def _block(table, names, number):
         + f"{'tau_0':>7}{'loss':>8}{'accuracy':>10}",
     ]
     for name, row in named:
-        fits = [
-            with_error(row.sel(range=which, motion=motion), "exponent")
-            for which in ranges
-            for motion in motions
-        ]
         lines.append(
             f"{name:<{width}}"
-            + "".join(f"{text:>{CELL}}" for text in fits)
+            + exponents(row, motions)
             + f"{median(np.atleast_1d(row.onset.values)):>7}"
             + f"{mean(np.atleast_1d(row.loss.values)):>8}{_accuracy(row):>10}"
         )

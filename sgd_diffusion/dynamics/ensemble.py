@@ -386,7 +386,8 @@ class Ensemble:
             ),
             jax.random.key(0),
         )
-        params, _ = initial_shapes(self.problem)
+        point = initial_shapes(self.problem)
+        params, _ = point
         if self.plan.sketch_dim is not None:
             integer(
                 "sketch_dim",
@@ -399,9 +400,7 @@ class Ensemble:
         check_noise(self.rule.gradient, self.problem, self.plan.batch_size, full_batch_twin=twin)
         members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
         # Where the members stand before a window and after it, with their optimizers.
-        carry = jax.eval_shape(
-            lambda key: self.rule.first_carry(self.problem, key), jax.random.key(0)
-        )
+        carry = jax.eval_shape(self._start_member, (), (jnp.uint32(0), point))
         kept = jax.tree.leaves((carry.params, carry.optimizer_state, carry.average))
         numbers = count([leaf for leaf in kept if jnp.issubdtype(leaf.dtype, jnp.inexact)])
         needed = 2 * members * 4 * numbers

@@ -20,6 +20,8 @@ __all__ = ["Plan"]
 
 # Options that `repr` always shows; the others where they are not at their defaults.
 SHOWN = ("seeds", "learning_rates", "num_windows", "window", "batch_size")
+# Options that the first plans did not have.
+LATER = ("full_batch_twin", "waiting_times", "gradient_layers", "frozen_passes", *RULE_OPTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +184,9 @@ class Plan:
         """
         values = asdict(self)
         del values["num_windows"]
-        for name in ("full_batch_twin", "waiting_times", "gradient_layers", "frozen_passes"):
-            if not values[name]:
-                del values[name]  # so runs from before there was this option can be continued
         for field in dataclasses.fields(self):
-            if field.name in RULE_OPTIONS and values[field.name] == field.default:
-                del values[field.name]  # likewise
+            if field.name in LATER and values[field.name] == field.default:
+                del values[field.name]  # so runs from before there was this option can be continued
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()

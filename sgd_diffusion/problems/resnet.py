@@ -61,14 +61,7 @@ class ResNet(nn.Module):
 
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
-        if self.depth < 8 or self.depth % 6 != 2:
-            below = max(8, (self.depth - 2) // 6 * 6 + 2)
-            raise invalid(
-                "depth",
-                f"is {self.depth}",
-                "6n + 2 with n >= 1, for a CIFAR ResNet",
-                f"the nearest are {below} and {below + 6}",
-            )
+        check_depth(self.depth, 2, "a CIFAR ResNet")
         check_initialization(self.initialization)
         super().__post_init__()
 
@@ -139,6 +132,18 @@ class ResNet18(nn.Module):
         block = partial(BasicBlock, conv, norm, self.shortcut, self.norm)
         x = stages(x, (2, 2, 2, 2), self.width, block)
         return logits(x.mean(axis=(1, 2)), self.num_classes, self.initialization)
+
+
+def check_depth(depth: int, rest: int, network: str) -> None:
+    """Raise InputError unless a depth is 6n + `rest` with n >= 1, as that of `network` is."""
+    below = max(6, (depth - rest) // 6 * 6) + rest
+    if depth != below:
+        raise invalid(
+            "depth",
+            f"is {depth}",
+            f"6n + {rest} with n >= 1, for {network}",
+            f"the nearest are {below} and {below + 6}",
+        )
 
 
 def conv_and_norm(

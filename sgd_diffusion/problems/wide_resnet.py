@@ -7,11 +7,10 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import integer
-from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.convolution import convolution
 from sgd_diffusion.problems.layers import check_images, logits
 from sgd_diffusion.problems.mlp import check_initialization
-from sgd_diffusion.problems.resnet import BasicBlock, conv_and_norm, stages
+from sgd_diffusion.problems.resnet import BasicBlock, check_depth, conv_and_norm, stages
 
 __all__ = ["PreActivationBlock", "WideResNet"]
 
@@ -51,14 +50,7 @@ class WideResNet(nn.Module):
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
         self.depth = integer("depth", self.depth, 1, 2**31 - 1)
-        if self.depth < 10 or self.depth % 6 != 4:
-            below = max(10, (self.depth - 4) // 6 * 6 + 4)
-            raise invalid(
-                "depth",
-                f"is {self.depth}",
-                "6n + 4 with n >= 1, for a wide ResNet",
-                f"the nearest are {below} and {below + 6}",
-            )
+        check_depth(self.depth, 4, "a wide ResNet")
         self.widening = integer("widening", self.widening, 1, 2**31 - 1)
         self.width = integer("width", self.width, 1, 2**31 - 1)
         check_initialization(self.initialization)
