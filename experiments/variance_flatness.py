@@ -80,7 +80,7 @@ class Options(RunOptions):
             8 * COPIES * parameters * max(self.window, parameters),
             f"A window of {self.window} updates of {parameters} weights",
             "take a shorter one, or fewer units",
-            jax.devices("cpu")[0],
+            "host",
         )
 
 

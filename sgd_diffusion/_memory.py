@@ -1,6 +1,7 @@
 """Free memory, and the refusal of work that does not fit, before it is asked for."""
 
 import pathlib
+from typing import Literal
 
 import jax
 
@@ -11,37 +12,44 @@ __all__ = ["available_bytes", "check_memory"]
 SMALL = 2**28  # bytes; less is not checked
 
 
-def available_bytes(device: jax.Device | None = None) -> int | None:
+def available_bytes(device: jax.Device | Literal["host"] | None = None) -> int | None:
     """Return the bytes that a device can still give, or None where nobody says.
 
     Args:
-        device: a `jax.Device`; None for the host, which also answers for a CPU.
+        device: a `jax.Device`, or None for the default one; "host" also answers for a CPU.
 
     Returns:
         The bytes, or None.
     """
-    if device is None or device.platform == "cpu":
+    if device is None:
+        device = jax.local_devices()[0]
+    if isinstance(device, str) or device.platform == "cpu":
         known = [found for found in (_free_on_host(), _free_in_group()) if found is not None]
         return min(known, default=None)
     stats = device.memory_stats() or {}
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
 
 
-def check_memory(needed: float, what: str, way_out: str, device: jax.Device | None = None) -> None:
+def check_memory(
+    needed: float,
+    what: str,
+    way_out: str,
+    device: jax.Device | Literal["host"] | None = None,
+) -> None:
     """Refuse work that needs more memory than is free.
 
     Args:
         needed: bytes.
         what: what needs them, the subject of the message.
         way_out: what to do instead, the end of the message.
-        device: as for `available_bytes`; None for the default one.
+        device: as for `available_bytes`.
 
     Raises:
         InputError: `needed` is more than is available.
     """
     if needed < SMALL:
         return
-    available = available_bytes(jax.devices()[0] if device is None else device)
+    available = available_bytes(device)
     if available is not None and needed > available:
         raise invalid(
             what,

@@ -18,13 +18,14 @@ FLOORS = (
     ("theory",),
     ("analysis", "problems"),
     ("_pytrees",),
-    ("_arrays", "_display", "_json_values", "_memory", "_types", "errors"),
+    ("_arrays", "_display", "_json_values", "_memory", "_platforms", "_types", "errors"),
 )
 LEVELS = {room: -level for level, rooms in enumerate(FLOORS) for room in rooms}
 LEAST = {
     "_arrays": {"_types", "errors"},
     "_json_values": {"errors"},
     "_memory": {"errors"},
+    "_platforms": {"errors"},
 }  # on the ground floor
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer, integer_array, is_traced, own_precision, real_array
 from sgd_diffusion._memory import check_memory
+from sgd_diffusion._platforms import platform
 from sgd_diffusion._types import ArrayLike, IntegerLike, PyTree
 from sgd_diffusion.errors import invalid
 
@@ -84,9 +85,9 @@ def step_gram(weights: PyTree) -> Float[Array, "step step"]:
 def increment_gram(increments: PyTree) -> Float[Array, "step step"]:
     """Return the Gram matrix G[u, v] = <dw_u, dw_v> of given increments.
 
-    Products and sums are float64 where the backend has it, over blocks of parameters in a Python
-    loop. Otherwise (TPU) they are float32 at `Precision.HIGHEST`. Path statistics of confined
-    motion then have a relative error of up to 1e-3.
+    Products and sums are float64 where the platform of the program has it, over blocks of
+    parameters in a Python loop. Otherwise (TPU) they are float32 at `Precision.HIGHEST`. Path
+    statistics of confined motion then have a relative error of up to 1e-3.
 
     Args:
         increments: dw, a pytree of (T, ...) arrays of real or complex floating numbers.
@@ -94,10 +95,11 @@ def increment_gram(increments: PyTree) -> Float[Array, "step step"]:
     Returns:
         (T, T), summed over all parameters; of complex numbers the real part.
     """
-    wide = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
+    leaves = jax.tree.leaves(increments)
+    wide = jnp.float32 if platform(*leaves) == "tpu" else jnp.float64
     with jax.enable_x64(wide is jnp.float64):
         gram: Any = 0.0
-        for leaf in jax.tree.leaves(increments):
+        for leaf in leaves:
             rows = leaf.reshape(leaf.shape[0], -1)
             parts = (rows.real, rows.imag) if jnp.iscomplexobj(rows) else (rows,)
             for part in parts:
@@ -164,7 +166,7 @@ def _increments(leaf):
     pair = jnp.iscomplexobj(leaf)
     if jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.dtype.itemsize <= (8 if pair else 4):
         return jnp.diff(jnp.asarray(leaf, jnp.complex64 if pair else jnp.float32), axis=0)
-    with jax.enable_x64(jax.default_backend() != "tpu"):
+    with jax.enable_x64(platform(leaf) != "tpu"):
         return jnp.diff(jnp.asarray(leaf, jnp.complex128 if pair else jnp.float64), axis=0)
 
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
+from sgd_diffusion._platforms import platform
 from sgd_diffusion._types import IntegerLike, Key, PyTree
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
@@ -56,8 +57,12 @@ def member_keys(seed: IntegerLike) -> MemberKeys:
     return MemberKeys(*jax.random.split(jax.random.key(seed), 4))
 
 
-def default_members_at_once(num_members: int) -> int:
+def default_members_at_once(num_members: int, platform: str) -> int:
     """Return how many members run side by side by default: one on CPU, all on an accelerator.
+
+    Args:
+        num_members: of the ensemble.
+        platform: of the devices that run it, such as "cpu".
 
     Notes:
         On CPU a step of one member already fills the cores. Members one after the other (`lax.map`)
@@ -65,7 +70,7 @@ def default_members_at_once(num_members: int) -> int:
         experiments.benchmarks.training`). Accelerators are made for parallel work; the choice has
         not been measured there yet.
     """
-    return 1 if jax.default_backend() == "cpu" else num_members
+    return 1 if platform == "cpu" else num_members
 
 
 def map_members(
@@ -103,7 +108,7 @@ def map_members(
         # This is vmap, if one batch takes them all.
         return jax.lax.map(single, members, batch_size=members_at_once)
 
-    if devices is None or len(devices) == 1:
+    if devices is None:
         return on_one_device
     mesh = Mesh(np.asarray(devices), ("members",))
     spread = jax.shard_map(
@@ -118,6 +123,8 @@ def map_members(
         count = jax.tree.leaves(members)[0].shape[0]
         # The last member is run again on devices that would be left over.
         surplus = -count % len(devices)
+        if not surplus:
+            return spread(shared, members)
         padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf] + [leaf[-1:]] * surplus), members)
         return jax.tree.map(lambda leaf: leaf[:count], spread(shared, padded))
 
@@ -160,12 +167,13 @@ class Ensemble:
         self.problem, self.plan, self.report = problem, plan, report
         self.measure_path, self.measure_state = measure_path, measure_state
         self.rule = step_rule(plan, optimizer)
+        self._devices = jax.local_devices()[:1] if devices is None else list(devices)
+        where = platform() if devices is None else self._devices[0].platform
         at_once = (
-            default_members_at_once(plan.num_members)
+            default_members_at_once(plan.num_members, where)
             if members_at_once is None
             else members_at_once
         )
-        self._devices = jax.devices()[:1] if devices is None else list(devices)
         self._check()
         self._coordinates = draw_coordinates(
             problem, plan.gradient_samples, layers=plan.gradient_layers

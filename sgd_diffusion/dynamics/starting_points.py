@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from sgd_diffusion._platforms import host
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry
@@ -214,7 +215,7 @@ def _carry_like(
     )
     if own_state is not None:
         like = like._replace(optimizer_state=own_state)
-    with jax.default_device(jax.devices("cpu")[0]):
+    with jax.default_device(host()):
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
 
 

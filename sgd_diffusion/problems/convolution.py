@@ -37,6 +37,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
+from sgd_diffusion._platforms import platform
 from sgd_diffusion.errors import invalid
 
 __all__ = ["FORMULATIONS", "convolution"]
@@ -74,10 +75,10 @@ def convolution(
         precision: as in `lax.conv_general_dilated`. In every formulation None is the precision of
             `jax.default_matmul_precision` when the function is called.
         formulation: one of `FORMULATIONS`. None chooses: by shape on CPU, "xla" elsewhere. The
-            backend is `jax.default_backend()` when the function is traced. Name the formulation to
-            compile for another backend. Name it too where vmap over members with their own kernels
-            would make XLA's grouped convolution: "patches" becomes a batched matrix product,
-            "canonical" a loop.
+            platform is that of the mesh in whose context the function is traced, or the default
+            one. Name the formulation where vmap over members with their own kernels would make
+            XLA's grouped convolution: "patches" becomes a batched matrix product, "canonical" a
+            loop.
         options: as in `lax.conv_general_dilated`.
 
     Returns:
@@ -142,8 +143,8 @@ def _is_plain(
 
 
 def _fastest(images, kernel, strides):
-    """Return the formulation that is fastest on this backend, for the reasons above."""
-    if jax.default_backend() != "cpu":
+    """Return the formulation that is fastest on this platform, for the reasons above."""
+    if platform(images, kernel) != "cpu":
         return "xla"
     pixels, taps = images.shape[1] * images.shape[2], kernel.shape[0] * kernel.shape[1]
     if pixels < taps:

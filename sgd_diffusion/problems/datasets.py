@@ -15,7 +15,6 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -166,7 +165,7 @@ def gaussian(
         4 * (train_size + test_size) * math.prod(shape),
         f"{train_size} training images of shape {shape}",
         "make fewer or smaller ones",
-        jax.devices("cpu")[0],
+        "host",
     )
 
     def examples(stream: int, size: int) -> Examples:

@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from sgd_diffusion._memory import check_memory
@@ -80,5 +79,5 @@ def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: Sequence[st
         needed,
         str(path),
         "keep fewer images in it, or smaller ones, as uint8",
-        jax.devices("cpu")[0],
+        "host",
     )

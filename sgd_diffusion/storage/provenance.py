@@ -18,7 +18,7 @@ def environment() -> dict[str, Any]:
     import numpy
     import optax
 
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     return {
         "python": platform.python_version(),
         "packages": {

@@ -127,10 +127,9 @@ def test_keys_of_a_seed_are_distinct_and_its_own():
     assert len(set(data)) == 12
 
 
-def test_default_mapping_follows_the_backend(monkeypatch):
-    assert default_members_at_once(12) == (1 if jax.default_backend() == "cpu" else 12)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert default_members_at_once(12) == 12
+def test_default_mapping_follows_the_platform():
+    assert default_members_at_once(12, "cpu") == 1
+    assert default_members_at_once(12, "gpu") == default_members_at_once(12, "tpu") == 12
 
 
 def test_bad_arguments_are_refused_before_anything_is_compiled(regression):

@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
 from sgd_diffusion.errors import InputError
+from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.problems.convolution import convolution
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -167,15 +168,15 @@ def test_gradients_hold_only_convolutions_that_xla_executes_fast_inside_loops():
         ("3x3 on 2x2", "float32", "dot_general"),
     ],
 )
-def test_choice_on_cpu(case, dtype, primitive, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert primitive in traced(case, dtype)
+def test_choice_on_cpu(case, dtype, primitive):
+    with traced_on("cpu"):
+        assert primitive in traced(case, dtype)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_choice_elsewhere_is_lax(case, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert "conv_general_dilated" in traced(case, "float32")
+def test_choice_elsewhere_is_lax(case):
+    with traced_on("gpu"):
+        assert "conv_general_dilated" in traced(case, "float32")
 
 
 def traced(case, dtype):

@@ -31,6 +31,7 @@ from jaxtyping import Array, Float
 from numpy.polynomial import chebyshev
 from scipy import special
 
+from sgd_diffusion._platforms import host
 from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.stable import law
 
@@ -210,7 +211,7 @@ def _tabulated(v, alphas, skewness):
             alpha, beta, np, special.gammaln
         )
         laws.append((width * v + shift, alpha, beta))
-    with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.ensure_compile_time_eval(), jax.default_device(host()):
         log_density = np.asarray(
             law.logpdf(*(np.concatenate(values) for values in zip(*laws, strict=True)))
         )

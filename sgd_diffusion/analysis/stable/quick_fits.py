@@ -21,6 +21,7 @@ from scipy import interpolate
 
 from sgd_diffusion._arrays import in_double, real_array
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._platforms import host
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.analysis.estimates import Status, one_sample, spread_status
 from sgd_diffusion.analysis.likelihood import movable
@@ -264,10 +265,7 @@ def _standard_quantiles(alpha, beta):
     low, below, above = -high, np.zeros(shape), np.ones(shape)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        with (
-            jax.ensure_compile_time_eval(),
-            jax.default_device(jax.local_devices(backend="cpu")[0]),
-        ):
+        with jax.ensure_compile_time_eval(), jax.default_device(host()):
             share = np.asarray(law.cdf(np.sinh(middle), alpha, beta))
         left = share < PROBABILITIES
         low, below = np.where(left, middle, low), np.where(left, share, below)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.dynamics.measurements import hessian_density, hessian_eigenvalues
 from sgd_diffusion.landscape import planes
 from sgd_diffusion.landscape.curvature import (
@@ -114,13 +115,11 @@ def highest(line):
 
 
 @pytest.mark.parametrize(
-    ("name", "backend"), [(name, "cpu") for name in PROMISED] + [("hessian_vector_product", "tpu")]
+    ("name", "platform"), [(name, "cpu") for name in PROMISED] + [("hessian_vector_product", "tpu")]
 )
-def test_all_products_have_full_precision(name, backend, monkeypatch):
-    monkeypatch.setattr(
-        jax, "default_backend", lambda: backend
-    )  # decides about the form of convolutions
-    lines = products(PROMISED[name])
+def test_all_products_have_full_precision(name, platform):
+    with traced_on(platform):  # decides about the form of convolutions
+        lines = products(PROMISED[name])
     assert len(lines) >= 10 and all(highest(line) == 2 for line in lines)
 
 

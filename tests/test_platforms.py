@@ -1,0 +1,106 @@
+"""A program is for the platform of its devices, whatever the default one is."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AbstractDevice, AbstractMesh, PartitionSpec
+
+import sgd_diffusion as sd
+from sgd_diffusion import Plan
+from sgd_diffusion._platforms import host, platform, traced_on
+from sgd_diffusion.dynamics.ensemble import Ensemble
+from sgd_diffusion.errors import InputError
+
+OTHERS = ("gpu", "tpu")
+
+
+def seen_in_a_trace(**options):
+    seen = []
+    jax.jit(lambda x: seen.append(platform(x)) or x, **options).trace(1.0)
+    return seen
+
+
+def test_the_default_is_that_of_the_backend():
+    assert platform() == jax.default_backend()
+    assert seen_in_a_trace() == [jax.default_backend()]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_mesh_says_what_a_program_is_for(name):
+    chip = AbstractDevice(device_kind="one", num_cores=1, platform=name)
+    mesh = AbstractMesh((2,), ("data",), abstract_device=chip)
+    with jax.sharding.use_abstract_mesh(mesh):
+        assert seen_in_a_trace() == [name]
+    assert seen_in_a_trace() == [jax.default_backend()]
+
+    seen = []
+    mapped = jax.shard_map(
+        lambda x: seen.append(platform(x)) or x,
+        mesh=mesh,
+        in_specs=PartitionSpec("data"),
+        out_specs=PartitionSpec("data"),
+    )
+    jax.eval_shape(mapped, jnp.arange(4.0))
+    assert seen == [name]
+
+
+def test_a_trace_for_one_platform_does_not_serve_another():
+    """JAX keeps traces of a function by what decides about the platform."""
+    seen = []
+
+    @jax.jit
+    def function(x):
+        seen.append(platform(x))
+        return x
+
+    function.trace(1.0)
+    with traced_on("tpu"):
+        function.trace(1.0)
+    with traced_on("gpu"):
+        function.trace(1.0)
+    function.trace(1.0)
+    assert seen == [jax.default_backend(), "tpu", "gpu"]
+
+
+def test_arrays_and_the_default_device_are_asked():
+    device = jax.local_devices(backend="cpu")[-1]
+    array = jax.device_put(jnp.zeros(2), device)
+    with traced_on("tpu"):
+        assert platform(array) == "cpu"
+        assert platform(np.zeros(2)) == platform() == "tpu"
+    with jax.default_device(device):
+        assert platform() == "cpu"
+
+
+def test_the_gram_matrix_is_float64_where_the_platform_has_it():
+    dw = jax.ShapeDtypeStruct((5, 3), jnp.float32)
+    for name, dtype in (("cpu", "float64"), ("gpu", "float64"), ("tpu", "float32")):
+        with traced_on(name):
+            assert jax.eval_shape(sd.step_gram, dw).dtype == dtype
+
+
+def test_a_single_device_is_the_one_that_was_named(regression):
+    device = jax.devices()[-1]
+    ensemble = Ensemble(
+        regression,
+        Plan(window=2, batch_size=5),
+        measure_path=lambda record: {"losses": record.losses},
+        devices=[device],
+    )
+    carry, values = ensemble.window(ensemble.start(), 0)
+    for array in jax.tree.leaves((carry, values)):
+        assert array.devices() == {device}
+
+
+def test_without_a_cpu_the_way_out_is_said(monkeypatch):
+    def local_devices(backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    config = types.SimpleNamespace(jax_platforms="cuda")
+    without = types.SimpleNamespace(local_devices=local_devices, config=config)
+    monkeypatch.setattr("sgd_diffusion._platforms.jax", without)
+    with pytest.raises(InputError, match="is 'cuda', which leaves out the CPU; expected cuda,cpu"):
+        host()
