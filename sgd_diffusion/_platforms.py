@@ -26,7 +26,7 @@ def platform(*arrays: object) -> str:
     """
     for array in arrays:
         if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer):
-            return next(iter(array.sharding.device_set)).platform
+            return array.addressable_shards[0].device.platform
     device = jax.sharding.get_abstract_mesh().abstract_device
     if device is not None:
         return device.platform

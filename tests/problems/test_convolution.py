@@ -9,8 +9,8 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from sgd_diffusion.errors import InputError
 from sgd_diffusion._platforms import traced_on
+from sgd_diffusion.errors import InputError
 from sgd_diffusion.problems.convolution import convolution
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
