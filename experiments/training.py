@@ -122,6 +122,10 @@ class TrainingOptions(Checked):
     """Average of the weights, a second path: ema (exponential) or swa (of all points)."""
     average_decay: Annotated[float | None, *within(1e-6, 0.999999)] = None
     """Decay of ema; by default 0.999."""
+    precision: Literal["default", "float32"] = "default"
+    """Of products in the training. default: that of the platform, which is bfloat16 on TPU, TF32 on
+    NVIDIA and float32 on CPU; float32: everywhere. Measurements have float32 or more.
+    """
 
     probe_size: Annotated[int, *within(0, COUNT)] = 0
     """Training examples on which the loss of every visited point is evaluated."""

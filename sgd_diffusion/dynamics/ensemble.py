@@ -14,6 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
 from sgd_diffusion._platforms import platform
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import IntegerLike, Key, PyTree
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
@@ -315,20 +316,22 @@ class Ensemble:
         recording = Recording(
             self._coordinates, plan.by_layer, plan.sketch_dim, plan.full_batch_twin
         )
-        carry, record = record_window(
-            problem,
-            self.rule.optimizer,
-            carry,
-            self.rule.learning_rate(learning_rate),
-            rows,
-            keys.augmentation,
-            waiting_time,
-            gradient=self.rule.gradient,
-            average=self.rule.average,
-            recording=recording,
-            report=self.report,
-        )
-        return carry, self.measure_path(record)
+        with self._precision():
+            carry, record = record_window(
+                problem,
+                self.rule.optimizer,
+                carry,
+                self.rule.learning_rate(learning_rate),
+                rows,
+                keys.augmentation,
+                waiting_time,
+                gradient=self.rule.gradient,
+                average=self.rule.average,
+                recording=recording,
+                report=self.report,
+            )
+        with full_precision():
+            return carry, self.measure_path(record)
 
     def _advance_member(self, shared, member):
         examples, start, count = shared
@@ -343,28 +346,33 @@ class Ensemble:
             batch_size=self.plan.batch_size,
             sampling=self.plan.sampling,
         )
-        return advance(
-            problem,
-            self.rule.optimizer,
-            carry,
-            self.rule.learning_rate(learning_rate),
-            rows,
-            keys.augmentation,
-            start,
-            count,
-            gradient=self.rule.gradient,
-            average=self.rule.average,
-            report=self.report,
-        )
+        with self._precision():
+            return advance(
+                problem,
+                self.rule.optimizer,
+                carry,
+                self.rule.learning_rate(learning_rate),
+                rows,
+                keys.augmentation,
+                start,
+                count,
+                gradient=self.rule.gradient,
+                average=self.rule.average,
+                report=self.report,
+            )
 
     def _states_of_member(self, shared, member):
         examples, probe, test_examples, window, waiting_time = shared
         seed, _, carry = member
         problem = replace(self.problem, examples=examples, probe=probe, test_examples=test_examples)
         key = jax.random.fold_in(member_keys(seed).measurement, waiting_time)
-        return mask_diverged(
-            self.measure_state(window, problem, carry.params, carry.state, key), carry.diverged_at
-        )
+        with self._precision():
+            measured = self.measure_state(window, problem, carry.params, carry.state, key)
+        return mask_diverged(measured, carry.diverged_at)
+
+    def _precision(self):
+        """Return the context of what is training; measurements that promise more have their own."""
+        return full_precision() if self.plan.precision == "float32" else contextlib.nullcontext()
 
     def _check_points(self, params, state):
         expected = jax.tree.map(

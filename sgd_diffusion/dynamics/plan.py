@@ -21,7 +21,15 @@ __all__ = ["Plan"]
 # Options that `repr` always shows; the others where they are not at their defaults.
 SHOWN = ("seeds", "learning_rates", "num_windows", "window", "batch_size")
 # Options that the first plans did not have.
-LATER = ("full_batch_twin", "waiting_times", "gradient_layers", "frozen_passes", *RULE_OPTIONS)
+LATER = (
+    "full_batch_twin",
+    "waiting_times",
+    "gradient_layers",
+    "frozen_passes",
+    *RULE_OPTIONS,
+    "precision",
+)
+PRECISIONS = ("default", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,10 @@ class Plan:
         average: of the weights, a second path beside that of the walker: "ema", "swa" or None (see
             `averages`). Test accuracy and endpoints stay those of the walker.
         average_decay: of "ema", in (0, 1); 0.999 for None.
+        precision: of the matrix products and convolutions of the training, in float32 weights.
+            "default" leaves it to the platform: TPUs round the operands to bfloat16, GPUs of NVIDIA
+            to TF32, CPUs do not round. "float32" does not round anywhere. What is measured does not
+            depend on it: Gram matrices, losses of the probe, curvature.
 
     Raises:
         InputError: a value is outside these ranges.
@@ -107,6 +119,7 @@ class Plan:
     noise_variance: float | None = None
     average: str | None = None
     average_decay: float | None = None
+    precision: str = "default"
 
     def __post_init__(self):
         self._set(
@@ -142,6 +155,7 @@ class Plan:
         for name in ("by_layer", "full_batch_twin"):
             self._set(name, _flag(name, getattr(self, name)))
         choice("sampling", self.sampling, SAMPLINGS)
+        choice("precision", self.precision, PRECISIONS)
         self._check_waiting_times()
         self._check_gradients()
         self._check_sketch()

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.analysis.gram import increment_gram
 from sgd_diffusion.dynamics.averages import Average, advance_average
@@ -219,7 +220,8 @@ def record_window(
         # function of the point alone.
         if problem.probe is None:
             return None
-        return problem.loss(carry.params, carry.state, problem.probe, True)[0]
+        with full_precision():
+            return problem.loss(carry.params, carry.state, problem.probe, True)[0]
 
     def record(carry, inputs):
         probe_loss = probe_loss_at(carry)
