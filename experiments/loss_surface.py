@@ -28,8 +28,8 @@ from experiments.training import RunOptions, TrainingOptions, loaded, train
 from sgd_diffusion import plots, tables
 from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
-from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
+from sgd_diffusion.dynamics.members import member_keys
 from sgd_diffusion.dynamics.starting_points import first_points
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature import (

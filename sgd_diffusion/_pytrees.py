@@ -25,17 +25,39 @@ __all__ = [
     "divided",
     "full_precision",
     "in_precision_of",
+    "is_key",
     "matched",
     "mean_over_parts",
     "norms",
+    "on_host",
     "precision",
     "take_out",
     "tree_norm",
+    "with_keys_of",
 ]
 
 # Matrix products and convolutions that are traced inside have full precision on every device. GPUs
 # and TPUs by default round their float32 operands to 11 and 8 bits, which is made for training.
 full_precision = functools.partial(jax.default_matmul_precision, "highest")
+
+
+def is_key(leaf: Any) -> bool:
+    """Say whether an array has random keys of JAX as entries."""
+    return jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)
+
+
+def on_host(leaf: Any) -> np.ndarray:
+    """Return an array, or the numbers of random keys, as a NumPy array."""
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def with_keys_of(leaf: Any, numbers: Any) -> Any:
+    """Return numbers as random keys of the kind of a leaf, or as they are if it has none."""
+    return (
+        jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+        if is_key(leaf)
+        else numbers
+    )
 
 
 def checked_floating(name: str, tree: PyTree) -> PyTree:

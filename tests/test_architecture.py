@@ -18,7 +18,16 @@ FLOORS = (
     ("theory",),
     ("analysis", "problems"),
     ("_pytrees",),
-    ("_arrays", "_display", "_json_values", "_memory", "_platforms", "_types", "errors"),
+    (
+        "_arrays",
+        "_display",
+        "_json_values",
+        "_memory",
+        "_platforms",
+        "_processes",
+        "_types",
+        "errors",
+    ),
 )
 LEVELS = {room: -level for level, rooms in enumerate(FLOORS) for room in rooms}
 LEAST = {
@@ -26,6 +35,7 @@ LEAST = {
     "_json_values": {"errors"},
     "_memory": {"errors"},
     "_platforms": {"errors"},
+    "_processes": {"errors"},
 }  # on the ground floor
 
 

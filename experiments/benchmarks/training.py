@@ -10,6 +10,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
+from functools import partial
 from typing import Annotated, Literal
 
 import jax
@@ -20,7 +21,7 @@ from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
-from sgd_diffusion.dynamics.ensemble import map_members
+from sgd_diffusion.dynamics.placement import Placement
 from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.window import increment_gram
 from sgd_diffusion.errors import invalid
@@ -108,9 +109,11 @@ def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
     for members in options.members:
         stacked = jax.tree.map(lambda leaf, members=members: jnp.stack([leaf] * members), carry)
         for mapping, (at_once, devices) in _mappings(members).items():
-            run = jax.jit(map_members(scan, members_at_once=at_once, devices=devices))
+            placement = Placement(members, devices)
+            run, dealt = placement.program(scan, at_once), placement.deal(stacked)
+            examples = placement.copy(problem.examples)
             name = f"{mapping}_{members}"
-            candidates[name] = lambda run=run, stacked=stacked: run(problem.examples, stacked)
+            candidates[name] = partial(run, examples, dealt)
             member_steps[name] = steps * members
     for name, candidate in _torch_candidates(data, steps).items():
         candidates[name], member_steps[name] = candidate, steps

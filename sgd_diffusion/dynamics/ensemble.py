@@ -1,24 +1,25 @@
 """Members side by side: seeds times learning rates in one compiled program."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, PartitionSpec
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import check_memory
-from sgd_diffusion._platforms import platform
 from sgd_diffusion._pytrees import full_precision
-from sgd_diffusion._types import IntegerLike, Key, PyTree
+from sgd_diffusion._types import IntegerLike, PyTree
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
+from sgd_diffusion.dynamics.members import default_members_at_once, member_keys
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
+from sgd_diffusion.dynamics.placement import Placement
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.step_gradients import check_noise
@@ -34,102 +35,7 @@ from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.storage.checkpoints import described
 
-__all__ = ["Ensemble", "MemberKeys", "default_members_at_once", "map_members", "member_keys"]
-
-
-class MemberKeys(NamedTuple):
-    """Independent keys of a member.
-
-    Attributes:
-        initialization: of the parameters.
-        order: of the data.
-        augmentation: of the images, and of random layers.
-        measurement: of what is measured.
-    """
-
-    initialization: Key
-    order: Key
-    augmentation: Key
-    measurement: Key
-
-
-def member_keys(seed: IntegerLike) -> MemberKeys:
-    """Return the keys that belong to a seed, the same in every ensemble."""
-    return MemberKeys(*jax.random.split(jax.random.key(seed), 4))
-
-
-def default_members_at_once(num_members: int, platform: str) -> int:
-    """Return how many members run side by side by default: one on CPU, all on an accelerator.
-
-    Args:
-        num_members: of the ensemble.
-        platform: of the devices that run it, such as "cpu".
-
-    Notes:
-        On CPU a step of one member already fills the cores. Members one after the other (`lax.map`)
-        were faster than vmapped ones for every network measured (`python -m
-        experiments.benchmarks.training`). Accelerators are made for parallel work; the choice has
-        not been measured there yet.
-    """
-    return 1 if platform == "cpu" else num_members
-
-
-def map_members(
-    function: Callable[..., Any],
-    *,
-    members_at_once: IntegerLike,
-    devices: Sequence[jax.Device] | None = None,
-) -> Callable[..., Any]:
-    """Return a function that maps `function(shared, member)` over the leading axis of the members.
-
-    Args:
-        function: takes a pytree that all members share and one of the member's own, and returns a
-            pytree of arrays.
-        members_at_once: members that run side by side on a device. 1 is `lax.map`, all of them is
-            `vmap`. In between, groups of so many are vmapped one after the other.
-        devices: devices among which members are dealt out in equal parts; the default one if None.
-
-    Returns:
-        `mapped(shared, members)`.
-
-    Raises:
-        InputError: `members_at_once` is less than 1.
-    """
-    members_at_once = integer(
-        "members_at_once", members_at_once, 1, what="(1 for one after the other)"
-    )
-
-    def on_one_device(shared, members):
-        def single(member):
-            return function(shared, member)
-
-        # Also for a single member, which then computes what it would in company.
-        if members_at_once == 1:
-            return jax.lax.map(single, members)
-        # This is vmap, if one batch takes them all.
-        return jax.lax.map(single, members, batch_size=members_at_once)
-
-    if devices is None:
-        return on_one_device
-    mesh = Mesh(np.asarray(devices), ("members",))
-    spread = jax.shard_map(
-        on_one_device,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec("members")),
-        out_specs=PartitionSpec("members"),
-        check_vma=False,
-    )
-
-    def on_all_devices(shared, members):
-        count = jax.tree.leaves(members)[0].shape[0]
-        # The last member is run again on devices that would be left over.
-        surplus = -count % len(devices)
-        if not surplus:
-            return spread(shared, members)
-        padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf] + [leaf[-1:]] * surplus), members)
-        return jax.tree.map(lambda leaf: leaf[:count], spread(shared, padded))
-
-    return on_all_devices
+__all__ = ["Ensemble"]
 
 
 class Ensemble:
@@ -143,14 +49,16 @@ class Ensemble:
         optimizer: in place of that of the plan (see `run_ensemble`).
         measure_state: pure function `(window, problem, params, state, key) -> dict of arrays`, for
             the end of a window.
-        members_at_once: see `map_members`; None for the default of the backend.
-        devices: see `map_members`.
+        members_at_once: see `map_members`; None for the default of the platform.
+        devices: among which the members are dealt out, of this process or of all; None for JAX's
+            default one.
         report: host function `report(step, loss)` called from running windows, or None.
 
     Raises:
         InputError: the batch is larger than the data, the layers cannot give the gradient samples
-            (see `draw_coordinates`), a projection has more dimensions than there are parameters, or
-            the noise of the plan does not fit the problem.
+            (see `draw_coordinates`), a projection has more dimensions than there are parameters,
+            the noise of the plan does not fit the problem, or the devices belong to some of several
+            processes.
     """
 
     def __init__(
@@ -168,10 +76,9 @@ class Ensemble:
         self.problem, self.plan, self.report = problem, plan, report
         self.measure_path, self.measure_state = measure_path, measure_state
         self.rule = step_rule(plan, optimizer)
-        self._devices = jax.local_devices()[:1] if devices is None else list(devices)
-        where = platform() if devices is None else self._devices[0].platform
+        self.placement = Placement(plan.num_members, devices)
         at_once = (
-            default_members_at_once(plan.num_members, where)
+            default_members_at_once(plan.num_members, self.placement.platform)
             if members_at_once is None
             else members_at_once
         )
@@ -181,20 +88,16 @@ class Ensemble:
         ).indices
         # The members start one by one. That is cheap, and their start cannot depend on how the
         # windows are executed.
-        self._start = jax.jit(map_members(self._start_member, members_at_once=1))
-        self._window = jax.jit(
-            map_members(self._window_member, members_at_once=at_once, devices=devices)
-        )
-        self._advance = jax.jit(
-            map_members(self._advance_member, members_at_once=at_once, devices=devices)
-        )
-        self._states = jax.jit(
-            map_members(self._states_of_member, members_at_once=1, devices=devices)
-        )
+        self._start = self.placement.program(self._start_member, 1)
+        self._window = self.placement.program(self._window_member, at_once)
+        self._advance = self.placement.program(self._advance_member, at_once)
+        self._states = self.placement.program(self._states_of_member, 1)
         self._compiled: Any = None
 
     def start(self, points: tuple[PyTree, PyTree] | None = None) -> Carry:
-        """Return the carries of all M members before the first update, along a leading axis.
+        """Return the carries of all members before the first update, along a leading axis.
+
+        They are dealt out over the devices (see `Placement`).
 
         Args:
             points: parameters and states at which the members start, at rest, with a leading axis
@@ -205,40 +108,34 @@ class Ensemble:
         """
         if points is not None:
             self._check_points(*points)
-        return self._start((), (self._members()[0], points))
+        return self._start((), (self._members()[0], self.placement.deal(points)))
 
-    def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, jax.Array]]:
+    def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, np.ndarray]]:
         """Run one window of all members from `carry` at waiting time `start`.
 
         Returns:
-            The carries after the window, and the measurements.
+            The carries after the window, dealt out, and the measurements of the M members.
         """
-        arguments = self._arguments(carry, start)
-        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
-            return self._window(*arguments)
-        if self._compiled is None:
+        if self._compiled is None and not jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             self.compile(carry)
         with _nan_is_a_value():
-            # The window before leaves the carry spread over the devices. The program wants it where
-            # it was at the start.
-            return self._compiled(*jax.device_put(arguments, self._compiled.input_shardings[0]))
+            run = self._compiled or self._window
+            carry, values = run(*self._arguments(carry, start))
+        return carry, self.placement.collect(values)
 
     def advance(self, carry: Carry, start: int, stop: int) -> Carry:
         """Return the carries after the updates start, ..., stop - 1, without any record of them."""
         for first in range(start, stop, self.plan.window):
-            shared = (
-                self.problem.examples,
-                jnp.int32(first),
-                jnp.int32(min(self.plan.window, stop - first)),
-            )
+            count = min(self.plan.window, stop - first)
+            shared = (self._data[0], *self.placement.copy((jnp.int32(first), jnp.int32(count))))
             with _nan_is_a_value():
-                carry = self._advance(shared, (*self._members(), carry))
+                carry = self._advance(shared, (*self._members(), self.placement.deal(carry)))
         return carry
 
-    def states(self, carry: Carry, window: int) -> dict[str, jax.Array]:
+    def states(self, carry: Carry, window: int) -> dict[str, np.ndarray]:
         """Return what `measure_state` finds at the end of a window; NaN for diverged members."""
         with _nan_is_a_value():
-            return self._states(*self._state_arguments(carry, window))
+            return self.placement.collect(self._states(*self._state_arguments(carry, window)))
 
     def compile(self, carry: Carry) -> int:
         """Compile the window program.
@@ -256,44 +153,46 @@ class Ensemble:
             "a window",
             "run fewer members at once, use a shorter window, or set sketch_dim (a few "
             "thousand) to keep a random projection of the increments in place of all of them",
-            self._devices[0],
+            self.placement.device,
         )
         return needed
 
     def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:
         """Return shapes and dtypes of all that is measured, with a leading axis of M members."""
         _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
-        return of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
+        found = of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
+        members = self.plan.num_members
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), found
+        )
 
     def _peak_bytes(self) -> int:
         stats = self._compiled.memory_analysis()  # of the program on one device
-        return self._sharing() * (
+        return self.placement.devices_in_one_memory * (
             stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
         )
 
-    def _sharing(self) -> int:
-        """Return how many devices have one memory: those of a CPU."""
-        return len(self._devices) if self._devices[0].platform == "cpu" else 1
+    @functools.cached_property
+    def _data(self):
+        """The examples, the probe and the test examples, on every device.
 
-    def _members(self) -> tuple[jax.Array, jax.Array]:
-        seeds, learning_rates = self.plan.members()
-        return jnp.asarray(seeds), jnp.asarray(learning_rates)
+        They are arguments of the programs, because closed over they would be constants of them.
+        """
+        problem = self.problem
+        return self.placement.copy((problem.examples, problem.probe, problem.test_examples))
+
+    def _members(self):
+        return self.placement.deal(tuple(map(jnp.asarray, self.plan.members())))
 
     def _arguments(self, carry, start):
-        # The data are arguments, because closed over they would be constants of the program.
-        shared = self.problem.examples, self.problem.probe, jnp.int32(start)
-        return shared, (*self._members(), carry)
+        examples, probe, _ = self._data
+        shared = examples, probe, self.placement.copy(jnp.int32(start))
+        return shared, (*self._members(), self.placement.deal(carry))
 
     def _state_arguments(self, carry, window):
         waiting_time = self.plan.starts()[window] + self.plan.window
-        shared = (
-            self.problem.examples,
-            self.problem.probe,
-            self.problem.test_examples,
-            jnp.int32(window),
-            jnp.int32(waiting_time),
-        )
-        return shared, (*self._members(), carry)
+        times = self.placement.copy((jnp.int32(window), jnp.int32(waiting_time)))
+        return (*self._data, *times), (*self._members(), self.placement.deal(carry))
 
     def _start_member(self, shared, member):
         del shared
@@ -414,7 +313,7 @@ class Ensemble:
             )
         twin = self.plan.full_batch_twin
         check_noise(self.rule.gradient, self.problem, self.plan.batch_size, full_batch_twin=twin)
-        members = -(-self.plan.num_members // len(self._devices)) * self._sharing()
+        members = self.placement.members_in_one_memory
         # Where the members stand before a window and after it, with their optimizers.
         carry = jax.eval_shape(self._start_member, (), (jnp.uint32(0), point))
         kept = jax.tree.leaves((carry.params, carry.optimizer_state, carry.average))
@@ -424,7 +323,7 @@ class Ensemble:
             needed,
             f"training {self.plan.num_members} members of {count(params)} parameters",
             "take a smaller model, or fewer seeds and learning rates",
-            self._devices[0],
+            self.placement.device,
         )
 
 

@@ -28,6 +28,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -84,7 +85,7 @@ def descend(
     augmentation_key: Key,
     radius: float = 0.0,
     keep: Callable[[PyTree], PyTree] = lambda increment: increment,
-) -> tuple[PyTree, Int[Array, ""]]:
+) -> tuple[PyTree, Int[Array | np.ndarray, ""]]:
     """Make T updates w_{t+1} = w_t - learning_rate * buf_t by the full-batch gradient.
 
     They are one `lax.scan`. Each costs as much as num_examples / batch_size updates of SGD. The

@@ -1,11 +1,10 @@
 """A run: windows of an ensemble one after the other, each on disk before the next begins."""
 
 import contextlib
-import functools
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +12,8 @@ import numpy as np
 import optax
 import xarray as xr
 
-from sgd_diffusion._json_values import json_values
+from sgd_diffusion._json_values import describe_differences, json_values
+from sgd_diffusion._processes import Processes
 from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import (
@@ -86,9 +86,12 @@ def run_ensemble(
             the points. None for `Problem.init`.
         resume: continue the run that `directory` holds, if it holds one. The result is that of an
             uninterrupted run, bit for bit on CPU.
-        members_at_once: members side by side on a device; None for the default of the backend (see
-            `map_members`).
-        devices: devices that share the members; the default one if None.
+        members_at_once: members side by side on a device; None for the default of the platform (see
+            `members.map_members`).
+        devices: devices that share the members; the default one if None. They may be those of all
+            processes of a job (`jax.devices()` after `jax.distributed.initialize()`). Then every
+            process makes this call with the same arguments. The first one reads and writes the
+            files, and all return the results.
         metadata: JSON-like values stored with the results; they are not compared on resuming.
         report: called as `report(step, loss)` every 50 updates of every member, from running
             programs.
@@ -101,8 +104,9 @@ def run_ensemble(
 
     Raises:
         InputError: the plan does not fit the problem or the memory, measurements clash, the
-            optimizer cannot be used, or members cannot start from the other run (see
-            `starting_points.last_points`).
+            optimizer cannot be used, members cannot start from the other run (see
+            `starting_points.last_points`), or the processes of a job were started with different
+            arguments.
         StorageError: the directory cannot be used, or the disk is full. Finished windows stay
             readable.
 
@@ -123,8 +127,11 @@ def run_ensemble(
         devices=devices,
         report=report,
     )
+    placement, processes = ensemble.placement, ensemble.placement.processes
     run = None if directory is None else RunDirectory(directory)
-    points, start = _start(problem, plan, start_from, run, resume)
+    points, start = processes.by_first(
+        "starting points", lambda: _start(problem, plan, start_from, run, resume)
+    )
     configuration = {
         "problem": dict(problem.description),
         "plan": plan.description(),
@@ -132,50 +139,48 @@ def run_ensemble(
         **own,
         **({} if start is None else {"start": start}),
     }
+    _check_alike(processes, configuration | {"directory": str(directory), "resume": resume})
     metadata = json_values("metadata", dict(metadata or {}))
     attributes = {
         "configuration": json.dumps(configuration),
         "environment": json.dumps(environment()),
         "metadata": json.dumps(metadata),
     }
-    if run is not None:
-        check_same_optimizer(run, configuration, resume=resume)
-        run.check(configuration, resume=resume)
+    files = None if run is None else _Files(run, processes, configuration)
+    if files is not None:
+        files.check(resume=resume)
     carry = ensemble.start(None if points is None else (points.params, points.state))
     # Of a run that has begun, only the form of this carry counts.
     again = points is None and start is not None
     shapes = ensemble.values(carry)
     schema.check(shapes)
     # A damaged window, if there is one, is compiled for when it is made again.
-    finished = run is not None and run.has_windows(plan.num_windows)
+    finished = files is not None and files.has_windows(plan.num_windows)
     if not (jax.config.jax_disable_jit or finished):  # type: ignore[attr-defined]
-        ensemble.compile(carry)
-    if run is not None:
-        check_storable(carry)
-        _check_window(schema, shapes, carry, attributes)
+        processes.by_all("compilation", lambda: ensemble.compile(carry))
+    host = placement.collect(carry)
+    if files is not None:
+        check_storable(host)
+        _check_window(schema, shapes, host, attributes)
 
     starts = plan.starts()
     with contextlib.ExitStack() as stack:
         windows: list[xr.Dataset] = []
-        checkpoints: Checkpoints | None = None
-        if run is not None:
-            stack.enter_context(run.claim(configuration, resume=resume, metadata=metadata))
-            checkpoints = stack.enter_context(
-                contextlib.closing(
-                    Checkpoints(
-                        run.checkpoints, digest_of(configuration), keep_start=start is not None
-                    )
-                )
+        if files is not None:
+            stack.enter_context(
+                files.claimed(resume=resume, metadata=metadata, keep_start=start is not None)
             )
-            windows, carry = _continue(
-                run,
-                checkpoints,
-                carry,
+            windows, found = files.restore(
+                host,
                 plan.num_windows,
-                functools.partial(_start_again, ensemble, start_from, start) if again else None,
+                (lambda: _points_again(start_from, problem, plan, start)) if again else None,
             )
+            if isinstance(found, StartingPoints):
+                carry = ensemble.start((found.params, found.state))
+            elif found is not None:
+                carry = placement.deal(found)
             if len(windows) < plan.num_windows:
-                checkpoints.save_start(carry)
+                files.save_start(placement.collect(carry))
         for index in range(plan.num_windows):
             if index == len(windows):
                 carry = ensemble.advance(
@@ -183,13 +188,123 @@ def run_ensemble(
                 )
                 carry, values = ensemble.window(carry, starts[index])
                 values |= ensemble.states(carry, index)
-                windows.append(schema.label(index, values, carry).assign_attrs(attributes))
-                if run is not None and checkpoints is not None:
-                    run.save_window(index, windows[index])
-                    checkpoints.save(index + 1, carry)
+                host = placement.collect(carry)
+                windows.append(schema.label(index, values, host).assign_attrs(attributes))
+                if files is not None:
+                    files.save(index, windows[index], host)
             if on_window is not None:
                 on_window(index, windows[index])
     return combine_windows(windows)
+
+
+class _Files:
+    """The directory of a run, of which only the first process reads and writes anything.
+
+    What it finds or what stops it reaches all processes.
+    """
+
+    def __init__(self, run: RunDirectory, processes: Processes, configuration: dict[str, Any]):
+        self._run, self._processes, self._configuration = run, processes, configuration
+        self._checkpoints: Any = None
+
+    def check(self, *, resume: bool) -> None:
+        """Refuse a directory that this run must not write to."""
+
+        def check():
+            check_same_optimizer(self._run, self._configuration, resume=resume)
+            self._run.check(self._configuration, resume=resume)
+
+        self._processes.by_first("check of the directory", check)
+
+    def has_windows(self, count: int) -> bool:
+        """Return whether the files of so many windows are there."""
+        return self._processes.by_first("finished windows", lambda: self._run.has_windows(count))
+
+    @contextlib.contextmanager
+    def claimed(
+        self, *, resume: bool, metadata: Mapping[str, Any], keep_start: bool
+    ) -> Iterator[None]:
+        """Make the directory that of these processes while the context lasts."""
+
+        @contextlib.contextmanager
+        def claim():
+            with self._run.claim(self._configuration, resume=resume, metadata=metadata):
+                self._checkpoints = Checkpoints(
+                    self._run.checkpoints, digest_of(self._configuration), keep_start=keep_start
+                )
+                with contextlib.closing(self._checkpoints):
+                    yield
+
+        with self._processes.held_by_first("claim of the directory", claim):
+            yield
+
+    def restore(
+        self, like: Carry, num_windows: int, start_again: Callable[[], StartingPoints] | None
+    ) -> tuple[list[xr.Dataset], Carry | StartingPoints | None]:
+        """Return the sound windows, and where the run goes on after them.
+
+        Args:
+            like: a carry of the form of those that are kept.
+            num_windows: of the plan; where so many are finished, nothing goes on.
+            start_again: returns the points at which the run starts, if they are needed again.
+
+        Returns:
+            The windows, and a carry on the host, the points of the start, or None for a run that
+            has not begun or is finished.
+        """
+
+        def restore():
+            windows = self._run.load_windows()
+            if len(windows) >= num_windows:
+                return windows[:num_windows], None
+            found = self._checkpoints.restore(like, at_most=len(windows))
+            finished, carry = found or (0, None if start_again is None else start_again())
+            # An interruption between window and checkpoint leaves one checkpoint fewer.
+            if finished < len(windows) - 1:
+                warnings.warn(
+                    f"{self._run.path} has {len(windows)} sound windows, but its last sound "
+                    f"checkpoint among them is the one after {finished}; the windows after that "
+                    "are computed again.",
+                    DamagedResultsWarning,
+                    stacklevel=4,
+                )
+            return windows[:finished], carry
+
+        return self._processes.by_first("windows and checkpoints", restore)
+
+    def save_start(self, carry: Carry) -> None:
+        """Keep the carry before the first window, if there is no checkpoint yet."""
+        self._processes.by_first("first checkpoint", lambda: self._checkpoints.save_start(carry))
+
+    def save(self, index: int, window: xr.Dataset, carry: Carry) -> None:
+        """Write a finished window, then the checkpoint after it."""
+
+        def save():
+            self._run.save_window(index, window)
+            self._checkpoints.save(index + 1, carry)
+
+        self._processes.by_first(f"window {index}", save)
+
+
+def _check_alike(processes: Processes, arguments: dict[str, Any]) -> None:
+    """Refuse processes of one job that were started with different arguments.
+
+    Raises:
+        InputError: the arguments of this process or of another one are not those of the first.
+    """
+
+    def compare():
+        differences = describe_differences(of_first, arguments)
+        if differences:
+            raise invalid(
+                f"process {jax.process_index()}",
+                f"was started with other arguments than the first one ({differences})",
+                "the same in all processes of a job",
+            )
+
+    arguments = json_values("configuration", arguments)
+    of_first = processes.by_first("arguments", lambda: arguments)
+    processes.by_all("comparison of arguments", compare)
 
 
 def _own_optimizer(
@@ -234,14 +349,14 @@ def _start(
     return points, points.facts
 
 
-def _start_again(ensemble: Ensemble, start_from: Any, begun: Any) -> Carry:
-    """Return the carry at the start of a run that has begun and of which no checkpoint is left.
+def _points_again(start_from: Any, problem: Problem, plan: Plan, begun: Any) -> StartingPoints:
+    """Return the points at the start of a run that has begun and of which no checkpoint is left.
 
     Raises:
         InputError: the other run is not there any more.
         StorageError: it has moved on.
     """
-    points = last_points(start_from, ensemble.problem, ensemble.plan)
+    points = last_points(start_from, problem, plan)
     if points.facts != begun:
         raise StorageError(
             f"This run has no sound checkpoint left. It started from {begun['directory']} after "
@@ -249,7 +364,7 @@ def _start_again(ensemble: Ensemble, start_from: Any, begun: Any) -> Carry:
             f"{points.facts['updates']} now. Put a copy of the checkpoints back, or start anew in "
             "another directory."
         )
-    return ensemble.start((points.params, points.state))
+    return points
 
 
 def _check_window(
@@ -276,35 +391,3 @@ def _check_window(
             "names and coordinates that it holds",
             "plain names, and numbers or texts of one kind",
         ) from error
-
-
-def _continue(
-    run: RunDirectory,
-    checkpoints: Checkpoints,
-    carry: Carry,
-    num_windows: int,
-    start_again: Callable[[], Carry] | None,
-) -> tuple[list[xr.Dataset], Carry]:
-    """Return the sound windows of a run directory, and the carry after the last of them.
-
-    Args:
-        run: the directory.
-        checkpoints: of the run.
-        carry: where the run starts.
-        num_windows: of the plan; where so many are finished, the carry is not needed.
-        start_again: returns where the run starts, if `carry` is only of that form.
-    """
-    windows = run.load_windows()
-    if len(windows) >= num_windows:
-        return windows[:num_windows], carry
-    found = checkpoints.restore(carry, at_most=len(windows))
-    finished, carry = found or (0, carry if start_again is None else start_again())
-    # An interruption between window and checkpoint leaves one checkpoint fewer.
-    if finished < len(windows) - 1:
-        warnings.warn(
-            f"{run.path} has {len(windows)} sound windows, but its last sound checkpoint among "
-            f"them is the one after {finished}; the windows after that are computed again.",
-            DamagedResultsWarning,
-            stacklevel=3,
-        )
-    return windows[:finished], carry

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -45,7 +46,7 @@ class Carry(NamedTuple):
     params: PyTree
     state: PyTree
     optimizer_state: PyTree
-    diverged_at: Int[Array, "*members"]
+    diverged_at: Int[Array | np.ndarray, "*members"]
     average: PyTree | None = None
 
 

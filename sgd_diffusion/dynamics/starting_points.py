@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from sgd_diffusion._platforms import host
+from sgd_diffusion._pytrees import on_host, with_keys_of
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry
@@ -270,10 +271,7 @@ def _check_model(
 
 def _chosen(leaf: jax.Array, rows: Any) -> jax.Array | np.ndarray:
     """Return rows of an array, on no device in particular."""
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        numbers = np.asarray(jax.random.key_data(leaf))[rows]
-        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
-    return np.asarray(leaf)[rows]
+    return with_keys_of(leaf, on_host(leaf)[rows])
 
 
 def _check_finite(path: pathlib.Path, plan: Plan, params: PyTree, stopped: np.ndarray) -> None:

@@ -71,7 +71,7 @@ class WindowRecord(NamedTuple):
     gradient_samples: Float[Array, "step coordinate"]
     layer_grams: dict[str, Float[Array, "step step"]]
     twin_gram: Float[Array, "step step"] | None
-    diverged_at: Int[Array, ""]
+    diverged_at: Int[Array | np.ndarray, ""]
     average_gram: Float[Array, "step step"] | None = None
 
 
@@ -312,7 +312,7 @@ def _projection(recording: Recording, size: int) -> Callable[[PyTree], PyTree]:
 
 
 def _grams(
-    increments: PyTree, diverged_at: Array, *, by_layer: bool
+    increments: PyTree, diverged_at: ArrayLike, *, by_layer: bool
 ) -> tuple[Array, dict[str, Array]]:
     """Return the step Gram matrix, and its parts by layer; NaN for a diverged member."""
     parts: dict[str, list[Array]] = {}

@@ -5,13 +5,12 @@ import pathlib
 import shutil
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from sgd_diffusion._pytrees import is_key, on_host, with_keys_of
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.run_directories import DamagedResultsWarning
@@ -35,7 +34,7 @@ def check_storable(carry: PyTree) -> None:
         InputError: a type has no whole bytes.
     """
     for path, leaf in jax.tree.leaves_with_path(carry):
-        if not _is_key(leaf) and (
+        if not is_key(leaf) and (
             leaf.dtype.itemsize * 8 != jax.dtypes.itemsize_bits(leaf.dtype) and leaf.dtype != bool
         ):
             raise invalid(
@@ -72,12 +71,17 @@ class Checkpoints:
     ):
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEPT,
+            # Orbax asks all processes of a job otherwise.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index(), active_processes={jax.process_index()}
+            ),
             keep_period=_ONLY_THE_START if keep_start else None,
             enable_async_checkpointing=False,
-            create=not read_only,
+            create=False,
         )
         try:
             if not read_only:
+                directory.mkdir(parents=True, exist_ok=True)
                 _remove_unfinished(directory)
             self._manager = ocp.CheckpointManager(
                 directory.resolve(),
@@ -150,7 +154,7 @@ class Checkpoints:
             DamagedResultsWarning: for every newer checkpoint that cannot be read, fails its digest,
                 or is of another run.
         """
-        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, _named_leaves(like))
+        template = _named_leaves(like)
         content = ocp.args.Composite(
             carry=ocp.args.StandardRestore(template), digest=ocp.args.JsonRestore()
         )
@@ -189,7 +193,7 @@ class Checkpoints:
         """Let go of the directory."""
         self._manager.close()
 
-    def _check_shapes(self, windows: int, template: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+    def _check_shapes(self, windows: int, template: Mapping[str, np.ndarray]) -> None:
         """Refuse a checkpoint of other shapes, which Orbax begins to read and then leaves."""
         found = self._manager.item_metadata(windows)["carry"]
         if found is not None and {name: leaf.shape for name, leaf in found.items()} != {
@@ -211,44 +215,34 @@ def _remove_unfinished(directory: pathlib.Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _named_leaves(carry: PyTree) -> dict[str, jax.Array]:
+def _named_leaves(carry: PyTree) -> dict[str, np.ndarray]:
     """Return the leaves under names that sort in tree order, so files know no container types.
 
     Random keys become their numbers. Arrays without entries are left out, since Orbax refuses them.
     """
     return {
-        f"{number:06d}": jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        f"{number:06d}": on_host(leaf)
         for number, leaf in enumerate(jax.tree.leaves(carry))
         if leaf.size
     }
 
 
-def _with_leaves(like: PyTree, named: Mapping[str, jax.Array]) -> PyTree:
+def _with_leaves(like: PyTree, named: Mapping[str, np.ndarray]) -> PyTree:
     """Return the inverse of `_named_leaves`.
 
-    The kinds of random keys and the arrays without entries are those of `like`. Orbax binds arrays
-    to the device that they were on; these are bound to none, as those at the start of a run, so
-    that a program for several devices takes them.
+    The kinds of random keys and the arrays without entries are those of `like`. All are on the
+    host, since the run may go on with other devices.
     """
 
     def restored(number, leaf):
         if not leaf.size:
             return leaf
-        stored = jnp.asarray(np.asarray(named[f"{number:06d}"]))
-        return (
-            jax.random.wrap_key_data(stored, impl=jax.random.key_impl(leaf))
-            if _is_key(leaf)
-            else stored
-        )
+        return with_keys_of(leaf, np.asarray(named[f"{number:06d}"]))
 
     leaves, structure = jax.tree.flatten(like)
     return jax.tree.unflatten(
         structure, [restored(number, leaf) for number, leaf in enumerate(leaves)]
     )
-
-
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def described(carry: PyTree) -> list[str]:
@@ -263,7 +257,7 @@ def digest(carry: PyTree) -> str:
     """Return the SHA-256 of the arrays of a pytree, in order."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(carry):
-        array = np.ascontiguousarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        found.update(f"{leaf.dtype if _is_key(leaf) else array.dtype}{array.shape}".encode())
+        array = np.ascontiguousarray(on_host(leaf))
+        found.update(f"{leaf.dtype if is_key(leaf) else array.dtype}{array.shape}".encode())
         found.update(array.reshape(-1).view(np.uint8).data)
     return found.hexdigest()

@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 
 from sgd_diffusion import _memory as memory
-from sgd_diffusion.dynamics.ensemble import (
-    Ensemble,
-    default_members_at_once,
-    map_members,
-    member_keys,
-)
+from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import displacements, series
+from sgd_diffusion.dynamics.members import default_members_at_once, map_members, member_keys
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.errors import InputError

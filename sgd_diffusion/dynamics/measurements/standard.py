@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from sgd_diffusion._pytrees import is_key
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.analysis.lags import MIN_WINDOW
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
@@ -147,11 +148,7 @@ def endpoints() -> StateMeasurement:
 
     def measure(problem, params, state, key):
         del problem, key
-        numbers = [
-            leaf
-            for leaf in jax.tree.leaves(state)
-            if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        ]
+        numbers = [leaf for leaf in jax.tree.leaves(state) if not is_key(leaf)]
         return {"params": flatten(params), "state": flatten(numbers) if numbers else jnp.zeros(0)}
 
     return StateMeasurement(measure, {"params": ("parameter",), "state": ("state_entry",)})
