@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import sys
@@ -13,6 +14,7 @@ import jax
 import tyro
 
 from experiments.interrupts import interruptibly
+from experiments.jobs import JOB, ending_together, join, name_in_job
 from experiments.options import Checked, flag
 from experiments.output import safe_output
 from sgd_diffusion.errors import InputError, StorageError, invalid
@@ -22,7 +24,7 @@ UNUSABLE = 2  # exit code for input, options or directories that cannot be used
 # The key decides, and the options behind it are not looked at.
 INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_windows"}}
 # What a call does, not what a run is.
-NOT_STORED = ("resume", "directory", "csv")
+NOT_STORED = ("resume", "directory", "csv", *JOB)
 ADDING = ("add_seeds", "add_learning_rates")  # only where there is something to add
 
 Options = TypeVar("Options", bound=Checked)
@@ -44,10 +46,12 @@ def main(
     with program():
         options = parse(presets, description, sys.argv[1:])
         use_cores_as_devices()
-        interruptibly(
-            lambda: experiment(options),
-            hint="; finished windows are kept: continue with --resume --directory DIR",
-        )
+        join(options)
+        with ending_together():
+            interruptibly(
+                lambda: experiment(options),
+                hint="; finished windows are kept: continue with --resume --directory DIR",
+            )
 
 
 def run(work: Callable[[Options], None], kind: type[Options], description: str) -> None:
@@ -73,12 +77,12 @@ def program() -> Iterator[None]:
         try:
             yield
         except (InputError, StorageError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"{name_in_job()}error: {error}", file=sys.stderr)
             sys.exit(UNUSABLE)
 
 
 def use_cores_as_devices() -> None:
-    """Give JAX one CPU device for each core.
+    """Give JAX one CPU device for each core that this process may use.
 
     So members of an ensemble can share a CPU as they share GPUs. It makes no difference to
     accelerators, or once JAX is in use.
@@ -88,7 +92,23 @@ def use_cores_as_devices() -> None:
         one after the other (see experiments/benchmarks/results).
     """
     with contextlib.suppress(RuntimeError):  # in use already
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+        jax.config.update("jax_num_cpu_devices", usable_cores())
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, whatever the machine has.
+
+    A batch system or a container leaves it some of them, or a share of their time.
+    """
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = pathlib.Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such group, or no limit ("max")
+        return cores
 
 
 def parse(presets: Mapping[str, Options], description: str, arguments: list[str]) -> Options:

@@ -10,13 +10,16 @@ import typing
 from collections.abc import Collection
 from typing import Any, ClassVar, NamedTuple
 
+from experiments.jobs import JOB
 from experiments.options import Checked, Range, within
 from experiments.training import RunOptions
+from sgd_diffusion.errors import invalid
 
 # They decide where and how fast, not what.
 NEVER_SWEPT = {field.name for field in dataclasses.fields(RunOptions)} | {
     "members_at_once",
     "num_devices",
+    *JOB,
 }
 
 
@@ -49,6 +52,12 @@ class Sweep(Checked):
     def check(self) -> None:
         """Refuse what one of the cells could not run."""
         Checked.check(self)
+        if getattr(self, "distributed", False):
+            raise invalid(
+                "--distributed",
+                "was given for a sweep",
+                "--launcher, which starts processes that take one cell after the other",
+            )
         for cell in self.cells():
             cell.options.check()
 

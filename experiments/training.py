@@ -16,8 +16,10 @@ import xarray as xr
 
 from experiments import command_line, data_sets
 from experiments.growth import groups
+from experiments.jobs import JobOptions, leave_to_first
 from experiments.options import COUNT, UINT32, Checked, expanded, flag, within
 from experiments.progress import Progress, phase
+from sgd_diffusion._processes import Processes
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError, invalid
@@ -34,7 +36,7 @@ MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingOptions(Checked):
+class TrainingOptions(JobOptions):
     """What is trained, by which SGD, and for how long."""
 
     dataset: str = "digits"
@@ -193,6 +195,15 @@ class TrainingOptions(Checked):
             InputError: there are fewer than asked for.
         """
         present = jax.devices()
+        if self.distributed:
+            if self.num_devices not in (None, len(present)):
+                raise invalid(
+                    "--num-devices",
+                    f"is {self.num_devices} with --distributed",
+                    f"{len(present)}, all devices of the job",
+                    "leave it out",
+                )
+            return present
         wanted = len(present) if self.num_devices is None else self.num_devices
         if not 1 <= wanted <= len(present):
             raise invalid(
@@ -242,7 +253,7 @@ def train(
         The results and the run directory.
     """
     plan = options.plan()
-    options.devices()  # for what it refuses
+    processes = Processes(options.devices())
     at_ends = ", ".join(
         filter(
             None,
@@ -253,21 +264,25 @@ def train(
             ],
         )
     )
-    with _directory(options) as directory:
-        problem = problem or loaded(options)
+    with _directory(options, processes) as directory:
+        problem = processes.by_all("data", lambda: problem or loaded(options))
         chosen = [*measure(problem, plan), measurements.test_accuracy()]
         if options.keep_step_gram:
             chosen.append(measurements.step_grams())
         run = functools.partial(_run, options, experiment, problem, chosen, at_ends)
         dataset = run(plan, directory, options.devices())
         adding = [getattr(options, name) for name in ADDING]
-        if any(adding) or RunDirectory(directory).added():
-            with RunDirectory(directory).locked():
-                for path, group in groups(directory, plan, *adding):
+        added_to = RunDirectory(directory)
+        if any(adding) or processes.by_first("added members", added_to.added):
+            with processes.held_by_first("lock of added members", added_to.locked):
+                for path, group in processes.by_first(
+                    "groups of members", lambda: list(groups(directory, plan, *adding))
+                ):
                     # Two members at least on each device, as among all of them (see `Group`).
                     devices = options.devices(max(1, group.num_members // 2))
                     added = run(group, path, devices, resume=True)
                     dataset = merge_runs([dataset, new_members(dataset, added)])
+    leave_to_first()
     return dataset, directory
 
 
@@ -316,11 +331,24 @@ def loaded(options: TrainingOptions) -> objectives.Problem:
 
 
 @contextlib.contextmanager
-def _directory(options: Any) -> Iterator[pathlib.Path]:
+def _directory(options: Any, processes: Processes) -> Iterator[pathlib.Path]:
     """Yield the directory of the options or a new one, made before anything that takes time.
 
     It is removed again if the run is refused.
     """
+    directory, made = processes.by_first("run directory", lambda: _made(options))
+    try:
+        yield directory
+    except (InputError, StorageError):
+        if processes.first:
+            with contextlib.suppress(OSError):  # not empty
+                for path in made:
+                    path.rmdir()
+        raise
+
+
+def _made(options: Any) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """Return the directory of the options or a new one, and all directories that were made."""
     wanted = options.directory or pathlib.Path("runs")
     try:
         made = [path for path in (wanted, *wanted.parents) if not path.exists()]
@@ -331,16 +359,10 @@ def _directory(options: Any) -> Iterator[pathlib.Path]:
         raise StorageError(
             f"Cannot write to {wanted}: {error.strerror}. Choose another --directory."
         ) from error
-    directory = options.directory or new_directory(
-        data_sets.folder_name(options.dataset, options.model)
-    )
-    try:
-        yield directory
-    except (InputError, StorageError):
-        with contextlib.suppress(OSError):  # not empty
-            for path in made if directory == wanted else [directory, *made]:
-                path.rmdir()
-        raise
+    if options.directory:
+        return wanted, made
+    directory = new_directory(data_sets.folder_name(options.dataset, options.model))
+    return directory, [directory, *made]
 
 
 def new_directory(name: str) -> pathlib.Path:
