@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sgd_diffusion._arrays import is_traced
 from sgd_diffusion._types import ArrayLike
 
 __all__ = ["power", "ratio", "where_known"]
@@ -26,6 +27,10 @@ def power(values: Float[Array, "*shape"], exponent: float) -> Float[Array, "*sha
 
 def ratio(numerator: Float[Array, "..."], denominator: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return the quotient, NaN where the denominator is 0, with a derivative of 0 there."""
+    if is_traced(numerator):
+        # XLA would multiply by the inverse of a denominator that it knows. Whether it knows it
+        # depends on the loops around, so the last digit would depend on them.
+        denominator = jax.lax.optimization_barrier(denominator)
     known = denominator != 0
     return where_known(known, numerator / jnp.where(known, denominator, 1))
 

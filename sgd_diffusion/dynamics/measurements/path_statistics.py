@@ -13,6 +13,7 @@ import numpy as np
 from sgd_diffusion._types import Key
 from sgd_diffusion.analysis import paths, surrogates
 from sgd_diffusion.analysis.displacement import squared_displacements, time_averaged_msd
+from sgd_diffusion.analysis.guarded import ratio
 from sgd_diffusion.analysis.lags import standard_lags
 from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag
 from sgd_diffusion.analysis.roughness import loss_by_contour, loss_by_distance
@@ -54,7 +55,7 @@ def controls(window: int) -> PathMeasurement:
         with jax.enable_x64(gram.dtype == jnp.float64):
             drift_subtracted = by_lag(surrogates.drift_subtracted(gram), lags)
             factor = surrogates.bridge_factor(window, lags)
-            factor = jnp.asarray(np.where(factor > 0, factor, np.nan), gram.dtype)
+            factor = jnp.asarray(factor, gram.dtype)
 
             def draws(key, surrogate):
                 # One at a time, because each takes several (T, T) matrices.
@@ -66,8 +67,8 @@ def controls(window: int) -> PathMeasurement:
             )
             return {
                 "msd_replicates": of_sgd,
-                "drift_subtracted_msd": average(drift_subtracted) / factor,
-                "drift_subtracted_msd_replicates": of_drift_subtracted / factor,
+                "drift_subtracted_msd": ratio(average(drift_subtracted), factor),
+                "drift_subtracted_msd_replicates": ratio(of_drift_subtracted, factor),
                 "shuffled_msd": draws(shuffle_key, surrogates.shuffled_steps),
                 "sign_flipped_msd": draws(sign_key, surrogates.sign_flipped_steps),
             }
