@@ -16,22 +16,11 @@ import xarray as xr
 from sgd_diffusion._json_values import json_values
 from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.dynamics.ensemble import Ensemble
-from sgd_diffusion.dynamics.measurements import (
-    PathMeasurement,
-    Schema,
-    StateMeasurement,
-    default_measurements,
-)
-from sgd_diffusion.dynamics.own_optimizers import check_same_optimizer, description_of_optimizer
-from sgd_diffusion.dynamics.parameters import initial_shapes
+from sgd_diffusion.dynamics.measurements import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.preparation import prepared
 from sgd_diffusion.dynamics.sgd import Carry
-from sgd_diffusion.dynamics.starting_points import (
-    ARGUMENT,
-    StartingPoints,
-    check_another,
-    last_points,
-)
+from sgd_diffusion.dynamics.starting_points import last_points
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.storage.checkpoints import Checkpoints, check_storable
@@ -110,42 +99,30 @@ def run_ensemble(
         DamagedResultsWarning: on resuming, if files are damaged; the run goes on from the last
             sound window.
     """
-    chosen = default_measurements(problem, plan) if measurements is None else list(measurements)
-    schema = Schema(plan, chosen)
-    own = _own_optimizer(problem, optimizer, optimizer_name)
-    ensemble = Ensemble(
+    run = None if directory is None else RunDirectory(directory)
+    schema, ensemble, configuration, shapes, points = prepared(
         problem,
         plan,
-        measure_path=schema.measure_path,
+        run,
+        measurements=measurements,
         optimizer=optimizer,
-        measure_state=schema.measure_state,
+        optimizer_name=optimizer_name,
+        start_from=start_from,
+        resume=resume,
         members_at_once=members_at_once,
         devices=devices,
         report=report,
     )
-    run = None if directory is None else RunDirectory(directory)
-    points, start = _start(problem, plan, start_from, run, resume)
-    configuration = {
-        "problem": dict(problem.description),
-        "plan": plan.description(),
-        **schema.description(),
-        **own,
-        **({} if start is None else {"start": start}),
-    }
     metadata = json_values("metadata", dict(metadata or {}))
     attributes = {
         "configuration": json.dumps(configuration),
         "environment": json.dumps(environment()),
         "metadata": json.dumps(metadata),
     }
-    if run is not None:
-        check_same_optimizer(run, configuration, resume=resume)
-        run.check(configuration, resume=resume)
     carry = ensemble.start(None if points is None else (points.params, points.state))
+    start = configuration.get("start")
     # Of a run that has begun, only the form of this carry counts.
     again = points is None and start is not None
-    shapes = ensemble.values(carry)
-    schema.check(shapes)
     # A damaged window, if there is one, is compiled for when it is made again.
     finished = run is not None and run.has_windows(plan.num_windows)
     if not (jax.config.jax_disable_jit or finished):  # type: ignore[attr-defined]
@@ -190,48 +167,6 @@ def run_ensemble(
             if on_window is not None:
                 on_window(index, windows[index])
     return combine_windows(windows)
-
-
-def _own_optimizer(
-    problem: Problem, optimizer: optax.GradientTransformation | None, name: str | None
-) -> dict[str, Any]:
-    """Return what the configuration says of an optimizer that the plan does not name."""
-    if optimizer is not None:
-        params, _ = initial_shapes(problem)
-        return {"optimizer": description_of_optimizer(optimizer, params, name)}
-    if name is not None:
-        raise invalid(
-            "optimizer_name",
-            f"is {name!r:.100} without an optimizer",
-            "the name of one that is given as optimizer",
-            "those that have a name are chosen by Plan(optimizer=...)",
-        )
-    return {}
-
-
-def _start(
-    problem: Problem, plan: Plan, start_from: Any, run: RunDirectory | None, resume: bool
-) -> tuple[StartingPoints | None, dict[str, Any] | None]:
-    """Return where the members start, and what the configuration says of it.
-
-    Both are None without another run to start from. A run that has begun has no points here: it
-    goes on from its own checkpoints, since the other may have moved on, or be gone.
-
-    Raises:
-        InputError: the members cannot start there.
-    """
-    if start_from is None:
-        return None, None
-    if not isinstance(start_from, str | os.PathLike):
-        raise invalid(ARGUMENT, f"is {start_from!r:.100}", "the path of a run directory")
-    if run is not None:
-        check_another(start_from, run)
-        begun = (run.configuration() or {}).get("start") if resume else None
-        other = os.path.abspath(RunDirectory(start_from).path)
-        if isinstance(begun, dict) and begun.get("directory") == other:
-            return None, begun
-    points = last_points(start_from, problem, plan)
-    return points, points.facts
 
 
 def _start_again(ensemble: Ensemble, start_from: Any, begun: Any) -> Carry:
