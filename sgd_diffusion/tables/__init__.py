@@ -9,6 +9,7 @@ from sgd_diffusion.tables.fractal_path import fractal_path
 from sgd_diffusion.tables.freezing import freezing
 from sgd_diffusion.tables.freezing_networks import freezing_networks
 from sgd_diffusion.tables.gradient_tails import gradient_tails
+from sgd_diffusion.tables.hessian_spectrum import hessian_spectrum
 from sgd_diffusion.tables.limiting_regression import limiting_regression
 from sgd_diffusion.tables.limiting_sweep import limiting_sweep
 from sgd_diffusion.tables.loss_surface import loss_surface
@@ -30,6 +31,7 @@ __all__ = [
     "freezing",
     "freezing_networks",
     "gradient_tails",
+    "hessian_spectrum",
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
