@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from experiments.command_line import options_as_json
+from experiments.command_line import decisive, options_as_json
 from experiments.swept_options import NEVER_SWEPT, Cell
 from sgd_diffusion._json_values import describe_differences
 from sgd_diffusion.errors import StorageError
@@ -46,7 +46,7 @@ class SweepDirectory:
         with self.run.locked(patience=PATIENCE):
             if self.check(experiment, options, elsewhere=elsewhere, resume=resume):
                 self.run.describe(
-                    _decisive(options, elsewhere),
+                    decisive(options, {*DECIDE_NOTHING, *elsewhere}),
                     {"experiment": experiment, "options": options_as_json(options)},
                 )
 
@@ -64,7 +64,7 @@ class SweepDirectory:
         Raises:
             StorageError: it holds something else, or another sweep that is not to be resumed.
         """
-        configuration = _decisive(options, elsewhere)
+        configuration = decisive(options, {*DECIDE_NOTHING, *elsewhere})
         found = self.run.configuration()
         made_by = (self.run.configuration("metadata") or {}).get("experiment")
         if found is None:
@@ -163,10 +163,4 @@ class SweepDirectory:
 
 def _content(cell: Cell) -> dict[str, Any]:
     """Return what decides the results of a cell, as JSON gives it back."""
-    return json.loads(json.dumps(_decisive(cell.options)))
-
-
-def _decisive(options: Any, elsewhere: Collection[str] = ()) -> dict[str, Any]:
-    """Return the options that decide a result, as JSON-like values."""
-    nothing = DECIDE_NOTHING.union(elsewhere)
-    return {name: value for name, value in options_as_json(options).items() if name not in nothing}
+    return json.loads(json.dumps(decisive(cell.options, DECIDE_NOTHING)))
