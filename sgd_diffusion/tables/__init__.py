@@ -16,6 +16,7 @@ from sgd_diffusion.tables.loss_surface import loss_surface
 from sgd_diffusion.tables.noise_tails import noise_tails
 from sgd_diffusion.tables.overview import overview
 from sgd_diffusion.tables.phase_diagram import phase_diagram
+from sgd_diffusion.tables.planes import planes
 from sgd_diffusion.tables.regimes import regimes
 from sgd_diffusion.tables.toy_walks import toy_walks
 from sgd_diffusion.tables.training_times import training_times
@@ -39,6 +40,7 @@ __all__ = [
     "over_cells",
     "overview",
     "phase_diagram",
+    "planes",
     "regimes",
     "to_dataframe",
     "toy_walks",
