@@ -58,14 +58,16 @@ def experiment(options: Options) -> None:
     with phase("exponents, of surrogates too"):
         table = tables.overview(dataset, ranges)
         text = summaries.anomalous_diffusion(dataset, table)
+    found = {"exponents": table}
     figures = {"anomalous_diffusion": lambda: plots.anomalous_diffusion(dataset, table)}
     if options.not_averaged:
         not_averaged = tables.exponents(dataset, ranges, curve="displacement_from_start")
+        found["not_averaged"] = not_averaged
         figures["not_averaged"] = lambda: plots.anomalous_diffusion(dataset, not_averaged)
     leave(
         directory,
         text,
-        tables={"exponents": table},
+        tables=found,
         figures=figures,
         csv=options.csv,
     )

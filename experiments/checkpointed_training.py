@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from experiments.plain_sgd import sgd_steps
 from sgd_diffusion._types import Key
-from sgd_diffusion.dynamics.batches import batch_indices, take_batch
 from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
-from sgd_diffusion.dynamics.sgd import Carry, resting_carry, sgd, sgd_step, update
+from sgd_diffusion.dynamics.sgd import Carry, resting_carry, sgd, update
 from sgd_diffusion.problems.objectives import Problem
 
 
@@ -46,17 +46,15 @@ def by_batches(problem: Problem, *, batch_size: int, steps: int) -> Stride:
     """Return the stride of SGD, whose epochs are permutations, of a fixed number of steps."""
 
     def stride(carry, key, number, setting):
-        first = number * steps
-        rows = batch_indices(
-            key, first, steps, num_examples=problem.num_examples, batch_size=batch_size
-        )
-
-        def step(carry, given):
-            own, index = given
-            batch = take_batch(problem, own, key)
-            return sgd_step(problem, sgd(), carry, batch, setting.learning_rate, index)[0], None
-
-        return jax.lax.scan(step, carry, (rows, first + jnp.arange(steps)))[0]
+        return sgd_steps(
+            problem,
+            carry,
+            key,
+            number * steps,
+            steps,
+            setting.learning_rate,
+            batch_size=batch_size,
+        )[0]
 
     return stride
 

@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -224,6 +224,17 @@ def options_as_json(options: Checked) -> dict[str, Any]:
         for name, value in dataclasses.asdict(options).items()
         if name not in NOT_STORED and not (name in ADDING and not value)
     }
+
+
+def decisive(options: Checked, nothing: Collection[str] = ()) -> dict[str, Any]:
+    """Return the options that decide the results, as JSON-like values.
+
+    Args:
+        options: all of them.
+        nothing: names of those that decide nothing, besides what a preset is called.
+    """
+    stored = options_as_json(options)
+    return {name: stored[name] for name in stored if name not in {"preset", "quick", *nothing}}
 
 
 @dataclasses.dataclass(frozen=True)

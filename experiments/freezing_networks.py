@@ -22,11 +22,10 @@ import xarray as xr
 from experiments import command_line, data_sets, summaries
 from experiments.class_subset import class_subset
 from experiments.freezing_cell import Cell, Schedule, measured
-from experiments.late_training import network
+from experiments.late_training import loaded
 from experiments.network_instruments import instruments
 from experiments.options import COUNT, UINT32, expanded, within
 from experiments.parts import measured_in_parts
-from experiments.progress import phase
 from experiments.results import leave
 from experiments.training import RunOptions, new_directory
 from sgd_diffusion import plots, tables
@@ -129,7 +128,14 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, descend, measure, and leave results, a figure and a summary in the run directory."""
-    problem = loaded(options)
+    problem = loaded(
+        options,
+        "batch_sizes",
+        part=lambda data: class_subset(data, options.per_class, options.test_per_class),
+        bias=True,
+        initialization="kaiming",
+    )
+    _check_checkpoints(options, problem)
     directory = options.directory or new_directory(
         data_sets.folder_name(options.dataset, "freezing_networks")
     )
@@ -144,24 +150,8 @@ def experiment(options: Options) -> None:
     )
 
 
-def loaded(options: Options) -> Problem:
-    """Return the problem of the options, and say that it is being loaded.
-
-    Raises:
-        InputError: there are fewer examples than in a mini-batch, or the checkpoints do not fit the
-            memory.
-    """
-    with phase(f"loading {options.dataset}"):
-        data = data_sets.load(options.dataset, options.data_dir)
-        images = class_subset(data, options.per_class, options.test_per_class)
-        problem = network(images, options.width, bias=True, initialization="kaiming")
-    largest = max(options.batch_sizes)
-    if largest > problem.num_examples:
-        raise invalid(
-            "--batch-sizes",
-            f"has {largest}",
-            f"no more than {problem.num_examples}, all training images",
-        )
+def _check_checkpoints(options: Options, problem: Problem) -> None:
+    """Refuse more checkpoints than fit the memory."""
     weights = jax.eval_shape(problem.init, jax.random.key(0))[0]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(weights))
     check_memory(
@@ -169,7 +159,6 @@ def loaded(options: Options) -> Problem:
         f"{options.strides} checkpoints of {options.repeats} networks",
         "take fewer of them",
     )
-    return problem
 
 
 def diagram(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:

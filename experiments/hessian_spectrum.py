@@ -15,7 +15,7 @@ from experiments import command_line, summaries
 from experiments.options import COUNT, within
 from experiments.results import by_rate, leave
 from experiments.training import RunOptions, TrainingOptions, train
-from sgd_diffusion import plots
+from sgd_diffusion import plots, tables
 from sgd_diffusion.dynamics.measurements import (
     displacements,
     hessian_density,
@@ -139,9 +139,11 @@ def experiment(options: Options) -> None:
         return chosen
 
     dataset, directory = train(options, "hessian_spectrum", measure, at_ends="Hessian spectra")
+    table = tables.hessian_spectrum(dataset)
     leave(
         directory,
-        summaries.hessian_spectrum(dataset),
+        summaries.hessian_spectrum(dataset, table),
+        tables={"spectrum": table},
         figures=by_rate(
             "hessian_spectrum",
             dataset.learning_rate.values,

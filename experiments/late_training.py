@@ -12,9 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from experiments import data_sets
+from experiments.options import flag
+from experiments.plain_sgd import sgd_steps
+from experiments.progress import phase
 from sgd_diffusion._types import Key
-from sgd_diffusion.dynamics.batches import batch_indices, mean_over_batches, take_batch
-from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
+from sgd_diffusion.dynamics.batches import mean_over_batches
+from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.datasets import Dataset, Examples
 from sgd_diffusion.problems.mlp import MLP
@@ -79,6 +83,38 @@ def network(
     )
 
 
+def loaded(
+    options: Any,
+    batch_sizes: str,
+    *,
+    part: Callable[[Dataset], Dataset] = lambda data: data,
+    **network_options: Any,
+) -> Problem:
+    """Return the problem of an experiment on such a network, and say that it is being loaded.
+
+    Args:
+        options: with `dataset`, `data_dir` and `width`.
+        batch_sizes: name of the option that has the batch size, or several of them.
+        part: what is taken of the data set.
+        network_options: of `network`.
+
+    Raises:
+        InputError: there are fewer examples than in a mini-batch.
+    """
+    with phase(f"loading {options.dataset}"):
+        data = part(data_sets.load(options.dataset, options.data_dir))
+        problem = network(data, options.width, **network_options)
+    given = getattr(options, batch_sizes)
+    largest, found = (given, "is") if isinstance(given, int) else (max(given), "has")
+    if largest > problem.num_examples:
+        raise invalid(
+            flag(batch_sizes),
+            f"{found} {largest}",
+            f"no more than {problem.num_examples}, all training examples",
+        )
+    return problem
+
+
 def one_epoch(
     problem: Problem, key: Key, *, learning_rate: float, batch_size: int, sampling: str
 ) -> Callable[[Carry, int], tuple[Carry, Array, Array]]:
@@ -90,31 +126,25 @@ def one_epoch(
     Args:
         problem: as `network` returns it.
         key: of the order of the data.
-        learning_rate: step size.
-        batch_size: examples in a mini-batch.
-        sampling: "epochs" or "replacement" (see `batches.batch_indices`).
+        learning_rate: as for `sgd_steps`.
+        batch_size: likewise.
+        sampling: likewise.
     """
-    optimizer = sgd()
     steps = problem.num_examples // batch_size
-
-    def step(carry, given):
-        number, rows = given
-        before = carry.params[BLOCK]["kernel"].ravel()
-        batch = take_batch(problem, rows, key)
-        return sgd_step(problem, optimizer, carry, batch, learning_rate, number)[0], before
 
     @jax.jit
     def epoch(carry, number):
-        first = number * steps
-        rows = batch_indices(
+        carry, path = sgd_steps(
+            problem,
+            carry,
             key,
-            first,
+            number * steps,
             steps,
-            num_examples=problem.num_examples,
+            learning_rate,
             batch_size=batch_size,
             sampling=sampling,
+            watch=lambda carry: carry.params[BLOCK]["kernel"].ravel(),
         )
-        carry, path = jax.lax.scan(step, carry, (first + jnp.arange(steps), rows))
         return carry, path, total_loss(problem, carry.params)
 
     return epoch
@@ -137,7 +167,7 @@ def train_until(
     Args:
         problem: as `network` returns it.
         key: of the initial weights and of the order of the data.
-        learning_rate: as for `one_epoch`.
+        learning_rate: as for `sgd_steps`.
         batch_size: likewise.
         sampling: likewise.
         stop_loss: the loss below which the training ends.

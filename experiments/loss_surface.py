@@ -138,13 +138,13 @@ def experiment(options: Options) -> None:
     surfaces = evaluate(options, problem, run, directory)
     with phase("dimensions and their calibration"):
         table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
-        text = summaries.loss_surface(run, surfaces, table)
+    planes = tables.planes(surfaces)
     leave(
         directory,
-        text,
+        summaries.loss_surface(run, surfaces.sizes["row"], planes, table),
         tables={
-            "surfaces": surfaces.assign_attrs(run.attrs),
-            "dimensions": table.assign_attrs(run.attrs),
+            name: found.assign_attrs(run.attrs)
+            for name, found in (("surfaces", surfaces), ("planes", planes), ("dimensions", table))
         },
         figures=by_rate(
             "loss_surface",

@@ -33,13 +33,11 @@ def measured_in_parts(
     Raises:
         StorageError: the directory has another run, or one that is not to be resumed.
     """
-    run, stored = RunDirectory(directory), command_line.options_as_json(options)
-    decide_nothing = ("preset", "quick", *elsewhere)
-    configuration = {name: value for name, value in stored.items() if name not in decide_nothing}
+    run = RunDirectory(directory)
     with run.claim(
-        configuration,
+        command_line.decisive(options, elsewhere),
         resume=options.resume,
-        metadata={"experiment": experiment, "options": stored},
+        metadata={"experiment": experiment, "options": command_line.options_as_json(options)},
     ):
         print(f"{headline} -> {directory}", flush=True)
         finished = len(run.load_windows())

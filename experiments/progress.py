@@ -48,6 +48,7 @@ def counting(count: Callable[[], int], total: int | None, unit: str) -> Iterator
         try:
             with _ticking(bar, recount):
                 yield tell
+            recount()
         finally:
             STYLE.clear()
             STYLE.update(before)

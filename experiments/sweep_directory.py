@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from experiments.command_line import options_as_json
+from experiments.command_line import decisive, options_as_json
 from experiments.swept_options import NEVER_SWEPT, Cell
 from sgd_diffusion._json_values import describe_differences
 from sgd_diffusion.errors import StorageError
@@ -41,6 +41,20 @@ class SweepDirectory:
     ) -> None:
         """Say in the directory what is swept, or find that it says the same.
 
+        The arguments and what is refused are those of `check`.
+        """
+        with self.run.locked(patience=PATIENCE):
+            if self.check(experiment, options, elsewhere=elsewhere, resume=resume):
+                self.run.describe(
+                    decisive(options, {*DECIDE_NOTHING, *elsewhere}),
+                    {"experiment": experiment, "options": options_as_json(options)},
+                )
+
+    def check(
+        self, experiment: str, options: Any, *, elsewhere: Collection[str] = (), resume: bool
+    ) -> bool:
+        """Return whether the directory takes a sweep, and does not say yet that this is it.
+
         Args:
             experiment: name of the sweep.
             options: all options.
@@ -50,16 +64,7 @@ class SweepDirectory:
         Raises:
             StorageError: it holds something else, or another sweep that is not to be resumed.
         """
-        stored = options_as_json(options)
-        nothing = DECIDE_NOTHING.union(elsewhere)
-        configuration = {name: value for name, value in stored.items() if name not in nothing}
-        self._check(experiment, configuration, resume)
-        with self.run.locked(patience=PATIENCE):
-            if self._check(experiment, configuration, resume):
-                self.run.describe(configuration, {"experiment": experiment, "options": stored})
-
-    def _check(self, experiment: str, configuration: dict[str, Any], resume: bool) -> bool:
-        """Return whether the configuration is to be written, if the directory takes it."""
+        configuration = decisive(options, {*DECIDE_NOTHING, *elsewhere})
         found = self.run.configuration()
         made_by = (self.run.configuration("metadata") or {}).get("experiment")
         if found is None:
@@ -158,6 +163,4 @@ class SweepDirectory:
 
 def _content(cell: Cell) -> dict[str, Any]:
     """Return what decides the results of a cell, as JSON gives it back."""
-    stored = options_as_json(cell.options)
-    decisive = {name: value for name, value in stored.items() if name not in DECIDE_NOTHING}
-    return json.loads(json.dumps(decisive))
+    return json.loads(json.dumps(decisive(cell.options, DECIDE_NOTHING)))

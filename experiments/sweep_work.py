@@ -19,10 +19,12 @@ from experiments import anomalous_diffusion, command_line
 from experiments.launchers import LAUNCHING, Worker, executor
 from experiments.progress import counting
 from experiments.results import leave
+from experiments.sweep_checks import check_cells
 from experiments.sweep_directory import PATIENCE, SweepDirectory
 from experiments.swept_options import Cell
-from experiments.training import new_directory
+from experiments.training import usable_directory
 from sgd_diffusion import tables
+from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.storage.run_directories import RunDirectory
 
 FAILED = 1  # exit code when a cell has failed, or is left
@@ -50,8 +52,15 @@ def swept_table(options: Any, experiment: str) -> tuple[xr.Dataset, pathlib.Path
     cells = options.cells()
     launched = options.launcher != "none"
     submit = executor(options) if launched else None
-    sweep = SweepDirectory(options.directory or new_directory(experiment))
-    sweep.begin(experiment, options, elsewhere=LAUNCHING, resume=options.resume)
+    if options.launcher != "slurm":
+        cells[0].options.devices()  # for what it refuses; other machines have others
+    with usable_directory(options.directory, experiment) as path:
+        sweep = SweepDirectory(path)
+        how = {"elsewhere": LAUNCHING, "resume": options.resume}
+        sweep.check(experiment, options, **how)
+        left = [cell for cell in cells if not sweep.is_finished(cell)]
+        check_cells(left, default_measurements, sweep.directory)
+        sweep.begin(experiment, options, **how)
     print(
         f"{len(cells)} cells, {sweep.finished(cells)} of them finished -> {sweep.path}", flush=True
     )

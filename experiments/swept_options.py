@@ -1,5 +1,6 @@
 """Options that take several values: every combination of them is a cell of a sweep."""
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -7,13 +8,13 @@ import pathlib
 import re
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from experiments.jobs import JOB
 from experiments.options import Checked, Range, within
 from experiments.training import RunOptions
-from sgd_diffusion.errors import invalid
+from sgd_diffusion.errors import InputError, StorageError, invalid
 
 # They decide where and how fast, not what.
 NEVER_SWEPT = {field.name for field in dataclasses.fields(RunOptions)} | {
@@ -39,6 +40,16 @@ class Cell(NamedTuple):
         """Return the name of its run directory."""
         return ",".join(f"{key}={_plain(value)}" for key, value in self.place.items()) or "run"
 
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Say of which cell it is that something is refused, where there are several."""
+        try:
+            yield
+        except (InputError, StorageError) as error:
+            if not self.place:
+                raise
+            raise type(error)(f"cell {self.name}: {error}") from error
+
 
 class Sweep(Checked):
     """Base of the options of sweeps, which `swept` makes.
@@ -59,7 +70,8 @@ class Sweep(Checked):
                 "--launcher, which starts processes that take one cell after the other",
             )
         for cell in self.cells():
-            cell.options.check()
+            with cell.named():
+                cell.options.check()
 
     def dimensions(self) -> list[str]:
         """Return the options that are swept."""

@@ -24,6 +24,7 @@ from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError, invalid
 from sgd_diffusion.problems import models, objectives
+from sgd_diffusion.problems.datasets import Dataset
 from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
 from sgd_diffusion.storage import files
 from sgd_diffusion.storage.merged_runs import merge_runs, new_members
@@ -33,6 +34,9 @@ from sgd_diffusion.storage.run_directories import RunDirectory
 LABEL_NOISE_SEED = 0
 ADDING = command_line.ADDING
 MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
+
+Measure = Callable[[objectives.Problem, Plan], Sequence[Any]]
+"""The measurements of an experiment, for a problem and a plan."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,11 +170,15 @@ class TrainingOptions(JobOptions):
                 )
         models.model(self.model, initialization=self.initialization)
 
-    def problem(self) -> objectives.Problem:
-        """Return the problem: data, network and loss."""
+    def problem(self, data: Dataset | None = None) -> objectives.Problem:
+        """Return the problem: data, network and loss.
+
+        Args:
+            data: the data set of the options, where it has been loaded already.
+        """
         data = with_label_noise(
             jax.random.key(LABEL_NOISE_SEED),
-            data_sets.load(self.dataset, self.data_dir),
+            data or data_sets.load(self.dataset, self.data_dir),
             self.label_noise,
         )
         network = models.model(
@@ -235,7 +243,7 @@ class RunOptions(Checked):
 def train(
     options: Any,
     experiment: str,
-    measure: Callable[[objectives.Problem, Plan], Sequence[Any]],
+    measure: Measure,
     *,
     problem: objectives.Problem | None = None,
     at_ends: str = "",
@@ -245,7 +253,7 @@ def train(
     Args:
         options: `TrainingOptions` and `RunOptions` in one.
         experiment: its name, stored with the results.
-        measure: gives the measurements for a problem and a plan; those of the options are added.
+        measure: gives the measurements; those of the options are added.
         problem: that of the options, where it has been loaded already.
         at_ends: names the measurements that take long where a window ends.
 
@@ -264,11 +272,10 @@ def train(
             ],
         )
     )
-    with _directory(options, processes) as directory:
+    name = data_sets.folder_name(options.dataset, options.model)
+    with usable_directory(options.directory, name, processes) as directory:
         problem = processes.by_all("data", lambda: problem or loaded(options))
-        chosen = [*measure(problem, plan), measurements.test_accuracy()]
-        if options.keep_step_gram:
-            chosen.append(measurements.step_grams())
+        chosen = chosen_measurements(options, measure, problem)
         run = functools.partial(_run, options, experiment, problem, chosen, at_ends)
         dataset = run(plan, directory, options.devices())
         adding = [getattr(options, name) for name in ADDING]
@@ -284,6 +291,12 @@ def train(
                     dataset = merge_runs([dataset, new_members(dataset, added)])
     leave_to_first()
     return dataset, directory
+
+
+def chosen_measurements(options: Any, measure: Measure, problem: objectives.Problem) -> list[Any]:
+    """Return what is measured: what the experiment needs, and what the options add."""
+    grams = [measurements.step_grams()] if options.keep_step_gram else []
+    return [*measure(problem, options.plan()), measurements.test_accuracy(), *grams]
 
 
 def _run(
@@ -331,12 +344,23 @@ def loaded(options: TrainingOptions) -> objectives.Problem:
 
 
 @contextlib.contextmanager
-def _directory(options: Any, processes: Processes) -> Iterator[pathlib.Path]:
-    """Yield the directory of the options or a new one, made before anything that takes time.
+def usable_directory(
+    given: pathlib.Path | None, name: str, processes: Processes | None = None
+) -> Iterator[pathlib.Path]:
+    """Yield a directory that is there and can be written to, before anything that takes time.
 
-    It is removed again if the run is refused.
+    What was made for it is removed again if the work within is refused.
+
+    Args:
+        given: the directory of the options; None for a new one below runs/.
+        name: of a new one, as for `new_directory`.
+        processes: that use it together; None for this one alone.
+
+    Raises:
+        StorageError: it cannot be used.
     """
-    directory, made = processes.by_first("run directory", lambda: _made(options))
+    processes = processes or Processes()
+    directory, made = processes.by_first("run directory", lambda: _made(given, name))
     try:
         yield directory
     except (InputError, StorageError):
@@ -347,9 +371,9 @@ def _directory(options: Any, processes: Processes) -> Iterator[pathlib.Path]:
         raise
 
 
-def _made(options: Any) -> tuple[pathlib.Path, list[pathlib.Path]]:
-    """Return the directory of the options or a new one, and all directories that were made."""
-    wanted = options.directory or pathlib.Path("runs")
+def _made(given: pathlib.Path | None, name: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """Return the directory, and all directories that were made for it, the last one first."""
+    wanted = given or pathlib.Path("runs")
     try:
         made = [path for path in (wanted, *wanted.parents) if not path.exists()]
         wanted.mkdir(parents=True, exist_ok=True)
@@ -359,9 +383,9 @@ def _made(options: Any) -> tuple[pathlib.Path, list[pathlib.Path]]:
         raise StorageError(
             f"Cannot write to {wanted}: {error.strerror}. Choose another --directory."
         ) from error
-    if options.directory:
-        return wanted, made
-    directory = new_directory(data_sets.folder_name(options.dataset, options.model))
+    if given:
+        return given, made
+    directory = new_directory(name)
     return directory, [directory, *made]
 
 

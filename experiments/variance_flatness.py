@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from experiments import command_line, data_sets, summaries
 from experiments.late_motion import base_point, measured, walks
-from experiments.late_training import LatePath, network, train_until
+from experiments.late_training import LatePath, loaded, train_until
 from experiments.options import COUNT, UINT32, expanded, within
 from experiments.parts import measured_in_parts
 from experiments.progress import STYLE, phase
@@ -94,7 +94,7 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, walk, measure, and leave results, a figure and a summary in the run directory."""
-    problem = loaded(options)
+    problem = loaded(options, "batch_size")
     directory = options.directory or new_directory(
         data_sets.folder_name(options.dataset, "variance_flatness")
     )
@@ -107,24 +107,6 @@ def experiment(options: Options) -> None:
         figures={"variance_flatness": lambda: plots.variance_flatness(dataset, table)},
         csv=options.csv,
     )
-
-
-def loaded(options: Options) -> Problem:
-    """Return the problem of the options, and say that it is being loaded.
-
-    Raises:
-        InputError: there are fewer examples than in a mini-batch.
-    """
-    with phase(f"loading {options.dataset}"):
-        data = data_sets.load(options.dataset, options.data_dir)
-        problem = network(data, options.width)
-    if options.batch_size > problem.num_examples:
-        raise invalid(
-            "--batch-size",
-            f"is {options.batch_size}",
-            f"no more than {problem.num_examples}, all training examples",
-        )
-    return problem
 
 
 def paths(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:

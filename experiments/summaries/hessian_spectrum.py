@@ -29,11 +29,12 @@ product of its power iteration, in evaluation mode.
 """)
 
 
-def hessian_spectrum(dataset: xr.Dataset) -> str:
+def hessian_spectrum(dataset: xr.Dataset, table: xr.Dataset) -> str:
     """Return what a run of experiments.hessian_spectrum measured, as text.
 
     Args:
         dataset: of the run (`run_directories.load_run`).
+        table: of it (`tables.hessian_spectrum`).
     """
     measured = json.loads(dataset.attrs["configuration"])["measurements"]
     batch = measured["hessian_batch_size"]
@@ -42,11 +43,11 @@ def hessian_spectrum(dataset: xr.Dataset) -> str:
     )
     lines = [what(dataset), paragraph(legend), ""]
     for rate in dataset.learning_rate.values:
-        run = dataset.sel(learning_rate=rate)
-        lines.append(f"learning rate {rate:g}, 2 / learning rate = {2 / rate:.4g}{diverged(run)}")
-        for kind in run.statistics.values:
-            lines += _rows(run.sel(statistics=kind), NAMES[kind])
-            lines += [f"  {_verdict(run.sel(statistics=kind), 2 / float(rate))}", ""]
+        lost = diverged(dataset.sel(learning_rate=rate))
+        lines.append(f"learning rate {rate:g}, 2 / learning rate = {2 / rate:.4g}{lost}")
+        for kind in table.statistics.values:
+            found = table.sel(learning_rate=rate, statistics=kind)
+            lines += [*_rows(found, NAMES[kind]), f"  {_verdict(found, 2 / float(rate))}", ""]
     return "\n".join([*lines, PAPER, ""])
 
 
@@ -62,15 +63,17 @@ def _rows(run, name):
     for window in range(run.sizes["window"]):
         here = run.isel(window=window)
         cells = [_value(here.sel(rank=rank)) for rank in ranks]
-        residual = (here.hessian_residual / abs(here.hessian_eigenvalue)).values
         converged = here.hessian_converged.values
         count = f"{np.nansum(converged):.0f}/{np.isfinite(converged).sum()}"
         products = mean(here.hessian_products.values, ".0f")
+        along = [mean(here[name].values, ".2f") for name in ("gradient_along", "noise_along")]
+        ratio = mean(here.median_noise_ratio.values, ".2g")
+        residual = _largest(here.relative_residual.values)
         yield (
-            f"{int(here.waiting_time) + run.sizes['update']:8d}"
+            f"{int(here.updates):8d}"
             + "".join(f"{cell:>16}" for cell in cells)
-            + f"{_largest(residual):>10}{count:>11}{products:>10}{_trace(here):>16}"
-            + f"{_share(here.gradient_share):>10}{_share(here.noise_share):>8}{_ratio(here):>15}"
+            + f"{residual:>10}{count:>11}{products:>10}{_trace(here):>16}"
+            + f"{along[0]:>10}{along[1]:>8}{ratio:>15}"
         )
 
 
@@ -108,24 +111,13 @@ def _trace(row):
     return _with_error(average.mean, error)
 
 
-def _share(shares):
-    return mean(shares.sum("rank", skipna=False).values, ".2f")
-
-
-def _ratio(row):
-    """Return the median over eigenvectors, mean over seeds."""
-    return mean(
-        (row.noise_variance / row.hessian_eigenvalue).median("rank", skipna=False).values, ".2g"
-    )
-
-
 def _verdict(run, edge):
     largest = ensemble_average(
         run.hessian_eigenvalue.sel(rank=1).transpose("window", "seed").values, axis=1
     )
     if not np.isfinite(largest.mean[[0, -1]]).all():
         return "no member left at the end"
-    updates = run.waiting_time.values + run.sizes["update"]
+    updates = run.updates.values
     peak = np.nanargmax(largest.mean)
     said = [
         f"{_with_error(largest.mean[window], largest.standard_error[window])} after "

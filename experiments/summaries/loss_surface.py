@@ -34,26 +34,35 @@ two variables has less than 2, so it can be that of a level set.
 """)
 
 
-def loss_surface(run: xr.Dataset, surfaces: xr.Dataset, table: xr.Dataset) -> str:
+COLUMNS_OF_PLANES = [
+    ("loss_at_end", "loss at end", 12, ".3g"),
+    ("smallest_loss", "smallest", 12, ".3g"),
+    ("largest_loss", "largest", 12, ".3g"),
+    ("off_halfway", "off, halfway", 14, ".2f"),
+    ("off_start", "off, start", 12, ".2f"),
+]
+
+
+def loss_surface(run: xr.Dataset, grid: int, planes: xr.Dataset, table: xr.Dataset) -> str:
     """Return what a run of experiments.loss_surface measured, as text.
 
     Args:
         run: of the training (`run_directories.load_run`).
-        surfaces: its planes, as the experiment leaves them.
+        grid: points of a side of a plane.
+        planes: their losses (`tables.planes`).
         table: their dimensions (`tables.loss_surface`).
     """
     options = json.loads(run.attrs["metadata"])["options"]
     legend = LEGEND.format(
         examples=options["surface_examples"],
         statistics=STATISTICS[options["statistics"]],
-        grid=surfaces.sizes["row"],
+        grid=grid,
     )
     lines = [what(run), paragraph(legend), ""]
     for rate in run.learning_rate.values:
-        here = surfaces.sel(learning_rate=rate)
         lines += [
             f"learning rate {rate:g}{diverged(run.sel(learning_rate=rate))}",
-            *_planes(here),
+            *_planes(planes.sel(learning_rate=rate)),
             "",
             *_dimensions(table.sel(learning_rate=rate)),
             "",
@@ -61,32 +70,14 @@ def loss_surface(run: xr.Dataset, surfaces: xr.Dataset, table: xr.Dataset) -> st
     return "\n".join([*lines, PAPER, ""])
 
 
-def _planes(surfaces):
-    losses = "".join(f"{title:>12}" for title in ("loss at end", "smallest", "largest"))
-    yield f"  {'plane':<12}{losses}{'off, halfway':>14}{'off, start':>12}"
-    halfway = surfaces.sizes["update"] // 2
-    for plane in surfaces.plane.values:
-        here = surfaces.sel(plane=plane).transpose("seed", ...)
-        at_end = [_nearest(here.isel(seed=seed)) for seed in range(here.sizes["seed"])]
-        extremes = [extreme(here.loss.values, axis=(1, 2)) for extreme in (np.min, np.max)]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            off = (here.off_plane / here.path_length).values
-        cells = [mean(np.asarray(at_end), ".3g"), *(mean(extreme, ".3g") for extreme in extremes)]
-        yield (
-            f"  {plane:<12}"
-            + "".join(f"{cell:>12}" for cell in cells)
-            + f"{mean(off[:, halfway], '.2f'):>14}"
-            + f"{mean(off[:, 0], '.2f'):>12}"
+def _planes(table):
+    titles = "".join(f"{title:>{width}}" for _, title, width, _ in COLUMNS_OF_PLANES)
+    yield f"  {'plane':<12}{titles}"
+    for plane in table.plane.values:
+        yield f"  {plane:<12}" + "".join(
+            f"{mean(table[name].sel(plane=plane).values, spec):>{width}}"
+            for name, _, width, spec in COLUMNS_OF_PLANES
         )
-
-
-def _nearest(member):
-    """Return the loss at the point of the grid that is nearest to the end of the path."""
-    x, y = float(member.path_x[-1]), float(member.path_y[-1])
-    if not np.isfinite([x, y]).all():
-        return np.nan
-    row, column = abs(member.y.values - y).argmin(), abs(member.x.values - x).argmin()
-    return float(member.loss.isel(row=row, column=column))
 
 
 def _dimensions(table):

@@ -104,10 +104,12 @@ class Ensemble:
                 of M in the order of `Plan.members`; None for those of `Problem.init`.
 
         Raises:
-            InputError: the points have other names, shapes or dtypes than those of `Problem.init`.
+            InputError: the points have other names, shapes or dtypes than those of `Problem.init`,
+                or the members need more memory than there is.
         """
         if points is not None:
             self._check_points(*points)
+        self._check_memory()
         return self._start((), (self._members()[0], self.placement.deal(points)))
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, np.ndarray]]:
@@ -157,8 +159,9 @@ class Ensemble:
         )
         return needed
 
-    def values(self, carry: Carry) -> dict[str, jax.ShapeDtypeStruct]:
+    def values(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return shapes and dtypes of all that is measured, with a leading axis of M members."""
+        carry = jax.eval_shape(self._start, (), (self._members()[0], None))
         _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
         found = of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
         members = self.plan.num_members
@@ -301,8 +304,7 @@ class Ensemble:
             ),
             jax.random.key(0),
         )
-        point = initial_shapes(self.problem)
-        params, _ = point
+        params, _ = initial_shapes(self.problem)
         if self.plan.sketch_dim is not None:
             integer(
                 "sketch_dim",
@@ -313,15 +315,17 @@ class Ensemble:
             )
         twin = self.plan.full_batch_twin
         check_noise(self.rule.gradient, self.problem, self.plan.batch_size, full_batch_twin=twin)
+
+    def _check_memory(self):
+        """Refuse members that do not fit, with their optimizers, before a window and after it."""
+        point = initial_shapes(self.problem)
         members = self.placement.members_in_one_memory
-        # Where the members stand before a window and after it, with their optimizers.
         carry = jax.eval_shape(self._start_member, (), (jnp.uint32(0), point))
         kept = jax.tree.leaves((carry.params, carry.optimizer_state, carry.average))
         numbers = count([leaf for leaf in kept if jnp.issubdtype(leaf.dtype, jnp.inexact)])
-        needed = 2 * members * 4 * numbers
         check_memory(
-            needed,
-            f"training {self.plan.num_members} members of {count(params)} parameters",
+            2 * members * 4 * numbers,
+            f"training {self.plan.num_members} members of {count(point[0])} parameters",
             "take a smaller model, or fewer seeds and learning rates",
             self.placement.device,
         )

@@ -3,8 +3,7 @@
 import contextlib
 import json
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,36 +11,19 @@ import numpy as np
 import optax
 import xarray as xr
 
-from sgd_diffusion._json_values import describe_differences, json_values
-from sgd_diffusion._processes import Processes
+from sgd_diffusion._json_values import json_values
 from sgd_diffusion._types import IntegerLike
-from sgd_diffusion.dynamics.ensemble import Ensemble
-from sgd_diffusion.dynamics.measurements import (
-    PathMeasurement,
-    Schema,
-    StateMeasurement,
-    default_measurements,
-)
-from sgd_diffusion.dynamics.own_optimizers import check_same_optimizer, description_of_optimizer
-from sgd_diffusion.dynamics.parameters import initial_shapes
+from sgd_diffusion.dynamics.measurements import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.preparation import prepared
+from sgd_diffusion.dynamics.run_files import RunFiles
 from sgd_diffusion.dynamics.sgd import Carry
-from sgd_diffusion.dynamics.starting_points import (
-    ARGUMENT,
-    StartingPoints,
-    check_another,
-    last_points,
-)
+from sgd_diffusion.dynamics.starting_points import StartingPoints, last_points
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.problems.objectives import Problem
-from sgd_diffusion.storage.checkpoints import Checkpoints, check_storable
+from sgd_diffusion.storage.checkpoints import check_storable
 from sgd_diffusion.storage.provenance import environment
-from sgd_diffusion.storage.run_directories import (
-    DamagedResultsWarning,
-    RunDirectory,
-    combine_windows,
-    digest_of,
-)
+from sgd_diffusion.storage.run_directories import RunDirectory, combine_windows
 
 __all__ = ["Plan", "run_ensemble"]
 
@@ -114,46 +96,32 @@ def run_ensemble(
         DamagedResultsWarning: on resuming, if files are damaged; the run goes on from the last
             sound window.
     """
-    chosen = default_measurements(problem, plan) if measurements is None else list(measurements)
-    schema = Schema(plan, chosen)
-    own = _own_optimizer(problem, optimizer, optimizer_name)
-    ensemble = Ensemble(
+    run = None if directory is None else RunDirectory(directory)
+    schema, ensemble, configuration, shapes, points = prepared(
         problem,
         plan,
-        measure_path=schema.measure_path,
+        run,
+        measurements=measurements,
         optimizer=optimizer,
-        measure_state=schema.measure_state,
+        optimizer_name=optimizer_name,
+        start_from=start_from,
+        resume=resume,
         members_at_once=members_at_once,
         devices=devices,
         report=report,
     )
     placement, processes = ensemble.placement, ensemble.placement.processes
-    run = None if directory is None else RunDirectory(directory)
-    points, start = processes.by_first(
-        "starting points", lambda: _start(problem, plan, start_from, run, resume)
-    )
-    configuration = {
-        "problem": dict(problem.description),
-        "plan": plan.description(),
-        **schema.description(),
-        **own,
-        **({} if start is None else {"start": start}),
-    }
-    _check_alike(processes, configuration | {"directory": str(directory), "resume": resume})
     metadata = json_values("metadata", dict(metadata or {}))
     attributes = {
         "configuration": json.dumps(configuration),
         "environment": json.dumps(environment()),
         "metadata": json.dumps(metadata),
     }
-    files = None if run is None else _Files(run, processes, configuration)
-    if files is not None:
-        files.check(resume=resume)
+    files = None if run is None else RunFiles(run, processes, configuration)
     carry = ensemble.start(None if points is None else (points.params, points.state))
+    start = configuration.get("start")
     # Of a run that has begun, only the form of this carry counts.
     again = points is None and start is not None
-    shapes = ensemble.values(carry)
-    schema.check(shapes)
     # A damaged window, if there is one, is compiled for when it is made again.
     finished = files is not None and files.has_windows(plan.num_windows)
     if not (jax.config.jax_disable_jit or finished):  # type: ignore[attr-defined]
@@ -195,158 +163,6 @@ def run_ensemble(
             if on_window is not None:
                 on_window(index, windows[index])
     return combine_windows(windows)
-
-
-class _Files:
-    """The directory of a run, of which only the first process reads and writes anything.
-
-    What it finds or what stops it reaches all processes.
-    """
-
-    def __init__(self, run: RunDirectory, processes: Processes, configuration: dict[str, Any]):
-        self._run, self._processes, self._configuration = run, processes, configuration
-        self._checkpoints: Any = None
-
-    def check(self, *, resume: bool) -> None:
-        """Refuse a directory that this run must not write to."""
-
-        def check():
-            check_same_optimizer(self._run, self._configuration, resume=resume)
-            self._run.check(self._configuration, resume=resume)
-
-        self._processes.by_first("check of the directory", check)
-
-    def has_windows(self, count: int) -> bool:
-        """Return whether the files of so many windows are there."""
-        return self._processes.by_first("finished windows", lambda: self._run.has_windows(count))
-
-    @contextlib.contextmanager
-    def claimed(
-        self, *, resume: bool, metadata: Mapping[str, Any], keep_start: bool
-    ) -> Iterator[None]:
-        """Make the directory that of these processes while the context lasts."""
-
-        @contextlib.contextmanager
-        def claim():
-            with self._run.claim(self._configuration, resume=resume, metadata=metadata):
-                self._checkpoints = Checkpoints(
-                    self._run.checkpoints, digest_of(self._configuration), keep_start=keep_start
-                )
-                with contextlib.closing(self._checkpoints):
-                    yield
-
-        with self._processes.held_by_first("claim of the directory", claim):
-            yield
-
-    def restore(
-        self, like: Carry, num_windows: int, start_again: Callable[[], StartingPoints] | None
-    ) -> tuple[list[xr.Dataset], Carry | StartingPoints | None]:
-        """Return the sound windows, and where the run goes on after them.
-
-        Args:
-            like: a carry of the form of those that are kept.
-            num_windows: of the plan; where so many are finished, nothing goes on.
-            start_again: returns the points at which the run starts, if they are needed again.
-
-        Returns:
-            The windows, and a carry on the host, the points of the start, or None for a run that
-            has not begun or is finished.
-        """
-
-        def restore():
-            windows = self._run.load_windows()
-            if len(windows) >= num_windows:
-                return windows[:num_windows], None
-            found = self._checkpoints.restore(like, at_most=len(windows))
-            finished, carry = found or (0, None if start_again is None else start_again())
-            # An interruption between window and checkpoint leaves one checkpoint fewer.
-            if finished < len(windows) - 1:
-                warnings.warn(
-                    f"{self._run.path} has {len(windows)} sound windows, but its last sound "
-                    f"checkpoint among them is the one after {finished}; the windows after that "
-                    "are computed again.",
-                    DamagedResultsWarning,
-                    stacklevel=4,
-                )
-            return windows[:finished], carry
-
-        return self._processes.by_first("windows and checkpoints", restore)
-
-    def save_start(self, carry: Carry) -> None:
-        """Keep the carry before the first window, if there is no checkpoint yet."""
-        self._processes.by_first("first checkpoint", lambda: self._checkpoints.save_start(carry))
-
-    def save(self, index: int, window: xr.Dataset, carry: Carry) -> None:
-        """Write a finished window, then the checkpoint after it."""
-
-        def save():
-            self._run.save_window(index, window)
-            self._checkpoints.save(index + 1, carry)
-
-        self._processes.by_first(f"window {index}", save)
-
-
-def _check_alike(processes: Processes, arguments: dict[str, Any]) -> None:
-    """Refuse processes of one job that were started with different arguments.
-
-    Raises:
-        InputError: the arguments of this process or of another one are not those of the first.
-    """
-
-    def compare():
-        differences = describe_differences(of_first, arguments)
-        if differences:
-            raise invalid(
-                f"process {jax.process_index()}",
-                f"was started with other arguments than the first one ({differences})",
-                "the same in all processes of a job",
-            )
-
-    arguments = json_values("configuration", arguments)
-    of_first = processes.by_first("arguments", lambda: arguments)
-    processes.by_all("comparison of arguments", compare)
-
-
-def _own_optimizer(
-    problem: Problem, optimizer: optax.GradientTransformation | None, name: str | None
-) -> dict[str, Any]:
-    """Return what the configuration says of an optimizer that the plan does not name."""
-    if optimizer is not None:
-        params, _ = initial_shapes(problem)
-        return {"optimizer": description_of_optimizer(optimizer, params, name)}
-    if name is not None:
-        raise invalid(
-            "optimizer_name",
-            f"is {name!r:.100} without an optimizer",
-            "the name of one that is given as optimizer",
-            "those that have a name are chosen by Plan(optimizer=...)",
-        )
-    return {}
-
-
-def _start(
-    problem: Problem, plan: Plan, start_from: Any, run: RunDirectory | None, resume: bool
-) -> tuple[StartingPoints | None, dict[str, Any] | None]:
-    """Return where the members start, and what the configuration says of it.
-
-    Both are None without another run to start from. A run that has begun has no points here: it
-    goes on from its own checkpoints, since the other may have moved on, or be gone.
-
-    Raises:
-        InputError: the members cannot start there.
-    """
-    if start_from is None:
-        return None, None
-    if not isinstance(start_from, str | os.PathLike):
-        raise invalid(ARGUMENT, f"is {start_from!r:.100}", "the path of a run directory")
-    if run is not None:
-        check_another(start_from, run)
-        begun = (run.configuration() or {}).get("start") if resume else None
-        other = os.path.abspath(RunDirectory(start_from).path)
-        if isinstance(begun, dict) and begun.get("directory") == other:
-            return None, begun
-    points = last_points(start_from, problem, plan)
-    return points, points.facts
 
 
 def _points_again(start_from: Any, problem: Problem, plan: Plan, begun: Any) -> StartingPoints:

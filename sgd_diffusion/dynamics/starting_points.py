@@ -6,6 +6,7 @@ import itertools
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +53,8 @@ def last_points(directory: str | os.PathLike, problem: Problem, plan: Plan) -> S
     """Return the points at the newest checkpoint of a run, for the members of another ensemble.
 
     Every member gets the point of the member of the same seed, and of the same learning rate. If
-    the run has a single learning rate, it gives the points of all.
+    the run has a single learning rate, it gives the points of all. Members that were added to the
+    run count once they have as many windows as the run.
 
     Args:
         directory: of the run, which may be finished or not; it is only read.
@@ -68,11 +70,28 @@ def last_points(directory: str | os.PathLike, problem: Problem, plan: Plan) -> S
         DamagedResultsWarning: a checkpoint is damaged, and an earlier one is used.
     """
     run = RunDirectory(directory)
-    source = _plan(run)
-    rows = _rows(run.path, source, plan)
-    windows, carry = _restored(run, problem, source)
+    source, newest = _plan(run), _restored(run, problem)
+    if newest is None:
+        raise invalid(
+            ARGUMENT,
+            f"is {str(run.path)!r}, which holds no checkpoint that can be read",
+            "a run that was begun, of the same model",
+            "choose another run, or continue that one with resume (--resume)",
+        )
+    windows, carry = newest
+    plans, carries = [source], [carry]
+    later = ""
+    for added in map(RunDirectory, run.added()):
+        found = _restored(added, problem, at_most=windows)
+        if found is not None and found[0] == windows:
+            plans.append(_plan(added))
+            carries.append(found[1])
+        else:
+            later = "; continue that run with resume (--resume), some of its members are behind"
+    rows = _rows(run.path, plans, plan, later)
     params, state, stopped = jax.tree.map(
-        lambda leaf: _chosen(leaf, rows), (carry.params, carry.state, carry.diverged_at)
+        lambda *leaves: _chosen(leaves, rows),
+        *((carry.params, carry.state, carry.diverged_at) for carry in carries),
     )
     _check_finite(run.path, plan, params, stopped)
     facts = {
@@ -108,7 +127,7 @@ def first_points(
             f"{run.checkpoints / '0'} cannot be read, which says where the members of this run "
             "started. Put a copy of it back, or start the run again in another directory."
         )
-    params, state, *_ = jax.tree.map(lambda leaf: _chosen(leaf, slice(None)), found[1])
+    params, state, *_ = jax.tree.map(lambda leaf: _chosen([leaf], slice(None)), found[1])
     return params, state
 
 
@@ -141,58 +160,68 @@ def _plan(run: RunDirectory) -> Plan:
         ) from error
 
 
-def _rows(path: pathlib.Path, source: Plan, plan: Plan) -> Int[np.ndarray, "member"]:
-    """Return the members of a run that give the points of those of a plan."""
-    seeds = sorted(set(plan.seeds) - set(source.seeds))
-    if seeds:
+def _rows(
+    path: pathlib.Path, sources: Sequence[Plan], plan: Plan, later: str
+) -> Int[np.ndarray, "member"]:
+    """Return which members of a run give the points of those of a plan.
+
+    Args:
+        path: of the run.
+        sources: its members, and those that were added to it.
+        plan: the members that get the points.
+        later: how more members can come, for the message.
+    """
+    members: dict[tuple[int, float], int] = {}
+    for row, member in enumerate(member for source in sources for member in _members(source)):
+        members.setdefault(member, row)  # one that kept others company is there twice
+    seeds, rates = (list(dict.fromkeys(values)) for values in zip(*members, strict=True))
+    lacking = sorted(set(plan.seeds) - set(seeds))
+    if lacking:
         raise invalid(
             ARGUMENT,
-            f"is {str(path)!r}, whose run has no seed {_listed(seeds)}",
+            f"is {str(path)!r}, whose run has no seed {_listed(lacking)}",
             "a run with a member of every seed",
-            f"choose seeds among {_listed(source.seeds)}",
+            f"choose seeds among {_listed(seeds)}{later}",
         )
-    # Learning rates are float32 on the device.
-    rates, wanted = (
-        np.asarray(each.learning_rates, np.float32).tolist() for each in (source, plan)
-    )
-    if len(rates) > 1 and not set(wanted) <= set(rates):
-        lacking = [
-            rate
-            for rate, single in zip(plan.learning_rates, wanted, strict=True)
-            if single not in rates
-        ]
+    several = len(rates) > 1
+    wanted = [(seed, rate if several else rates[0]) for seed, rate in _members(plan)]
+    absent = dict.fromkeys(rate for seed, rate in wanted if (seed, rate) not in members)
+    if absent:
+        common = [rate for rate in rates if all((seed, rate) in members for seed in plan.seeds)]
         raise invalid(
             ARGUMENT,
-            f"is {str(path)!r}, whose run has several learning rates, and not {_listed(lacking)}",
+            f"is {str(path)!r}, whose run has several learning rates, and not "
+            f"{_listed(map(np.float32, absent))}",
             "a run of one learning rate, or one with the same",
-            f"choose learning rates among {_listed(source.learning_rates)}",
+            f"choose learning rates among {_listed(map(np.float32, common))}{later}",
         )
-    return np.array(
-        [
-            source.seeds.index(seed) * len(rates) + (rates.index(rate) if len(rates) > 1 else 0)
-            for seed, rate in itertools.product(plan.seeds, wanted)
-        ]
-    )
+    return np.array([members[member] for member in wanted])
 
 
-def _restored(run: RunDirectory, problem: Problem, source: Plan) -> tuple[int, Carry]:
-    """Return the newest sound checkpoint of a run, and after how many windows it is."""
-    found = None
-    if run.checkpoints.is_dir():
-        with contextlib.closing(_checkpoints(run)) as checkpoints:
-            stored = checkpoints.arrays()
-            own = _own_state(run, stored)
-            like = _carry_like(problem, source, own)
-            _check_model(run, stored, described(like), but="" if own is None else OPTIMIZER_STATE)
-            found = checkpoints.restore(like)
-    if found is None:
-        raise invalid(
-            ARGUMENT,
-            f"is {str(run.path)!r}, which holds no checkpoint that can be read",
-            "a run that was begun, of the same model",
-            "choose another run, or continue that one with resume (--resume)",
-        )
-    return found
+def _members(plan: Plan) -> list[tuple[int, float]]:
+    """Return seed and learning rate of every member, as on the device."""
+    seeds, learning_rates = plan.members()
+    return list(zip(seeds.tolist(), learning_rates.tolist(), strict=True))
+
+
+def _restored(
+    run: RunDirectory, problem: Problem, *, at_most: int | None = None
+) -> tuple[int, Carry] | None:
+    """Return the newest sound checkpoint of a run, and after how many windows it is, or None.
+
+    Args:
+        run: the directory.
+        problem: what starts there.
+        at_most: of so many windows, if not of all.
+    """
+    if not run.checkpoints.is_dir():
+        return None
+    with contextlib.closing(_checkpoints(run)) as checkpoints:
+        stored = checkpoints.arrays()
+        own = _own_state(run, stored)
+        like = _carry_like(problem, _plan(run), own)
+        _check_model(run, stored, described(like), but="" if own is None else OPTIMIZER_STATE)
+        return checkpoints.restore(like, at_most=at_most)
 
 
 def _checkpoints(run: RunDirectory) -> Checkpoints:
@@ -269,9 +298,9 @@ def _check_model(
             )
 
 
-def _chosen(leaf: jax.Array, rows: Any) -> jax.Array | np.ndarray:
-    """Return rows of an array, on no device in particular."""
-    return with_keys_of(leaf, on_host(leaf)[rows])
+def _chosen(leaves: Sequence[jax.Array], rows: Any) -> jax.Array | np.ndarray:
+    """Return rows of arrays one after the other, on no device in particular."""
+    return with_keys_of(leaves[0], np.concatenate([on_host(leaf) for leaf in leaves])[rows])
 
 
 def _check_finite(path: pathlib.Path, plan: Plan, params: PyTree, stopped: np.ndarray) -> None:

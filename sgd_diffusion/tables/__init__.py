@@ -9,12 +9,14 @@ from sgd_diffusion.tables.fractal_path import fractal_path
 from sgd_diffusion.tables.freezing import freezing
 from sgd_diffusion.tables.freezing_networks import freezing_networks
 from sgd_diffusion.tables.gradient_tails import gradient_tails
+from sgd_diffusion.tables.hessian_spectrum import hessian_spectrum
 from sgd_diffusion.tables.limiting_regression import limiting_regression
 from sgd_diffusion.tables.limiting_sweep import limiting_sweep
 from sgd_diffusion.tables.loss_surface import loss_surface
 from sgd_diffusion.tables.noise_tails import noise_tails
 from sgd_diffusion.tables.overview import overview
 from sgd_diffusion.tables.phase_diagram import phase_diagram
+from sgd_diffusion.tables.planes import planes
 from sgd_diffusion.tables.regimes import regimes
 from sgd_diffusion.tables.toy_walks import toy_walks
 from sgd_diffusion.tables.training_times import training_times
@@ -30,6 +32,7 @@ __all__ = [
     "freezing",
     "freezing_networks",
     "gradient_tails",
+    "hessian_spectrum",
     "limiting_regression",
     "limiting_sweep",
     "loss_surface",
@@ -37,6 +40,7 @@ __all__ = [
     "over_cells",
     "overview",
     "phase_diagram",
+    "planes",
     "regimes",
     "to_dataframe",
     "toy_walks",

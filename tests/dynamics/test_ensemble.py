@@ -179,7 +179,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_its_size(regression, monk
             regression,
             Plan(seeds=(0, 1, 2), window=20, batch_size=10),
             measure_path=lambda record: {},
-        )
+        ).start()
 
 
 def test_the_memory_estimate_holds_the_increments(regression):

@@ -148,6 +148,36 @@ def test_sam_takes_the_same_noise_at_both_points():
     np.testing.assert_array_equal(first, others[0])
 
 
+@pytest.mark.parametrize("noise", ["white", "gaussian"])
+def test_noise_of_complex_weights_has_both_parts(noise):
+    """Without any implicit promotion; white noise of a given variance, normal noise of that of the
+    gradients, whose imaginary parts are -2 for every example here and so have none.
+    """
+
+    def loss(w, state, batch, train):
+        error = batch["x"] @ w.real - batch["y"]
+        return jnp.mean(error**2) + jnp.sum((w.imag - 1) ** 2), (state, None)
+
+    kind = StepGradient(noise, variance=0.25 if noise == "white" else None)
+    carry = resting_carry(sgd(), jax.lax.complex(jnp.asarray(WEIGHTS), jnp.zeros(3)), ())
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        return step_gradient(kind, line(loss=loss), carry, jnp.array([3, 1]), key, 0)[1]
+
+    with jax.numpy_dtype_promotion("strict"):
+        found = np.asarray(draw(KEYS))
+    real, imaginary = found.real - GRADIENTS.mean(axis=0), found.imag + 2
+    wanted = np.full(3, 0.25) if noise == "white" else GRADIENTS.var(axis=0) * (6 - 2) / (2 * 5)
+    error = 5 * np.sqrt(2 / DRAWS)  # of a variance of normal numbers, five times
+    np.testing.assert_allclose(real.var(axis=0), wanted, rtol=error)
+    if noise == "white":
+        np.testing.assert_allclose(imaginary.var(axis=0), wanted, rtol=error)
+    else:
+        np.testing.assert_allclose(imaginary, 0, atol=1e-5)
+
+
 def refusal(problem, **options):
     with pytest.raises(InputError) as error:
         Ensemble(problem, Plan(window=9, **{"batch_size": 2} | options), measure_path=dict)

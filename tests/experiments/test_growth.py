@@ -1,5 +1,6 @@
 """A run that grows is the run that had all members from the start."""
 
+import json
 import shutil
 
 import numpy as np
@@ -95,3 +96,24 @@ def test_a_group_that_cannot_be_read_is_named(call, capsys, directory):
     assert call(anomalous_diffusion, "--resume", "--directory", path.parents[2]) == 2
     said = capsys.readouterr().err
     assert str(path) in said and "Put a copy of it back" in said
+
+
+def test_a_run_starts_from_all_members_of_one_that_has_grown(train, call, capsys, tmp_path):
+    grown, resume = tmp_path / "grown", ["--resume", "--add-seeds", 2]
+    train(grown, *TINY)
+    train(grown, *resume)
+    members = [*TINY, "--seeds", 2, 1]
+    train(tmp_path / "at_once", *TINY, "--seeds", 0, 1, 2)
+    found = train(tmp_path / "run", *members, "--start-from", grown)
+    expected = train(tmp_path / "other", *members, "--start-from", tmp_path / "at_once")
+    xr.testing.assert_identical(found.drop_attrs(), expected.drop_attrs())
+    facts = [json.loads(each.attrs["configuration"])["start"] for each in (found, expected)]
+    assert facts[0]["sha256"] == facts[1]["sha256"] and facts[0]["updates"] == 20
+    # Members that are behind are not where the run stands.
+    train(grown, "--resume", "--num-windows", 2)
+    (path,) = (grown / "added").glob("*/checkpoints/2")
+    shutil.rmtree(path)
+    again = [*members, "--start-from", grown, "--directory", tmp_path / "new"]
+    assert call(anomalous_diffusion, *again) == 2
+    said = capsys.readouterr().err
+    assert "no seed 2" in said and "choose seeds among 0, 1; continue that run" in said

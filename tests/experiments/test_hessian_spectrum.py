@@ -3,9 +3,11 @@ what it refuses.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments import hessian_spectrum, summaries
+from sgd_diffusion import tables
 from sgd_diffusion.storage.run_directories import load_run
 
 TINY = [
@@ -35,7 +37,7 @@ TINY = [
 
 def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     directory = tmp_path / "run"
-    assert call(hessian_spectrum, *TINY, "--directory", directory) == 0
+    assert call(hessian_spectrum, *TINY, "--csv", "--directory", directory) == 0
     out = capsys.readouterr().out
     assert {"config.json", "summary.txt", "hessian_spectrum_0.05.png"} <= {
         path.name for path in directory.iterdir()
@@ -51,9 +53,11 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
         run.hessian_residual <= 1e-3 * run.hessian_eigenvalue
     ).all()
     assert np.isfinite(run.hessian_trace).all()
-    lost = summaries.hessian_spectrum(
-        (run * np.nan).assign(diverged_at=run.diverged_at).assign_attrs(run.attrs)
-    )
+    table = pd.read_csv(directory / "spectrum.csv")
+    largest = table[(table["rank"] == 1) & (table.updates == 20)].hessian_eigenvalue
+    np.testing.assert_allclose(largest, run.hessian_eigenvalue[1, :, 0, 0, 0], rtol=1e-6)
+    gone = (run * np.nan).assign(diverged_at=run.diverged_at).assign_attrs(run.attrs)
+    lost = summaries.hessian_spectrum(gone, tables.hessian_spectrum(gone))
     assert "no member left" in lost and "nan" not in lost
 
 

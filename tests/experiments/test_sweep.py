@@ -1,14 +1,11 @@
 """Sweeps: which cells there are, who trains them, what becomes of failures, and one table."""
 
+import contextlib
 import errno
 import importlib.util
 import os
-import pathlib
-import random
 import subprocess
 import sys
-import textwrap
-import time
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +22,6 @@ from sgd_diffusion.errors import StorageError
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.storage.run_directories import load_run
 
-CHECKOUT = pathlib.Path(__file__).parents[2]
 # fmt: off
 REST = ["--seeds", "0", "1", "--learning-rates", "0.05", "--num-windows", "2", "--window", "20"]
 # fmt: on
@@ -263,133 +259,32 @@ def test_jobs_know_nothing_but_the_directory(call, monkeypatch, tmp_path):
     assert seen == ["batch_size=8", "batch_size=16"] and len(submitted) == 3
 
 
-# Two processes at once are killed at random moments and started again, until all cells are
-# finished. Every cell writes twelve files, one after the other.
-KILLS = """
-    import os, pathlib, random, signal, sys, time
-    from experiments import sweep, sweep_work
-    from experiments.command_line import parse
-    from experiments.sweep_directory import SweepDirectory
-    from sgd_diffusion.storage.files import write_atomically
+def test_what_a_job_that_was_killed_leaves_the_next_command_finishes(
+    call, capsys, monkeypatch, tmp_path
+):
+    """A job that ends in the middle of its second cell, as when it is killed."""
+    seen, killed = [], [True]
 
-    sweep_work.POLL = 0.01
-    directory, chance = pathlib.Path(sys.argv[1]), random.Random(int(sys.argv[2]))
-    six = ["--model", "fc2", "fc3", "--batch-size", "4", "8", "16"]
-    cells = parse(sweep.PRESETS, "", six).cells()
-    log = os.open(directory / "log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-    say = lambda *words: os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+    class Executor:
+        def submit(self, worker):
+            with contextlib.suppress(KeyboardInterrupt):
+                worker.work(*worker.arguments)
+            return Job(worker)
 
-    def train(cell, run):
-        say("begin", cell.name, os.getpid())
-        for number in range(12):
-            if not (run / str(number)).exists():
-                time.sleep(0.02)
-                write_atomically(run / str(number), f"{cell.name} {number}".encode())
-        say("end", cell.name, os.getpid())
+    def train(cell, directory):
+        seen.append(cell.name)
+        if killed[0] and len(seen) == 2:
+            raise KeyboardInterrupt
 
-    def start():
-        child = os.fork()
-        if child == 0:
-            sweep_work.work(SweepDirectory(directory), cells, train, wait=True, tell=lambda _: None)
-            os._exit(0)
-        return child
-
-    at_work, kills = [start(), start()], 0
-    while at_work:
-        time.sleep(chance.uniform(0.0, 0.12))
-        child = chance.choice(at_work)
-        ended, _ = os.waitpid(child, os.WNOHANG)
-        if ended:
-            at_work.remove(child)
-        elif kills < 20:
-            os.kill(child, signal.SIGSTOP)  # so that nobody takes its cell before this is said
-            say("killed", "-", child)
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            kills += 1
-            at_work[at_work.index(child)] = start()
-    print(kills)
-"""
-
-
-def test_two_processes_that_are_killed_share_the_cells_and_lose_nothing(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(KILLS), str(tmp_path), "0"],
-        cwd=CHECKOUT,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert int(done.stdout) >= 10
-    owner, finished = {}, set()
-    for line in (tmp_path / "log").read_text().splitlines():
-        what, name, process = line.split()
-        if what == "killed":
-            owner = {cell: by for cell, by in owner.items() if by != process}
-        elif what == "begin":
-            assert name not in owner, f"{process} and {owner[name]} train {name}"
-            owner[name] = process
-        else:
-            assert owner.pop(name) == process
-            finished.add(name)
-    assert len(finished) == 6
-    for directory in (tmp_path / "cells").iterdir():
-        for number in range(12):
-            assert (directory / str(number)).read_text() == f"{directory.name} {number}"
-
-
-def program(log, *arguments):
-    """A process with a sweep that says what it says in a file, and shares its programs itself."""
-    with open(log, "a") as said:
-        return subprocess.Popen(
-            [sys.executable, "-m", "experiments.sweep", *map(str, arguments)],
-            cwd=CHECKOUT,
-            stdout=said,
-            stderr=said,
-            env={name: value for name, value in os.environ.items() if not name.startswith("JAX_")},
-        )
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_kills_at_random_moments_change_no_number(tmp_path):
-    """Six cells in two processes at once, killed 20 times, until both get through."""
-    log = tmp_path / "said"
-    arguments = [log, *REST, "--model", "fc2-width5", "fc3-width5", "--batch-size", 8, 16, 32]
-    assert program(*arguments, "--directory", tmp_path / "whole").wait() == 0, log.read_text()
-    chance, kills = random.Random(0), 0
-    begin = [*arguments, "--directory", tmp_path / "killed"]
-    at_work = [program(*begin), program(*begin)]
-    while at_work:
-        time.sleep(chance.uniform(0.2, 5.0))
-        child = chance.choice(at_work)
-        if child.poll() is not None:
-            assert child.returncode == 0, log.read_text()
-            at_work.remove(child)
-        elif kills < 20:
-            child.kill()
-            child.wait()
-            kills += 1
-            at_work[at_work.index(child)] = program(*begin)
-    whole, killed = (
-        xr.load_dataset(tmp_path / name / "table.nc", engine="h5netcdf").drop_attrs(deep=False)
-        for name in ("whole", "killed")
-    )
-    assert kills >= 10
-    xr.testing.assert_identical(whole, killed)
-    assert "Damaged" not in log.read_text()
-    assert list((tmp_path / "killed" / "compiled").iterdir())
-
-
-@pytest.mark.slow
-def test_jobs_of_the_local_launcher_train_all_cells(tmp_path):
-    pytest.importorskip("submitit")
-    arguments = [*REST, "--model", "fc2-width5", "--batch-size", 8, 16]
-    arguments += ["--launcher", "local", "--workers", 2]
-    child = program(tmp_path / "said", *arguments, "--directory", tmp_path / "sweep")
-    assert child.wait(timeout=500) == 0 and "jobs " in (tmp_path / "said").read_text()
-    table = xr.load_dataset(tmp_path / "sweep" / "table.nc", engine="h5netcdf")
-    assert np.isfinite(table.loss).all()
-    logs = "".join(path.read_text() for path in (tmp_path / "sweep" / "jobs").glob("*.out"))
-    assert logs.count(": finished") == 2
+    monkeypatch.setattr(sweep_work, "executor", lambda options: lambda folder: Executor())
+    monkeypatch.setattr(sweep_work, "train", train)
+    monkeypatch.setattr(sweep_work, "table", lambda *_: None)
+    monkeypatch.setattr(sweep, "leave_together", lambda *_, **__: None)
+    monkeypatch.setattr(sweep.summaries, "cells", lambda *_: "")
+    arguments = [*TINY, "--batch-size", 4, 8, 16, "--launcher", "local", "--workers", 1]
+    where = ["--directory", tmp_path / "sweep"]
+    assert call(sweep, *arguments, *where) == 1
+    assert "2 of 3 cells are not finished" in capsys.readouterr().err
+    killed[0] = False
+    assert call(sweep, *arguments, *where) == 0
+    assert seen == ["batch_size=4", "batch_size=8", "batch_size=8", "batch_size=16"]
