@@ -12,7 +12,7 @@ shape is the control. Run from the checkout: python -m experiments.loss_surface
 import contextlib
 import dataclasses
 import pathlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.dynamics.ensemble import member_keys
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
+from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.starting_points import first_points
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature import (
@@ -116,6 +117,11 @@ PRESETS = {
 }
 
 
+def measure(problem: Problem, plan: Plan) -> list[Any]:
+    """Return the measurements of the training."""
+    return [displacements(), series(), endpoints()]
+
+
 def experiment(options: Options) -> None:
     """Train and evaluate, and leave surfaces, dimensions, figures and a summary.
 
@@ -129,12 +135,7 @@ def experiment(options: Options) -> None:
         problem.num_examples,
         what="of the training examples",
     )
-    run, directory = train(
-        options,
-        "loss_surface",
-        lambda problem, plan: [displacements(), series(), endpoints()],
-        problem=problem,
-    )
+    run, directory = train(options, "loss_surface", measure, problem=problem)
     surfaces = evaluate(options, problem, run, directory)
     with phase("dimensions and their calibration"):
         table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)

@@ -21,7 +21,7 @@ from experiments.progress import Progress, phase
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.errors import InputError, StorageError, invalid
-from sgd_diffusion.problems import models, objectives
+from sgd_diffusion.problems import datasets, models, objectives
 from sgd_diffusion.problems.label_noise import with_fresh_label_noise, with_label_noise
 from sgd_diffusion.storage import files
 from sgd_diffusion.storage.merged_runs import merge_runs, new_members
@@ -31,6 +31,9 @@ from sgd_diffusion.storage.run_directories import RunDirectory
 LABEL_NOISE_SEED = 0
 ADDING = command_line.ADDING
 MAX_WINDOW = 100_000  # updates, whose matrix of products takes 75 GiB
+
+Measure = Callable[[objectives.Problem, Plan], Sequence[Any]]
+"""Gives the measurements of an experiment for a problem and a plan."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,13 +167,15 @@ class TrainingOptions(Checked):
                 )
         models.model(self.model, initialization=self.initialization)
 
-    def problem(self) -> objectives.Problem:
-        """Return the problem: data, network and loss."""
-        data = with_label_noise(
-            jax.random.key(LABEL_NOISE_SEED),
-            data_sets.load(self.dataset, self.data_dir),
-            self.label_noise,
-        )
+    def problem(self, data: datasets.Dataset | None = None) -> objectives.Problem:
+        """Return the problem: data, network and loss.
+
+        Args:
+            data: other data than those of the options.
+        """
+        if data is None:
+            data = data_sets.load(self.dataset, self.data_dir)
+        data = with_label_noise(jax.random.key(LABEL_NOISE_SEED), data, self.label_noise)
         network = models.model(
             self.model, num_classes=data.num_classes, initialization=self.initialization
         )
@@ -224,7 +229,7 @@ class RunOptions(Checked):
 def train(
     options: Any,
     experiment: str,
-    measure: Callable[[objectives.Problem, Plan], Sequence[Any]],
+    measure: Measure,
     *,
     problem: objectives.Problem | None = None,
     at_ends: str = "",
@@ -255,9 +260,7 @@ def train(
     )
     with _directory(options) as directory:
         problem = problem or loaded(options)
-        chosen = [*measure(problem, plan), measurements.test_accuracy()]
-        if options.keep_step_gram:
-            chosen.append(measurements.step_grams())
+        chosen = measured(options, measure, problem, plan)
         run = functools.partial(_run, options, experiment, problem, chosen, at_ends)
         dataset = run(plan, directory, options.devices())
         adding = [getattr(options, name) for name in ADDING]
@@ -269,6 +272,16 @@ def train(
                     added = run(group, path, devices, resume=True)
                     dataset = merge_runs([dataset, new_members(dataset, added)])
     return dataset, directory
+
+
+def measured(
+    options: TrainingOptions, measure: Measure, problem: objectives.Problem, plan: Plan
+) -> list[Any]:
+    """Return the measurements of an experiment with those of the options."""
+    chosen = [*measure(problem, plan), measurements.test_accuracy()]
+    if options.keep_step_gram:
+        chosen.append(measurements.step_grams())
+    return chosen
 
 
 def _run(

@@ -265,6 +265,26 @@ class Ensemble:
         _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
         return of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
 
+    def programs(self) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+        """Return all programs by name, each a jitted function with the shapes of its arguments.
+
+        They are `start`, `window`, `advance`, which trains without a record, and `states`, which
+        measures where a window ends. With them a program is lowered or compiled without data, also
+        for devices that are not at hand (see `jax.experimental.topologies`).
+        """
+        members, count = self._members(), jnp.int32(0)
+        carry = jax.eval_shape(self._start, (), (members[0], None))
+        programs = {
+            "start": (self._start, ((), (members[0], None))),
+            "window": (self._window, self._arguments(carry, 0)),
+            "advance": (self._advance, ((self.problem.examples, count, count), (*members, carry))),
+            "states": (self._states, self._state_arguments(carry, 0)),
+        }
+        return {
+            name: (program, jax.eval_shape(lambda *given: given, *arguments))
+            for name, (program, arguments) in programs.items()
+        }
+
     def _peak_bytes(self) -> int:
         stats = self._compiled.memory_analysis()  # of the program on one device
         return self._sharing() * (
