@@ -57,7 +57,7 @@ class Program(NamedTuple):
             devices: those that share a program that can be shared, or of which the first runs it;
                 None where none need be at hand.
         """
-        spread = self.shared and devices is not None
+        spread = self.shared and devices is not None and len(devices) > 1
         context = contextlib.nullcontext() if spread else traced_on(platform)
         with context, jax.enable_x64(self.wide):
             function, arguments = self.make(devices if spread else None)

@@ -26,6 +26,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Int32
 
 from sgd_diffusion._arrays import floats, integer, is_traced
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, PyTree
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.walkers.steps import Step, as_pytree
@@ -151,7 +152,8 @@ def _escape_times(shared, trials):
     )
     zero, never = jnp.zeros(lanes, jnp.int32), jnp.full(count, -1, jnp.int32)
     begin = (jnp.arange(lanes, dtype=jnp.int32), zero, first, never, jnp.int32(lanes))
-    return jax.lax.while_loop(work_is_left, chunk, begin)[3]
+    with full_precision():  # of products in the steps
+        return jax.lax.while_loop(work_is_left, chunk, begin)[3]
 
 
 def _lanes(count):
