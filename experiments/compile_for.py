@@ -96,7 +96,7 @@ def compiled(program: Program, chip: Chip, devices: Sequence[jax.Device]) -> dic
     row: dict[str, Any] = {"program": program.name}
     begin = time.perf_counter()
     try:
-        lowered = program.traced(chip.platform, devices).lower()
+        lowered = program.lowered(chip.platform, devices)
         row["seconds_of_tracing"] = time.perf_counter() - begin
         return row | facts.compiled_facts(lowered, chip)
     except Exception as error:  # whatever a compiler raises is a result

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import Key
 from sgd_diffusion.dynamics.batches import batch_indices, mean_over_batches, take_batch
 from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
@@ -181,11 +182,12 @@ def train_until(
 def total_loss(problem: Problem, params: Any) -> Array:
     """Return the mean loss over all training examples, part by part."""
     rows = jnp.arange(problem.num_examples)
-    loss, _ = mean_over_batches(
-        problem,
-        lambda batch: problem.loss(params, (), batch, False)[0],
-        rows,
-        batch_size=min(PART, len(rows)),
-        augmentation_key=jax.random.key(0),
-    )
+    with full_precision():
+        loss, _ = mean_over_batches(
+            problem,
+            lambda batch: problem.loss(params, (), batch, False)[0],
+            rows,
+            batch_size=min(PART, len(rows)),
+            augmentation_key=jax.random.key(0),
+        )
     return loss

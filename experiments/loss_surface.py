@@ -12,6 +12,7 @@ shape is the control. Run from the checkout: python -m experiments.loss_surface
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import jax
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
 
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
@@ -231,14 +233,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, start, progr
     flat, unravel = ravel_pytree(start)
     path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
     state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))
-    examples = jax.tree.map(lambda leaf: leaf[: options.surface_examples], problem.examples)
-
-    def chunk_loss(params, chunk):
-        return problem.loss(params, state, chunk, options.statistics == "batch")[0]
-
-    def loss(params):
-        return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
-
+    loss, chunk_loss, examples = surface_of(options, problem, state)
     description = dict(problem.description) | {
         "update": int(run.waiting_time[-1]) + run.sizes["update"],
         "examples_of_surface": options.surface_examples,
@@ -277,6 +272,21 @@ def _planes_of_member(options, problem, run, directory, seed, rate, start, progr
             "path_length": length,
         }
     return planes
+
+
+def surface_of(
+    options: Options, problem: Problem, state: Any
+) -> tuple[Callable[[Any], Array], Callable[[Any, Any], Array], Any]:
+    """Return the loss at weights, that of weights and a part of the examples, and all of these."""
+    examples = jax.tree.map(lambda leaf: leaf[: options.surface_examples], problem.examples)
+
+    def chunk_loss(params, chunk):
+        return problem.loss(params, state, chunk, options.statistics == "batch")[0]
+
+    def loss(params):
+        return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
+
+    return loss, chunk_loss, examples
 
 
 def _plane(kind, key, path, loss, examples):

@@ -102,8 +102,8 @@ class Searches(NamedTuple):
     band: Callable[[Any, Any], ElasticBand]
 
 
-def searches(own: Network) -> Searches:
-    """Return the searches on the loss of a network."""
+def programs(own: Network) -> Searches:
+    """Return the searches as programs; `settle` takes `AT_ONCE` points."""
 
     @jax.jit
     @jax.vmap
@@ -114,6 +114,17 @@ def searches(own: Network) -> Searches:
             low = jax.lax.fori_loop(0, DESCENT, lambda _, x: x - LENGTH * slope(x), theta)
         return critical_point(own.loss, low, index=0, max_step=0.1, max_steps=300)
 
+    return Searches(
+        settle,
+        jax.jit(lambda theta: critical_point(own.loss, theta, max_step=0.05)),
+        jax.jit(lambda a, b: nudged_elastic_band(own.loss, a, b, num_images=IMAGES)),
+    )
+
+
+def searches(own: Network) -> Searches:
+    """Return the searches on the loss of a network."""
+    settle, climb, band = programs(own)
+
     def in_parts(points):
         """One program for all numbers of points."""
         count = len(points)
@@ -121,8 +132,6 @@ def searches(own: Network) -> Searches:
         parts = [jax.tree.map(np.asarray, settle(part)) for part in padded]
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
-    climb = jax.jit(lambda theta: critical_point(own.loss, theta, max_step=0.05))
-    band = jax.jit(lambda a, b: nudged_elastic_band(own.loss, a, b, num_images=IMAGES))
     return Searches(
         in_parts,
         lambda theta: jax.tree.map(np.asarray, climb(theta)),

@@ -1,9 +1,13 @@
 """All programs of the experiments."""
 
-from experiments.accelerators import training_programs, walker_programs
+from experiments.accelerators import network_programs, training_programs, walker_programs
 from experiments.accelerators.programs import Program
 
 
 def catalogue() -> list[Program]:
     """Return the programs of all presets of all experiments."""
-    return [*training_programs.programs(), *walker_programs.programs()]
+    return [
+        *training_programs.programs(),
+        *network_programs.programs(),
+        *walker_programs.programs(),
+    ]

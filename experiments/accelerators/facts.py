@@ -208,5 +208,3 @@ def roofline(chip: Chip, work: dict[Product, Work], bytes_moved: float | None) -
         if (product.dtype, product.precision) in chip.peaks
     )
     return max(computing, bytes_moved / chip.bandwidth)
-
-

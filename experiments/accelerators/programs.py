@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sgd_diffusion._platforms import traced_on
+from sgd_diffusion._types import Key
 from sgd_diffusion.problems.datasets import Dataset, Examples
 
 Made = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -22,52 +24,67 @@ DATA_SETS = {
 }
 
 
+class Part(NamedTuple):
+    """A program of a preset.
+
+    Attributes:
+        make: `devices -> (jitted function, shapes of its arguments)`. Members and walkers are dealt
+            out among the devices; None for a single one of the platform that is traced for.
+        training: whether its products may have the default precision of the platform.
+        shared: whether several devices can share its work.
+        wide: whether the experiment calls it in 64-bit mode.
+    """
+
+    make: Callable[[Sequence[jax.Device] | None], Made]
+    training: bool = False
+    shared: bool = False
+    wide: bool = False
+
+
 class Program(NamedTuple):
     """A program of a preset of an experiment.
 
     Attributes:
         experiment: its name.
         preset: of the experiment.
-        part: what the program does there.
-        make: `devices -> (jitted function, shapes of its arguments)`. Members and walkers are dealt
-            out among the devices; None for a single one of the platform that is traced for.
-        training: whether its products may have the default precision of the platform.
-        shared: whether several devices can share its work.
-        wide: whether it is traced in 64-bit mode.
+        title: what the program does there.
+        part: what it is.
     """
 
     experiment: str
     preset: str
-    part: str
-    make: Callable[[Sequence[jax.Device] | None], Made]
-    training: bool = False
-    shared: bool = False
-    wide: bool = False
+    title: str
+    part: Part
 
     @property
     def name(self) -> str:
         """Return the name by which the program is chosen."""
-        return f"{self.experiment}/{self.preset}/{self.part}"
+        return f"{self.experiment}/{self.preset}/{self.title}"
 
-    def traced(self, platform: str, devices: Sequence[jax.Device] | None = None) -> Any:
-        """Return the program traced for a platform, as `jax.jit` does it.
+    def lowered(self, platform: str, devices: Sequence[jax.Device] | None = None) -> Any:
+        """Return the program lowered for a platform, as `jax.jit(function).lower` does it.
 
         Args:
             platform: "cpu", "gpu" or "tpu".
             devices: those that share a program that can be shared, or of which the first runs it;
                 None where none need be at hand.
         """
-        spread = self.shared and devices is not None and len(devices) > 1
+        spread = self.part.shared and devices is not None and len(devices) > 1
+        # The devices of a program that is shared say themselves what platform it is for.
         context = contextlib.nullcontext() if spread else traced_on(platform)
-        with context, jax.enable_x64(self.wide):
-            function, arguments = self.make(devices if spread else None)
-            if devices is not None and not spread:
+        with context, jax.enable_x64(self.part.wide):
+            function, arguments = self.part.make(devices if spread else None)
+            if devices is None:
+                return function.trace(*arguments).lower(
+                    lowering_platforms=("cuda" if platform == "gpu" else platform,)
+                )
+            if not spread:
                 place = jax.sharding.SingleDeviceSharding(devices[0])
                 arguments = jax.tree.map(
                     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
                     arguments,
                 )
-            return function.trace(*arguments)
+            return function.lower(*arguments)
 
 
 def shapes(*arguments: Any) -> tuple[Any, ...]:
@@ -75,14 +92,26 @@ def shapes(*arguments: Any) -> tuple[Any, ...]:
     return jax.eval_shape(lambda *given: given, *arguments)
 
 
+def keys(count: int) -> Key:
+    """Return the shape of so many keys."""
+    return jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+
+
+def floats(*shape: int) -> jax.ShapeDtypeStruct:
+    """Return the shape of an array of float32."""
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
 def blank(name: str) -> Dataset:
-    """Return a data set of which only the shapes are true; its images are black."""
+    """Return a data set of which only the shapes are true; its images are black but for a pixel."""
     train, test, shape, classes = DATA_SETS[name]
-    parts = (
-        Examples(np.zeros((count, *shape), np.uint8), np.zeros(count, np.int32))
-        for count in (train, test)
-    )
-    return Dataset(*parts, num_classes=classes, name=name)
+
+    def part(count):
+        images = np.zeros((count, *shape), np.uint8)
+        images.flat[0] = 255
+        return Examples(images, np.arange(count, dtype=np.int32) % classes)
+
+    return Dataset(part(train), part(test), num_classes=classes, name=name)
 
 
 def chosen(programs: Sequence[Program], patterns: Sequence[str]) -> Iterator[Program]:

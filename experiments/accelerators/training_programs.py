@@ -17,7 +17,7 @@ from experiments import (
     loss_surface,
     sweep,
 )
-from experiments.accelerators.programs import Made, Program, blank
+from experiments.accelerators.programs import Made, Part, Program, blank
 from experiments.training import Measure, TrainingOptions, measured
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import Schema, default_measurements
@@ -80,9 +80,11 @@ def _of(experiment: str, preset: str, training: Training) -> Iterator[Program]:
             experiment,
             preset,
             f"{training.cell}/{part}" if training.cell else part,
-            functools.partial(_made, training, part),
-            training=training.plan.precision == "default",
-            shared=training.shared and part != "start",
+            Part(
+                functools.partial(_made, training, part),
+                training=training.plan.precision == "default",
+                shared=training.shared and part != "start",
+            ),
         )
 
 
@@ -111,7 +113,7 @@ def _of_options(options: TrainingOptions, measure: Measure, cell: str = "") -> T
 def _at_rest(options: limiting_dynamics.Options) -> Iterator[Training]:
     """The settings under which the network goes on; those of one batch size have one program."""
     sizes = set()
-    for name, plan in options.settings():
+    for _, plan in options.settings():
         if plan.batch_size not in sizes:
             sizes.add(plan.batch_size)
             yield Training(

@@ -1,11 +1,10 @@
-"""The programs of walkers: on surfaces, out of valleys, between two of them, and of a regression."""
+"""The programs of walkers: on surfaces, out of a valley, between two, and of a regression."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import (
@@ -20,11 +19,10 @@ from experiments import (
     toy_landscapes,
     toy_walks,
 )
-from experiments.accelerators.programs import DATA_SETS, Made, Program, shapes
+from experiments.accelerators.programs import DATA_SETS, Made, Part, Program, floats, keys, shapes
 from experiments.escape_sweeps import MOST, Setting
 from experiments.linear_regression import Regression, simulate
 from experiments.tiny_networks import COMPONENTS, Network
-from sgd_diffusion._types import Key
 from sgd_diffusion.landscape.fractal_surfaces import Surface
 from sgd_diffusion.theory.limiting import Hyperparameters
 from sgd_diffusion.walkers import escape_times
@@ -35,26 +33,16 @@ def programs() -> Iterator[Program]:
     """Yield the programs of all presets that have walkers."""
     for preset, toy in fractal_toy.PRESETS.items():
         for part, make in _toy(toy).items():
-            yield Program("fractal_toy", preset, part, make)
+            yield Program("fractal_toy", preset, part, Part(make))
     for preset, escape in escape_rates.PRESETS.items():
         for part, make in _escapes(escape).items():
-            yield Program("escape_rates", preset, part, make, shared=True)
+            yield Program("escape_rates", preset, part, Part(make, shared=True))
     for preset, valleys in freezing.PRESETS.items():
         for part, make in _valleys(valleys).items():
-            yield Program("freezing", preset, part, make, shared=True)
+            yield Program("freezing", preset, part, Part(make, shared=True))
     for preset, limiting in limiting_dynamics.PRESETS.items():
         for part, make in _regression(limiting).items():
-            yield Program("limiting_dynamics", preset, part, make)
-
-
-def keys(count: int) -> Key:
-    """Return the shape of so many keys."""
-    return jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
-
-
-def floats(*shape: int) -> jax.ShapeDtypeStruct:
-    """Return the shape of an array of float32."""
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
+            yield Program("limiting_dynamics", preset, part, Part(make))
 
 
 def _toy(options: fractal_toy.Options) -> dict[str, Callable[[Any], Made]]:
@@ -64,9 +52,7 @@ def _toy(options: fractal_toy.Options) -> dict[str, Callable[[Any], Made]]:
         return Surface(floats(count, side, side), floats(count))
 
     def walks(count, walkers, rates, noises):
-        walk = functools.partial(
-            toy_walks.walked, options, learning_rates=rates, noise_stds=noises
-        )
+        walk = functools.partial(toy_walks.walked, options, learning_rates=rates, noise_stds=noises)
         starts = floats(count, walkers, 2)
         return lambda devices: (jax.jit(walk), (keys(count), surfaces(count), starts))
 
@@ -149,9 +135,7 @@ def _escape(walkers, repeats, devices: Sequence[jax.Device] | None) -> Made:
 def _valleys(options: freezing.Options) -> dict[str, Callable[[Any], Made]]:
     def sweep(changes, devices):
         return (
-            jax.jit(
-                lambda key: freezing_walks.simulated(key, options, changes, devices)
-            ),
+            jax.jit(lambda key: freezing_walks.simulated(key, options, changes, devices)),
             shapes(jax.random.key(0)),
         )
 
