@@ -1,6 +1,11 @@
 """All programs of the experiments."""
 
-from experiments.accelerators import network_programs, training_programs, walker_programs
+from experiments.accelerators import (
+    analysis_programs,
+    network_programs,
+    training_programs,
+    walker_programs,
+)
 from experiments.accelerators.programs import Program
 
 
@@ -10,4 +15,5 @@ def catalogue() -> list[Program]:
         *training_programs.programs(),
         *network_programs.programs(),
         *walker_programs.programs(),
+        *analysis_programs.programs(),
     ]

@@ -21,7 +21,16 @@ from experiments import (
     tiny_networks,
     variance_flatness,
 )
-from experiments.accelerators.programs import Made, Part, Program, blank, floats, keys, shapes
+from experiments.accelerators.programs import (
+    Made,
+    Part,
+    Program,
+    blank,
+    doubles,
+    floats,
+    keys,
+    shapes,
+)
 from experiments.checkpointed_training import Setting, by_batches, by_matched_noise, training
 from experiments.class_subset import class_subset
 from experiments.continued_descent import descent, looks
@@ -104,9 +113,9 @@ def _block(problem: Problem) -> hidden_block.HiddenBlock:
 def _moments(problem: Problem) -> Made:
     """Sums over the first examples that are taken at once, in float64."""
     block = _block(problem)
-    wide = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), block)
+    wide = jax.tree.map(lambda leaf: doubles(*leaf.shape), block)
     rows = min(hidden_block.PART, len(block.labels))
-    inputs = jax.ShapeDtypeStruct((rows, block.inputs.shape[1]), jnp.float64)
+    inputs = doubles(rows, block.inputs.shape[1])
     labels = jax.ShapeDtypeStruct((rows,), block.labels.dtype)
     return hidden_block.sums, (wide._replace(inputs=inputs, labels=labels),)
 
@@ -117,7 +126,6 @@ def _late_path(options: variance_flatness.Options) -> dict[str, Part]:
         return late_training.network(blank(options.dataset), options.width)
 
     size, batch = options.width**2, options.batch_size
-    doubles = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float64)
 
     def steps():
         in_epoch = problem().num_examples // batch
@@ -127,14 +135,14 @@ def _late_path(options: variance_flatness.Options) -> dict[str, Part]:
         count = len(range(0, min(options.num_components, size), options.every))
         return late_motion.widths, (
             _block(problem()),
-            doubles(()),
-            doubles((count, size)),
-            doubles(()),
+            doubles(),
+            doubles(count, size),
+            doubles(),
         )
 
     def along(function):
-        places = doubles((late_motion.PLACES,))
-        return lambda devices: (function, (_block(problem()), doubles((size,)), places))
+        places = doubles(late_motion.PLACES)
+        return lambda devices: (function, (_block(problem()), doubles(size), places))
 
     def epoch(sampling):
         return lambda devices: _late_training(problem(), batch, sampling)
@@ -147,7 +155,7 @@ def _late_path(options: variance_flatness.Options) -> dict[str, Part]:
         return jax.jit(components_of_weights), (floats(steps() + 1, size),)
 
     def times(devices):
-        return jax.jit(correlation_times), (doubles((steps() + 1, options.num_components)),)
+        return jax.jit(correlation_times), (doubles(steps() + 1, options.num_components),)
 
     return {
         **{f"epoch, {each}": Part(epoch(each), training=True) for each in SAMPLINGS},
@@ -183,8 +191,8 @@ def _escapes_of_networks(options: escape_rates.Options) -> dict[str, Part]:
     def search(number):
         def make(devices):
             own = tiny_networks.Network(2, 1e-2, np.ones((1437, 2)), np.ones(1437))
-            point = jax.ShapeDtypeStruct((own.size,), jnp.float64)
-            many = jax.ShapeDtypeStruct((tiny_networks.AT_ONCE, own.size), jnp.float64)
+            point = doubles(own.size)
+            many = doubles(tiny_networks.AT_ONCE, own.size)
             return tiny_networks.programs(own)[number], ((many,), (point,), (point, point))[number]
 
         return make

@@ -97,6 +97,11 @@ def keys(count: int) -> Key:
     return jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
 
 
+def doubles(*shape: int) -> jax.ShapeDtypeStruct:
+    """Return the shape of an array of float64."""
+    return jax.ShapeDtypeStruct(shape, jnp.float64)
+
+
 def floats(*shape: int) -> jax.ShapeDtypeStruct:
     """Return the shape of an array of float32."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
