@@ -12,10 +12,11 @@ from jax.experimental import topologies
 from sgd_diffusion.errors import InputError, invalid
 
 TARGET = pathlib.Path(__file__).with_name("h100.txtpb")
-# The host of a TPU is asked of nobody, and another process may use the same library.
+# The compiler for TPUs asks no cloud where it runs, and several processes may use it.
 SETTINGS = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 

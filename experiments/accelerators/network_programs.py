@@ -66,7 +66,7 @@ def programs() -> Iterator[Program]:
 def _planes(options: loss_surface.Options) -> dict[str, Part]:
     def problem_and_path():
         problem = options.problem(blank(options.dataset))
-        params, state = shapes(*problem.init(jax.random.key(0)))
+        params, state = jax.eval_shape(problem.init, jax.random.key(0))
         points = options.plan().num_windows + 1
         path = jax.tree.map(lambda leaf: floats(points, *leaf.shape), params)
         return problem, Plane(params, params, params), path, state
@@ -106,7 +106,7 @@ def _late_training(problem: Problem, batch_size: int, sampling: str) -> Made:
 
 def _block(problem: Problem) -> hidden_block.HiddenBlock:
     """The shapes of the layer that is followed."""
-    params, _ = shapes(*problem.init(jax.random.key(0)))
+    params, _ = jax.eval_shape(problem.init, jax.random.key(0))
     return jax.eval_shape(functools.partial(hidden_block.hidden_block, problem), params)
 
 
@@ -181,7 +181,8 @@ def _escapes_of_networks(options: escape_rates.Options) -> dict[str, Part]:
 
     def tails(number):
         def make(devices):
-            params, state = noisy().init(jax.random.key(0))
+            point = jax.eval_shape(noisy().init, jax.random.key(0))
+            params, state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), point)
             size = sum(leaf.size for leaf in jax.tree.leaves(params))
             program = noise_tails.training_and_gradients(noisy(), params, state)[number]
             return program, (floats(size), *shapes(jax.random.key(0)))[: 2 - number]

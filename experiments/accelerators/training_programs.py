@@ -65,16 +65,22 @@ def programs() -> Iterator[Program]:
         for preset, options in module.PRESETS.items():
             for cell in options.cells():
                 training = _of_options(cell.options, default_measurements, cell.name)
-                yield from _of(experiment, preset, training)
-    for experiment, (module, measure) in MEASURES.items():
+                yield from ensemble_programs(experiment, preset, training)
+    for experiment, (module, _) in MEASURES.items():
         for preset, options in module.PRESETS.items():
-            yield from _of(experiment, preset, _of_options(options, measure(options)))
+            yield from ensemble_programs(experiment, preset, training_of(experiment, options))
     for preset, options in limiting_dynamics.PRESETS.items():
         for training in _at_rest(options):
-            yield from _of("limiting_dynamics", preset, training)
+            yield from ensemble_programs("limiting_dynamics", preset, training)
 
 
-def _of(experiment: str, preset: str, training: Training) -> Iterator[Program]:
+def training_of(experiment: str, options: TrainingOptions) -> Training:
+    """Return the ensemble of one of the experiments that are no sweeps."""
+    return _of_options(options, MEASURES[experiment][1](options))
+
+
+def ensemble_programs(experiment: str, preset: str, training: Training) -> Iterator[Program]:
+    """Yield the programs of an ensemble."""
     for part in PARTS:
         yield Program(
             experiment,
