@@ -50,6 +50,8 @@ class Training(NamedTuple):
         plan: its members.
         measure: its measurements.
         shared: whether several devices share the members.
+        rounded: parts whose products have the precision of the training; where windows end, that is
+            the test accuracy and what mini-batches give at frozen weights.
     """
 
     cell: str
@@ -57,6 +59,7 @@ class Training(NamedTuple):
     plan: Plan
     measure: Measure
     shared: bool = True
+    rounded: Sequence[str] = PARTS[1:]
 
 
 def programs() -> Iterator[Program]:
@@ -88,7 +91,7 @@ def ensemble_programs(experiment: str, preset: str, training: Training) -> Itera
             f"{training.cell}/{part}" if training.cell else part,
             Part(
                 functools.partial(_made, training, part),
-                training=training.plan.precision == "default",
+                training=training.plan.precision == "default" and part in training.rounded,
                 shared=training.shared and part != "start",
             ),
         )
@@ -128,6 +131,7 @@ def _at_rest(options: limiting_dynamics.Options) -> Iterator[Training]:
                 plan,
                 lambda problem, plan: limiting_dynamics.measure_at_rest(options, problem),
                 shared=False,
+                rounded=("window", "advance"),
             )
 
 

@@ -79,6 +79,16 @@ def test_training_rounds_nothing_where_it_is_told_so(module):
             assert found["window"] and found["advance"] and found["states"]
 
 
+def test_where_windows_end_nothing_but_the_accuracy_is_rounded():
+    quick = dataclasses.replace(hessian_spectrum.PRESETS["quick"], model="fc2-width8", window=100)
+    of_accuracy, with_hessian = (
+        rounded({p.title: p for p in ensemble_programs(name, "quick", training)}["states"], "tpu")
+        for name in ("loss_surface", "hessian_spectrum")
+        for training in [training_of(name, quick)]
+    )
+    assert of_accuracy == with_hessian != {}
+
+
 def test_a_program_of_another_precision_would_be_found():
     def program(precision):
         def make(devices):
