@@ -52,12 +52,17 @@ class Options(Checked):
 
 def main(options: Options) -> None:
     """Compile, print, and write."""
-    wanted = list(chosen(catalogue(), options.programs))
+    chip = CHIPS[options.chip]
+    wanted = [
+        program
+        for program in chosen(catalogue(), options.programs)
+        if program.runs_on(chip.platform)
+    ]
     if not wanted:
         raise invalid(
             "--programs",
             f"is {' '.join(options.programs)}",
-            "a pattern that a program has",
+            "patterns that name a program of this chip",
             "--list names all",
         )
     if options.list:
@@ -65,7 +70,6 @@ def main(options: Options) -> None:
         return
     # The compilers are all that is used of other platforms.
     jax.config.update("jax_platforms", "cpu")
-    chip = CHIPS[options.chip]
     devices = chip.devices(options.topology)
     report: dict[str, Any] = {
         "machine": timing.machine(),

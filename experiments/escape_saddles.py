@@ -13,6 +13,7 @@ from experiments.progress import phase
 from experiments.saddle_paths import along, exponents, predicted
 from experiments.tiny_networks import SAME, Network, Searches, aligned, minima, network, searches
 from sgd_diffusion import tables
+from sgd_diffusion._arrays import in_double
 from sgd_diffusion.theory.escape import escape_rate
 from sgd_diffusion.walkers import escape_times, minibatch_steps
 
@@ -131,7 +132,7 @@ def crossing(
 
 def _hessian(own):
     def hessian(theta):
-        with jax.enable_x64(True):
+        with in_double():
             return jax.jacfwd(jax.grad(own.loss))(jnp.asarray(theta, jnp.float64))
 
     return hessian

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.late_training import BLOCK, margin_cross_entropy
+from sgd_diffusion._arrays import in_double
 from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion.landscape.curvature import top_eigenpairs
 from sgd_diffusion.problems.objectives import Problem
@@ -131,7 +132,7 @@ def sharpest(block: HiddenBlock, k: int) -> tuple[Array, Array]:
 def moments(block: HiddenBlock) -> Moments:
     """Return the Hessian of the loss, and the covariance of per-example gradients."""
     count = len(block.labels)
-    with jax.enable_x64(True):
+    with in_double():
         wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), block)
         wide = wide._replace(labels=block.labels)
         hessian = covariance = mean = 0.0

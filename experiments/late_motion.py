@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from experiments import hidden_block
 from experiments.hidden_block import HiddenBlock, Moments
+from sgd_diffusion._arrays import in_double
 from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import Key
 from sgd_diffusion.analysis import components_of_weights
@@ -52,7 +53,7 @@ def base_point(problem: Any, params: Any) -> Base:
     block = hidden_block.hidden_block(problem, params)
     found = hidden_block.moments(block)
     eigenvalues, modes = np.linalg.eigh(found.hessian)
-    with jax.enable_x64(True):
+    with in_double():
         along = hidden_block.loss_along(block, jnp.zeros(block.weights.size))
         loss = float(along(jnp.zeros(())))
     return Base(block, loss, found, np.maximum(eigenvalues[::-1], 0), modes[:, ::-1])
@@ -127,7 +128,7 @@ def measured(
     """
     found = jax.tree.map(np.asarray, components_of_weights(path))
     directions, scores = found.directions[components], found.scores[:, components]
-    with jax.enable_x64(True):
+    with in_double():
         width = jax.tree.map(np.asarray, widths(base.block, base.loss, directions, limit))
     tracks = [rank for rank in TRACKS if rank < len(found.variances)]
     thin = slice(None, None, -(-len(path) // MOST_POINTS))
@@ -175,7 +176,7 @@ def _along(directions, matrix):
 
 def _profiles(base, directions, shown, limit, learning_rate, batch_size):
     """Losses and temperatures along some components, a little beyond the edges of the valley."""
-    with jax.enable_x64(True):
+    with in_double():
         edges = widths(base.block, base.loss, directions[shown], limit)
         left, right = (np.clip(side, -limit, limit) for side in edges[1:])
         places = np.linspace(REACH * left, REACH * right, PLACES, axis=1)

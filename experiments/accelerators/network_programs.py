@@ -90,7 +90,7 @@ def _planes(options: loss_surface.Options) -> dict[str, Part]:
             )
         ),
         "principal plane": Part(
-            lambda devices: (jax.jit(principal_plane), (problem_and_path()[2],))
+            lambda devices: (jax.jit(principal_plane), (problem_and_path()[2],)), wide=True
         ),
         "projection": Part(lambda devices: (jax.jit(project), problem_and_path()[1:3])),
     }
@@ -208,7 +208,8 @@ def _escapes_of_networks(options: escape_rates.Options) -> dict[str, Part]:
         },
         "tails": {"training": Part(tails(0), training=True), "gradients": Part(tails(1))},
         "saddle": {
-            name: Part(search(number)) for number, name in enumerate(("settle", "climb", "band"))
+            name: Part(search(number), wide=True)
+            for number, name in enumerate(("settle", "climb", "band"))
         },
     }
     return {

@@ -32,7 +32,7 @@ class Part(NamedTuple):
             out among the devices; None for a single one of the platform that is traced for.
         training: whether its products may have the default precision of the platform.
         shared: whether several devices can share its work.
-        wide: whether the experiment calls it in 64-bit mode.
+        wide: whether the experiment calls it in 64-bit mode, on TPU on the host.
     """
 
     make: Callable[[Sequence[jax.Device] | None], Made]
@@ -60,6 +60,13 @@ class Program(NamedTuple):
     def name(self) -> str:
         """Return the name by which the program is chosen."""
         return f"{self.experiment}/{self.preset}/{self.title}"
+
+    def runs_on(self, platform: str) -> bool:
+        """Return whether the program is one for this platform, and not for its host.
+
+        TPUs have no float64 that would do (see `sgd_diffusion._platforms.where_float64_is`).
+        """
+        return platform != "tpu" or not self.part.wide
 
     def lowered(self, platform: str, devices: Sequence[jax.Device] | None = None) -> Any:
         """Return the program lowered for a platform, as `jax.jit(function).lower` does it.
@@ -120,10 +127,11 @@ def blank(name: str) -> Dataset:
 
 
 def chosen(programs: Sequence[Program], patterns: Sequence[str]) -> Iterator[Program]:
-    """Yield the programs of which a pattern names a part, as in `*/quick/window*`; all if none."""
+    """Yield the programs that a pattern names, or the front of their names; all without any."""
     for program in programs:
         if not patterns or any(
-            fnmatch.fnmatch(program.name, pattern) or fnmatch.fnmatch(program.name, f"{pattern}/*")
+            fnmatch.fnmatch(program.name, each)
             for pattern in patterns
+            for each in (pattern, f"{pattern}/*")
         ):
             yield program

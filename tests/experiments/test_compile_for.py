@@ -81,7 +81,7 @@ def test_names_can_be_listed(call, capsys):
 
 def test_a_pattern_without_a_program_is_refused(call, capsys):
     assert call("tpu-v5e", "--programs", "nothing/*") == 2
-    assert "--programs is nothing/*; expected a pattern that a program has" in (
+    assert "--programs is nothing/*; expected patterns that name a program" in (
         capsys.readouterr().err
     )
 
