@@ -83,12 +83,12 @@ def main(options: Options) -> None:
         "programs": [],
     }
     print(f"{len(wanted)} programs for {len(devices)} x {options.chip}", flush=True)
+    write(report, options.json)
     for program in wanted:
         row = compiled(program, chip, devices)
         report["programs"].append(row)
         print(text(row, chip), flush=True)
-        if options.json is not None:
-            write_atomically(options.json, (json.dumps(report, indent=1) + "\n").encode())
+        write(report, options.json)
     failed = sum("error" in row for row in report["programs"])
     if failed:
         print(f"{failed} of {len(wanted)} programs do not compile", file=sys.stderr)
@@ -106,6 +106,12 @@ def compiled(program: Program, chip: Chip, devices: Sequence[jax.Device]) -> dic
     except Exception as error:  # whatever a compiler raises is a result
         first = (str(error).splitlines() or [""])[0]
         return row | {"error": f"{type(error).__name__}: {first}"}
+
+
+def write(report: dict[str, Any], file: pathlib.Path | None) -> None:
+    """Write the results so far, if there is a file for them."""
+    if file is not None:
+        write_atomically(file, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def text(row: dict[str, Any], chip: Chip) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 from jax.experimental import topologies
 
-from sgd_diffusion.errors import InputError, invalid
+from sgd_diffusion.errors import invalid
 
 TARGET = pathlib.Path(__file__).with_name("h100.txtpb")
 # The compiler for TPUs asks no cloud where it runs, and several processes may use it.
@@ -65,8 +65,6 @@ class Chip(NamedTuple):
                 platform="cuda", topology=_of_gpus(wanted), target_config=TARGET.read_text()
             )
             return list(described.devices)
-        except InputError:
-            raise
         except Exception as error:  # of the plugin, of several types
             raise invalid(
                 "--topology",

@@ -11,6 +11,7 @@ import numpy as np
 from experiments import (
     escape_curvature,
     escape_rates,
+    escape_saddles,
     freezing_networks,
     hidden_block,
     late_motion,
@@ -22,6 +23,7 @@ from experiments import (
     variance_flatness,
 )
 from experiments.accelerators.programs import (
+    DATA_SETS,
     Made,
     Part,
     Program,
@@ -191,7 +193,7 @@ def _escapes_of_networks(options: escape_rates.Options) -> dict[str, Part]:
 
     def search(number):
         def make(devices):
-            own = tiny_networks.Network(2, 1e-2, np.ones((1437, 2)), np.ones(1437))
+            own = blank_network()
             point = doubles(own.size)
             many = doubles(tiny_networks.AT_ONCE, own.size)
             return tiny_networks.programs(own)[number], ((many,), (point,), (point, point))[number]
@@ -217,6 +219,15 @@ def _escapes_of_networks(options: escape_rates.Options) -> dict[str, Part]:
         for panel in options.panels
         for name, program in found.get(panel, {}).items()
     }
+
+
+def blank_network() -> tiny_networks.Network:
+    """Return the network of the panel `saddle` without data."""
+    hidden, decay, _ = escape_saddles.NETWORK
+    count = DATA_SETS["digits"][0]
+    return tiny_networks.Network(
+        hidden, decay, np.zeros((count, tiny_networks.COMPONENTS)), np.zeros(count)
+    )
 
 
 def _branches(options: freezing_networks.Options) -> dict[str, Part]:

@@ -19,10 +19,10 @@ from experiments import (
     toy_landscapes,
     toy_walks,
 )
+from experiments.accelerators.network_programs import blank_network
 from experiments.accelerators.programs import DATA_SETS, Made, Part, Program, floats, keys, shapes
 from experiments.escape_sweeps import MOST, Setting
 from experiments.linear_regression import Regression, simulate
-from experiments.tiny_networks import COMPONENTS, Network
 from sgd_diffusion.landscape.fractal_surfaces import Surface
 from sgd_diffusion.theory.limiting import Hyperparameters
 from sgd_diffusion.walkers import escape_times
@@ -86,9 +86,9 @@ def _escapes(options: escape_rates.Options) -> dict[str, Callable[[Any], Made]]:
         return escape_langevin.langevin(landscape, None, "", [setting]).walkers(setting)
 
     def network():
-        own = Network(2, 0.01, np.zeros((DATA_SETS["digits"][0], COMPONENTS)), np.zeros(1437))
-        ends = np.zeros(own.size, np.float32)
-        return escape_saddles.steps(own, 6), ends, escape_saddles.outside(ends + 1, ends + 1)
+        own, size = blank_network(), escape_saddles.BARRIERS[0].batch_sizes[0]
+        start = np.zeros(own.size, np.float32)
+        return escape_saddles.steps(own, size), start, escape_saddles.outside(start + 1, start + 1)
 
     white, sgd = Setting(0.02, diffusion=0.06), Setting(1 / 3, 3)
     kinds = {
@@ -108,15 +108,15 @@ def _escapes(options: escape_rates.Options) -> dict[str, Callable[[Any], Made]]:
         "saddle": {"network": network},
     }
     return {
-        f"{panel}/{name}": functools.partial(_escape, walkers, trials(options, panel))
+        f"{panel}/{name}": functools.partial(_escape, walkers, _trials(options, panel))
         for panel, of_panel in kinds.items()
         if panel in options.panels
         for name, walkers in of_panel.items()
     }
 
 
-def trials(options: escape_rates.Options, panel: str) -> int:
-    """Return how many walkers a point of a panel has."""
+def _trials(options: escape_rates.Options, panel: str) -> int:
+    """How many walkers a point of a panel has."""
     return options.trials // escape_saddles.TRIALS if panel == "saddle" else options.trials
 
 
