@@ -9,17 +9,22 @@ import jax.numpy as jnp
 import pytest
 
 import experiments
-from experiments import fractal_path, hessian_spectrum
 from experiments.accelerators.catalogue import catalogue
 from experiments.accelerators.facts import products
 from experiments.accelerators.programs import DATA_SETS, Program, blank, chosen
-from experiments.accelerators.training_programs import ensemble_programs, training_of
+from experiments.accelerators.training_programs import (
+    MEASURES,
+    PARTS,
+    SWEEPS,
+    ensemble_programs,
+    training_of,
+)
 from sgd_diffusion.problems import datasets
 
 PROGRAMS = [*chosen(catalogue(), ["*/quick"])]
 EXPERIMENTS = sorted({program.experiment for program in PROGRAMS})
-# They have the same steps and products as the windows.
-PARTS_OF_WINDOWS = ("start", "advance")
+LONGEST = ("window", "states")  # what the others do is in these
+MODEL = "fc2-width8"
 
 
 def rounded(program, platform):
@@ -41,21 +46,32 @@ def check(programs, platform):
         assert program.part.training or not found, program.name
 
 
-def distinct(experiment):
-    """Of a sweep the first cell: its programs differ in their shapes."""
-    of_experiment = [program for program in PROGRAMS if program.experiment == experiment]
-    first = next((p.title.split("/")[0] for p in of_experiment if "model=" in p.title), "")
-    return [
+def small(experiment, **changes):
+    """The programs of the ensemble of a quick preset with a small network, by their titles."""
+    quick = dataclasses.replace(MEASURES[experiment][0].PRESETS["quick"], model=MODEL, **changes)
+    training = training_of(experiment, quick)
+    return {p.title: p for p in ensemble_programs(experiment, "quick", training)}
+
+
+def few(experiment):
+    """Of ensembles window and measurements, with a small network; of a sweep those of one cell."""
+    others = [
         program
-        for program in of_experiment
-        if program.title.startswith(first) and not program.title.endswith(PARTS_OF_WINDOWS)
+        for program in PROGRAMS
+        if program.experiment == experiment and program.title.split("/")[-1] not in PARTS
     ]
+    if experiment in SWEEPS:
+        return [p for p in PROGRAMS if p.experiment == experiment and p.title.endswith("window")][
+            :1
+        ]
+    ensemble = small(experiment) if experiment in MEASURES else {}
+    return others + [program for title, program in ensemble.items() if title in LONGEST]
 
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu"])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_lowers_and_rounds_only_in_training(experiment, platform):
-    check(distinct(experiment), platform)
+    check(few(experiment), platform)
 
 
 @pytest.mark.slow
@@ -64,29 +80,20 @@ def test_all_lower_and_round_only_in_training(platform):
     check(PROGRAMS, platform)
 
 
-@pytest.mark.parametrize("module", [fractal_path, hessian_spectrum])
-def test_training_rounds_nothing_where_it_is_told_so(module):
-    name = module.__name__.split(".")[-1]
-    quick = dataclasses.replace(module.PRESETS["quick"], model="fc2-width8", window=100)
-    for precision in ("default", "float32"):
-        options = dataclasses.replace(quick, precision=precision)
-        found = {
-            program.title: rounded(program, "tpu")
-            for program in ensemble_programs(name, "quick", training_of(name, options))
-        }
-        assert set(found) == {"start", "window", "advance", "states"}
-        if precision == "float32":
-            assert not any(found.values())
-        else:
-            assert found["window"] and found["advance"] and found["states"]
+@pytest.mark.parametrize("experiment", ["fractal_path", "hessian_spectrum"])
+def test_training_rounds_nothing_where_it_is_told_so(experiment):
+    by_default, never = (
+        {title: rounded(each, "tpu") for title, each in small(experiment, **changes).items()}
+        for changes in ({}, {"precision": "float32"})
+    )
+    assert all(by_default[title] for title in ("window", "advance", "states"))
+    assert set(never) == set(PARTS) and not any(never.values())
 
 
 def test_where_windows_end_nothing_but_the_accuracy_is_rounded():
-    quick = dataclasses.replace(hessian_spectrum.PRESETS["quick"], model="fc2-width8", window=100)
     of_accuracy, with_hessian = (
-        rounded({p.title: p for p in ensemble_programs(name, "quick", training)}["states"], "tpu")
-        for name in ("loss_surface", "hessian_spectrum")
-        for training in [training_of(name, quick)]
+        rounded(small(experiment, seeds=(0,))["states"], "tpu")
+        for experiment in ("loss_surface", "hessian_spectrum")
     )
     assert of_accuracy == with_hessian != {}
 
