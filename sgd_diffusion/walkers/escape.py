@@ -178,7 +178,8 @@ def _check_results(key, step, start, is_outside):
         raise invalid(
             "is_outside", f"returns {_shown(outside)}", "one boolean", "reduce it with .any()"
         )
-    if not is_traced(start, is_outside) and bool(is_outside(start)):
+    begins_outside = is_outside(start)
+    if not is_traced(begins_outside) and bool(begins_outside):
         raise invalid("start", "is outside already", "a place inside of the valley")
 
 
