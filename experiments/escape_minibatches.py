@@ -174,30 +174,36 @@ def of_several_ways(ways: list[WayOut]) -> Prediction:
     )
 
 
+def logistic_walkers(inputs: np.ndarray, labels: np.ndarray, setting: Setting) -> tuple:
+    """Return step, start and end of walkers of mini-batches in the logistic double well."""
+    scale = np.float32(setting.sharpness**0.5)
+    step = minibatch_steps(
+        Partial(logistic, scale), (inputs, labels), setting.learning_rate, setting.batch_size
+    )
+    return step, np.full(FEATURES, -WELL / scale), past_zero
+
+
+def normal_walkers(inputs: np.ndarray, labels: np.ndarray, setting: Setting) -> tuple:
+    """Return the same of walkers of normal noise of the same variance."""
+    data = Gradients(inputs, labels)
+    step = langevin_steps(
+        Partial(mean_gradient, data),
+        Partial(diffusion, data, np.float32(setting.strength)),
+        setting.learning_rate,
+    )
+    return step, np.full(FEATURES, -WELL), past_zero
+
+
 def logistic_regression(options: Any) -> xr.Dataset:
     """Return rates of SGD on logistic regression with a double well in every coordinate.
 
     Beside SGD stands normal noise of the same variance, with the same steps.
     """
-    inputs, labels = random_labels()
-    prediction = of_several_ways(ways_out(inputs, labels))
-
-    def walkers(setting):
-        scale = np.float32(setting.sharpness**0.5)
-        step = minibatch_steps(
-            Partial(logistic, scale), (inputs, labels), setting.learning_rate, setting.batch_size
-        )
-        return step, np.full(FEATURES, -WELL / scale), past_zero
-
-    def normal_walkers(setting):
-        data = Gradients(inputs, labels)
-        step = langevin_steps(
-            Partial(mean_gradient, data),
-            Partial(diffusion, data, np.float32(setting.strength)),
-            setting.learning_rate,
-        )
-        return step, np.full(FEATURES, -WELL), past_zero
-
+    data = random_labels()
+    prediction = of_several_ways(ways_out(*data))
+    of_batches, of_normal_noise = (
+        functools.partial(walkers, *data) for walkers in (logistic_walkers, normal_walkers)
+    )
     sweeps = {
         "B": [Setting(0.2, size) for size in options.some((1, 2, 3))],
         "1/eta": [Setting(eta, 1) for eta in options.some((0.075, 0.1, 0.14, 0.2))],
@@ -205,11 +211,11 @@ def logistic_regression(options: Any) -> xr.Dataset:
     }
     loss = "logistic double well"
     lines = [
-        Line(loss, BATCHES, sweep, settings, walkers, prediction)
+        Line(loss, BATCHES, sweep, settings, of_batches, prediction)
         for sweep, settings in sweeps.items()
     ]
     few = [Setting(0.2, 1), Setting(0.2, 2)]  # every step takes all examples
-    return swept([*lines, Line(loss, NORMAL, "B", few, normal_walkers, prediction)], options)
+    return swept([*lines, Line(loss, NORMAL, "B", few, of_normal_noise, prediction)], options)
 
 
 def shifted(scale: Any, theta: Any, x: Any) -> Any:
@@ -223,28 +229,29 @@ def normal_shifts(key: jax.Array, size: int) -> tuple[jax.Array]:
     return (jax.random.normal(key, (size,)),)
 
 
+def shifted_walkers(setting: Setting) -> tuple:
+    """Return step, start and end of walkers of mini-batches of shifts."""
+    scale = np.float32(setting.sharpness**0.5)
+    step = minibatch_steps(
+        Partial(shifted, scale), normal_shifts, setting.learning_rate, setting.batch_size
+    )
+    outside = Partial(beyond, np.float32(SMOOTH_SADDLE), scale)
+    return step, np.float32(SMOOTH_MINIMUM) / scale, outside
+
+
 def shifted_data(options: Any) -> xr.Dataset:
     """Return rates that lie on straight lines, and are not those of diffusion.
 
     Beside SGD stands normal noise of the same variance, with the same steps.
     """
     prediction = predicted(STYBLINSKI_TANG)
-
-    def walkers(setting):
-        scale = np.float32(setting.sharpness**0.5)
-        step = minibatch_steps(
-            Partial(shifted, scale), normal_shifts, setting.learning_rate, setting.batch_size
-        )
-        outside = Partial(beyond, np.float32(SMOOTH_SADDLE), scale)
-        return step, np.float32(SMOOTH_MINIMUM) / scale, outside
-
     sweeps = {
         "B": [Setting(0.018, size) for size in options.some((1, 2, 3, 4))],
         "1/eta": [Setting(eta, 1) for eta in options.some((0.010, 0.012, 0.015, 0.020))],
         "1/k": [Setting(0.010, 1, k) for k in options.some((1.0, 1.25, 1.5, 2.0))],
     }
     lines = [
-        Line(STYBLINSKI_TANG.loss, BATCHES, sweep, settings, walkers, prediction)
+        Line(STYBLINSKI_TANG.loss, BATCHES, sweep, settings, shifted_walkers, prediction)
         for sweep, settings in sweeps.items()
     ]
     controls = [

@@ -13,6 +13,7 @@ from experiments.progress import phase
 from experiments.saddle_paths import along, exponents, predicted
 from experiments.tiny_networks import SAME, Network, Searches, aligned, minima, network, searches
 from sgd_diffusion import tables
+from sgd_diffusion._arrays import in_double
 from sgd_diffusion.theory.escape import escape_rate
 from sgd_diffusion.walkers import escape_times, minibatch_steps
 
@@ -131,7 +132,7 @@ def crossing(
 
 def _hessian(own):
     def hessian(theta):
-        with jax.enable_x64(True):
+        with in_double():
             return jax.jacfwd(jax.grad(own.loss))(jnp.asarray(theta, jnp.float64))
 
     return hessian
@@ -139,12 +140,12 @@ def _hessian(own):
 
 def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -> xr.Dataset:
     """Return measured times of crossing the plane through the saddle, beside predicted ones."""
-    is_outside = Partial(_beyond, np.float32(ends.saddle), np.float32(ends.direction))
+    is_outside = outside(ends.saddle, ends.direction)
     sizes, points = options.some(barrier.batch_sizes), []
     for number, size in enumerate(dict.fromkeys(sizes)):
         times = escape_times(
             jax.random.fold_in(key, number),
-            _steps(own, size),
+            steps(own, size),
             np.float32(ends.start),
             is_outside,
             repeats=options.trials // TRIALS,
@@ -172,7 +173,13 @@ def escapes(own: Network, barrier: Barrier, geometry, ends, key, options: Any) -
     ).set_coords("batch_size")
 
 
-def _steps(own, size):
+def outside(saddle: np.ndarray, direction: np.ndarray) -> Partial:
+    """Return whether a walker is beyond the plane through the saddle, a function of its place."""
+    return Partial(_beyond, np.float32(saddle), np.float32(direction))
+
+
+def steps(own: Network, size: int) -> Partial:
+    """Return the step of SGD with mini-batches of a size."""
     data = tuple(np.asarray(part, np.float32) for part in (own.inputs, own.targets))
     return minibatch_steps(own.example_loss, data, LEARNING_RATE, size)
 
@@ -201,8 +208,8 @@ def census(own: Network, search: Searches, found: xr.Dataset, ends: Ends, key) -
     point = found.isel(point=found.sizes["point"] // 2)
     log_time, size = point["log_time"].item(), int(point["batch_size"])
     unknown = math.isnan(log_time)
-    steps = int(found["max_steps"] if unknown else math.exp(log_time) / LEARNING_RATE)
-    step = _steps(own, size)
+    count = int(found["max_steps"] if unknown else math.exp(log_time) / LEARNING_RATE)
+    step = steps(own, size)
 
     @jax.jit
     @jax.vmap
@@ -210,7 +217,7 @@ def census(own: Network, search: Searches, found: xr.Dataset, ends: Ends, key) -
         def one(i, theta):
             return step(jax.random.fold_in(key, i), theta)
 
-        return jax.lax.fori_loop(0, steps, one, jnp.asarray(ends.start, np.float32))
+        return jax.lax.fori_loop(0, count, one, jnp.asarray(ends.start, np.float32))
 
     settled = search.settle(np.asarray(walked(jax.random.split(key, CENSUS))))
     in_start, in_end = (
@@ -219,7 +226,7 @@ def census(own: Network, search: Searches, found: xr.Dataset, ends: Ends, key) -
     )
     return xr.Dataset(
         {
-            "census_steps": steps,
+            "census_steps": count,
             "census_batch_size": size,
             "share_start": in_start.mean(),
             "share_other": in_end.mean(),

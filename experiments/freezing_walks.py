@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,21 +32,25 @@ COLUMNS = ("freezing_step", "freezing_y", "final_x", "final_y")
 def parts(options: Any) -> list[Callable[[], xr.Dataset]]:
     """Return functions that make the walks: the sweep, its controls, and the diagrams."""
     key = jax.random.key(options.seed)
-    made: list[tuple[str, dict[str, Any]]] = [
-        ("sweep", {}),
-        *CONTROLS.items(),
-        *(
-            (f"diagram from y = {start:g}", diagram_from(start, options))
-            for start in options.starts
-        ),
-    ]
     return [
         functools.partial(
             told,
             name,
             functools.partial(walked, jax.random.fold_in(key, number), options, changes),
         )
-        for number, (name, changes) in enumerate(made)
+        for number, (name, changes) in enumerate(changes_of(options))
+    ]
+
+
+def changes_of(options: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return the names of all parts, with how their walks differ from those of the sweep."""
+    return [
+        ("sweep", {}),
+        *CONTROLS.items(),
+        *(
+            (f"diagram from y = {start:g}", diagram_from(start, options))
+            for start in options.starts
+        ),
     ]
 
 
@@ -65,7 +69,32 @@ def diagram_from(start: float, options: Any) -> dict[str, Any]:
 
 def walked(key: jax.Array, options: Any, changes: dict[str, Any]) -> xr.Dataset:
     """Make walks, which are those of the sweep but for some changes."""
-    arguments: dict[str, Any] = {
+    arguments = arguments_of(options, changes)
+    found = simulated(key, options, changes, jax.devices())
+    pair = ("learning_rate", "sigma")
+    records = {"flat": found.recorded_flat_fraction, "y": found.recorded_y}
+    return xr.Dataset(
+        {name: ((*pair, "walker"), np.asarray(getattr(found, name))) for name in COLUMNS}
+        | {f"recorded_{name}": ((*pair, "record"), np.asarray(x)) for name, x in records.items()},
+        coords={
+            "learning_rate": arguments["learning_rates"],
+            "sigma": arguments["sigmas"],
+            "step": ("record", found.recorded_step),
+        },
+        attrs={name: arguments[name] for name in ("steps", "start_y", "noise")},
+    )
+
+
+def simulated(
+    key: jax.Array, options: Any, changes: dict[str, Any], devices: Sequence[jax.Device] | None
+) -> two_valleys.TwoValleyWalks:
+    """Return the walks on some devices."""
+    return two_valleys.simulate(key, **arguments_of(options, changes), devices=devices)
+
+
+def arguments_of(options: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of walks, those of the sweep but for some changes."""
+    return {
         "learning_rates": np.array([LEARNING_RATE]),
         "sigmas": SIGMAS,
         "start_y": START_Y,
@@ -76,17 +105,3 @@ def walked(key: jax.Array, options: Any, changes: dict[str, Any]) -> xr.Dataset:
         "landscape": TwoValleys(),
         **changes,
     }
-    rates, sigmas = arguments.pop("learning_rates"), arguments.pop("sigmas")
-    found = two_valleys.simulate(key, rates, sigmas, devices=jax.devices(), **arguments)
-    pair = ("learning_rate", "sigma")
-    records = {"flat": found.recorded_flat_fraction, "y": found.recorded_y}
-    return xr.Dataset(
-        {name: ((*pair, "walker"), np.asarray(getattr(found, name))) for name in COLUMNS}
-        | {f"recorded_{name}": ((*pair, "record"), np.asarray(x)) for name, x in records.items()},
-        coords={"learning_rate": rates, "sigma": sigmas, "step": ("record", found.recorded_step)},
-        attrs={
-            "steps": arguments["steps"],
-            "start_y": arguments["start_y"],
-            "noise": arguments["noise"],
-        },
-    )

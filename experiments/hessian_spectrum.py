@@ -9,7 +9,8 @@ experiments.hessian_spectrum
 """
 
 import dataclasses
-from typing import Annotated, Literal
+import functools
+from typing import Annotated, Any, Literal
 
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
@@ -23,7 +24,9 @@ from sgd_diffusion.dynamics.measurements import (
     series,
 )
 from sgd_diffusion.dynamics.measurements.hessian_spectrum import MIN_BATCHES
+from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.errors import invalid
+from sgd_diffusion.problems.objectives import Problem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,37 +111,43 @@ PRESETS = {
 }
 
 
+def measure(options: Options, problem: Problem, plan: Plan) -> list[Any]:
+    """Return the measurements of the experiment."""
+    common: dict[str, Any] = {
+        "num_examples": options.hessian_examples,
+        "batch_size": plan.batch_size,
+        "statistics": options.statistics,
+    }
+    chosen: list[Any] = [
+        displacements(),
+        series(),
+        hessian_eigenvalues(problem, num_eigenvalues=options.num_eigenvalues, **common),
+    ]
+    density_at = options.density_at()
+    if density_at:
+        chosen.append(
+            hessian_density(
+                problem,
+                **common,
+                num_probes=options.density_probes,
+                num_products=options.density_products,
+                windows=density_at,
+            )
+        )
+    return chosen
+
+
 def experiment(options: Options) -> None:
     """Train and measure, and leave results, figures and a summary in the run directory.
 
     There is a figure for each learning rate.
     """
-    density_at = options.density_at()
-
-    def measure(problem, plan):
-        common = {
-            "num_examples": options.hessian_examples,
-            "batch_size": plan.batch_size,
-            "statistics": options.statistics,
-        }
-        chosen = [
-            displacements(),
-            series(),
-            hessian_eigenvalues(problem, num_eigenvalues=options.num_eigenvalues, **common),
-        ]
-        if density_at:
-            chosen.append(
-                hessian_density(
-                    problem,
-                    **common,
-                    num_probes=options.density_probes,
-                    num_products=options.density_products,
-                    windows=density_at,
-                )
-            )
-        return chosen
-
-    dataset, directory = train(options, "hessian_spectrum", measure, at_ends="Hessian spectra")
+    dataset, directory = train(
+        options,
+        "hessian_spectrum",
+        functools.partial(measure, options),
+        at_ends="Hessian spectra",
+    )
     table = tables.hessian_spectrum(dataset)
     leave(
         directory,

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.late_training import BLOCK, margin_cross_entropy
+from sgd_diffusion._arrays import in_double
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion.landscape.curvature import top_eigenpairs
 from sgd_diffusion.problems.objectives import Problem
 
@@ -65,9 +67,11 @@ def hidden_block(problem: Problem, params: Any) -> HiddenBlock:
     bias, output_bias, first_bias = (
         jnp.atleast_1d(layer.get("bias", 0.0)) for layer in (own, last, first)
     )
+    with full_precision():
+        inputs = jax.nn.relu(problem.examples.images @ first["kernel"] + first_bias)
     return HiddenBlock(
         jnp.asarray(own["kernel"]),
-        jax.nn.relu(problem.examples.images @ first["kernel"] + first_bias),
+        inputs,
         jnp.asarray(last["kernel"]),
         problem.examples.labels,
         bias,
@@ -113,7 +117,7 @@ def sharpest(block: HiddenBlock, k: int) -> tuple[Array, Array]:
     The Hessian is never formed. Its product with a layer takes 3 N P operations, as little as with
     the matrix itself.
     """
-    with jax.default_matmul_precision("highest"):
+    with full_precision():
         curvature = _curvature(block)[1]
 
     def product(layer):
@@ -128,14 +132,14 @@ def sharpest(block: HiddenBlock, k: int) -> tuple[Array, Array]:
 def moments(block: HiddenBlock) -> Moments:
     """Return the Hessian of the loss, and the covariance of per-example gradients."""
     count = len(block.labels)
-    with jax.enable_x64(True):
+    with in_double():
         wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), block)
         wide = wide._replace(labels=block.labels)
         hessian = covariance = mean = 0.0
         for start in range(0, count, PART):
             rows = slice(start, start + PART)
             part = wide._replace(inputs=wide.inputs[rows], labels=wide.labels[rows])
-            of_hessian, of_gradients, gradient = _sums(part)
+            of_hessian, of_gradients, gradient = sums(part)
             hessian, covariance = hessian + of_hessian, covariance + of_gradients
             mean = mean + gradient
         mean = np.asarray(mean).ravel() / count
@@ -146,8 +150,8 @@ def moments(block: HiddenBlock) -> Moments:
 
 
 @jax.jit
-def _sums(part: HiddenBlock):
-    """Sums over examples: of both moments on pairs of inputs and pairs of units, and of gradients.
+def sums(part: HiddenBlock) -> tuple[Array, Array, Array]:
+    """Return sums over examples: of both moments on pairs of inputs and of units, and of gradients.
 
     All of them are symmetric in the pairs, so that each pair is there once.
     """

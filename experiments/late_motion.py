@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Array
 
 from experiments import hidden_block
 from experiments.hidden_block import HiddenBlock, Moments
+from sgd_diffusion._arrays import in_double
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import Key
 from sgd_diffusion.analysis import components_of_weights
 from sgd_diffusion.dynamics.batches import batch_indices
@@ -50,7 +53,7 @@ def base_point(problem: Any, params: Any) -> Base:
     block = hidden_block.hidden_block(problem, params)
     found = hidden_block.moments(block)
     eigenvalues, modes = np.linalg.eigh(found.hessian)
-    with jax.enable_x64(True):
+    with in_double():
         along = hidden_block.loss_along(block, jnp.zeros(block.weights.size))
         loss = float(along(jnp.zeros(())))
     return Base(block, loss, found, np.maximum(eigenvalues[::-1], 0), modes[:, ::-1])
@@ -68,7 +71,7 @@ def walks(
         batch_size=batch_size,
         sampling=sampling,
     )
-    pushes = -learning_rate * np.asarray(_gradients(base.block, rows), np.float64)
+    pushes = -learning_rate * np.asarray(batch_gradients(base.block, rows), np.float64)
 
     def random_walk():
         return np.pad(pushes.cumsum(axis=0), ((1, 0), (0, 0)))
@@ -85,15 +88,21 @@ def walks(
 
 
 @jax.jit
-def _gradients(block: HiddenBlock, rows):
-    """Gradients (step, parameter) of mini-batches at the base point, less that of all examples."""
-    factors = hidden_block.gradient_factors(block)
-    mean = block.inputs.T @ factors / len(factors)
+def batch_gradients(block: HiddenBlock, rows: Array) -> Array:
+    """Return gradients (step, parameter) of mini-batches, less that of all examples.
 
-    def of_batch(own):
-        return (block.inputs[own].T @ factors[own] / len(own) - mean).ravel()
+    Args:
+        block: at the base point.
+        rows: (step, B) examples of the mini-batches.
+    """
+    with full_precision():
+        factors = hidden_block.gradient_factors(block)
+        mean = block.inputs.T @ factors / len(factors)
 
-    return jax.lax.map(of_batch, rows)
+        def of_batch(own):
+            return (block.inputs[own].T @ factors[own] / len(own) - mean).ravel()
+
+        return jax.lax.map(of_batch, rows)
 
 
 def measured(
@@ -119,8 +128,8 @@ def measured(
     """
     found = jax.tree.map(np.asarray, components_of_weights(path))
     directions, scores = found.directions[components], found.scores[:, components]
-    with jax.enable_x64(True):
-        width = jax.tree.map(np.asarray, _widths(base.block, base.loss, directions, limit))
+    with in_double():
+        width = jax.tree.map(np.asarray, widths(base.block, base.loss, directions, limit))
     tracks = [rank for rank in TRACKS if rank < len(found.variances)]
     thin = slice(None, None, -(-len(path) // MOST_POINTS))
     weights = np.asarray(base.block.weights, np.float64).ravel()
@@ -144,8 +153,8 @@ def measured(
 
 
 @jax.jit
-def _widths(block: HiddenBlock, base_loss, directions, limit):
-    """The flatness along directions, one after the other, as each has its own number of places."""
+def widths(block: HiddenBlock, base_loss: Any, directions: Array, limit: Any) -> Any:
+    """Return flatness along directions, one after the other: each has its own number of places."""
 
     def width(direction):
         return flatness(
@@ -157,7 +166,8 @@ def _widths(block: HiddenBlock, base_loss, directions, limit):
             tol=TOL,
         )
 
-    return jax.lax.map(width, directions)
+    with full_precision():
+        return jax.lax.map(width, directions)
 
 
 def _along(directions, matrix):
@@ -166,14 +176,14 @@ def _along(directions, matrix):
 
 def _profiles(base, directions, shown, limit, learning_rate, batch_size):
     """Losses and temperatures along some components, a little beyond the edges of the valley."""
-    with jax.enable_x64(True):
-        edges = _widths(base.block, base.loss, directions[shown], limit)
+    with in_double():
+        edges = widths(base.block, base.loss, directions[shown], limit)
         left, right = (np.clip(side, -limit, limit) for side in edges[1:])
         places = np.linspace(REACH * left, REACH * right, PLACES, axis=1)
         along = list(zip(directions[shown], places, strict=True))
         losses, slopes = (
             np.stack([np.asarray(of(base.block, *each)) for each in along])
-            for of in (_losses, _slopes)
+            for of in (losses_along, slopes_along)
         )
     count = slopes.shape[-1] // batch_size
     order = np.random.default_rng(0).permutation(slopes.shape[-1])[: count * batch_size]
@@ -187,10 +197,14 @@ def _profiles(base, directions, shown, limit, learning_rate, batch_size):
 
 
 @jax.jit
-def _losses(block, direction, places):
-    return jax.lax.map(hidden_block.loss_along(block, direction), places)
+def losses_along(block: HiddenBlock, direction: Array, places: Array) -> Array:
+    """Return losses (place,) along a direction."""
+    with full_precision():
+        return jax.lax.map(hidden_block.loss_along(block, direction), places)
 
 
 @jax.jit
-def _slopes(block, direction, places):
-    return jax.lax.map(lambda place: hidden_block.slopes_along(block, direction, place), places)
+def slopes_along(block: HiddenBlock, direction: Array, places: Array) -> Array:
+    """Return slopes (place, example) of the losses of examples along a direction."""
+    with full_precision():
+        return jax.lax.map(lambda place: hidden_block.slopes_along(block, direction, place), places)

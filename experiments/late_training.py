@@ -16,6 +16,7 @@ from experiments import data_sets
 from experiments.options import flag
 from experiments.plain_sgd import sgd_steps
 from experiments.progress import phase
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import Key
 from sgd_diffusion.dynamics.batches import mean_over_batches
 from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd
@@ -211,11 +212,12 @@ def train_until(
 def total_loss(problem: Problem, params: Any) -> Array:
     """Return the mean loss over all training examples, part by part."""
     rows = jnp.arange(problem.num_examples)
-    loss, _ = mean_over_batches(
-        problem,
-        lambda batch: problem.loss(params, (), batch, False)[0],
-        rows,
-        batch_size=min(PART, len(rows)),
-        augmentation_key=jax.random.key(0),
-    )
+    with full_precision():
+        loss, _ = mean_over_batches(
+            problem,
+            lambda batch: problem.loss(params, (), batch, False)[0],
+            rows,
+            batch_size=min(PART, len(rows)),
+            augmentation_key=jax.random.key(0),
+        )
     return loss

@@ -197,6 +197,31 @@ PRESETS = {
 }
 
 
+def measure(problem: Problem, plan: Plan) -> list[Any]:
+    """Return the measurements of the training."""
+    return [displacements(), series()]
+
+
+def measure_at_rest(options: Options, problem: Problem) -> list[Any]:
+    """Return the measurements of the settings under which the network goes on."""
+    return [
+        displacements(),
+        noise_spectrum(
+            problem,
+            num_probes=options.noise_probes,
+            num_products=options.noise_products,
+            weight_decay=options.weight_decay,
+        ),
+        *([twin_displacements()] if options.full_batch_twin else []),
+    ]
+
+
+def at_rest(problem: Problem) -> tuple[Problem, bool]:
+    """Return the problem with its state frozen, and whether it has a state."""
+    normalized = bool(jax.tree.leaves(initial_shapes(problem)[1]))
+    return with_frozen_state(problem) if normalized else problem, normalized
+
+
 def experiment(options: Options) -> None:
     """Run both parts, and leave results, figures and a summary in the run directory."""
     network = loaded(options)
@@ -205,15 +230,13 @@ def experiment(options: Options) -> None:
     dataset, directory = train(
         options,
         "limiting_dynamics",
-        lambda problem, plan: [displacements(), series()],
+        measure,
         problem=network,
     )
     with phase("linear regression"):
         motion = regression_motion(options, problem, hyper, noise)
         modes = tables.limiting_regression(motion)
-    normalized = bool(jax.tree.leaves(initial_shapes(network)[1]))
-    if normalized:
-        network = with_frozen_state(network)
+    network, normalized = at_rest(network)
     sweep = tables.limiting_sweep(swept(options, network, directory))
     leave(
         directory,
@@ -307,16 +330,6 @@ def swept(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dat
     Every setting has a run directory of its own below `settings`, and goes on from the end of the
     run. Settings that are there already are read.
     """
-    measurements = [
-        displacements(),
-        noise_spectrum(
-            problem,
-            num_probes=options.noise_probes,
-            num_products=options.noise_products,
-            weight_decay=options.weight_decay,
-        ),
-        *([twin_displacements()] if options.full_batch_twin else []),
-    ]
     runs: list[xr.Dataset] = []
     sweeps, plans = zip(*options.settings(), strict=True)
     for plan in plans:
@@ -331,7 +344,7 @@ def swept(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dat
                 problem,
                 plan,
                 own,
-                measurements=measurements,
+                measurements=measure_at_rest(options, problem),
                 start_from=directory,
                 resume=own.exists(),
                 members_at_once=options.members_at_once,

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import Key
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.errors import invalid
@@ -114,7 +115,8 @@ def simulate(
                 ((position - begin) ** 2).sum(),
             )
 
-        _, kept = jax.lax.scan(step, (begin, jnp.zeros_like(begin)), rows)
+        with full_precision():  # the theory beside it is exact
+            _, kept = jax.lax.scan(step, (begin, jnp.zeros_like(begin)), rows)
         first = begin[modes], jnp.zeros_like(begin)[modes], jnp.zeros(())
         return Motion(*(jnp.concatenate([a[None], b]) for a, b in zip(first, kept, strict=True)))
 

@@ -12,13 +12,15 @@ shape is the control. Run from the checkout: python -m experiments.loss_surface
 import contextlib
 import dataclasses
 import pathlib
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
 
 from experiments import command_line, summaries
 from experiments.options import COUNT, within
@@ -30,6 +32,7 @@ from sgd_diffusion._arrays import integer
 from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.dynamics.measurements import displacements, endpoints, series
 from sgd_diffusion.dynamics.members import member_keys
+from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.starting_points import first_points
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.curvature import (
@@ -116,6 +119,11 @@ PRESETS = {
 }
 
 
+def measure(problem: Problem, plan: Plan) -> list[Any]:
+    """Return the measurements of the training."""
+    return [displacements(), series(), endpoints()]
+
+
 def experiment(options: Options) -> None:
     """Train and evaluate, and leave surfaces, dimensions, figures and a summary.
 
@@ -129,12 +137,7 @@ def experiment(options: Options) -> None:
         problem.num_examples,
         what="of the training examples",
     )
-    run, directory = train(
-        options,
-        "loss_surface",
-        lambda problem, plan: [displacements(), series(), endpoints()],
-        problem=problem,
-    )
+    run, directory = train(options, "loss_surface", measure, problem=problem)
     surfaces = evaluate(options, problem, run, directory)
     with phase("dimensions and their calibration"):
         table = tables.loss_surface(surfaces, calibration_repeats=options.calibration_repeats)
@@ -230,14 +233,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, start, progr
     flat, unravel = ravel_pytree(start)
     path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
     state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))
-    examples = jax.tree.map(lambda leaf: leaf[: options.surface_examples], problem.examples)
-
-    def chunk_loss(params, chunk):
-        return problem.loss(params, state, chunk, options.statistics == "batch")[0]
-
-    def loss(params):
-        return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
-
+    loss, chunk_loss, examples = surface_of(options, problem, state)
     description = dict(problem.description) | {
         "update": int(run.waiting_time[-1]) + run.sizes["update"],
         "examples_of_surface": options.surface_examples,
@@ -276,6 +272,21 @@ def _planes_of_member(options, problem, run, directory, seed, rate, start, progr
             "path_length": length,
         }
     return planes
+
+
+def surface_of(
+    options: Options, problem: Problem, state: Any
+) -> tuple[Callable[[Any], Array], Callable[[Any, Any], Array], Any]:
+    """Return the loss at weights, that of weights and a part of the examples, and all of these."""
+    examples = jax.tree.map(lambda leaf: leaf[: options.surface_examples], problem.examples)
+
+    def chunk_loss(params, chunk):
+        return problem.loss(params, state, chunk, options.statistics == "batch")[0]
+
+    def loss(params):
+        return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
+
+    return loss, chunk_loss, examples
 
 
 def _plane(kind, key, path, loss, examples):

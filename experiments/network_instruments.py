@@ -1,6 +1,5 @@
 """What is measured of many networks of one problem, each measurement compiled once."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from experiments.block_flatness import Flatness, block_flatness
 from experiments.checkpointed_training import Training, by_matched_noise, training
 from experiments.continued_descent import Looks, descent
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion.landscape import evaluate_line
 from sgd_diffusion.problems.objectives import Problem
 
@@ -57,7 +57,7 @@ def instruments(problem: Problem, strides: int) -> Instruments:
 
     def one_by_one(measure):
         """A loop on the host, so that one program serves any number of networks."""
-        compiled = jax.jit(functools.partial(measure, problem))
+        compiled = instrument(problem, measure)
 
         def measured(*many):
             many = jax.tree.map(np.asarray, many)
@@ -71,10 +71,21 @@ def instruments(problem: Problem, strides: int) -> Instruments:
 
     return Instruments(
         problem,
-        *map(one_by_one, (reading, block_flatness, barrier)),
+        *map(one_by_one, MEASURES),
         descend=descent(problem),
         noisy_training=training(by_matched_noise(problem), strides),
     )
+
+
+def instrument(problem: Problem, measure: Callable[..., Any]) -> Callable[..., Any]:
+    """Return one of the `MEASURES` of one network, or of two, as a program."""
+
+    @jax.jit
+    def measured(*points):
+        with full_precision():
+            return measure(problem, *points)
+
+    return measured
 
 
 def reading(problem: Problem, params: Any) -> Reading:
@@ -94,3 +105,6 @@ def barrier(problem: Problem, start: Any, end: Any) -> Any:
         lambda params: problem.loss(params, (), problem.examples, False)[0], start, end, fractions
     )
     return losses.max() - (losses[0] + losses[-1]) / 2
+
+
+MEASURES = reading, block_flatness, barrier

@@ -1,6 +1,6 @@
 """Gradient noise of a small network, and of a law that is known, for its tails."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from experiments.progress import phase
 from sgd_diffusion import tables
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion.problems import datasets, models, objectives
 
 MODEL, DATASET, CLASSES = "fc2-width16", "digits", 10
@@ -47,7 +48,23 @@ def per_example_gradients(problem: objectives.Problem, seed: int) -> dict[str, n
     """Return gradients (example, parameter) less their mean, before and after a training."""
     start, order = jax.random.split(jax.random.key(seed))
     params, state = problem.init(start)
-    weights, unravel = ravel_pytree(params)
+    trained, gradients = training_and_gradients(problem, params, state)
+    weights = ravel_pytree(params)[0]
+    points = {"at the start": weights, "trained": trained(weights, order)}
+    return {name: np.asarray(gradients(place)) for name, place in points.items()}
+
+
+def training_and_gradients(
+    problem: objectives.Problem, params: Any, state: Any
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the programs `(weights, key) -> weights` and `weights -> gradients less their mean`.
+
+    Args:
+        problem: whose gradients they are.
+        params: a point, for its shapes.
+        state: of the problem.
+    """
+    unravel = ravel_pytree(params)[1]
 
     def loss(weights, batch):
         return problem.loss(unravel(weights), state, batch, False)[0]
@@ -60,17 +77,17 @@ def per_example_gradients(problem: objectives.Problem, seed: int) -> dict[str, n
         return weights - TRAINING_RATE * jax.grad(loss)(weights, chosen(index)), None
 
     @jax.jit
-    def trained(weights):
+    def trained(weights, order):
         return jax.lax.scan(step, weights, jax.random.split(order, TRAINING_STEPS))[0]
 
     @jax.jit
     def gradients(weights):
         every = jnp.arange(problem.num_examples)
-        each = jax.vmap(lambda i: jax.grad(loss)(weights, chosen(i[None])))(every)
+        with full_precision():
+            each = jax.vmap(lambda i: jax.grad(loss)(weights, chosen(i[None])))(every)
         return each - each.mean(axis=0)
 
-    points = {"at the start": weights, "trained": trained(weights)}
-    return {name: np.asarray(gradients(place)) for name, place in points.items()}
+    return trained, gradients
 
 
 def batch_noise(

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.tiny_networks import Network
+from sgd_diffusion._arrays import in_double
 from sgd_diffusion.landscape.saddles import ElasticBand
 from sgd_diffusion.theory.escape import kramers_sgd, mean_first_passage_time, quasi_potential
 
@@ -20,7 +21,7 @@ def along(own: Network, halves: Sequence[ElasticBand]) -> dict[str, Any]:
         np.concatenate([np.asarray(getattr(half, name))[skip:] for skip, half in enumerate(halves)])
         for name in ("points", "tangents")
     )
-    with jax.enable_x64(True):
+    with in_double():
 
         @jax.jit
         @jax.vmap

@@ -6,6 +6,7 @@ Weight decay makes minima isolated. Exchanging two hidden units, or the sign of 
 the function: every minimum has mirror images, which count as one here.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from sgd_diffusion._platforms import where_float64_is
 from sgd_diffusion._types import Key
 from sgd_diffusion.landscape.curvature import gradient_covariance
 from sgd_diffusion.landscape.saddles import (
@@ -102,8 +104,8 @@ class Searches(NamedTuple):
     band: Callable[[Any, Any], ElasticBand]
 
 
-def searches(own: Network) -> Searches:
-    """Return the searches on the loss of a network."""
+def programs(own: Network) -> Searches:
+    """Return the searches as programs; `settle` takes `AT_ONCE` points."""
 
     @jax.jit
     @jax.vmap
@@ -114,20 +116,34 @@ def searches(own: Network) -> Searches:
             low = jax.lax.fori_loop(0, DESCENT, lambda _, x: x - LENGTH * slope(x), theta)
         return critical_point(own.loss, low, index=0, max_step=0.1, max_steps=300)
 
+    return Searches(
+        settle,
+        jax.jit(lambda theta: critical_point(own.loss, theta, max_step=0.05)),
+        jax.jit(lambda a, b: nudged_elastic_band(own.loss, a, b, num_images=IMAGES)),
+    )
+
+
+def searches(own: Network) -> Searches:
+    """Return the searches on the loss of a network."""
+    settle, climb, band = programs(own)
+
     def in_parts(points):
         """One program for all numbers of points."""
         count = len(points)
         padded = np.resize(points, (-(-count // AT_ONCE), AT_ONCE, own.size))
-        parts = [jax.tree.map(np.asarray, settle(part)) for part in padded]
+        parts = [_on_host(settle, part) for part in padded]
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
-    climb = jax.jit(lambda theta: critical_point(own.loss, theta, max_step=0.05))
-    band = jax.jit(lambda a, b: nudged_elastic_band(own.loss, a, b, num_images=IMAGES))
     return Searches(
         in_parts,
-        lambda theta: jax.tree.map(np.asarray, climb(theta)),
-        lambda a, b: jax.tree.map(np.asarray, band(a, b)),
+        functools.partial(_on_host, climb),
+        functools.partial(_on_host, band),
     )
+
+
+def _on_host(search, *points):
+    with where_float64_is():
+        return jax.tree.map(np.asarray, search(*points))
 
 
 def minima(own: Network, settle: Callable[[Any], CriticalPoint], key: Key) -> list[np.ndarray]:

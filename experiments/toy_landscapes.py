@@ -43,6 +43,22 @@ def diamond_squares(options: Any, hurst: float, keys: Key) -> Surface:
     )
 
 
+def smoothed_ones(options: Any, surfaces: Surface) -> Surface:
+    """Return landscapes on scales above the smoothing."""
+    return _one_by_one(smoothed, surfaces, std=options.smoothing * 2**options.levels)
+
+
+def shuffled_ones(options: Any, keys: Key, surfaces: Surface) -> Surface:
+    """Return landscapes with their heights in random order, smoothed."""
+    return _one_by_one(
+        shuffled,
+        keys,
+        surfaces,
+        smoothing=options.shuffled_smoothing,
+        power=options.shuffled_power,
+    )
+
+
 def _one_by_one(make, *inputs, **options):
     """Apply a function to every one of the inputs.
 
@@ -84,15 +100,9 @@ class Landscapes:
             )
         rough = diamond_squares(options, options.hurst, self._surface_keys[which])
         if kind == "smoothed":
-            return _one_by_one(smoothed, rough, std=options.smoothing * 2**options.levels)
+            return smoothed_ones(options, rough)
         if kind == "shuffled":
-            return _one_by_one(
-                shuffled,
-                self._shuffle_keys[which],
-                rough,
-                smoothing=options.shuffled_smoothing,
-                power=options.shuffled_power,
-            )
+            return shuffled_ones(options, self._shuffle_keys[which], rough)
         return rough if kind == "fractal" else rough._replace(heights=jnp.zeros_like(rough.heights))
 
     @functools.cached_property

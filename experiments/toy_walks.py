@@ -8,7 +8,7 @@ import xarray as xr
 
 from experiments.toy_landscapes import EXTENT, Landscapes, diamond_squares, key
 from sgd_diffusion import tables
-from sgd_diffusion._types import ArrayLike
+from sgd_diffusion._types import ArrayLike, Key
 from sgd_diffusion.analysis.processes import brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.analysis.segments import segment_msd
@@ -23,7 +23,7 @@ FREE_WALKERS = 2000
 def walks_on(options: Any, landscapes: Landscapes, kind: str) -> xr.Dataset:
     """Return the statistics of the walkers on one kind of surface."""
     surfaces = landscapes.surfaces(kind)
-    walks = _walk(
+    walks = walked(
         options,
         landscapes.walk_keys,
         surfaces,
@@ -69,7 +69,7 @@ def phase_walks(options: Any, index: int) -> xr.Dataset:
     starts = jax.random.uniform(
         start_key, (count, options.phase_walkers, 2), minval=-EXTENT / 2, maxval=EXTENT / 2
     )
-    walks = _walk(
+    walks = walked(
         options,
         jax.random.split(walk_key, count),
         surfaces,
@@ -118,10 +118,15 @@ def exponents(positions: ArrayLike, *, early: bool = False) -> np.ndarray:
 def free_exponents(options: Any) -> np.ndarray:
     """Return the exponents of as many steps without a landscape or walls."""
     keys = jax.random.split(key(options, "free walkers"), FREE_WALKERS)
-    return exponents(jax.vmap(lambda key: brownian(key, options.steps, 2))(keys))
+    return exponents(free_walks(options, keys))
 
 
-def _walk(options: Any, *arguments: Any, **parameters: Any) -> Any:
+def free_walks(options: Any, keys: Key) -> jax.Array:
+    """Return paths (W, T+1, 2) of normal steps."""
+    return jax.vmap(lambda key: brownian(key, options.steps, 2))(keys)
+
+
+def walked(options: Any, *arguments: Any, **parameters: Any) -> Any:
     """Make walks of the options' kind and length."""
     return walk_ensemble(
         *arguments,

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int64
 
+from sgd_diffusion._platforms import where_float64_is
 from sgd_diffusion._types import ArrayLike
 from sgd_diffusion.errors import InputError, invalid
 
@@ -90,8 +91,11 @@ def own_precision(name: str, value: ArrayLike) -> Iterator[Float[Array, "..."]]:
     """
     array = real_array(name, value)
     single = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
-    with contextlib.nullcontext() if single else jax.enable_x64(True):
-        yield jnp.asarray(array, jnp.float32 if single else jnp.float64)
+    if single:
+        yield jnp.asarray(array, jnp.float32)
+        return
+    with where_float64_is(), jax.enable_x64(True):
+        yield jnp.asarray(array, jnp.float64)
 
 
 @contextlib.contextmanager
@@ -108,9 +112,11 @@ def usual_promotion() -> Iterator[None]:
 def in_double() -> Iterator[None]:
     """Compute in float64 by the usual rules of JAX, whatever debug modes the user has on.
 
-    NaN is a value that is meant here.
+    NaN is a value that is meant here. Outside of programs this is on the host, if the platform has
+    no float64.
     """
     with (
+        where_float64_is(),
         jax.enable_x64(True),
         usual_promotion(),
         jax.debug_nans(False),

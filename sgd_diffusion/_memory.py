@@ -26,7 +26,10 @@ def available_bytes(device: jax.Device | Literal["host"] | None = None) -> int |
     if isinstance(device, str) or device.platform == "cpu":
         known = [found for found in (_free_on_host(), _free_in_group()) if found is not None]
         return min(known, default=None)
-    stats = device.memory_stats() or {}
+    try:
+        stats = device.memory_stats() or {}
+    except jax.errors.JaxRuntimeError:  # the device of another process, or of none
+        return None
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
 
 

@@ -13,7 +13,7 @@ from jax.sharding import AbstractDevice, AbstractMesh
 
 from sgd_diffusion.errors import invalid
 
-__all__ = ["host", "platform", "traced_on"]
+__all__ = ["host", "platform", "traced_on", "where_float64_is"]
 
 
 def platform(*arrays: object) -> str:
@@ -41,6 +41,21 @@ def traced_on(platform: str) -> Iterator[None]:
     """Let what is traced inside be for a platform of which no device need be at hand."""
     device = AbstractDevice(device_kind=platform, num_cores=None, platform=platform)
     with jax.sharding.use_abstract_mesh(AbstractMesh((1,), ("devices",), abstract_device=device)):
+        yield
+
+
+@contextlib.contextmanager
+def where_float64_is() -> Iterator[None]:
+    """Compute on the host what is computed inside, if the platform is TPU.
+
+    TPUs emulate sums and products of float64. Their compiler refuses Fourier transforms and
+    decompositions of matrices of it, and takes minutes for much else. Arrays that are bound to a
+    device, and programs that are being traced, stay where they are.
+    """
+    if platform() != "tpu" or isinstance(jax.lax.add(0, 0), jax.core.Tracer):
+        yield
+        return
+    with jax.default_device(host()):
         yield
 
 

@@ -10,6 +10,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, PartitionSpec
 
 import sgd_diffusion as sd
 from sgd_diffusion import Plan
+from sgd_diffusion._arrays import in_double, own_precision
 from sgd_diffusion._platforms import host, platform, traced_on
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.errors import InputError
@@ -104,3 +105,38 @@ def test_without_a_cpu_the_way_out_is_said(monkeypatch):
     monkeypatch.setattr("sgd_diffusion._platforms.jax", without)
     with pytest.raises(InputError, match="is 'cuda', which leaves out the CPU; expected cuda,cpu"):
         host()
+
+
+def test_float64_is_on_the_host_where_the_platform_has_none(monkeypatch):
+    """The host is another device here, so that it can be told where numbers were computed."""
+    default, other = jax.devices()[0], jax.devices()[-1]
+    monkeypatch.setattr("sgd_diffusion._platforms.host", lambda: other)
+    single = jnp.arange(3, dtype=jnp.float32)
+    assert default != other and single.devices() == {default}
+
+    def places(values):
+        with in_double():
+            doubled = jnp.asarray(values, jnp.float64) * 2
+        with own_precision("values", np.asarray(values, np.float64)) as wide:
+            return doubled.devices(), wide.devices()
+
+    assert places(single) == ({default}, {default})
+    monkeypatch.setattr("sgd_diffusion._platforms.platform", lambda: "tpu")
+    assert places(single) == ({other}, {other})
+    with own_precision("values", single) as narrow:
+        assert narrow.devices() == {default}
+    assert jax.config.jax_default_device is None
+
+
+def test_a_program_for_a_platform_without_float64_stays_there(monkeypatch):
+    monkeypatch.setattr("sgd_diffusion._platforms.platform", lambda: "tpu")
+    seen = []
+
+    @jax.jit
+    def program(x):
+        with in_double():
+            seen.append(jax.config.jax_default_device)
+            return x * 2
+
+    program.trace(1.0)
+    assert seen == [None]

@@ -169,6 +169,32 @@ class Ensemble:
             lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), found
         )
 
+    def programs(self) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+        """Return all programs by name, each a jitted function with the shapes of its arguments.
+
+        They are `start`, `window`, `advance`, which trains without a record, and `states`, which
+        measures where a window ends. With them a program is lowered or compiled without data, also
+        for devices that are not at hand (see `jax.experimental.topologies`).
+        """
+        placement, problem = self.placement, self.problem
+        data, members, number = jax.eval_shape(
+            lambda *given: given,
+            (problem.examples, problem.probe, problem.test_examples),
+            self.plan.members(),
+            jnp.int32(0),
+        )
+        data, number = placement.copy((data, number))
+        seeds, rates = placement.deal(members)
+        carry = jax.eval_shape(self._start, (), (seeds, None))
+        carry = jax.tree.map(lambda leaf: leaf.update(sharding=seeds.sharding), carry)
+        every = seeds, rates, carry
+        return {
+            "start": (self._start, ((), (seeds, None))),
+            "window": (self._window, ((*data[:2], number), every)),
+            "advance": (self._advance, ((data[0], number, number), every)),
+            "states": (self._states, ((*data, number, number), every)),
+        }
+
     def _peak_bytes(self) -> int:
         stats = self._compiled.memory_analysis()  # of the program on one device
         return self.placement.devices_in_one_memory * (

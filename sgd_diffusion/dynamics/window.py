@@ -287,14 +287,17 @@ def _checked_coordinates(recording: Recording, size: int) -> np.ndarray:
 
 
 def _projection(recording: Recording, size: int) -> Callable[[PyTree], PyTree]:
-    """Return the identity, or a count sketch (Charikar, Chen, Farach-Colton 2002).
+    """Return what is kept of an increment: its leaves as vectors, or a count sketch of all.
 
-    The sketch gives every coordinate a random sign and adds it into one of `sketch_dim` random
-    buckets. It is linear and costs O(P) a step. It leaves inner products unbiased, with variance
-    (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at most.
+    TPUs keep the last two axes of an array in tiles of 8 x 128, and those of a kernel fill few of
+    them: its increments would take three times their memory.
+
+    The sketch (Charikar, Chen, Farach-Colton 2002) gives every coordinate a random sign and adds it
+    into one of `sketch_dim` random buckets. It is linear and costs O(P) a step. It leaves inner
+    products unbiased, with variance (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at most.
     """
     if recording.sketch_dim is None:
-        return lambda increment: increment
+        return lambda increment: jax.tree.map(jnp.ravel, increment)
     key = jax.random.key(0) if recording.key is None else recording.key
     order_key, sign_key = jax.random.split(jax.random.fold_in(key, 1))
     padded = -(-size // recording.sketch_dim) * recording.sketch_dim

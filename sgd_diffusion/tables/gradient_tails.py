@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from sgd_diffusion._arrays import integer
+from sgd_diffusion._arrays import in_double, integer
 from sgd_diffusion._types import IntegerLike, Key
 from sgd_diffusion.analysis import pooling, tails
 from sgd_diffusion.analysis.estimates import Status
@@ -184,7 +184,7 @@ def _standardized(samples, weights):
 
 def _tail(key, samples, weights, num_entries, num_resamples):
     """Return all that is said about a sample of entries, as arrays of the device."""
-    with jax.enable_x64(True):
+    with in_double():
         values, places, fit, numbers = _stable(key, samples, weights, num_entries, num_resamples)
         return (
             numbers
@@ -195,7 +195,7 @@ def _tail(key, samples, weights, num_entries, num_resamples):
 
 
 def _layer_tail(key, samples, inside, num_entries, num_resamples):
-    with jax.enable_x64(True):
+    with in_double():
         *_, numbers = _stable(key, samples, inside, num_entries, num_resamples)
         return {f"layer_{name}": numbers[name] for name in ("alpha", "alpha_error", "status")}
 

@@ -26,6 +26,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Int32
 
 from sgd_diffusion._arrays import floats, integer, is_traced
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, PyTree
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.walkers.steps import Step, as_pytree
@@ -151,7 +152,8 @@ def _escape_times(shared, trials):
     )
     zero, never = jnp.zeros(lanes, jnp.int32), jnp.full(count, -1, jnp.int32)
     begin = (jnp.arange(lanes, dtype=jnp.int32), zero, first, never, jnp.int32(lanes))
-    return jax.lax.while_loop(work_is_left, chunk, begin)[3]
+    with full_precision():  # of products in the steps
+        return jax.lax.while_loop(work_is_left, chunk, begin)[3]
 
 
 def _lanes(count):
@@ -176,7 +178,8 @@ def _check_results(key, step, start, is_outside):
         raise invalid(
             "is_outside", f"returns {_shown(outside)}", "one boolean", "reduce it with .any()"
         )
-    if not is_traced(start, is_outside) and bool(is_outside(start)):
+    begins_outside = is_outside(start)
+    if not is_traced(begins_outside) and bool(begins_outside):
         raise invalid("start", "is outside already", "a place inside of the valley")
 
 

@@ -21,6 +21,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, UInt32
 
 from sgd_diffusion._arrays import floats, integer, parameter, real_array
+from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, NumberLike, PyTree
 from sgd_diffusion.analysis.draws import open_uniform_of_words
 from sgd_diffusion.errors import invalid
@@ -135,7 +136,8 @@ class _MinibatchStep:
     def __call__(self, key, theta):
         batch = self.draw(key, self.batch_size)
         of_one = jax.grad(self.loss)
-        slopes = jax.vmap(lambda *example: of_one(theta, *example))(*batch)
+        with full_precision():
+            slopes = jax.vmap(lambda *example: of_one(theta, *example))(*batch)
         return jax.tree.map(lambda x, slope: x - self.learning_rate * slope.mean(0), theta, slopes)
 
 
@@ -151,13 +153,15 @@ def _langevin_step(gradient, diffusion, learning_rate, key, theta):
     # The quantile of a uniform number, since its word of random bits is at hand.
     uniform = open_uniform_of_words(_words(key, flat.size), flat.dtype)
     normal = unravel(math.sqrt(2) * jax.lax.erf_inv(2 * uniform - 1))
-    strength = jax.tree.broadcast(diffusion(theta), theta)
+    with full_precision():
+        strength = jax.tree.broadcast(diffusion(theta), theta)
+        slopes = gradient(theta)
 
     def move(x, slope, strength, normal):
         slope, strength = (jnp.asarray(value).astype(x.dtype) for value in (slope, strength))
         return x - learning_rate * slope + jnp.sqrt(2 * learning_rate * strength) * normal
 
-    return jax.tree.map(move, theta, gradient(theta), strength, normal)
+    return jax.tree.map(move, theta, slopes, strength, normal)
 
 
 def _everywhere(diffusion, theta):

@@ -15,6 +15,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float32, Int32, UInt32
 
+from sgd_diffusion._platforms import platform
 from sgd_diffusion._types import Key
 from sgd_diffusion.analysis.guarded import where_known
 from sgd_diffusion.theory.freezing import TwoValleys
@@ -124,7 +125,7 @@ def _pairs(key, learning_rates, sigmas):
 def _walk(program, pairs, start_y, landscape, numbers):
     """Return ends (P, W) and records (1, P, K) of the walkers of one device, by their numbers."""
     count, of_pairs = len(numbers), len(pairs.sigma)
-    at_once = AT_ONCE["cpu" if _on_cpu(program) else "other"]
+    at_once = AT_ONCE["cpu" if platform() == "cpu" else "other"]
     groups = -(-of_pairs // max(1, at_once // count))
     size = -(-of_pairs // groups)
 
@@ -163,7 +164,7 @@ def _walk_group(program, group, start_y, landscape, numbers):
 
     def record(state, last):
         times = last - jnp.arange(program.every, dtype=jnp.int32)[::-1]
-        state, _ = jax.lax.scan(_as_one_function(step, program), state, times)
+        state, _ = jax.lax.scan(_as_one_function(step), state, times)
         return state, _record(program, state.place, numbers)
 
     x = jnp.where(numbers % 2 == 0, jnp.float32(-START_X), jnp.float32(START_X))
@@ -172,14 +173,14 @@ def _walk_group(program, group, start_y, landscape, numbers):
     return jax.lax.scan(record, start, jnp.asarray(program.records()))
 
 
-def _as_one_function(step, program):
+def _as_one_function(step):
     """Let XLA compile a step for a CPU as one function of machine code.
 
     Otherwise its thirty loops over the walkers are handed to the threads one by one. A step of 512
     walkers takes three times as long then, and one of 4096 one and a half. XLA marks small loops so
     by itself. An XLA that does not know the mark leaves it aside.
     """
-    if not _on_cpu(program):
+    if platform() != "cpu":
         return step
     compiled = jax.jit(step)
 
@@ -188,10 +189,6 @@ def _as_one_function(step, program):
             return compiled(state, time)
 
     return marked
-
-
-def _on_cpu(program):
-    return program.devices[0].platform == "cpu"
 
 
 def _record(program, place, numbers):

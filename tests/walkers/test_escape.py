@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
+from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.theory.escape import (
     escape_rate,
@@ -553,3 +554,42 @@ def test_unusable_steps_of_minibatches(arguments, message):
 def test_unusable_steps_of_langevin(arguments, message):
     with pytest.raises(InputError, match=message):
         langevin_steps(*arguments)
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_products_of_steps_and_of_the_way_out_are_not_rounded(platform):
+    """Those of the user's functions, which are linear here."""
+    matrix = np.eye(3, dtype=np.float32)
+
+    def slope(theta):
+        return matrix @ theta
+
+    def own_step(key, theta):
+        return theta - slope(theta)
+
+    steps = {
+        "langevin": langevin_steps(slope, slope, 0.1),
+        "mini-batches": minibatch_steps(lambda theta, x: x @ slope(theta), (matrix,), 0.1, 2),
+        "own": own_step,
+    }
+    start = jnp.zeros(3)
+    for name, step in steps.items():
+        programs = [
+            lambda key, step=step: escape_times(key, step, start, leaves, repeats=3, max_steps=9)
+        ]
+        if name != "own":  # a walk of the user's own
+            programs.append(lambda key, step=step: step(key, start))
+        for program in programs:
+            with traced_on(platform):
+                text = (
+                    jax.jit(program)
+                    .trace(KEY)
+                    .lower(lowering_platforms=({"gpu": "cuda"}.get(platform, platform),))
+                    .as_text()
+                )
+            products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+            assert products and all(line.count("HIGHEST") == 2 for line in products), name
+
+
+def leaves(theta):
+    return np.ones(3, np.float32) @ theta > 1

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import own_precision
+from sgd_diffusion._arrays import in_double, own_precision
 from sgd_diffusion._display import shown_briefly
 from sgd_diffusion._pytrees import (
     behind,
@@ -127,7 +127,7 @@ def principal_plane(path: PyTree, *, origin: PyTree | None = None) -> Plane:
             )
         last = jax.tree.map(lambda leaf: leaf[-1], path)
         origin = last if origin is None else matched("origin", origin, last)[0]
-        with jax.enable_x64(True):
+        with in_double():
             components = principal_components(
                 sum(_step_gram(leaf) for leaf in jax.tree.leaves(path)), 2
             )

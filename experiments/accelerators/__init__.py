@@ -1,0 +1,1 @@
+"""What the programs of the experiments are on accelerators, without an accelerator at hand."""

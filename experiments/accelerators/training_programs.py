@@ -1,0 +1,140 @@
+"""The programs of the experiments that train ensembles: start, windows, measurements."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments import (
+    anomalous_diffusion,
+    architecture_sweep,
+    fractal_path,
+    gradient_tails,
+    hessian_spectrum,
+    learning_rate_sweep,
+    limiting_dynamics,
+    loss_surface,
+    sweep,
+)
+from experiments.accelerators.programs import Made, Part, Program, blank
+from experiments.training import Measure, TrainingOptions, chosen_measurements
+from sgd_diffusion.dynamics.ensemble import Ensemble
+from sgd_diffusion.dynamics.measurements import Schema, default_measurements
+from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.problems.objectives import Problem
+
+PARTS = ("start", "window", "advance", "states")
+SWEEPS = {"architecture_sweep": architecture_sweep, "sweep": sweep}
+# The measurements of the others, for their options.
+MEASURES = {
+    "anomalous_diffusion": (anomalous_diffusion, lambda options: default_measurements),
+    "learning_rate_sweep": (learning_rate_sweep, lambda options: default_measurements),
+    "gradient_tails": (gradient_tails, lambda options: default_measurements),
+    "fractal_path": (fractal_path, lambda options: fractal_path.measure),
+    "loss_surface": (loss_surface, lambda options: loss_surface.measure),
+    "hessian_spectrum": (
+        hessian_spectrum,
+        lambda options: functools.partial(hessian_spectrum.measure, options),
+    ),
+    "limiting_dynamics": (limiting_dynamics, lambda options: limiting_dynamics.measure),
+}
+
+
+class Training(NamedTuple):
+    """An ensemble of an experiment.
+
+    Attributes:
+        cell: its name among several of one preset, or "".
+        problem: of the ensemble, a function.
+        plan: its members.
+        measure: its measurements.
+        shared: whether several devices share the members.
+        rounded: parts whose products have the precision of the training; where windows end, that is
+            the test accuracy and what mini-batches give at frozen weights.
+    """
+
+    cell: str
+    problem: Any
+    plan: Plan
+    measure: Measure
+    shared: bool = True
+    rounded: Sequence[str] = PARTS[1:]
+
+
+def programs() -> Iterator[Program]:
+    """Yield the programs of all ensembles of all presets."""
+    for experiment, module in SWEEPS.items():
+        for preset, options in module.PRESETS.items():
+            for cell in options.cells():
+                training = _of_options(cell.options, default_measurements, cell.name)
+                yield from ensemble_programs(experiment, preset, training)
+    for experiment, (module, _) in MEASURES.items():
+        for preset, options in module.PRESETS.items():
+            yield from ensemble_programs(experiment, preset, training_of(experiment, options))
+    for preset, options in limiting_dynamics.PRESETS.items():
+        for training in _at_rest(options):
+            yield from ensemble_programs("limiting_dynamics", preset, training)
+
+
+def training_of(experiment: str, options: TrainingOptions) -> Training:
+    """Return the ensemble of one of the experiments that are no sweeps."""
+    return _of_options(options, MEASURES[experiment][1](options))
+
+
+def ensemble_programs(experiment: str, preset: str, training: Training) -> Iterator[Program]:
+    """Yield the programs of an ensemble."""
+    for part in PARTS:
+        yield Program(
+            experiment,
+            preset,
+            f"{training.cell}/{part}" if training.cell else part,
+            Part(
+                functools.partial(_made, training, part),
+                training=training.plan.precision == "default" and part in training.rounded,
+                shared=training.shared,
+            ),
+        )
+
+
+def _made(training: Training, part: str, devices: Sequence[jax.Device] | None) -> Made:
+    plan, problem = training.plan, training.problem()
+    schema = Schema(plan, training.measure(problem, plan))
+    ensemble = Ensemble(
+        problem,
+        plan,
+        measure_path=schema.measure_path,
+        measure_state=schema.measure_state,
+        devices=devices and devices[: plan.num_members],
+    )
+    return ensemble.programs()[part]
+
+
+def _of_options(options: TrainingOptions, measure: Measure, cell: str = "") -> Training:
+    return Training(
+        cell,
+        functools.partial(_problem, options),
+        options.plan(),
+        lambda problem, plan: chosen_measurements(options, measure, problem),
+    )
+
+
+def _at_rest(options: limiting_dynamics.Options) -> Iterator[Training]:
+    """The settings under which the network goes on; those of one batch size have one program."""
+    sizes = set()
+    for _, plan in options.settings():
+        if plan.batch_size not in sizes:
+            sizes.add(plan.batch_size)
+            yield Training(
+                f"batch_size={plan.batch_size}",
+                lambda: limiting_dynamics.at_rest(_problem(options))[0],
+                plan,
+                lambda problem, plan: limiting_dynamics.measure_at_rest(options, problem),
+                shared=False,
+                rounded=("window", "advance"),
+            )
+
+
+@functools.lru_cache(maxsize=2)  # its parts come one after the other
+def _problem(options: TrainingOptions) -> Problem:
+    return options.problem(blank(options.dataset))

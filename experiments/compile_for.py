@@ -1,0 +1,141 @@
+"""Compile the programs of the experiments for an accelerator that need not be at hand.
+
+For each program the table shows the seconds of the compilation, the bytes that a device needs at
+its peak, floating point operations and bytes moved in one pass, and the least time of a pass, which
+is an estimate. The body of a loop counts once: a pass of `advance` is a step of the members of a
+device. Below are products and convolutions by precision, and what devices send one another. A
+program that does not compile has its error in place of that, and the program then ends with 1. Run
+from the checkout: python -m experiments.compile_for tpu-v5e --programs '*/quick'
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+
+from experiments import command_line
+from experiments.accelerators import facts
+from experiments.accelerators.catalogue import catalogue
+from experiments.accelerators.chips import CHIPS, Chip
+from experiments.accelerators.programs import Program, chosen
+from experiments.benchmarks import timing
+from experiments.options import Checked
+from sgd_diffusion.errors import invalid
+from sgd_diffusion.storage.run_directories import write_atomically
+
+FAILED = 1  # exit code if a program does not compile
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Checked):
+    """What is compiled."""
+
+    chip: tyro.conf.Positional[Literal["tpu-v5e", "tpu-v6e", "h100"]]
+    """The accelerator."""
+    topology: str | None = None
+    """Chips that share members and walkers, such as 2x2; by default one."""
+    programs: tuple[str, ...] = ()
+    """Patterns of names EXPERIMENT/PRESET/PART, such as '*/quick' and 'fractal_path/*/window'; by
+    default all, which takes hours.
+    """
+    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only print the names of these programs."""
+    json: pathlib.Path | None = None
+    """File for the results, written anew after each program."""
+
+
+def main(options: Options) -> None:
+    """Compile, print, and write."""
+    chip = CHIPS[options.chip]
+    wanted = [
+        program
+        for program in chosen(catalogue(), options.programs)
+        if program.runs_on(chip.platform)
+    ]
+    if not wanted:
+        raise invalid(
+            "--programs",
+            f"is {' '.join(options.programs)}",
+            "patterns that name a program of this chip",
+            "--list names all",
+        )
+    if options.list:
+        print("\n".join(program.name for program in wanted))
+        return
+    # The compilers are all that is used of other platforms.
+    jax.config.update("jax_platforms", "cpu")
+    devices = chip.devices(options.topology)
+    report: dict[str, Any] = {
+        "machine": timing.machine(),
+        "chip": {
+            "name": options.chip,
+            "count": len(devices),
+            "memory": chip.memory,
+            "bandwidth": chip.bandwidth,
+            "source": chip.source,
+        },
+        "programs": [],
+    }
+    print(f"{len(wanted)} programs for {len(devices)} x {options.chip}", flush=True)
+    write(report, options.json)
+    for program in wanted:
+        row = compiled(program, chip, devices)
+        report["programs"].append(row)
+        print(text(row, chip), flush=True)
+        write(report, options.json)
+    failed = sum("error" in row for row in report["programs"])
+    if failed:
+        print(f"{failed} of {len(wanted)} programs do not compile", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def compiled(program: Program, chip: Chip, devices: Sequence[jax.Device]) -> dict[str, Any]:
+    """Return JSON-like facts of a program, or the first line of the error of its compiler."""
+    row: dict[str, Any] = {"program": program.name}
+    begin = time.perf_counter()
+    try:
+        lowered = program.lowered(chip.platform, devices)
+        row["seconds_of_tracing"] = time.perf_counter() - begin
+        return row | facts.compiled_facts(lowered, chip)
+    except Exception as error:  # whatever a compiler raises is a result
+        first = (str(error).splitlines() or [""])[0]
+        return row | {"error": f"{type(error).__name__}: {first}"}
+
+
+def write(report: dict[str, Any], file: pathlib.Path | None) -> None:
+    """Write the results so far, if there is a file for them."""
+    if file is not None:
+        write_atomically(file, (json.dumps(report, indent=1) + "\n").encode())
+
+
+def text(row: dict[str, Any], chip: Chip) -> str:
+    """Return what is printed of a program."""
+    if "error" in row:
+        return f"{row['program']}\n  {row['error']}"
+    numbers = [
+        f"{row['seconds']:.0f} s",
+        f"{row['bytes_at_peak'] / 2**20:.1f} MiB"
+        + " (more than there is)" * (row["bytes_at_peak"] > chip.memory),
+    ]
+    for name, unit in (("flops", "FLOP"), ("bytes_moved", "B")):
+        if row[name] is not None:
+            numbers.append(f"{row[name]:.3g} {unit}")
+    numbers.append(f"at least {1e6 * row['estimated_seconds']:.3g} us a pass (estimate)")
+    lines = [row["program"], "  " + ", ".join(numbers)]
+    lines += [
+        f"  {each['count']} {each['kind']} of {each['dtype']}, {each['precision']}: "
+        f"{each['flops']:.3g} FLOP"
+        for each in row["products"]
+    ]
+    lines += [f"  {count} {name}" for name, count in row["collectives"].items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command_line.run(main, Options, __doc__)

@@ -1,0 +1,34 @@
+"""How much memory a device can still give."""
+
+import types
+
+import jax
+import pytest
+
+from sgd_diffusion._memory import available_bytes
+
+
+def device(stats):
+    return types.SimpleNamespace(platform="gpu", memory_stats=stats)
+
+
+def not_at_hand():
+    raise jax.errors.JaxRuntimeError("MemoryStats is only supported for addressable devices")
+
+
+@pytest.mark.parametrize(
+    ("stats", "expected"),
+    [
+        (lambda: {"bytes_limit": 100, "bytes_in_use": 30}, 70),
+        (lambda: {"bytes_limit": 100}, 100),
+        (lambda: {}, None),
+        (lambda: None, None),
+        (not_at_hand, None),
+    ],
+)
+def test_of_a_device_is_what_it_says(stats, expected):
+    assert available_bytes(device(stats)) == expected
+
+
+def test_of_a_host_is_known():
+    assert available_bytes("host") > 0
