@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import result_types
 import xarray as xr
+from jax._src import compiler
 from jax._src.interpreters import mlir
 from xdist.scheduler import LoadFileScheduling
 
@@ -37,6 +38,11 @@ DEVICES = 3
 # Objects that are made before Python looks for cycles among them, of which JAX leaves few. With the
 # 700 of Python the search takes a tenth of the time.
 CYCLES_AFTER = 100_000
+# In seconds. What takes longer to compile is written for the processes that this one starts. To
+# write and to read the many small programs took a tenth of the time of tests.
+WORTH_WRITING = 0.1
+# That a process has in memory, the last ones: the next tests of a file ask for them again.
+MOST_PROGRAMS = 2_000
 # What fits stable laws; a worker makes their tables in 10 s.
 SAME_PROGRAMS = (
     "tests/analysis/stable/",
@@ -79,10 +85,12 @@ def pytest_configure(config):
     for name, value in cache.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_WRITING)
     jax.config.update("jax_num_cpu_devices", DEVICES)
     # Before the workers start. Every core has one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     share_mlir_context()
+    keep_programs()
     gc.set_threshold(CYCLES_AFTER)
 
 
@@ -99,6 +107,36 @@ def share_mlir_context():
         return
     shared = functools.cache(make)
     mlir.make_ir_context = lambda: shared() if mlir.ir.Context.current is None else make()
+
+
+def keep_programs():
+    """Let functions that are made anew have the programs of those before them, from memory.
+
+    JAX keeps programs with the functions, and looks for those of other functions on disk. A JAX
+    without these parts goes its own way.
+    """
+    read, write = (getattr(compiler, name, None) for name in ("_cache_read", "_cache_write"))
+    if read is None or write is None:
+        return
+    kept = {}  # by their texts: the programs, and what they took to compile
+
+    def keep(key, found):
+        kept[key] = found
+        if len(kept) > MOST_PROGRAMS:
+            kept.pop(next(iter(kept)), None)  # another thread may compile too
+
+    def read_or_recall(name, key, *where):
+        found = kept.pop(key, None) or read(name, key, *where)
+        if found[0] is not None:
+            keep(key, found)
+        return found
+
+    def keep_and_write(key, seconds, name, backend, program, callbacks):
+        if not callbacks:  # they are part of the program, and not of its text
+            keep(key, (program, seconds))
+        write(key, seconds, name, backend, program, callbacks)
+
+    compiler._cache_read, compiler._cache_write = read_or_recall, keep_and_write
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -210,20 +210,25 @@ def block_weights(
         "num_blocks", num_blocks, 3, points, what=f"for the {points} points of the path"
     )
     num_resamples = integer("num_resamples", num_resamples, 1, INDICES // points)
-    return _block_weights(key, points, num_resamples, num_blocks)
+    # What takes long to compile is one program for any number of points.
+    offset_key, weights = _weights(key, num_resamples, num_blocks)
+    return _at_points(offset_key, weights, points)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _block_weights(key, points, num_resamples, num_blocks):
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _weights(key, num_resamples, num_blocks):
+    """Return the key of the places of blocks, and the weights of blocks."""
     offset_key, weight_key = jax.random.split(key)
+    shape = (num_blocks - 2) / num_blocks
+    return offset_key, jax.random.gamma(weight_key, shape, (num_resamples, num_blocks), jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _at_points(offset_key, weights, points):
+    num_resamples, num_blocks = weights.shape
     offsets = jax.random.randint(offset_key, (num_resamples, 1), 0, points, jnp.int32)
     blocks = (jnp.arange(points, dtype=jnp.int32)[None] + offsets) % points * num_blocks // points
-    shape = (num_blocks - 2) / num_blocks
-    return jnp.take_along_axis(
-        jax.random.gamma(weight_key, shape, (num_resamples, num_blocks), jnp.float32),
-        blocks,
-        axis=1,
-    )
+    return jnp.take_along_axis(weights, blocks, axis=1)
 
 
 def block_bootstrap(

@@ -32,6 +32,7 @@ Notes:
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -267,20 +268,30 @@ def _in_range(name, value, accepted, expected):
 
 def _on_points(function, *arguments):
     """A function of points (as many numbers as there are arguments) on broadcast arguments."""
-    points = jnp.stack(jnp.broadcast_arrays(*arguments), axis=-1)
-    flat = points.reshape(-1, len(arguments))
-    n = len(flat)
+    shape = np.broadcast_shapes(*(argument.shape for argument in arguments))
+    n = math.prod(shape)
     if n == 0:
-        return jnp.zeros(points.shape[:-1])
+        return jnp.zeros(shape)
     # There are few sizes, as each takes longer to compile than to run: above 512 points, steps of
     # an eighth to a quarter.
     step = max(64, 2 ** ((min(n, CHUNK) - 1).bit_length() - 3))
     chunks = -(-n // CHUNK)
     size = -(-n // (chunks * step)) * step
-    padded = jnp.pad(flat, ((0, chunks * size - n), (0, 0)), mode="edge")
-    return (
-        _mapped(function, padded.reshape(chunks, size, -1)).ravel()[:n].reshape(points.shape[:-1])
-    )
+    return _of_shape(_mapped(function, _in_chunks(arguments, chunks, size)), shape)
+
+
+# What depends on n itself is little, and two programs in place of eight.
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _in_chunks(arguments, chunks, size):
+    """Points of broadcast arguments, (chunks, size, arguments); the last one fills the rest."""
+    points = jnp.stack(jnp.broadcast_arrays(*arguments), axis=-1).reshape(-1, len(arguments))
+    rest = chunks * size - len(points)
+    return jnp.pad(points, ((0, rest), (0, 0)), mode="edge").reshape(chunks, size, -1)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _of_shape(values, shape):
+    return values.ravel()[: math.prod(shape)].reshape(shape)
 
 
 # Without jit, its loops would be compiled at every call.
