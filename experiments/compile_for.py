@@ -9,6 +9,7 @@ from the checkout: python -m experiments.compile_for tpu-v5e --programs '*/quick
 """
 
 import dataclasses
+import importlib.metadata
 import json
 import pathlib
 import sys
@@ -79,6 +80,7 @@ def main(options: Options) -> None:
             "memory": chip.memory,
             "bandwidth": chip.bandwidth,
             "source": chip.source,
+            "compiler": f"{chip.module} {importlib.metadata.version(chip.module)}",
         },
         "programs": [],
     }

@@ -47,7 +47,7 @@ def on_cpu(monkeypatch):
     ]
     monkeypatch.setattr(compile_for, "catalogue", lambda: programs)
     monkeypatch.setattr(Chip, "devices", lambda self, topology=None: jax.devices()[:1])
-    monkeypatch.setitem(CHIPS, "h100", CHIPS["h100"]._replace(platform="cpu"))
+    monkeypatch.setitem(CHIPS, "h100", CHIPS["h100"]._replace(platform="cpu", module="jax"))
 
 
 def test_prints_and_writes_what_is_known_of_a_program(call, on_cpu, capsys, tmp_path):
@@ -57,6 +57,7 @@ def test_prints_and_writes_what_is_known_of_a_program(call, on_cpu, capsys, tmp_
     assert "one/quick/product" in said and "1 dot_general of f32, DEFAULT: 128 FLOP" in said
     report = json.loads(file.read_text())
     assert report["chip"]["name"] == "h100" and report["chip"]["count"] == 1
+    assert report["chip"]["compiler"] == f"jax {jax.__version__}"
     (row,) = report["programs"]
     assert row["program"] == "one/quick/product" and row["bytes_of_arguments"] == 64
     assert row["estimated_seconds"] > 0
@@ -84,6 +85,14 @@ def test_a_pattern_without_a_program_is_refused(call, capsys):
     assert "--programs is nothing/*; expected patterns that name a program" in (
         capsys.readouterr().err
     )
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_compiled(
+    call, on_cpu, capsys, tmp_path
+):
+    assert call("h100", "--json", tmp_path / "none" / "facts.json") == 2
+    said = capsys.readouterr()
+    assert "No such file or directory" in said.err and "quick" not in said.out
 
 
 @pytest.mark.parametrize("name", CHIPS)
