@@ -20,6 +20,7 @@ from sgd_diffusion.errors import InputError, StorageError, invalid
 NEVER_SWEPT = {field.name for field in dataclasses.fields(RunOptions)} | {
     "members_at_once",
     "num_devices",
+    "devices_per_member",
     *JOB,
 }
 

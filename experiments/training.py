@@ -157,6 +157,10 @@ class TrainingOptions(JobOptions):
     """Members side by side on a device; by default 1 on CPU, all on an accelerator."""
     num_devices: Annotated[int | None, *within(1, 10_000)] = None
     """Devices that share the members; by default all. On CPU the cores count as devices."""
+    devices_per_member: Annotated[int, *within(1, 10_000)] = 1
+    """Devices that share one member, for models too large for one: parts of every batch and of the
+    increments of the weights.
+    """
 
     def check(self) -> None:
         """Refuse what cannot be trained, as far as that is known without the data."""
@@ -217,7 +221,11 @@ class TrainingOptions(JobOptions):
             raise invalid(
                 "--num-devices", f"is {wanted}", f"1 to {len(present)}, the devices of this machine"
             )
-        return present[: min(wanted, self.plan().num_members if most is None else most)]
+        members = self.plan().num_members if most is None else most
+        groups = min(wanted // self.devices_per_member, members)
+        if not groups:
+            raise invalid("--devices-per-member", f"is {self.devices_per_member}", f"1 to {wanted}")
+        return present[: groups * self.devices_per_member]
 
     def plan(self) -> Plan:
         """Return the members and how long they run."""
@@ -331,6 +339,7 @@ def _run(
             resume=options.resume if resume is None else resume,
             members_at_once=options.members_at_once,
             devices=devices,
+            devices_per_member=options.devices_per_member,
             metadata={"experiment": experiment, "options": command_line.options_as_json(stored)},
             report=progress.report,
             on_window=progress.window,

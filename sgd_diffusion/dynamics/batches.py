@@ -13,6 +13,7 @@ from jaxtyping import Array, Int
 from sgd_diffusion._arrays import integer, is_traced
 from sgd_diffusion._pytrees import mean_over_parts
 from sgd_diffusion._types import ArrayLike, IntegerLike, Key, PyTree
+from sgd_diffusion.dynamics.shards import spread
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
 
@@ -99,7 +100,7 @@ def take_batch(problem: Problem, rows: ArrayLike, key: Key) -> PyTree:
         rows: (B,) integers.
         key: of the augmentation.
     """
-    batch = jax.tree.map(lambda leaf: leaf[rows], problem.examples)
+    batch = spread(jax.tree.map(lambda leaf: leaf[rows], problem.examples))
     return batch if problem.augment is None else problem.augment(key, batch)
 
 

@@ -52,13 +52,14 @@ class Ensemble:
         members_at_once: see `map_members`; None for the default of the platform.
         devices: among which the members are dealt out, of this process or of all; None for JAX's
             default one.
+        devices_per_member: how many of these share a member (see `shards`).
         report: host function `report(step, loss)` called from running windows, or None.
 
     Raises:
         InputError: the batch is larger than the data, the layers cannot give the gradient samples
             (see `draw_coordinates`), a projection has more dimensions than there are parameters,
             the noise of the plan does not fit the problem, or the devices belong to some of several
-            processes.
+            processes, or cannot be grouped or cannot share a batch as asked.
     """
 
     def __init__(
@@ -71,12 +72,13 @@ class Ensemble:
         measure_state: Callable[..., dict[str, Any]] = lambda *_: {},
         members_at_once: IntegerLike | None = None,
         devices: Sequence[jax.Device] | None = None,
+        devices_per_member: IntegerLike = 1,
         report: Callable[[Any, Any], None] | None = None,
     ):
         self.problem, self.plan, self.report = problem, plan, report
         self.measure_path, self.measure_state = measure_path, measure_state
         self.rule = step_rule(plan, optimizer)
-        self.placement = Placement(plan.num_members, devices)
+        self.placement = Placement(plan.num_members, devices, devices_per_member=devices_per_member)
         at_once = (
             default_members_at_once(plan.num_members, self.placement.platform)
             if members_at_once is None

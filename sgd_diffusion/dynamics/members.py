@@ -66,7 +66,7 @@ def map_members(
         members_at_once: members that run side by side on a device. 1 is `lax.map`, all of them is
             `vmap`. In between, groups of so many are vmapped one after the other.
         mesh: of the devices among which members are dealt out in equal parts, along its axis
-            `MEMBERS`; None for the default device.
+            `MEMBERS`; None for the default device. XLA distributes the work along other axes.
 
     Returns:
         `mapped(shared, members)`; with a mesh, for a multiple of the size of that axis.
@@ -95,5 +95,6 @@ def map_members(
         mesh=mesh,
         in_specs=(PartitionSpec(), PartitionSpec(MEMBERS)),
         out_specs=PartitionSpec(MEMBERS),
+        axis_names={MEMBERS},
         check_vma=False,
     )

@@ -9,11 +9,14 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sgd_diffusion._arrays import integer
 from sgd_diffusion._platforms import platform
 from sgd_diffusion._processes import Processes
 from sgd_diffusion._pytrees import is_key, on_host, with_keys_of
 from sgd_diffusion._types import IntegerLike, PyTree
 from sgd_diffusion.dynamics.members import MEMBERS, map_members
+from sgd_diffusion.dynamics.shards import SHARDS
+from sgd_diffusion.errors import invalid
 
 __all__ = ["Placement"]
 
@@ -21,12 +24,13 @@ __all__ = ["Placement"]
 class Placement:
     """How M members are dealt out over devices, in equal parts.
 
-    Where M is no multiple of the devices, the last member is run again on those that would be left
-    over. A pytree that is dealt out has these surplus members too.
+    Where M is no multiple of the groups of devices, the last member is run again on those that
+    would be left over. A pytree that is dealt out has these surplus members too.
 
     Args:
         num_members: M.
         devices: of one process or of all; None for JAX's default one.
+        devices_per_member: how many of them, one after the other, share a member (see `shards`).
 
     Attributes:
         device: one of those of this process.
@@ -34,15 +38,36 @@ class Placement:
         platform: of the devices.
 
     Raises:
-        InputError: the devices belong to some of several processes.
+        InputError: the devices belong to some of several processes, or cannot be grouped so.
     """
 
-    def __init__(self, num_members: int, devices: Sequence[jax.Device] | None = None):
+    def __init__(
+        self,
+        num_members: int,
+        devices: Sequence[jax.Device] | None = None,
+        *,
+        devices_per_member: IntegerLike = 1,
+    ):
         self.processes = Processes(devices)
         self._members = num_members
-        self._mesh = None if devices is None else Mesh(np.asarray(devices), (MEMBERS,))
         self._devices = jax.local_devices()[:1] if devices is None else list(devices)
-        self._surplus = -num_members % len(self._devices)
+        together = integer("devices_per_member", devices_per_member, 1)
+        if len(self._devices) % together:
+            raise invalid(
+                "devices_per_member",
+                f"is {together} for {len(self._devices)} devices",
+                "a divisor of their number",
+            )
+        self._groups = len(self._devices) // together
+        self._mesh = None
+        if devices is not None:
+            grid = np.asarray(self._devices)
+            self._mesh = (
+                Mesh(grid, (MEMBERS,))
+                if together == 1
+                else Mesh(grid.reshape(self._groups, together), (MEMBERS, SHARDS))
+            )
+        self._surplus = -num_members % self._groups
         self._own = [each for each in self._devices if each.process_index == jax.process_index()]
         self.device = self._own[0]
         self.platform = platform() if devices is None else self.device.platform
@@ -50,7 +75,7 @@ class Placement:
     @property
     def members_in_one_memory(self) -> int:
         """Return how many members have one memory: those of a device, or of the CPU."""
-        return (self._members + self._surplus) // len(self._devices) * self.devices_in_one_memory
+        return (self._members + self._surplus) // self._groups * self.devices_in_one_memory
 
     @property
     def devices_in_one_memory(self) -> int:

@@ -64,6 +64,7 @@ def prepared(
     resume: bool = False,
     members_at_once: IntegerLike | None = None,
     devices: Sequence[jax.Device] | None = None,
+    devices_per_member: IntegerLike = 1,
     report: Callable[[int, float], None] | None = None,
 ) -> PreparedRun:
     """Return what a run consists of, with the arguments of `run_ensemble`.
@@ -85,6 +86,7 @@ def prepared(
         measure_state=schema.measure_state,
         members_at_once=members_at_once,
         devices=devices,
+        devices_per_member=devices_per_member,
         report=report,
     )
     processes = ensemble.placement.processes

@@ -40,6 +40,7 @@ def run_ensemble(
     resume: bool = False,
     members_at_once: IntegerLike | None = None,
     devices: Sequence[jax.Device] | None = None,
+    devices_per_member: IntegerLike = 1,
     metadata: Mapping[str, Any] | None = None,
     report: Callable[[int, float], None] | None = None,
     on_window: Callable[[int, xr.Dataset], None] | None = None,
@@ -74,6 +75,9 @@ def run_ensemble(
             processes of a job (`jax.devices()` after `jax.distributed.initialize()`). Then every
             process makes this call with the same arguments. The first one reads and writes the
             files, and all return the results.
+        devices_per_member: how many devices, one after the other, share a member, for models too
+            large for one. Each device gets a part of every batch and keeps a part of the
+            increments; numbers agree with those of one device up to the order of sums.
         metadata: JSON-like values stored with the results; they are not compared on resuming.
         report: called as `report(step, loss)` every 50 updates of every member, from running
             programs.
@@ -108,6 +112,7 @@ def run_ensemble(
         resume=resume,
         members_at_once=members_at_once,
         devices=devices,
+        devices_per_member=devices_per_member,
         report=report,
     )
     placement, processes = ensemble.placement, ensemble.placement.processes

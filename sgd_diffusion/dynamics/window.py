@@ -11,12 +11,12 @@ from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import ArrayLike, Key, PyTree
-from sgd_diffusion.analysis.gram import increment_gram
 from sgd_diffusion.dynamics.averages import Average, advance_average
 from sgd_diffusion.dynamics.gradient_descent import descend
 from sgd_diffusion.dynamics.parameters import count, flatten, layer_name, real_parts
 from sgd_diffusion.dynamics.schedules import LearningRate
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry, update
+from sgd_diffusion.dynamics.shards import cut, gram_of_shards
 from sgd_diffusion.dynamics.step_gradients import (
     MINIBATCH,
     StepGradient,
@@ -297,7 +297,7 @@ def _projection(recording: Recording, size: int) -> Callable[[PyTree], PyTree]:
     products unbiased, with variance (|x|^2 |y|^2 + <x, y>^2) / sketch_dim at most.
     """
     if recording.sketch_dim is None:
-        return lambda increment: jax.tree.map(jnp.ravel, increment)
+        return lambda increment: cut(jax.tree.map(jnp.ravel, increment))
     key = jax.random.key(0) if recording.key is None else recording.key
     order_key, sign_key = jax.random.split(jax.random.fold_in(key, 1))
     padded = -(-size // recording.sketch_dim) * recording.sketch_dim
@@ -321,7 +321,7 @@ def _grams(
     parts: dict[str, list[Array]] = {}
     for path, leaf in jax.tree.leaves_with_path(increments):
         parts.setdefault(layer_name(path) if by_layer else "", []).append(leaf)
-    grams = {layer: increment_gram(leaves) for layer, leaves in parts.items()}
+    grams = {layer: gram_of_shards(leaves) for layer, leaves in parts.items()}
     with jax.enable_x64(True):
         grams = mask_diverged(grams, diverged_at)
         return sum(grams.values()), grams if by_layer else {}

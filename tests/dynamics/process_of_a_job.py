@@ -18,12 +18,18 @@ DIRECTORY = pathlib.Path(sys.argv[6])
 PLAN = {"seeds": range(5), "learning_rates": (0.05,), "window": 20, "batch_size": 10}
 
 
-def trained(path, **options):
+def trained(path, devices_per_member=1, **options):
     """What all processes return of a run in a directory of their own."""
     from conftest import two_layer_regression
 
-    problem, plan = two_layer_regression(probe=True), Plan(**PLAN | {"num_windows": 3} | options)
-    return run_ensemble(problem, plan, path, devices=jax.devices(), resume=True)
+    return run_ensemble(
+        two_layer_regression(probe=True),
+        Plan(**PLAN | {"num_windows": 3} | options),
+        path,
+        devices=jax.devices(),
+        devices_per_member=devices_per_member,
+        resume=path is not None,
+    )
 
 
 def refusal(work):
@@ -36,9 +42,12 @@ def refusal(work):
 
 def scenes():
     """What goes well, and what is refused in one process or in all, without an end of the job."""
-    trained(DIRECTORY / "run").drop_attrs().to_netcdf(
-        DIRECTORY / f"results.{INDEX}.nc", engine="h5netcdf"
-    )
+    of_all = COUNT * DEVICES
+    for name, results in (
+        ("results", trained(DIRECTORY / "run")),
+        ("shared", trained(None, devices_per_member=of_all, seeds=(1,), num_windows=1)),
+    ):
+        results.drop_attrs().to_netcdf(DIRECTORY / f"{name}.{INDEX}.nc", engine="h5netcdf")
     processes = Processes(jax.devices())
 
     def fails_in_the_last():

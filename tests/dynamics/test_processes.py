@@ -59,6 +59,9 @@ def check_job(directory, alone, count, devices=1):
     for index in range(count):
         results = xr.load_dataset(directory / f"results.{index}.nc", engine="h5netcdf")
         assert results.equals(alone.drop_attrs())
+        shared = xr.load_dataset(directory / f"shared.{index}.nc", engine="h5netcdf")
+        member = alone.drop_attrs().sel(seed=[1]).isel(window=[0])
+        xr.testing.assert_allclose(shared, member)
         found = json.loads((directory / f"found.{index}.json").read_text())
         assert "is not empty and holds no run" in found["occupied"]
         assert "was started with other arguments than the first one" in found["unlike"]
