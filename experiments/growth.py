@@ -19,8 +19,7 @@ class Group(NamedTuple):
 
     Attributes:
         directory: of their run.
-        plan: their members. A lone one gets one of the run's for company, so that it computes what
-            it would among all of them: for a single member another program is compiled.
+        plan: their members.
     """
 
     directory: pathlib.Path
@@ -59,8 +58,6 @@ def groups(
             continue
         group = dataclasses.replace(members, **{name: new})
         members = _joined(members, group)
-        if group.num_members == 1:
-            group = dataclasses.replace(group, **{name: (*new, present[0])})
         number += 1
         yield Group(directory / "added" / f"{number:05d}", group)
 

@@ -293,8 +293,7 @@ def train(
                 for path, group in processes.by_first(
                     "groups of members", lambda: list(groups(directory, plan, *adding))
                 ):
-                    # Two members at least on each device, as among all of them (see `Group`).
-                    devices = options.devices(max(1, group.num_members // 2))
+                    devices = options.devices(group.num_members)
                     added = run(group, path, devices, resume=True)
                     dataset = merge_runs([dataset, new_members(dataset, added)])
     leave_to_first()

@@ -58,7 +58,7 @@ def test_seeds_and_learning_rates_are_added(train, monkeypatch, directory):
     monkeypatch.setattr(training, "run_ensemble", run)
     with pytest.raises(KeyboardInterrupt):
         train(grown, *resume, *more)
-    assert trained == [((0, 1), (0.05,)), ((7, 0), (0.05,)), ((0, 1, 7), (0.2,))]
+    assert trained == [((0, 1), (0.05,)), ((7,), (0.05,)), ((0, 1, 7), (0.2,))]
     # More windows are made of all members, old and new.
     more += ["--num-windows", 2]
     for found in (train(grown, *resume, *more), load_run(grown)):
