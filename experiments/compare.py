@@ -71,6 +71,8 @@ def labels(paths: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _loaded(path: pathlib.Path) -> xr.Dataset:
+    if (path / "cells").is_dir():
+        raise invalid("RUN", f"is {path}, a sweep", "run directories, such as its cells/*")
     run = load_run(path)
     missing = {"msd", "loss", "lag"} - set(run.variables)
     if missing:

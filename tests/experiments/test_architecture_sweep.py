@@ -76,6 +76,10 @@ def test_learning_rates_are_compared(call, capsys, tmp_path):
     assert table.run.values.tolist() == ["rates"] and table.sizes["learning_rate"] == 2
     assert (tmp_path / "compared" / "comparison.csv").exists()
 
+    (tmp_path / "sweep" / "cells").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"a sweep; expected run directories, such as its cells"):
+        compare.compare(compare.Options(runs=(tmp_path / "sweep",)))
+
 
 @pytest.mark.slow
 def test_an_architecture_sweep_says_what_holds(call, capsys, tmp_path):
