@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.analysis.gram import increment_gram
 
-__all__ = ["SHARDS", "gram_of_shards", "spread"]
+__all__ = ["SHARDS", "cut", "gram_of_shards", "spread"]
 
 SHARDS = "shards"
 """Axis of a mesh along which the devices of one member lie."""
