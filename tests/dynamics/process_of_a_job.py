@@ -73,7 +73,13 @@ if __name__ == "__main__":
     sys.path.insert(0, str(TESTS))
     jax.config.update("jax_num_cpu_devices", DEVICES)
     if COUNT > 1:
-        jax.distributed.initialize(f"127.0.0.1:{PORT}", COUNT, INDEX, heartbeat_timeout_seconds=10)
+        jax.distributed.initialize(
+            f"127.0.0.1:{PORT}",
+            COUNT,
+            INDEX,
+            heartbeat_timeout_seconds=10,
+            initialization_timeout=40,  # for one that is killed before it joins
+        )
     if SCENES == "all":
         scenes()
     else:  # a long run, to be killed

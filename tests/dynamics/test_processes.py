@@ -101,7 +101,12 @@ def test_a_killed_process_ends_all_and_the_run_goes_on_with_any_number(tmp_path)
             processes[victim].kill()
             kills += 1
         killed = time.monotonic()
-        codes = [process.wait(60) for process in processes]
+        try:
+            codes = [process.wait(60) for process in processes]
+        finally:
+            for process in processes:  # none outlives a test that fails
+                process.kill()
+                process.wait()
         assert time.monotonic() - killed < 60
         if codes == [0] * count:
             break  # done before the kill
