@@ -128,7 +128,8 @@ def text(row: dict[str, Any], chip: Chip) -> str:
     for name, unit in (("flops", "FLOP"), ("bytes_moved", "B")):
         if row[name] is not None:
             numbers.append(f"{row[name]:.3g} {unit}")
-    numbers.append(f"at least {1e6 * row['estimated_seconds']:.3g} us a pass (estimate)")
+    if row["estimated_seconds"] is not None:
+        numbers.append(f"at least {1e6 * row['estimated_seconds']:.3g} us a pass (estimate)")
     lines = [row["program"], "  " + ", ".join(numbers)]
     lines += [
         f"  {each['count']} {each['kind']} of {each['dtype']}, {each['precision']}: "

@@ -191,11 +191,12 @@ def as_rows(work: dict[Product, Work]) -> list[dict[str, Any]]:
     return [product._asdict() | amount._asdict() for product, amount in sorted(work.items())]
 
 
-def roofline(chip: Chip, work: dict[Product, Work], bytes_moved: float | None) -> float:
+def roofline(chip: Chip, work: dict[Product, Work], bytes_moved: float | None) -> float | None:
     """Return the least seconds of a pass: of its products at their peaks, or of its memory.
 
-    It is an estimate from below. Products of a type that the chip does not have are left out, and
-    so is the memory where the compiler does not say what is moved, as that for GPUs.
+    It is an estimate from below, or None where nothing is known. Products of a type that the chip
+    does not have are left out, and so is the memory where the compiler does not say what is moved,
+    as that for GPUs.
 
     Formula:
         Roofline. t >= max(sum_p F_p / peak_p, bytes / bandwidth) (Williams, Waterman & Patterson
@@ -206,4 +207,4 @@ def roofline(chip: Chip, work: dict[Product, Work], bytes_moved: float | None) -
         for product, amount in work.items()
         if (product.dtype, product.precision) in chip.peaks
     )
-    return max(computing, (bytes_moved or 0) / chip.bandwidth)
+    return max(computing, (bytes_moved or 0) / chip.bandwidth) or None

@@ -109,7 +109,7 @@ def test_a_compiler_that_is_not_installed_is_named_with_the_way_out(
 
 COMPILED = [
     "sweep/quick/model=fc2,batch_size=64/*",
-    "gradient_tails/quick/entries",
+    "fractal_toy/quick/landscapes",
     "fractal_toy/quick/smoothed",
 ]
 

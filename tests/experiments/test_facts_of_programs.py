@@ -115,6 +115,7 @@ def test_the_bound_is_that_of_the_products_or_of_the_memory():
     both = {rounded: Work(1, 197e12), exact: Work(1, 197e12)}
     assert roofline(chip, both, 0) == pytest.approx(1 + 6)
     assert roofline(chip, both, 819e9 * 8) == pytest.approx(8)
+    assert roofline(chip, {}, None) is None
     assert roofline(chip, both | {exact._replace(dtype="f64"): Work(1, 1e20)}, None) == (
         pytest.approx(7)
     )
