@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from experiments.jobs import JOB
 from experiments.options import Checked, Range, within
-from experiments.training import RunOptions
+from experiments.training import RunOptions, check_growth
 from sgd_diffusion.errors import InputError, StorageError, invalid
 
 # They decide where and how fast, not what.
@@ -70,6 +70,7 @@ class Sweep(Checked):
                 "was given for a sweep",
                 "--launcher, which starts processes that take one cell after the other",
             )
+        check_growth(self)  # of all cells alike
         for cell in self.cells():
             with cell.named():
                 cell.options.check()

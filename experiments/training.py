@@ -167,11 +167,7 @@ class TrainingOptions(JobOptions):
         super().check()
         expanded("--dataset", pathlib.Path(self.dataset))
         self.plan()
-        for name in ADDING:
-            if getattr(self, name) and not getattr(self, "resume", True):
-                raise invalid(
-                    flag(name), "was given without --resume", "both", "say which run is to grow"
-                )
+        check_growth(self)
         models.model(self.model, initialization=self.initialization)
 
     def problem(self, data: Dataset | None = None) -> objectives.Problem:
@@ -230,6 +226,19 @@ class TrainingOptions(JobOptions):
     def plan(self) -> Plan:
         """Return the members and how long they run."""
         return Plan(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Plan)})
+
+
+def check_growth(options: Any) -> None:
+    """Refuse members that are to be added to no run.
+
+    Raises:
+        InputError: there are some without --resume.
+    """
+    for name in ADDING:
+        if getattr(options, name) and not getattr(options, "resume", True):
+            raise invalid(
+                flag(name), "was given without --resume", "both", "say which run is to grow"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

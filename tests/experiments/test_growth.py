@@ -88,6 +88,7 @@ def test_the_cells_of_a_sweep_grow(call, directory):
 def test_only_a_run_that_is_there_can_grow(refused):
     words = "--add-seeds was given without --resume; expected both"
     refused(anomalous_diffusion, words, *TINY, "--add-seeds", 3)
+    refused(sweep, f"error: {words}", *TINY, "--add-seeds", 3)
 
 
 def test_a_group_that_cannot_be_read_is_named(call, capsys, directory):
