@@ -21,9 +21,9 @@ from experiments import command_line
 from experiments.benchmarks import timing
 from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
+from sgd_diffusion.analysis.gram import increment_gram
 from sgd_diffusion.dynamics.placement import Placement
 from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
-from sgd_diffusion.dynamics.window import increment_gram
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.datasets import gaussian
 from sgd_diffusion.problems.objectives import classification

@@ -13,8 +13,12 @@ from sgd_diffusion import Plan, run_ensemble
 from sgd_diffusion._processes import Processes
 
 TESTS = pathlib.Path(__file__).parents[1]
-SCENES, INDEX, COUNT, PORT, DEVICES = sys.argv[1], *map(int, sys.argv[2:6])
-DIRECTORY = pathlib.Path(sys.argv[6])
+# Only a process of a job has these; tests are collected without.
+SCENES, INDEX, COUNT, PORT, DEVICES, DIRECTORY = (
+    (sys.argv[1], *map(int, sys.argv[2:6]), pathlib.Path(sys.argv[6]))
+    if __name__ == "__main__"
+    else ("", 0, 1, 0, 1, pathlib.Path())
+)
 PLAN = {"seeds": range(5), "learning_rates": (0.05,), "window": 20, "batch_size": 10}
 
 
