@@ -163,9 +163,12 @@ class Ensemble:
 
     def values(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return shapes and dtypes of all that is measured, with a leading axis of M members."""
-        carry = jax.eval_shape(self._start, (), (self._members()[0], None))
-        _, of_window = jax.eval_shape(self._window, *self._arguments(carry, 0))
-        found = of_window | jax.eval_shape(self._states, *self._state_arguments(carry, 0))
+        programs = self.programs()
+        shapes = {
+            name: jax.eval_shape(programs[name][0], *programs[name][1])
+            for name in ("window", "states")
+        }
+        found = shapes["window"][1] | shapes["states"]
         members = self.plan.num_members
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), found
@@ -235,14 +238,7 @@ class Ensemble:
         seed, learning_rate, carry = member
         plan, keys = self.plan, member_keys(seed)
         problem = replace(self.problem, examples=examples, probe=probe)
-        rows = batch_indices(
-            keys.order,
-            waiting_time,
-            plan.window + 1,
-            num_examples=problem.num_examples,
-            batch_size=plan.batch_size,
-            sampling=plan.sampling,
-        )
+        rows = self._rows(keys.order, waiting_time, plan.window + 1)
         recording = Recording(
             self._coordinates, plan.by_layer, plan.sketch_dim, plan.full_batch_twin
         )
@@ -268,14 +264,7 @@ class Ensemble:
         seed, learning_rate, carry = member
         keys = member_keys(seed)
         problem = replace(self.problem, examples=examples)
-        rows = batch_indices(
-            keys.order,
-            start,
-            self.plan.window,
-            num_examples=problem.num_examples,
-            batch_size=self.plan.batch_size,
-            sampling=self.plan.sampling,
-        )
+        rows = self._rows(keys.order, start, self.plan.window)
         with self._precision():
             return advance(
                 problem,
@@ -300,6 +289,17 @@ class Ensemble:
             measured = self.measure_state(window, problem, carry.params, carry.state, key)
         return mask_diverged(measured, carry.diverged_at)
 
+    def _rows(self, key, start, steps):
+        """Return the examples of so many batches in the order of a member."""
+        return batch_indices(
+            key,
+            start,
+            steps,
+            num_examples=self.problem.num_examples,
+            batch_size=self.plan.batch_size,
+            sampling=self.plan.sampling,
+        )
+
     def _precision(self):
         """Return the context of what is training; measurements that promise more have their own."""
         return full_precision() if self.plan.precision == "float32" else contextlib.nullcontext()
@@ -321,17 +321,7 @@ class Ensemble:
 
     def _check(self):
         # Only for what it refuses; the indices themselves would be a program to compile.
-        jax.eval_shape(
-            lambda key: batch_indices(
-                key,
-                0,
-                1,
-                num_examples=self.problem.num_examples,
-                batch_size=self.plan.batch_size,
-                sampling=self.plan.sampling,
-            ),
-            jax.random.key(0),
-        )
+        jax.eval_shape(lambda key: self._rows(key, 0, 1), jax.random.key(0))
         params, _ = initial_shapes(self.problem)
         if self.plan.sketch_dim is not None:
             integer(

@@ -12,12 +12,11 @@ import optax
 import xarray as xr
 
 from sgd_diffusion._json_values import json_values
-from sgd_diffusion._types import IntegerLike
+from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.dynamics.measurements import PathMeasurement, Schema, StateMeasurement
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.preparation import prepared
 from sgd_diffusion.dynamics.run_files import RunFiles
-from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.starting_points import StartingPoints, last_points
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.problems.objectives import Problem
@@ -131,10 +130,10 @@ def run_ensemble(
     finished = files is not None and files.has_windows(plan.num_windows)
     if not (jax.config.jax_disable_jit or finished):  # type: ignore[attr-defined]
         processes.by_all("compilation", lambda: ensemble.compile(carry))
-    host = placement.collect(carry)
     if files is not None:
+        host = placement.collect(carry)
         check_storable(host)
-        _check_window(schema, shapes, host, attributes)
+        _check_window(schema, shapes, host.diverged_at, attributes)
 
     starts = plan.starts()
     with contextlib.ExitStack() as stack:
@@ -150,10 +149,11 @@ def run_ensemble(
             )
             if isinstance(found, StartingPoints):
                 carry = ensemble.start((found.params, found.state))
+                host = placement.collect(carry)
             elif found is not None:
-                carry = placement.deal(found)
+                carry, host = placement.deal(found), found
             if len(windows) < plan.num_windows:
-                files.save_start(placement.collect(carry))
+                files.save_start(host)
         for index in range(plan.num_windows):
             if index == len(windows):
                 carry = ensemble.advance(
@@ -161,10 +161,10 @@ def run_ensemble(
                 )
                 carry, values = ensemble.window(carry, starts[index])
                 values |= ensemble.states(carry, index)
-                host = placement.collect(carry)
-                windows.append(schema.label(index, values, host).assign_attrs(attributes))
+                diverged_at = placement.collect(carry.diverged_at)
+                windows.append(schema.label(index, values, diverged_at).assign_attrs(attributes))
                 if files is not None:
-                    files.save(index, windows[index], host)
+                    files.save(index, windows[index], placement.collect(carry))
             if on_window is not None:
                 on_window(index, windows[index])
     return combine_windows(windows)
@@ -191,7 +191,7 @@ def _points_again(start_from: Any, problem: Problem, plan: Plan, begun: Any) -> 
 def _check_window(
     schema: Schema,
     shapes: Mapping[str, jax.ShapeDtypeStruct],
-    carry: Carry,
+    diverged_at: ArrayLike,
     attributes: dict[str, str],
 ) -> None:
     """Write one of each measurement to memory, to refuse what a file cannot hold.
@@ -202,7 +202,7 @@ def _check_window(
     zeros = {
         name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in shapes.items()
     }
-    window = schema.label(0, zeros, carry).assign_attrs(attributes)
+    window = schema.label(0, zeros, diverged_at).assign_attrs(attributes)
     try:
         window.isel(dict.fromkeys(window.dims, slice(1))).to_netcdf(engine="h5netcdf")
     except (TypeError, ValueError, OSError, NotImplementedError) as error:

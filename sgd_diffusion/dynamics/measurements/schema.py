@@ -13,7 +13,6 @@ from sgd_diffusion._json_values import json_values
 from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.dynamics.parameters import computing_dtype
 from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.sgd import Carry
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
@@ -182,7 +181,9 @@ class Schema:
                     f"({wanted}), as its dims say",
                 )
 
-    def label(self, index: int, values: Mapping[str, ArrayLike], carry: Carry) -> xr.Dataset:
+    def label(
+        self, index: int, values: Mapping[str, ArrayLike], diverged_at: ArrayLike
+    ) -> xr.Dataset:
         """Return values with a leading axis of members as the dataset of a window."""
         seeds, learning_rates = list(self.plan.seeds), list(self.plan.learning_rates)
         members: dict[str, Any] = {"seed": seeds, "learning_rate": learning_rates}
@@ -196,7 +197,7 @@ class Schema:
             name: (("window", *members, *self.dims[name]), unstack(array)[None])
             for name, array in values.items()
         }
-        variables["diverged_at"] = (tuple(members), unstack(carry.diverged_at))
+        variables["diverged_at"] = (tuple(members), unstack(diverged_at))
         used = {dim for dims, _ in variables.values() for dim in dims}
         coords = members | {name: coord for name, coord in self.coords.items() if coord[0] in used}
         coords |= {"window": [index], "waiting_time": ("window", [self.plan.starts()[index]])}
