@@ -48,7 +48,9 @@ class Options(Checked):
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only print the names of these programs."""
     json: pathlib.Path | None = None
-    """File for the results, written anew after each program."""
+    """File for the results, written anew after each program. What it has already is not compiled
+    again.
+    """
 
 
 def main(options: Options) -> None:
@@ -84,6 +86,9 @@ def main(options: Options) -> None:
         },
         "programs": [],
     }
+    report["programs"] = compiled_before(report, options.json)
+    known = {row["program"] for row in report["programs"]}
+    wanted = [program for program in wanted if program.name not in known]
     print(f"{len(wanted)} programs for {len(devices)} x {options.chip}", flush=True)
     write(report, options.json)
     for program in wanted:
@@ -93,8 +98,34 @@ def main(options: Options) -> None:
         write(report, options.json)
     failed = sum("error" in row for row in report["programs"])
     if failed:
-        print(f"{failed} of {len(wanted)} programs do not compile", file=sys.stderr)
+        print(f"{failed} of {len(report['programs'])} programs do not compile", file=sys.stderr)
         sys.exit(FAILED)
+
+
+def compiled_before(report: dict[str, Any], file: pathlib.Path | None) -> list[dict[str, Any]]:
+    """Return the rows of programs that compiled, of a file that this report goes on with.
+
+    Raises:
+        InputError: the file is not of this command, or is that of another chip or other versions.
+    """
+    if file is None or not file.exists():
+        return []
+    try:
+        before = json.loads(file.read_bytes())
+        same = [
+            before["chip"] == report["chip"],
+            before["machine"]["packages"] == report["machine"]["packages"],
+        ]
+        rows = [row for row in before["programs"] if "error" not in row]
+    except (ValueError, KeyError, TypeError):
+        same, rows = [False], []
+    if not all(same):
+        raise invalid(
+            "--json",
+            f"is {file}, which has no results for this chip and these versions",
+            "a new file, or one of the same command",
+        )
+    return rows
 
 
 def compiled(program: Program, chip: Chip, devices: Sequence[jax.Device]) -> dict[str, Any]:

@@ -75,6 +75,28 @@ def test_a_program_that_does_not_compile_is_a_row_and_the_exit_code_is_1(
     assert "error" not in rows[0] and rows[1]["error"] == "ValueError: no such program"
 
 
+def test_a_file_is_gone_on_with(call, on_cpu, capsys, tmp_path):
+    file = tmp_path / "facts.json"
+    assert call("h100", "--programs", "one/*", "--json", file) == 0
+    (row,) = json.loads(file.read_text())["programs"]
+    capsys.readouterr()
+    assert call("h100", "--json", file) == 1
+    assert capsys.readouterr().out.startswith("1 programs for 1 x h100\ntwo/quick/nothing\n")
+    rows = json.loads(file.read_text())["programs"]
+    assert rows[0] == row and "error" in rows[1]  # which is tried again
+    assert call("h100", "--json", file) == 1
+    assert "two/quick/nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ['{"chip": {}, "machine": {"packages": {}}, "programs": []}', "["])
+def test_a_file_of_something_else_is_refused(call, on_cpu, capsys, tmp_path, text):
+    file = tmp_path / "facts.json"
+    file.write_text(text)
+    assert call("h100", "--json", file) == 2
+    assert f"--json is {file}, which has no results for this chip" in capsys.readouterr().err
+    assert file.read_text() == text
+
+
 def test_names_can_be_listed(call, capsys):
     assert call("tpu-v5e", "--list", "--programs", "freezing/quick/sweep") == 0
     assert capsys.readouterr().out == "freezing/quick/sweep\n"
