@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from experiments.progress import phase
+from sgd_diffusion.storage.netcdf import to_netcdf
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 from sgd_diffusion.tables import to_dataframe
 
@@ -35,7 +36,7 @@ def leave(
         csv: whether tables are written as NAME.csv too.
     """
     for name, table in (tables or {}).items():
-        write_atomically(directory / f"{name}.nc", bytes(table.to_netcdf(engine="h5netcdf")))
+        write_atomically(directory / f"{name}.nc", to_netcdf(table))
         if csv:
             content = to_dataframe(table).to_csv(index=False)
             write_atomically(directory / f"{name}.csv", content.encode())

@@ -25,6 +25,7 @@ from experiments.swept_options import Cell
 from experiments.training import usable_directory
 from sgd_diffusion import tables
 from sgd_diffusion.dynamics.measurements import default_measurements
+from sgd_diffusion.storage.netcdf import from_netcdf
 from sgd_diffusion.storage.run_directories import RunDirectory
 
 FAILED = 1  # exit code when a cell has failed, or is left
@@ -105,7 +106,7 @@ def train(cell: Cell, directory: pathlib.Path) -> None:
 def table(sweep: SweepDirectory, cells: Sequence[Cell]) -> xr.Dataset:
     """Return the overviews of finished cells as one dataset."""
     found = [
-        (cell.place, xr.load_dataset(sweep.directory(cell) / "exponents.nc", engine="h5netcdf"))
+        (cell.place, from_netcdf((sweep.directory(cell) / "exponents.nc").read_bytes()))
         for cell in cells
     ]
     return tables.over_cells(found)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from sgd_diffusion._platforms import where_float64_is
 from sgd_diffusion._types import Key
@@ -174,7 +174,7 @@ def aligned(own: Network, theta: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the mirror image of theta whose hidden units are most like those of another one."""
     rows, others = (each[:-1].reshape(own.hidden, -1) for each in (theta, other))
     products = rows @ others.T
-    mine, places = linear_sum_assignment(-abs(products))
+    mine, places = scipy.optimize.linear_sum_assignment(-abs(products))
     image = np.empty_like(rows)
     image[places] = rows[mine] * np.where(products[mine, places] < 0, -1, 1)[:, None]
     return np.append(image.ravel(), theta[-1])

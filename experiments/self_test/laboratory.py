@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+import scipy
 
 from sgd_diffusion._types import ArrayLike, Key
 from sgd_diffusion.analysis import displacement, scaling
@@ -17,7 +17,8 @@ from sgd_diffusion.analysis.gram import step_gram
 STEPS = 1000
 LAGS = np.unique(np.rint(np.geomspace(1, STEPS, 80)).astype(int))
 SHORT = (1, 100)  # range of lags
-BEYOND = stats.norm.sf(3)  # probability that a sound estimator is too high, or too low, by chance
+# Probability that a sound estimator is too high, or too low, by chance.
+BEYOND = scipy.stats.norm.sf(3)
 
 
 class Check(NamedTuple):
@@ -44,7 +45,7 @@ class Check(NamedTuple):
     @property
     def passed(self) -> bool:
         """Say whether the estimate is where the truth is."""
-        errors = stats.t.isf(BEYOND, self.degrees_of_freedom)
+        errors = scipy.stats.t.isf(BEYOND, self.degrees_of_freedom)
         return bool(abs(self.estimate - self.truth) <= errors * self.error + self.allowance)
 
 

@@ -8,9 +8,9 @@ origin: of one window, of windows along a training run, averaged over members.
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Array, Float, Int
 from numpy.polynomial import legendre
-from scipy import optimize
 
 from sgd_diffusion._arrays import host_array, integer_array
 from sgd_diffusion._display import shown_briefly
@@ -206,7 +206,7 @@ def _search(log_times, log_lags, curves):
     )
     nearest = np.argmin(rmses[overlap])
     bracket = candidates[max(nearest - 1, 0)], candidates[min(nearest + 1, len(candidates) - 1)]
-    best = optimize.minimize_scalar(
+    best = scipy.optimize.minimize_scalar(
         lambda mu: _collapse(mu, *points)[1], bounds=bracket, method="bounded"
     )
     amplitude, rmse = _collapse(best.x, *points)

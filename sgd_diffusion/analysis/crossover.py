@@ -39,8 +39,8 @@ Notes:
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from sgd_diffusion._types import HostArray
 from sgd_diffusion.analysis.least_squares import Moments, replicate_error
@@ -213,8 +213,10 @@ def uncertainty_from_residuals(
     freedom = len(u) - NUM_PARAMETERS
     squares, single = len(u) * fit.rmse**2, len(u) * fit.single_rmse**2
     extra = NUM_PARAMETERS - 2
-    bent = single - squares > squares * extra / freedom * stats.f.ppf(confidence, extra, freedom)
-    bounds = squares * (1 + stats.f.ppf(confidence, 1, freedom) / freedom)
+    bent = single - squares > squares * extra / freedom * scipy.stats.f.ppf(
+        confidence, extra, freedom
+    )
+    bounds = squares * (1 + scipy.stats.f.ppf(confidence, 1, freedom) / freedom)
     limits = np.empty((2, *squares.shape))
     for curve in np.ndindex(squares.shape):
         limits[:, *curve] = _profile_interval(

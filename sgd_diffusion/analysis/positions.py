@@ -10,8 +10,8 @@ missing. The pairs that it belongs to are left out, and all other pairs have the
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import fft
 
 from sgd_diffusion._arrays import host_array, real_array
 from sgd_diffusion._types import ArrayLike
@@ -126,10 +126,10 @@ def _correlations(rest, velocity, present):
     They are 1, |r_j - r_i|^2 and velocity . (r_j - r_i) of the rest r.
     """
     points = len(rest)
-    length = fft.next_fast_len(2 * points - 1, real=True)
+    length = scipy.fft.next_fast_len(2 * points - 1, real=True)
 
     def spectrum(series):
-        return fft.rfft(series, length)
+        return scipy.fft.rfft(series, length)
 
     mask, squares, along = (
         spectrum(present * 1.0),
@@ -137,7 +137,7 @@ def _correlations(rest, velocity, present):
         spectrum(rest @ velocity),
     )
     power = sum(np.abs(spectrum(column)) ** 2 for column in rest.T)
-    counts = fft.irfft(np.abs(mask) ** 2, length)[:points]
-    differences = fft.irfft(2 * ((mask.conj() * squares).real - power), length)[:points]
-    products = fft.irfft(2j * (mask.conj() * along).imag, length)[:points]
+    counts = scipy.fft.irfft(np.abs(mask) ** 2, length)[:points]
+    differences = scipy.fft.irfft(2 * ((mask.conj() * squares).real - power), length)[:points]
+    products = scipy.fft.irfft(2j * (mask.conj() * along).imag, length)[:points]
     return np.rint(counts), differences, products

@@ -21,6 +21,7 @@ from sgd_diffusion.dynamics.starting_points import StartingPoints, last_points
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.problems.objectives import Problem
 from sgd_diffusion.storage.checkpoints import check_storable
+from sgd_diffusion.storage.netcdf import to_netcdf
 from sgd_diffusion.storage.provenance import environment
 from sgd_diffusion.storage.run_directories import RunDirectory, combine_windows
 
@@ -204,7 +205,7 @@ def _check_window(
     }
     window = schema.label(0, zeros, diverged_at).assign_attrs(attributes)
     try:
-        window.isel(dict.fromkeys(window.dims, slice(1))).to_netcdf(engine="h5netcdf")
+        to_netcdf(window.isel(dict.fromkeys(window.dims, slice(1))))
     except (TypeError, ValueError, OSError, NotImplementedError) as error:
         raise invalid(
             "measurements",

@@ -4,7 +4,6 @@ This stands apart from `landscape`, which knows arrays and callables only.
 """
 
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -21,6 +20,7 @@ from sgd_diffusion._json_values import describe_differences, json_values
 from sgd_diffusion._types import ArrayLike, IntegerLike, PyTree
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.landscape.planes import Plane, evaluate_in_chunks
+from sgd_diffusion.storage.netcdf import from_netcdf, to_netcdf
 from sgd_diffusion.storage.run_directories import (
     environment,
     write_atomically,
@@ -114,7 +114,7 @@ def resumable_plane(
         }
         stored = stored.assign(grids).assign_attrs(finished=done)
         stored.attrs["sha256"] = _checksum(stored)
-        write_atomically(file, bytes(stored.to_netcdf(engine="h5netcdf")))
+        write_atomically(file, to_netcdf(stored))
         report(done, total)
     return stored
 
@@ -150,7 +150,7 @@ def _named(losses: Any) -> dict[str, np.ndarray]:
 def _read(path: pathlib.Path, configuration: dict) -> xr.Dataset | None:
     """Return what a file holds, if it is this plane; None if there is no file."""
     try:
-        stored = xr.load_dataset(io.BytesIO(path.read_bytes()), engine="h5netcdf")
+        stored = from_netcdf(path.read_bytes())
         if stored.attrs["sha256"] != _checksum(stored):
             raise ValueError("its checksum is wrong")
     except FileNotFoundError:

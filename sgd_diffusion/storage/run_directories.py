@@ -24,6 +24,7 @@ from sgd_diffusion._json_values import describe_differences, json_values, same_v
 from sgd_diffusion.errors import StorageError, invalid
 from sgd_diffusion.storage.files import write_atomically
 from sgd_diffusion.storage.merged_runs import merge_runs, new_members
+from sgd_diffusion.storage.netcdf import from_netcdf, to_netcdf
 from sgd_diffusion.storage.provenance import environment
 
 if TYPE_CHECKING:
@@ -284,9 +285,7 @@ class RunDirectory:
             StorageError: the disk is full or read-only; earlier windows stay as they are.
         """
         path = self.window_path(index)
-        content = bytes(
-            dataset.assign_attrs({IDENTITY: self._identity(index)}).to_netcdf(engine="h5netcdf")
-        )
+        content = to_netcdf(dataset.assign_attrs({IDENTITY: self._identity(index)}))
         try:
             write_atomically(
                 _checksum_path(path),
@@ -389,7 +388,7 @@ def _load_window(path: pathlib.Path) -> xr.Dataset:
     content = path.read_bytes()
     if _checksum_path(path).read_text().split()[0] != hashlib.sha256(content).hexdigest():
         raise ValueError("its checksum is wrong")
-    return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
+    return from_netcdf(content)
 
 
 def save_figure(figure: "matplotlib.figure.Figure", path: pathlib.Path) -> None:

@@ -3,8 +3,8 @@
 import warnings
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy.stats import rankdata
 
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.analysis.freezing import freezing_index
@@ -216,7 +216,10 @@ def _spearman(values, noise):
     ranks, others = (
         rank - rank.mean(axis=-1, keepdims=True)
         # Quotients that should be one number may differ in the last place.
-        for rank in (rankdata(values, axis=-1), rankdata(noise.astype(np.float32)))
+        for rank in (
+            scipy.stats.rankdata(values, axis=-1),
+            scipy.stats.rankdata(noise.astype(np.float32)),
+        )
     )
     with np.errstate(invalid="ignore"):
         return (ranks * others).sum(axis=-1) / np.sqrt(

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy import ndimage
 
 from sgd_diffusion._arrays import host_array, number
 from sgd_diffusion._display import shown_briefly
@@ -75,7 +75,7 @@ def wide_basin(
     smooth = rows @ heights @ columns.T
     lowest = np.unravel_index(smooth.argmin(), smooth.shape)
     depth = np.median(smooth) - smooth[lowest]
-    parts, _ = ndimage.label(smooth < smooth[lowest] + filling * depth)
+    parts, _ = scipy.ndimage.label(smooth < smooth[lowest] + filling * depth)
     region = parts == parts[lowest]
     spacing = extent / (len(heights) - 1)
     center = (np.array(lowest) - (np.array(heights.shape) - 1) / 2) * spacing

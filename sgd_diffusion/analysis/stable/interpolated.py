@@ -27,9 +27,9 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
 from numpy.polynomial import chebyshev
-from scipy import special
 
 from sgd_diffusion._platforms import host
 from sgd_diffusion._types import NumberLike
@@ -208,7 +208,7 @@ def _tabulated(v, alphas, skewness):
         tangent = np.tan(np.pi / 2 * alpha)
         beta = np.tan(np.pi / 2 * alpha * skew) / tangent if which == ABOUT_ZETA else skew
         shift, width, _ = (_core_about_zeta if which == ABOUT_ZETA else _core)(
-            alpha, beta, np, special.gammaln
+            alpha, beta, np, scipy.special.gammaln
         )
         laws.append((width * v + shift, alpha, beta))
     with jax.ensure_compile_time_eval(), jax.default_device(host()):

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float, Int
 from numpy.polynomial import chebyshev
-from scipy import interpolate
 
 from sgd_diffusion._arrays import in_double, real_array
 from sgd_diffusion._display import shown_briefly
@@ -245,7 +245,7 @@ def _table():
     values = np.einsum(
         "ag,vgbq->vabq",
         to_grid,
-        interpolate.CubicSpline(angles, values, axis=2, bc_type="clamped")(ANGLES),
+        scipy.interpolate.CubicSpline(angles, values, axis=2, bc_type="clamped")(ANGLES),
     )
     values[:, -1] = values[:, -1, :1]  # alpha = 2 has no skewness
     z = np.sinh(values[0])

@@ -5,10 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import isotonic_regression
-from scipy.stats import t as student_t
 
 from sgd_diffusion._arrays import host_array, integer, number
 from sgd_diffusion._display import shown_briefly
@@ -122,12 +120,13 @@ class Calibration(NamedTuple):
             return CalibratedDimension(nothing, nothing, nothing, estimate.status)
         hursts = np.linspace(self.hursts[0], self.hursts[-1], CANDIDATES)
         truths, mean = (
-            PchipInterpolator(self.hursts, values)(hursts) for values in (self.truths, self.means)
+            scipy.interpolate.PchipInterpolator(self.hursts, values)(hursts)
+            for values in (self.truths, self.means)
         )
         spread = self.scatter * np.sqrt(1 + 1 / self.repeats)
         between = np.searchsorted(self.hursts[1:-1], hursts)
         spread = np.maximum(spread[between], spread[between + 1])
-        quantile = student_t.ppf((1 + confidence) / 2, self.repeats.min() - 1)
+        quantile = scipy.stats.t.ppf((1 + confidence) / 2, self.repeats.min() - 1)
         distance = np.abs(raw - mean)
         value = truths[distance.argmin()]
         possible = np.append(truths[distance <= quantile * spread], value)
@@ -215,5 +214,5 @@ def calibrate(
         )
     truths = truth(hursts)
     rising = np.sum((raw.mean - raw.mean.mean()) * (hursts - hursts.mean())) > 0
-    means = isotonic_regression(raw.mean, increasing=bool(rising)).x
+    means = scipy.optimize.isotonic_regression(raw.mean, increasing=bool(rising)).x
     return Calibration(hursts, truths, means, raw.std, raw.count)

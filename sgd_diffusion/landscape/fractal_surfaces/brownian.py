@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.fft import next_fast_len
+import scipy
 
 from sgd_diffusion._arrays import integer, number
 from sgd_diffusion._types import IntegerLike, Key, NumberLike
@@ -95,7 +95,7 @@ def _embedding(size, hurst):
         return np.where(r <= 1, variance - r**power + curvature * r**2, beyond)
 
     spacing = 1 / (math.sqrt(2) * (size - 1))
-    period = next_fast_len(size - 1 + math.ceil(reach / spacing), real=True)
+    period = scipy.fft.next_fast_len(size - 1 + math.ceil(reach / spacing), real=True)
     lags = spacing * np.arange(period)
     images = np.stack([lags, lags - period * spacing])
     periodic = sum(

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-import scipy.fft
+import scipy
 from jaxtyping import Array, Float
 
 from sgd_diffusion._arrays import in_double, integer, is_traced, real_array

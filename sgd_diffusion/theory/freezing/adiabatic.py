@@ -3,8 +3,7 @@
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy.interpolate
-import scipy.special
+import scipy
 from jaxtyping import Float
 
 from sgd_diffusion._arrays import host_array, number
