@@ -48,7 +48,7 @@ class Options(Sizes):
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Short for --preset quick."""
     minutes: Annotated[float, *within(0, 1440)] = 8.0
-    """After these no further candidate begins. The last one may take some seconds more."""
+    """After these no further candidate begins. The last one is finished."""
     json: pathlib.Path | None = None
     """File for the results, written after each candidate. What it holds is not measured again."""
     repeats: Annotated[int, *within(timing.FEWEST, 1000)] = 7

@@ -117,8 +117,10 @@ class Training(NamedTuple):
             if self.window
             else (problem.examples, jnp.int32(0), jnp.int32(steps))
         )
-        # The Gram matrix of a window is beside its loop, and a last group may be smaller.
-        alike = not self.window and members % self.at_once == 0
+        # The Gram matrix of a window is beside its loop, and a last group may be smaller. On CPU a
+        # vmapped convolution is a loop in the loop.
+        loops = platform() == "cpu" and self.at_once > 1 and self.formulation is None
+        alike = not self.window and members % self.at_once == 0 and not loops
         passes = steps * members / self.at_once if alike else None
         return Made(program, (shared, own), amount=steps * members, passes=passes)
 

@@ -34,7 +34,8 @@ def measured(candidate: Candidate, *, repeats: int, patience: float) -> dict[str
     except Exception as error:  # too much memory, a program that does not compile: it is a result
         first = (str(error).splitlines() or [""])[0]
         row = {"error": textwrap.shorten(f"{type(error).__name__}: {first}", LONGEST)}
-    gc.collect()
+    if "error" in row:
+        gc.collect()  # what was taken before it failed may be in a cycle
     return row | {"seconds": time.perf_counter() - begin}
 
 
