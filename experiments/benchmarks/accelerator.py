@@ -92,6 +92,7 @@ def main(options: Options) -> None:
     questions = catalogue(options)
     report = begun(options)
     rows = report["rows"]
+    write(report, questions, options.json)  # refuses a place where it cannot, before any work
     device = report["identity"]["device"]
     print(f"{device['count']} x {device['kind']} ({device['platform']})", flush=True)
     names = {each.name for question in questions for each in question.candidates}

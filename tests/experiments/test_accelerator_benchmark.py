@@ -319,6 +319,28 @@ def test_a_file_of_something_else_is_refused(call, two_questions, capsys, tmp_pa
     assert file.read_bytes() == before and not said.out
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    call, two_questions, capsys, tmp_path
+):
+    assert call("--quick", "--json", tmp_path / "no" / "facts.json") == 2
+    said = capsys.readouterr()
+    assert "Cannot write" in said.err and not said.out and not two_questions
+
+
+def test_stable_fits_are_compared_with_the_host_where_the_device_is_another():
+    def ways():
+        (fits,) = (each for each in catalogue(QUICK) if each.name == "stable fits")
+        return [each.name for each in fits.candidates]
+
+    with traced_on("gpu"):
+        assert ways()[2:] == ["stable fits, on the host"]
+        (fits,) = (each for each in catalogue(QUICK) if each.name == "stable fits")
+    on_host = fits.candidates[2].make()
+    one = fits.candidates[0].make().function()
+    np.testing.assert_array_equal(on_host.function().alpha, one.alpha)
+    assert len(ways()) == 2
+
+
 def test_the_small_form_answers_all_questions(call, capsys, tmp_path):
     file = tmp_path / "facts.json"
     assert call("--quick", "--json", file) == 0

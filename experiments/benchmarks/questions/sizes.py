@@ -11,7 +11,7 @@ SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3)}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes(Checked):
-    """Sizes of all candidates. By default, all take eight minutes on a fast GPU."""
+    """Sizes of all candidates. The defaults are meant for eight minutes on a fast GPU."""
 
     images: Annotated[tuple[Literal["digits", "cifar10"], ...], *within(fewest=1)] = (
         "digits",
