@@ -46,6 +46,7 @@ MOST_PROGRAMS = 2_000
 # What fits stable laws; a worker makes their tables in 10 s.
 SAME_PROGRAMS = (
     "tests/analysis/stable/",
+    "tests/experiments/test_accelerator_benchmark.py",
     "tests/experiments/test_fractal_toy.py",
     "tests/experiments/test_gradient_tails.py",
     "tests/tables/test_gradient_tails.py",

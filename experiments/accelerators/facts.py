@@ -170,20 +170,28 @@ def compiled_facts(lowered: Any, chip: Chip) -> dict[str, Any]:
     begin = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - begin
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    cost = compiled.cost_analysis() or {}
     facts = {
         "seconds": seconds,
-        "bytes_at_peak": memory.temp_size_in_bytes
-        + memory.argument_size_in_bytes
-        + memory.output_size_in_bytes,
-        "bytes_of_arguments": memory.argument_size_in_bytes,
-        "bytes_of_results": memory.output_size_in_bytes,
+        **memory_of(compiled),
         "flops": cost.get("flops"),
         "bytes_moved": cost.get("bytes accessed"),
         "collectives": dict(collections.Counter(SHARED_BY_SEVERAL.findall(compiled.as_text()))),
         "products": as_rows(work),
     }
     return facts | {"estimated_seconds": roofline(chip, work, facts["bytes_moved"])}
+
+
+def memory_of(compiled: Any) -> dict[str, int]:
+    """Return the bytes that a compiled program needs of the memory of a device."""
+    memory = compiled.memory_analysis()
+    return {
+        "bytes_at_peak": memory.temp_size_in_bytes
+        + memory.argument_size_in_bytes
+        + memory.output_size_in_bytes,
+        "bytes_of_arguments": memory.argument_size_in_bytes,
+        "bytes_of_results": memory.output_size_in_bytes,
+    }
 
 
 def as_rows(work: dict[Product, Work]) -> list[dict[str, Any]]:

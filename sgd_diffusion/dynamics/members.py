@@ -47,7 +47,7 @@ def default_members_at_once(num_members: int, platform: str) -> int:
         On CPU a step of one member already fills the cores. Members one after the other (`lax.map`)
         were faster than vmapped ones for every network measured (`python -m
         experiments.benchmarks.training`). Accelerators are made for parallel work; the choice has
-        not been measured there yet.
+        not been measured there yet (`python -m experiments.benchmarks.accelerator` does that).
     """
     return 1 if platform == "cpu" else num_members
 

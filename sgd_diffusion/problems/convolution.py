@@ -40,7 +40,7 @@ from jaxtyping import Array
 from sgd_diffusion._platforms import platform
 from sgd_diffusion.errors import invalid
 
-__all__ = ["FORMULATIONS", "convolution"]
+__all__ = ["FORMULATIONS", "convolution", "default_formulation"]
 
 FORMULATIONS = ("xla", "canonical", "patches", "dense")
 _CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -105,7 +105,7 @@ def convolution(
             "leave formulation=None, or take 'xla'",
         )
     if known and formulation is None:
-        formulation = _fastest(lhs, rhs, window_strides)
+        formulation = default_formulation(lhs, rhs, window_strides)
     if not known or formulation == "xla":
         return lax.conv_general_dilated(
             lhs,
@@ -142,8 +142,18 @@ def _is_plain(
     return given == plain
 
 
-def _fastest(images, kernel, strides):
-    """Return the formulation that is fastest on this platform, for the reasons above."""
+def default_formulation(images: Any, kernel: Any, strides: Sequence[int]) -> str:
+    """Return the formulation that `convolution` chooses, for the reasons above.
+
+    Args:
+        images: (batch, height, width, channels), or their shape and type.
+        kernel: (kernel height, kernel width, channels, features), or its shape and type.
+        strides: of the window, along height and width.
+
+    Notes:
+        Those for CPU are measured. "xla" on accelerators is not yet; `python -m
+        experiments.benchmarks.accelerator` compares them there.
+    """
     if platform(images, kernel) != "cpu":
         return "xla"
     pixels, taps = images.shape[1] * images.shape[2], kernel.shape[0] * kernel.shape[1]

@@ -19,7 +19,16 @@ from experiments import (
     hessian_spectrum,
     loss_surface,
 )
-from experiments.benchmarks import curvature, escape, paths, planes, stable, training, walkers
+from experiments.benchmarks import (
+    accelerator,
+    curvature,
+    escape,
+    paths,
+    planes,
+    stable,
+    training,
+    walkers,
+)
 from experiments.options import Checked, Range, flag, within
 from experiments.self_test import __main__ as self_test
 from sgd_diffusion.errors import InputError
@@ -33,6 +42,7 @@ EXPERIMENTS = {
         hessian_spectrum,
         loss_surface,
         fractal_toy,
+        accelerator,
     )
 }
 PROGRAMS = {"self_test": self_test} | {
