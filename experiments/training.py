@@ -54,8 +54,8 @@ class TrainingOptions(JobOptions):
     """standard: crop-4 and flip for cifar10, one-pixel shifts for digits, nothing for others."""
     model: str = "resnet14"
     """resnetD with D = 6n + 2, resnet18[-imagenet], wrnD-K with D = 6n + 4, vgg11, vgg13, vgg16,
-    vgg19, vit[-patchP] or fcL; after residual networks -noshort, after these and vgg -nobatchnorm,
-    after all -widthW. Or package.module:factory, which makes a flax.linen or flax.nnx module.
+    vgg19, vit[-small][-patchP] or fcL; after residual networks -noshort, after these and vgg
+    -nobatchnorm, after all -widthW. Or package.module:factory, which makes a flax.linen or flax.nnx module.
     """
     initialization: Literal["paper", "pytorch"] = "paper"
     """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""

@@ -26,6 +26,7 @@ from sgd_diffusion.problems.objectives import Problem
 
 PARTS = ("start", "window", "advance", "states")
 SWEEPS = {"architecture_sweep": architecture_sweep, "sweep": sweep}
+LARGE = ("resnet18-imagenet", "vit-small-patch16")
 # The measurements of the others, for their options.
 MEASURES = {
     "anomalous_diffusion": (anomalous_diffusion, lambda options: default_measurements),
@@ -50,6 +51,7 @@ class Training(NamedTuple):
         plan: its members.
         measure: its measurements.
         shared: whether several devices share the members.
+        together: whether all devices share one member, in place of one for each.
         rounded: parts whose products have the precision of the training; where windows end, that is
             the test accuracy and what mini-batches give at frozen weights.
     """
@@ -59,6 +61,7 @@ class Training(NamedTuple):
     plan: Plan
     measure: Measure
     shared: bool = True
+    together: bool = False
     rounded: Sequence[str] = PARTS[1:]
 
 
@@ -75,6 +78,21 @@ def programs() -> Iterator[Program]:
     for preset, options in limiting_dynamics.PRESETS.items():
         for training in _at_rest(options):
             yield from ensemble_programs("limiting_dynamics", preset, training)
+
+
+def large_models() -> Iterator[Program]:
+    """Yield the windows of members that all devices share, one for each model.
+
+    They are no presets: their images, a part of ImageNet, come with no package.
+    """
+    for model in LARGE:
+        options = TrainingOptions(
+            dataset="imagenet-part", model=model, seeds=(0,), learning_rates=(0.1,), batch_size=256
+        )
+        training = _of_options(options, default_measurements)._replace(together=True)
+        for program in ensemble_programs("large_models", model, training):
+            if program.title == "window":
+                yield program
 
 
 def training_of(experiment: str, options: TrainingOptions) -> Training:
@@ -100,12 +118,14 @@ def ensemble_programs(experiment: str, preset: str, training: Training) -> Itera
 def _made(training: Training, part: str, devices: Sequence[jax.Device] | None) -> Made:
     plan, problem = training.plan, training.problem()
     schema = Schema(plan, training.measure(problem, plan))
+    devices = devices if training.together or devices is None else devices[: plan.num_members]
     ensemble = Ensemble(
         problem,
         plan,
         measure_path=schema.measure_path,
         measure_state=schema.measure_state,
-        devices=devices and devices[: plan.num_members],
+        devices=devices,
+        devices_per_member=len(devices) if devices and training.together else 1,
     )
     return ensemble.programs()[part]
 
