@@ -21,6 +21,7 @@ from experiments.accelerators.programs import Made, Part, Program, blank
 from experiments.training import Measure, TrainingOptions, chosen_measurements
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import Schema, default_measurements
+from sgd_diffusion.dynamics.memory import WindowMemory, window_memory
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem
 
@@ -111,15 +112,20 @@ def ensemble_programs(experiment: str, preset: str, training: Training) -> Itera
                 functools.partial(_made, training, part),
                 training=training.plan.precision == "default" and part in training.rounded,
                 shared=training.shared,
+                memory=functools.partial(_memory, training) if part == "window" else None,
             ),
         )
 
 
 def _made(training: Training, part: str, devices: Sequence[jax.Device] | None) -> Made:
+    return _ensemble(training, devices).programs()[part]
+
+
+def _ensemble(training: Training, devices: Sequence[jax.Device] | None = None) -> Ensemble:
     plan, problem = training.plan, training.problem()
     schema = Schema(plan, training.measure(problem, plan))
     devices = devices if training.together or devices is None else devices[: plan.num_members]
-    ensemble = Ensemble(
+    return Ensemble(
         problem,
         plan,
         measure_path=schema.measure_path,
@@ -127,7 +133,18 @@ def _made(training: Training, part: str, devices: Sequence[jax.Device] | None) -
         devices=devices,
         devices_per_member=len(devices) if devices and training.together else 1,
     )
-    return ensemble.programs()[part]
+
+
+def _memory(training: Training, platform: str, num_devices: int) -> WindowMemory:
+    num_devices = num_devices if training.shared else 1
+    return window_memory(
+        training.problem(),
+        training.plan,
+        measured=_ensemble(training).values(),
+        num_devices=num_devices if training.together else min(num_devices, training.plan.num_members),
+        devices_per_member=num_devices if training.together else 1,
+        platform=platform,
+    )
 
 
 def _of_options(options: TrainingOptions, measure: Measure, cell: str = "") -> Training:
