@@ -161,6 +161,10 @@ class TrainingOptions(JobOptions):
     """Devices that share one member, for models too large for one: parts of every batch and of the
     increments of the weights.
     """
+    memory: Literal["here", "tpu-v5e", "tpu-v6e", "h100"] | None = None
+    """Only print the memory that a window needs, and what makes it fit: of the devices here, or of
+    --num-devices such chips.
+    """
 
     def check(self) -> None:
         """Refuse what cannot be trained, as far as that is known without the data."""
