@@ -55,7 +55,8 @@ class TrainingOptions(JobOptions):
     model: str = "resnet14"
     """resnetD with D = 6n + 2, resnet18[-imagenet], wrnD-K with D = 6n + 4, vgg11, vgg13, vgg16,
     vgg19, vit[-small][-patchP] or fcL; after residual networks -noshort, after these and vgg
-    -nobatchnorm, after all -widthW. Or package.module:factory, which makes a flax.linen or flax.nnx module.
+    -nobatchnorm, after all -widthW. Or package.module:factory, which makes a flax.linen or
+    flax.nnx module.
     """
     initialization: Literal["paper", "pytorch"] = "paper"
     """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""
@@ -162,8 +163,8 @@ class TrainingOptions(JobOptions):
     increments of the weights.
     """
     memory: Literal["here", "tpu-v5e", "tpu-v6e", "h100"] | None = None
-    """Only print the memory that a window needs, and what makes it fit: of the devices here, or of
-    --num-devices such chips.
+    """Only print the memory that a window needs of a device, and what makes it fit: of those here,
+    or of chips of this kind, as many as are named to share the members.
     """
 
     def check(self) -> None:

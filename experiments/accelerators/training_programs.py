@@ -141,7 +141,9 @@ def _memory(training: Training, platform: str, num_devices: int) -> WindowMemory
         training.problem(),
         training.plan,
         measured=_ensemble(training).values(),
-        num_devices=num_devices if training.together else min(num_devices, training.plan.num_members),
+        num_devices=num_devices
+        if training.together
+        else min(num_devices, training.plan.num_members),
         devices_per_member=num_devices if training.together else 1,
         platform=platform,
     )

@@ -174,9 +174,7 @@ FORMS = (
         2**11,
         _vgg,
     ),
-    Form(
-        r"vit(?P<small>-small)?(-patch(?P<patch>\d+))?", "vit[-small][-patchP]", 2**14, _vit
-    ),
+    Form(r"vit(?P<small>-small)?(-patch(?P<patch>\d+))?", "vit[-small][-patchP]", 2**14, _vit),
     Form(r"fc(?P<layers>\d+)", "fcL, such as fc3", 2**16, _fully_connected),
 )
 

@@ -89,7 +89,7 @@ def test_is_that_of_the_compiled_program(problem, changes, where):
         **where,
     )
     needed = made.compile(made.start())
-    print('RATIO', changes, where, made.memory().total / needed)
+    print("RATIO", changes, where, made.memory().total / needed)
     assert 0.6 < made.memory().total / needed < 2
 
 
