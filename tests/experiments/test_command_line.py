@@ -496,7 +496,8 @@ def test_memory_is_printed_in_place_of_training(call, capsys, monkeypatch, tmp_p
     many = ["--seeds", *range(90), "--window", 9000, "--memory", "tpu-v5e", "--num-devices", 2]
     assert call(anomalous_diffusion, "--model", "fc2-width5", *many) == 0
     said = capsys.readouterr().out
-    assert "one of 2 devices (tpu)" in said and "14.90 GiB" in said and "It does not fit." in said
+    assert "180 members on 2 x tpu, each of them:" in said and "14.90 GiB" in said
+    assert "It does not fit. One of these makes it fit:" in said
     few = ["--model", "fc2-width5", "--batch-size", 16, 32, "--memory", "h100"]
     assert call(sweep, "--quick", *few) == 0
     said = capsys.readouterr().out
