@@ -108,6 +108,8 @@ def increment_gram(increments: PyTree) -> Float[Array, "step step"]:
     def add_blocks(gram, rows):
         """Add the products of all full blocks of columns, one after the other."""
         blocks = rows.shape[1] // GRAM_BLOCK
+        # Unrolled, XLA for GPUs makes the float64 copies of all blocks at once, and that for TPUs
+        # compiles every block for seconds. In a loop a CPU is slower.
         if where == "cpu":
             for block in range(blocks):
                 gram += product(rows[:, block * GRAM_BLOCK : (block + 1) * GRAM_BLOCK])

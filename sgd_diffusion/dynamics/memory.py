@@ -272,9 +272,9 @@ def window_memory(
         InputError: a number is less than 1, or there are fewer devices than a member has.
 
     Notes:
-        The total over the peak of compiled programs (JAX 0.10.2). On CPU, 0.8 to 1.8 for small
+        The total over the peak of compiled programs (JAX 0.10.2). On CPU, 0.6 to 1.8 for small
         networks (fully connected, ResNet-8; with an average, a twin, layers, a sketch, several
-        devices). On accelerators, 0.93 to 1.05 for six ResNet-14 side by side (TPU v5e and v6e,
+        devices, a probe). On accelerators, 0.93 to 1.05 for six ResNet-14 side by side (TPU v5e and v6e,
         H100), and for ResNet-18 and ViT-S on eight H100; 0.64 for one ResNet-14 with batches of
         1024 on v5e, and 0.98 on H100.
 
