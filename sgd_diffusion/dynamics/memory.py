@@ -274,9 +274,9 @@ def window_memory(
     Notes:
         The total over the peak of compiled programs (JAX 0.10.2). On CPU, 0.6 to 1.8 for small
         networks (fully connected, ResNet-8; with an average, a twin, layers, a sketch, several
-        devices, a probe). On accelerators, 0.93 to 1.05 for six ResNet-14 side by side (TPU v5e and v6e,
-        H100), and for ResNet-18 and ViT-S on eight H100; 0.64 for one ResNet-14 with batches of
-        1024 on v5e, and 0.98 on H100.
+        devices, a probe). On accelerators, 0.93 to 1.05 for six ResNet-14 side by side (TPU v5e and
+        v6e, H100), and for ResNet-18 and ViT-S on eight H100; 0.64 for one ResNet-14 with batches
+        of 1024 on v5e, and 0.98 on H100.
 
     >>> import jax.numpy as jnp
     >>> line = Problem(
