@@ -275,8 +275,9 @@ def window_memory(
         The total over the peak of compiled programs (JAX 0.10.2). On CPU, 0.6 to 1.8 for small
         networks (fully connected, ResNet-8; with an average, a twin, layers, a sketch, several
         devices, a probe). On accelerators, 0.93 to 1.05 for six ResNet-14 side by side (TPU v5e and
-        v6e, H100), and for ResNet-18 and ViT-S on eight H100; 0.64 for one ResNet-14 with batches
-        of 1024 on v5e, and 0.98 on H100.
+        v6e, H100), and for ResNet-18 and ViT-S on eight H100; 0.98 for one ResNet-14 with batches
+        of 1024 on H100. On v5e, where a single member runs, only 0.64 (this one) and 0.51
+        (ResNet-18 on 16 chips): the program seems to hold a second copy of the increments.
 
     >>> import jax.numpy as jnp
     >>> line = Problem(
