@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
+from experiments import memory
 from experiments.interrupts import interruptibly
 from experiments.jobs import JOB, ending_together, join, name_in_job
 from experiments.options import Checked, flag
@@ -24,7 +25,7 @@ UNUSABLE = 2  # exit code for input, options or directories that cannot be used
 # The key decides, and the options behind it are not looked at.
 INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_windows"}}
 # What a call does, not what a run is.
-NOT_STORED = ("resume", "directory", "csv", *JOB)
+NOT_STORED = ("resume", "directory", "csv", "memory", *JOB)
 ADDING = ("add_seeds", "add_learning_rates")  # only where there is something to add
 
 Options = TypeVar("Options", bound=Checked)
@@ -33,7 +34,7 @@ Options = TypeVar("Options", bound=Checked)
 def main(
     experiment: Callable[[Options], None], presets: Mapping[str, Options], description: str
 ) -> None:
-    """Run an experiment from the command line, and exit.
+    """Run an experiment from the command line, or only print its memory, and exit.
 
     The exit code is 0, or 2 after a message about unusable input.
 
@@ -47,9 +48,10 @@ def main(
         options = parse(presets, description, sys.argv[1:])
         use_cores_as_devices()
         join(options)
+        work = memory.show if getattr(options, "memory", None) else experiment
         with ending_together():
             interruptibly(
-                lambda: experiment(options),
+                lambda: work(options),
                 hint="; finished windows are kept: continue with --resume --directory DIR",
             )
 

@@ -11,6 +11,7 @@ from the checkout: python -m experiments.compile_for tpu-v5e --programs '*/quick
 import dataclasses
 import importlib.metadata
 import json
+import math
 import pathlib
 import sys
 import time
@@ -47,6 +48,8 @@ class Options(Checked):
     """
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only print the names of these programs."""
+    memory: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only print the memory that their windows need, as it is known before compilation."""
     json: pathlib.Path | None = None
     """File for the results, written anew after each program. What it has already is not compiled
     again.
@@ -70,6 +73,13 @@ def main(options: Options) -> None:
         )
     if options.list:
         print("\n".join(program.name for program in wanted))
+        return
+    if options.memory:
+        count = math.prod(map(int, (options.topology or chip.topology).split("x")))
+        for program in wanted:
+            if program.part.memory:
+                print(program.name)
+                print(program.part.memory(chip.platform, count).table(int(chip.memory)))
         return
     # The compilers are all that is used of other platforms.
     jax.config.update("jax_platforms", "cpu")
@@ -133,6 +143,8 @@ def compiled(program: Program, chip: Chip, devices: Sequence[jax.Device]) -> dic
     row: dict[str, Any] = {"program": program.name}
     begin = time.perf_counter()
     try:
+        if program.part.memory:
+            row["bytes_planned"] = program.part.memory(chip.platform, len(devices)).total
         lowered = program.lowered(chip.platform, devices)
         row["seconds_of_tracing"] = time.perf_counter() - begin
         return row | facts.compiled_facts(lowered, chip)
@@ -156,6 +168,8 @@ def text(row: dict[str, Any], chip: Chip) -> str:
         f"{row['bytes_at_peak'] / 2**20:.1f} MiB"
         + " (more than there is)" * (row["bytes_at_peak"] > chip.memory),
     ]
+    if "bytes_planned" in row:
+        numbers.append(f"planned {row['bytes_planned'] / 2**20:.1f} MiB")
     for name, unit in (("flops", "FLOP"), ("bytes_moved", "B")):
         if row[name] is not None:
             numbers.append(f"{row[name]:.3g} {unit}")

@@ -21,6 +21,7 @@ NEVER_SWEPT = {field.name for field in dataclasses.fields(RunOptions)} | {
     "members_at_once",
     "num_devices",
     "devices_per_member",
+    "memory",
     *JOB,
 }
 

@@ -54,8 +54,9 @@ class TrainingOptions(JobOptions):
     """standard: crop-4 and flip for cifar10, one-pixel shifts for digits, nothing for others."""
     model: str = "resnet14"
     """resnetD with D = 6n + 2, resnet18[-imagenet], wrnD-K with D = 6n + 4, vgg11, vgg13, vgg16,
-    vgg19, vit[-patchP] or fcL; after residual networks -noshort, after these and vgg -nobatchnorm,
-    after all -widthW. Or package.module:factory, which makes a flax.linen or flax.nnx module.
+    vgg19, vit[-small][-patchP] or fcL; after residual networks -noshort, after these and vgg
+    -nobatchnorm, after all -widthW. Or package.module:factory, which makes a flax.linen or
+    flax.nnx module.
     """
     initialization: Literal["paper", "pytorch"] = "paper"
     """paper: Kaiming normal, last layer N(0, 0.001^2); pytorch: PyTorch's defaults."""
@@ -160,6 +161,10 @@ class TrainingOptions(JobOptions):
     devices_per_member: Annotated[int, *within(1, 10_000)] = 1
     """Devices that share one member, for models too large for one: parts of every batch and of the
     increments of the weights.
+    """
+    memory: Literal["here", "tpu-v5e", "tpu-v6e", "h100"] | None = None
+    """Only print the memory that a window needs of a device, and what makes it fit: of those here,
+    or of chips of this kind, as many as are named to share the members.
     """
 
     def check(self) -> None:

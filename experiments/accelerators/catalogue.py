@@ -10,9 +10,10 @@ from experiments.accelerators.programs import Program
 
 
 def catalogue() -> list[Program]:
-    """Return the programs of all presets of all experiments."""
+    """Return the programs of all presets of all experiments, and those of large models."""
     return [
         *training_programs.programs(),
+        *training_programs.large_models(),
         *network_programs.programs(),
         *walker_programs.programs(),
         *analysis_programs.programs(),

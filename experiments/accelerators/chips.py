@@ -76,9 +76,12 @@ class Chip(NamedTuple):
     def _tpus(self, topology):
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
-        bounds = {} if topology != self.topology else {"chips_per_host_bounds": (1, 1, 1)}
+        # All in one host: this process can only compile for devices that are its own.
+        sides = (*map(int, topology.split("x")), 1)[:3]
         described = topologies.get_topology_desc(
-            platform="tpu", topology_name=f"{self.generation}:{topology}", **bounds
+            platform="tpu",
+            topology_name=f"{self.generation}:{topology}",
+            chips_per_host_bounds=sides,
         )
         return list(described.devices)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from sgd_diffusion._platforms import traced_on
 from sgd_diffusion._types import Key
+from sgd_diffusion.dynamics.memory import WindowMemory
 from sgd_diffusion.problems.datasets import Dataset, Examples
 
 Made = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -21,6 +22,7 @@ DATA_SETS = {
     "digits": (1437, 360, (8, 8, 1), 10),
     "mnist": (60_000, 10_000, (28, 28, 1), 10),
     "cifar10": (50_000, 10_000, (32, 32, 3), 10),
+    "imagenet-part": (10_000, 1_000, (224, 224, 3), 1000),  # all 1.28 million are 193 GB
 }
 
 
@@ -33,12 +35,15 @@ class Part(NamedTuple):
         training: whether its products may have the default precision of the platform.
         shared: whether several devices can share its work.
         wide: whether the experiment calls it in 64-bit mode, on TPU on the host.
+        memory: `(platform, number of devices) -> WindowMemory` of a window, known before it is
+            compiled; None for other programs.
     """
 
     make: Callable[[Sequence[jax.Device] | None], Made]
     training: bool = False
     shared: bool = False
     wide: bool = False
+    memory: Callable[[str, int], WindowMemory] | None = None
 
 
 class Program(NamedTuple):

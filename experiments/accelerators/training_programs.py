@@ -21,11 +21,13 @@ from experiments.accelerators.programs import Made, Part, Program, blank
 from experiments.training import Measure, TrainingOptions, chosen_measurements
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import Schema, default_measurements
+from sgd_diffusion.dynamics.memory import WindowMemory, window_memory
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem
 
 PARTS = ("start", "window", "advance", "states")
 SWEEPS = {"architecture_sweep": architecture_sweep, "sweep": sweep}
+LARGE = ("resnet18-imagenet", "vit-small-patch16")
 # The measurements of the others, for their options.
 MEASURES = {
     "anomalous_diffusion": (anomalous_diffusion, lambda options: default_measurements),
@@ -50,6 +52,7 @@ class Training(NamedTuple):
         plan: its members.
         measure: its measurements.
         shared: whether several devices share the members.
+        together: whether all devices share one member, in place of one for each.
         rounded: parts whose products have the precision of the training; where windows end, that is
             the test accuracy and what mini-batches give at frozen weights.
     """
@@ -59,6 +62,7 @@ class Training(NamedTuple):
     plan: Plan
     measure: Measure
     shared: bool = True
+    together: bool = False
     rounded: Sequence[str] = PARTS[1:]
 
 
@@ -77,6 +81,21 @@ def programs() -> Iterator[Program]:
             yield from ensemble_programs("limiting_dynamics", preset, training)
 
 
+def large_models() -> Iterator[Program]:
+    """Yield the windows of members that all devices share, one for each model.
+
+    They are no presets: their images, a part of ImageNet, come with no package.
+    """
+    for model in LARGE:
+        options = TrainingOptions(
+            dataset="imagenet-part", model=model, seeds=(0,), learning_rates=(0.1,), batch_size=256
+        )
+        training = _of_options(options, default_measurements)._replace(together=True)
+        for program in ensemble_programs("large_models", model, training):
+            if program.title == "window":
+                yield program
+
+
 def training_of(experiment: str, options: TrainingOptions) -> Training:
     """Return the ensemble of one of the experiments that are no sweeps."""
     return _of_options(options, MEASURES[experiment][1](options))
@@ -93,21 +112,41 @@ def ensemble_programs(experiment: str, preset: str, training: Training) -> Itera
                 functools.partial(_made, training, part),
                 training=training.plan.precision == "default" and part in training.rounded,
                 shared=training.shared,
+                memory=functools.partial(_memory, training) if part == "window" else None,
             ),
         )
 
 
 def _made(training: Training, part: str, devices: Sequence[jax.Device] | None) -> Made:
+    return _ensemble(training, devices).programs()[part]
+
+
+def _ensemble(training: Training, devices: Sequence[jax.Device] | None = None) -> Ensemble:
     plan, problem = training.plan, training.problem()
     schema = Schema(plan, training.measure(problem, plan))
-    ensemble = Ensemble(
+    devices = devices if training.together or devices is None else devices[: plan.num_members]
+    return Ensemble(
         problem,
         plan,
         measure_path=schema.measure_path,
         measure_state=schema.measure_state,
-        devices=devices and devices[: plan.num_members],
+        devices=devices,
+        devices_per_member=len(devices) if devices and training.together else 1,
     )
-    return ensemble.programs()[part]
+
+
+def _memory(training: Training, platform: str, num_devices: int) -> WindowMemory:
+    num_devices = num_devices if training.shared else 1
+    return window_memory(
+        training.problem(),
+        training.plan,
+        measured=_ensemble(training).values(),
+        num_devices=num_devices
+        if training.together
+        else min(num_devices, training.plan.num_members),
+        devices_per_member=num_devices if training.together else 1,
+        platform=platform,
+    )
 
 
 def _of_options(options: TrainingOptions, measure: Measure, cell: str = "") -> Training:

@@ -5,6 +5,7 @@ from sgd_diffusion.dynamics.averages import Average, start_average
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, draw_coordinates
 from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
+from sgd_diffusion.dynamics.memory import WindowMemory, window_memory
 from sgd_diffusion.dynamics.optimizers import optimizer
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
@@ -19,6 +20,8 @@ __all__ = [
     "run_ensemble",
     "Plan",
     "Ensemble",
+    "window_memory",
+    "WindowMemory",
     # one window
     "record_window",
     "WindowRecord",

@@ -12,12 +12,13 @@ import numpy as np
 import optax
 
 from sgd_diffusion._arrays import integer
-from sgd_diffusion._memory import check_memory
+from sgd_diffusion._memory import available_bytes, check_memory
 from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import IntegerLike, PyTree
 from sgd_diffusion.dynamics.batches import batch_indices
 from sgd_diffusion.dynamics.gradient_coordinates import draw_coordinates
 from sgd_diffusion.dynamics.members import default_members_at_once, member_keys
+from sgd_diffusion.dynamics.memory import WindowMemory, window_memory
 from sgd_diffusion.dynamics.parameters import count, initial_shapes
 from sgd_diffusion.dynamics.placement import Placement
 from sgd_diffusion.dynamics.plan import Plan
@@ -76,10 +77,11 @@ class Ensemble:
         report: Callable[[Any, Any], None] | None = None,
     ):
         self.problem, self.plan, self.report = problem, plan, report
+        self._optimizer = optimizer
         self.measure_path, self.measure_state = measure_path, measure_state
         self.rule = step_rule(plan, optimizer)
         self.placement = Placement(plan.num_members, devices, devices_per_member=devices_per_member)
-        at_once = (
+        self._at_once = (
             default_members_at_once(plan.num_members, self.placement.platform)
             if members_at_once is None
             else members_at_once
@@ -91,8 +93,8 @@ class Ensemble:
         # The members start one by one. That is cheap, and their start cannot depend on how the
         # windows are executed.
         self._start = self.placement.program(self._start_member, 1)
-        self._window = self.placement.program(self._window_member, at_once)
-        self._advance = self.placement.program(self._advance_member, at_once)
+        self._window = self.placement.program(self._window_member, self._at_once)
+        self._advance = self.placement.program(self._advance_member, self._at_once)
         self._states = self.placement.program(self._states_of_member, 1)
         self._compiled: Any = None
 
@@ -141,6 +143,20 @@ class Ensemble:
         with _nan_is_a_value():
             return self.placement.collect(self._states(*self._state_arguments(carry, window)))
 
+    def memory(self) -> WindowMemory:
+        """Return the memory that a window needs, but for what is measured, before compilation."""
+        placement = self.placement
+        return window_memory(
+            self.problem,
+            self.plan,
+            optimizer=self._optimizer,
+            members_at_once=self._at_once,
+            num_devices=placement.groups * placement.devices_per_member,
+            devices_per_member=placement.devices_per_member,
+            devices_in_one_memory=placement.devices_in_one_memory,
+            platform=placement.platform,
+        )
+
     def compile(self, carry: Carry) -> int:
         """Compile the window program.
 
@@ -148,8 +164,10 @@ class Ensemble:
             The bytes that it needs at its peak of the memory of a device.
 
         Raises:
-            InputError: that is more than there is.
+            InputError: that is more than there is. Where this is certain before, nothing is
+                compiled.
         """
+        self.memory().check(available_bytes(self.placement.device))
         self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
         needed = self._peak_bytes()
         check_memory(

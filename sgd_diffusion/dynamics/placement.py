@@ -33,6 +33,8 @@ class Placement:
         devices_per_member: how many of them, one after the other, share a member (see `shards`).
 
     Attributes:
+        groups: number of groups of devices, which run members at the same time.
+        devices_per_member: number of devices in a group.
         device: one of those of this process.
         processes: that own the devices.
         platform: of the devices.
@@ -52,22 +54,23 @@ class Placement:
         self._members = num_members
         self._devices = jax.local_devices()[:1] if devices is None else list(devices)
         together = integer("devices_per_member", devices_per_member, 1)
+        self.devices_per_member = together
         if len(self._devices) % together:
             raise invalid(
                 "devices_per_member",
                 f"is {together} for {len(self._devices)} devices",
                 "a divisor of their number",
             )
-        self._groups = len(self._devices) // together
+        self.groups = len(self._devices) // together
         self._mesh = None
         if devices is not None:
             grid = np.asarray(self._devices)
             self._mesh = (
                 Mesh(grid, (MEMBERS,))
                 if together == 1
-                else Mesh(grid.reshape(self._groups, together), (MEMBERS, SHARDS))
+                else Mesh(grid.reshape(self.groups, together), (MEMBERS, SHARDS))
             )
-        self._surplus = -num_members % self._groups
+        self._surplus = -num_members % self.groups
         self._own = [each for each in self._devices if each.process_index == jax.process_index()]
         self.device = self._own[0]
         self.platform = platform() if devices is None else self.device.platform
@@ -75,7 +78,7 @@ class Placement:
     @property
     def members_in_one_memory(self) -> int:
         """Return how many members have one memory: those of a device, or of the CPU."""
-        return (self._members + self._surplus) // self._groups * self.devices_in_one_memory
+        return (self._members + self._surplus) // self.groups * self.devices_in_one_memory
 
     @property
     def devices_in_one_memory(self) -> int:

@@ -56,13 +56,14 @@ def model(
     | `wrnD-K` | `WideResNet` of depth D = 6n + 4, K times as wide |
     | `vgg11`, `vgg13`, `vgg16`, `vgg19` | `VGG` |
     | `vit`, `vit-patchP` | `ViT` |
+    | `vit-small`, `vit-small-patchP` | `ViT` of 12 blocks, 6 heads, width 384, expansion 4 |
     | `fcL` | `MLP` with L layers, the output included, without biases |
     | `package.module:factory` | a network of one's own |
 
     After the residual networks may stand `-noshort` (no shortcuts), after these and `vggD`
     `-nobatchnorm` (no batch norm inside the blocks; none at all in `VGG`), and after all
     `-widthW`: channels of the first stage (16 in `resnetD` and, times K, `wrnD-K`; 64 in
-    `resnet18` and `vggD`), units of a token (128) or hidden units (100).
+    `resnet18` and `vggD`), units of a token (128; 384) or hidden units (100).
 
     A network of one's own is a flax.linen module, or what makes it: a class or a function, called
     with `num_classes` and `initialization` if it takes arguments of these names. A function or
@@ -133,9 +134,10 @@ def _vgg(match: re.Match, **options: Any) -> VGG:
 
 def _vit(match: re.Match, **options: Any) -> ViT:
     patch = match["patch"]
+    form = {"depth": 12, "heads": 6, "width": 384, "expansion": 4} if match["small"] else {}
     return ViT(
         patch and _bounded(match.string, "patch", patch, 2**12, "there are no such images"),
-        **options,
+        **form | options,
     )
 
 
@@ -172,7 +174,7 @@ FORMS = (
         2**11,
         _vgg,
     ),
-    Form(r"vit(-patch(?P<patch>\d+))?", "vit[-patchP]", 2**14, _vit),
+    Form(r"vit(?P<small>-small)?(-patch(?P<patch>\d+))?", "vit[-small][-patchP]", 2**14, _vit),
     Form(r"fc(?P<layers>\d+)", "fcL, such as fc3", 2**16, _fully_connected),
 )
 

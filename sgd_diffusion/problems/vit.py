@@ -24,8 +24,8 @@ class ViT(nn.Module):
     Dosovitskiy et al. 2021, in the form of the code of Chen, Qu & Gong: every patch passes a linear
     layer; a class token comes first; a learned vector is added at every position. Each of `depth`
     blocks adds an attention of `heads` heads (no bias on queries, keys and values), and then a
-    network of one hidden layer of `width` units with GELU; layer norm (epsilon 1e-5) stands before
-    both. Layer norm and a linear layer read the class token.
+    network of one hidden layer of `expansion` x `width` units with GELU; layer norm (epsilon 1e-5)
+    stands before both. Layer norm and a linear layer read the class token.
 
     Called on images (batch, height, width, channels) and `train`, it returns logits (batch,
     num_classes). It has no batch norm, so no state.
@@ -36,6 +36,7 @@ class ViT(nn.Module):
         depth: number of blocks.
         heads: attention heads of width / heads units.
         width: units of every token.
+        expansion: hidden units of the network of a block, in units of `width`.
         dropout: share of units that are dropped in training, after the positions, the attention and
             both layers of every network.
         num_classes: number of logits.
@@ -50,20 +51,22 @@ class ViT(nn.Module):
 
     Notes:
         The published network has patch 2, width 512 and dropout 0.1; its code draws the weights of
-        all linear layers from N(0, 1e-3^2).
+        all linear layers from N(0, 1e-3^2). ViT-S/16 (Touvron et al. 2021) has patch 16, depth 12,
+        6 heads, width 384 and expansion 4.
     """
 
     patch: int | None = None
     depth: int = 6
     heads: int = 8
     width: int = 128
+    expansion: int = 1
     dropout: float = 0.0
     num_classes: int = 10
     initialization: str = "paper"
 
     def __post_init__(self):
         """Check the arguments where they are given, not at the first call."""
-        for name in ("depth", "heads", "width"):
+        for name in ("depth", "heads", "width", "expansion"):
             setattr(self, name, integer(name, getattr(self, name), 1, 2**31 - 1))
         if self.patch is not None:
             self.patch = integer("patch", self.patch, 1, 2**31 - 1)
@@ -85,7 +88,11 @@ class ViT(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for block in range(self.depth):
             x = TransformerBlock(
-                self.heads, self.dropout, self.initialization, name=f"block{block + 1}"
+                self.heads,
+                self.expansion,
+                self.dropout,
+                self.initialization,
+                name=f"block{block + 1}",
             )(x, train)
         x = nn.LayerNorm(EPSILON, name="last_norm")(x[:, 0])
         return logits(x, self.num_classes, self.initialization)
@@ -96,11 +103,13 @@ class TransformerBlock(nn.Module):
 
     Attributes:
         heads: attention heads.
+        expansion: hidden units over the units of a token.
         dropout: share of units that are dropped in training.
         initialization: as in `ViT`.
     """
 
     heads: int
+    expansion: int
     dropout: float
     initialization: str
 
@@ -113,7 +122,8 @@ class TransformerBlock(nn.Module):
         y = self._attention(*jnp.split(y, 3, axis=-1))
         x = x + drop(_dense(self.initialization, width, y, name="attention"))
         y = nn.LayerNorm(EPSILON, name="norm2")(x)
-        y = drop(nn.gelu(_dense(self.initialization, width, y, name="hidden"), approximate=False))
+        y = _dense(self.initialization, self.expansion * width, y, name="hidden")
+        y = drop(nn.gelu(y, approximate=False))
         return x + drop(_dense(self.initialization, width, y, name="output"))
 
     def _attention(self, queries, keys, values):

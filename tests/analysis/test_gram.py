@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from input_table import Argument, input_tests, mode_tests
 
+from sgd_diffusion._platforms import traced_on
+from sgd_diffusion.analysis import gram
 from sgd_diffusion.analysis.gram import increment_gram, step_gram
 from sgd_diffusion.errors import InputError
 
@@ -136,3 +138,20 @@ def test_a_matrix_beyond_the_memory_is_refused_before_it_is_asked_for():
         InputError, match=r"Gram matrix of 999999 steps .* GiB .*every k-th point.*positions"
     ):
         step_gram(np.zeros((1_000_000, 1), np.float32))
+
+
+@pytest.mark.parametrize("columns", [2, 3, 11, 12])
+def test_blocks_in_a_loop_give_the_numbers_of_those_one_by_one(monkeypatch, columns):
+    """Accelerators take the blocks in a loop, so that one of them at a time is in float64."""
+    monkeypatch.setattr(gram, "GRAM_BLOCK", 3)
+    increments = np.random.default_rng(0).normal(size=(5, columns)).astype(np.float32)
+    with traced_on("gpu"):
+        lowered = (
+            jax.jit(lambda dw: increment_gram(dw))
+            .trace(increments)
+            .lower(lowering_platforms=("cpu",))
+        )
+    assert ("while" in lowered.as_text()) == (columns >= 3)
+    found = lowered.compile()(increments)
+    np.testing.assert_array_equal(found, increment_gram(increments))
+    np.testing.assert_allclose(found, increments.astype(float) @ increments.T.astype(float), 1e-14)

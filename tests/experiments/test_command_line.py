@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import anomalous_diffusion, command_line, output, progress, training
+from experiments import anomalous_diffusion, command_line, output, progress, sweep, training
 from experiments.training import new_directory
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.storage.run_directories import load_run
@@ -487,3 +487,19 @@ def test_quick_runs_the_real_network_within_a_minute_or_so(tmp_path):
     run = load_run(tmp_path / "run")
     assert run.sizes["window"] == 4 and np.isfinite(run.msd).all()
     assert (run.test_accuracy.isel(window=-1) > 0.8).all()
+
+
+def test_memory_is_printed_in_place_of_training(call, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert call(anomalous_diffusion, *TINY, "--memory", "here") == 0
+    assert "free" in (said := capsys.readouterr().out) and "It fits." in said
+    many = ["--seeds", *range(90), "--window", 9000, "--memory", "tpu-v5e", "--num-devices", 2]
+    assert call(anomalous_diffusion, "--model", "fc2-width5", *many) == 0
+    said = capsys.readouterr().out
+    assert "180 members on 2 x tpu, each of them:" in said and "14.90 GiB" in said
+    assert "It does not fit. One of these makes it fit:" in said
+    few = ["--model", "fc2-width5", "--batch-size", 16, 32, "--memory", "h100"]
+    assert call(sweep, "--quick", *few) == 0
+    said = capsys.readouterr().out
+    assert "batch_size=32\nA window of" in said and said.count("It fits.") == 2
+    assert not list(tmp_path.iterdir())

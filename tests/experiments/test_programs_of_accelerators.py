@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import pathlib
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 import experiments
 from experiments.accelerators.catalogue import catalogue
+from experiments.accelerators.chips import CHIPS
 from experiments.accelerators.facts import products
 from experiments.accelerators.programs import DATA_SETS, Program, blank, chosen
 from experiments.accelerators.training_programs import (
@@ -21,10 +23,12 @@ from experiments.accelerators.training_programs import (
 )
 from sgd_diffusion.problems import datasets
 
-PROGRAMS = [*chosen(catalogue(), ["*/quick"])]
+PROGRAMS_OF_ALL = catalogue()
+PROGRAMS = [*chosen(PROGRAMS_OF_ALL, ["*/quick"])]
 EXPERIMENTS = sorted({program.experiment for program in PROGRAMS})
 LONGEST = ("window", "states")  # what the others do is in these
 MODEL = "fc2-width8"
+WINDOW = "anomalous_diffusion/default/window"
 
 
 def rounded(program, platform):
@@ -117,7 +121,7 @@ def test_every_experiment_with_presets_is_there():
         for path in folder.glob("*.py")
         if hasattr(importlib.import_module(f"experiments.{path.stem}"), "PRESETS")
     }
-    assert with_presets == {program.experiment for program in catalogue()}
+    assert with_presets | {"large_models"} == {program.experiment for program in catalogue()}
     for name in with_presets:
         presets = importlib.import_module(f"experiments.{name}").PRESETS
         assert set(presets) == {p.preset for p in catalogue() if p.experiment == name}
@@ -137,9 +141,21 @@ def test_names_are_unique_and_patterns_choose_them():
     ]
 
 
+@pytest.mark.parametrize("name", ["tpu-v5e", "tpu-v5e-2x2", "tpu-v6e", "h100"])
+def test_the_memory_of_compiled_windows_was_known(name):
+    """Within the factors that `window_memory` states; one program for each, of 6 members."""
+    file = pathlib.Path(experiments.__file__).parent / f"benchmarks/results/compile-{name}.json"
+    report = json.loads(file.read_text())
+    peaks = {row["program"]: row["bytes_at_peak"] for row in report["programs"]}
+    (window,) = chosen(PROGRAMS_OF_ALL, [WINDOW])
+    chip = CHIPS[report["chip"]["name"]]
+    planned = window.part.memory(chip.platform, report["chip"]["count"])
+    assert 0.9 < planned.total / peaks[WINDOW] < 1.1
+
+
 def test_blank_data_have_the_shapes_of_the_data():
     digits, found = datasets.load("digits"), blank("digits")
-    assert set(DATA_SETS) == {"digits", "mnist", "cifar10"}
+    assert set(DATA_SETS) == {"digits", "mnist", "cifar10", "imagenet-part"}
     assert jax.tree.map(lambda a: (a.shape, a.dtype), (digits.train, digits.test)) == jax.tree.map(
         lambda a: (a.shape, a.dtype), (found.train, found.test)
     )

@@ -1,3 +1,4 @@
+import jax
 import pytest
 
 from sgd_diffusion.errors import InputError
@@ -92,3 +93,14 @@ def test_options_reach_the_network():
 def test_other_names_are_refused(name):
     with pytest.raises(InputError, match=r"depth|model is"):
         model(name)
+
+
+def test_the_small_vision_transformer_has_the_parameters_of_vit_s():
+    """By hand: 12 blocks of 4 + 8 matrices of the width, for 1000 classes and 14 x 14 patches."""
+    width, tokens = 384, 197
+    block = 12 * width**2 + (1 + 4 + 1) * width + 4 * width  # biases, and two norms
+    ends = (768 + 1) * width + (tokens + 1) * width + 2 * width + (width + 1) * 1000
+    network = model("vit-small-patch16", num_classes=1000)
+    images = jax.ShapeDtypeStruct((1, 224, 224, 3), "float32")
+    params = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), images)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 12 * block + ends == 22_036_840
