@@ -23,11 +23,12 @@ def gradients(problem, params, state):
     def of_batch(params, batch):
         return jax.grad(lambda params: problem.loss(params, state, batch, True)[0])(params)
 
-    whole = of_batch(params, problem.examples)
-    each = jax.vmap(of_batch, (None, 0))(
-        params, jax.tree.map(lambda leaf: leaf[:, None], problem.examples)
-    )
-    return whole, each
+    @jax.jit
+    def of_both(params, examples):
+        single = jax.tree.map(lambda leaf: leaf[:, None], examples)
+        return of_batch(params, examples), jax.vmap(of_batch, (None, 0))(params, single)
+
+    return of_both(params, problem.examples)
 
 
 def test_the_gradient_of_a_batch_is_the_mean_over_its_examples(normalized):
