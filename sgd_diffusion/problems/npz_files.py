@@ -16,6 +16,7 @@ from sgd_diffusion.problems.labeled_images import ARRAYS, Dataset
 
 __all__ = ["load_npz"]
 
+
 def load_npz(path: pathlib.Path) -> Dataset:
     """Return the data set in a file, see `datasets.load`.
 

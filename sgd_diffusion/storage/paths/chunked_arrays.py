@@ -74,9 +74,11 @@ def open_zarr(path: pathlib.Path, inner: str) -> Iterator[Arrays]:
         else:
             within = {name: item for name, item in root.members(max_depth=None)}
             found = {
-                name.removeprefix(inner).strip("/").replace("/", ".") or name.rpartition("/")[2]: item
+                name.removeprefix(inner).strip("/").replace("/", ".")
+                or name.rpartition("/")[2]: item
                 for name, item in within.items()
-                if isinstance(item, zarr.Array) and f"{name}/".startswith(f"{inner}/" if inner else "")
+                if isinstance(item, zarr.Array)
+                and f"{name}/".startswith(f"{inner}/" if inner else "")
             }
             if not found:
                 raise _nothing(path, inner, within)

@@ -5,6 +5,7 @@ import pathlib
 import struct
 import zipfile
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -106,10 +107,12 @@ def _check_plain(name: str, header: Header, expected: str) -> None:
 def _mapped(path: pathlib.Path, header: Header, offset: int) -> np.ndarray:
     if not header.nbytes:
         return np.zeros(header.shape, header.dtype)
-    order = "F" if header.column_major else "C"
+    order: Literal["C", "F"] = "F" if header.column_major else "C"
     # A memmap of shape () would have one axis.
     shape = header.shape or (1,)
-    mapped = np.memmap(path, header.dtype, "r", offset, shape, order)
+    mapped: np.memmap = np.memmap(
+        path, dtype=header.dtype, mode="r", offset=offset, shape=shape, order=order
+    )
     return mapped.reshape(header.shape)
 
 

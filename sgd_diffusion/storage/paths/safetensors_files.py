@@ -62,5 +62,5 @@ def open_safetensors(path: pathlib.Path) -> Iterator[Arrays]:
     with contextlib.ExitStack() as stack:
         with reading(path, EXPECTED):
             file = stack.enter_context(library.safe_open(path, framework="numpy"))
-            tensors = {name: _Tensor(file, name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: _Tensor(file, name) for name in file.keys()}
         yield tensors

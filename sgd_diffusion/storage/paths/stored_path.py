@@ -11,7 +11,15 @@ import numpy as np
 from sgd_diffusion.analysis.streamed_gram import Leaf, Part, Read
 from sgd_diffusion.errors import InputError, invalid
 
-__all__ = ["Arrays", "StoredArray", "StoredPath", "cut", "path_of_arrays", "path_of_files", "reading"]
+__all__ = [
+    "Arrays",
+    "StoredArray",
+    "StoredPath",
+    "cut",
+    "path_of_arrays",
+    "path_of_files",
+    "reading",
+]
 
 
 class StoredArray(Protocol):
@@ -202,4 +210,6 @@ def reading(path: object, expected: str, way_out: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # parsers raise nearly anything for a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise invalid(str(path), f"cannot be read ({reason[0][:150]})", expected, way_out) from error
+        raise invalid(
+            str(path), f"cannot be read ({reason[0][:150]})", expected, way_out
+        ) from error
