@@ -23,7 +23,7 @@ __all__ = ["Leaf", "Part", "Read", "StreamPlan", "StreamedGram", "stream_plan", 
 
 WIDE = 8  # bytes of float64
 PASSING = 8  # a block of steps that stays is so many times as long as one that passes by
-PRODUCT_WIDTH = 32768  # coordinates of a product, which runs at full speed with so many
+PRODUCT_WIDTH = 8192  # coordinates of a product, which runs at full speed with so many
 
 
 class Leaf(NamedTuple):
@@ -189,9 +189,14 @@ def stream_plan(
     of_steps = max(_bytes_of_steps(leaf.dtype) for leaf in leaves)
     of_products = WIDE * max(_numbers(leaf.dtype) for leaf in leaves)
     stored = max(leaf.dtype.itemsize for leaf in leaves)
-    # Numbers as they are stored, their differences, and these in float64.
+    # Numbers as they are stored and their differences; and these in float64, of a product.
     of_coordinate = num_points * (stored + of_steps + of_products)
-    width = int(min(free // of_coordinate, size))
+    width = free // of_coordinate
+    if width > PRODUCT_WIDTH:
+        width = (free - num_points * of_products * PRODUCT_WIDTH) // (
+            num_points * (stored + of_steps)
+        )
+    width = int(min(width, size))
     if width >= min(grain, size):
         blocks = sum(1 for _ in blocks_of_coordinates(leaves, width, grain))
         return StreamPlan("coordinates", width, blocks, num_points * whole)

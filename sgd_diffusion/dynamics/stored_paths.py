@@ -197,9 +197,8 @@ class _Member:
     def __init__(self, path, losses, window, memory, report):
         self.path, self.losses, self.window = path, losses, window
         self.how = {"memory": memory, "report": report, "by_layer": len(_layers(path)) > 1}
-        self.finite, self.lost = np.zeros(
-            (2, path.num_points), bool
-        )  # of the points that were read
+        # Of the points that were read, whether all their numbers are finite, or not.
+        self.finite, self.lost = np.zeros((2, path.num_points), bool)
 
     def record(self, start: int) -> WindowRecord:
         """Return the record of the window that begins at a point."""
@@ -215,24 +214,23 @@ class _Member:
         )
         self.finite[start:stop], self.lost[start:stop] = found.known, ~found.known
         refuse_gaps(path.source, self.finite[1:] & self.finite[:-1], lambda: ~self.lost)
-        losses = (
-            np.full(self.window + 1, np.nan) if self.losses is None else self.losses[start:stop]
-        )
         # No statistic of a window in which the path diverged is one of training.
         diverged = self.diverged_at()
         if diverged != ALIVE:
             for gram in (found.step_gram, *found.layer_grams.values()):
                 gram[:] = np.nan
-        return WindowRecord(
-            step_gram=found.step_gram,
-            losses=losses,
-            probe_losses=None,
-            gradient_norms=np.zeros(0),
-            gradient_samples=np.zeros((0, 0)),
-            layer_grams=found.layer_grams,
-            twin_gram=None,
-            diverged_at=np.int32(diverged),
-        )
+        losses = np.zeros(0) if self.losses is None else self.losses[start:stop]
+        with where_float64_is(), jax.enable_x64(True):
+            return WindowRecord(
+                step_gram=jnp.asarray(found.step_gram),
+                losses=jnp.asarray(losses),
+                probe_losses=None,
+                gradient_norms=jnp.zeros(0),
+                gradient_samples=jnp.zeros((0, 0)),
+                layer_grams={layer: jnp.asarray(gram) for layer, gram in found.layer_grams.items()},
+                twin_gram=None,
+                diverged_at=jnp.int32(diverged),
+            )
 
     def diverged_at(self) -> int:
         """Return the last step before the points that are not finite, or -1."""
@@ -244,9 +242,7 @@ class _Member:
 
 def _measured(measure, record):
     """Return all measurements of a window, on the host."""
-    with where_float64_is(), jax.enable_x64(True):
-        record = jax.tree.map(jnp.asarray, record)
-    with where_float64_is():  # the programs of runs are traced outside of 64-bit mode too
+    with where_float64_is():  # outside of 64-bit mode, as in runs
         return jax.tree.map(np.asarray, measure(record))
 
 

@@ -16,6 +16,7 @@ __all__ = ["chunk_grain", "is_zarr", "open_hdf5", "open_zarr"]
 
 HDF5 = "an HDF5 or NetCDF-4 file"
 ZARR = "a Zarr store"
+MAX_CHUNK = 2**30  # bytes
 ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -72,13 +73,17 @@ def open_zarr(path: pathlib.Path, inner: str) -> Iterator[Arrays]:
             if inner:
                 raise _nothing(path, inner, {})
         else:
-            within = {name: item for name, item in root.members(max_depth=None)}
-            found = {
-                name.removeprefix(inner).strip("/").replace("/", ".")
-                or name.rpartition("/")[2]: item
-                for name, item in within.items()
+            within = {
+                name: item
+                for name, item in root.members(max_depth=None)
                 if isinstance(item, zarr.Array)
-                and f"{name}/".startswith(f"{inner}/" if inner else "")
+            }
+            found = {inner.rpartition("/")[2]: within[inner]} if inner in within else {}
+            prefix = f"{inner}/" if inner else ""
+            found |= {
+                name.removeprefix(prefix).replace("/", "."): item
+                for name, item in within.items()
+                if name.startswith(prefix)
             }
             if not found:
                 raise _nothing(path, inner, within)
@@ -90,11 +95,23 @@ def is_zarr(path: pathlib.Path) -> bool:
     return any((path / name).is_file() for name in ZARR_FILES)
 
 
-def chunk_grain(array: Any) -> int:
-    """Return how many coordinates of a point lie between the cuts of the chunks of an array."""
+def chunk_grain(name: str, array: Any) -> int:
+    """Return how many coordinates of a point lie between the cuts of the chunks of an array.
+
+    Raises:
+        InputError: its chunks are too large to be read as a whole.
+    """
     chunks = getattr(array, "chunks", None)
     if not chunks or len(array.shape) < 2:
         return 1
+    size = math.prod(chunks) * array.dtype.itemsize
+    if size > MAX_CHUNK:
+        raise invalid(
+            name,
+            f"has chunks {chunks} of {size / 2**30:.3g} GiB",
+            f"at most {MAX_CHUNK / 2**30:.3g} GiB",
+            "write it with smaller chunks, such as those of one point",
+        )
     return min(chunks[1], array.shape[1]) * math.prod(array.shape[2:])
 
 

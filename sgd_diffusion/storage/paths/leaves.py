@@ -1,4 +1,4 @@
-"""Which arrays of a checkpoint are the coordinates of the walker, and to which layers they belong."""
+"""Which arrays of a checkpoint are coordinates of the walker, and in which layers they are."""
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence

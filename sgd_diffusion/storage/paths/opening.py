@@ -1,15 +1,18 @@
 """From what a user calls a path to the stored path: its format, its files in order, its leaves."""
 
+import contextlib
 import functools
 import glob
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from sgd_diffusion._arrays import integer
-from sgd_diffusion._types import IntegerLike
+import numpy as np
+
+from sgd_diffusion._arrays import integer, real_array
+from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.storage.paths import chunked_arrays, numpy_files
 from sgd_diffusion.storage.paths.jax_checkpoints import (
@@ -25,12 +28,12 @@ from sgd_diffusion.storage.paths.stored_path import (
     Arrays,
     StoredPath,
     check_same,
-    path_of_arrays,
-    path_of_files,
+    reader_of_arrays,
+    reader_of_files,
 )
 from sgd_diffusion.storage.paths.torch_files import open_torch
 
-__all__ = ["open_path"]
+__all__ = ["open_path", "path_in_memory"]
 
 Opener = Callable[[pathlib.Path], AbstractContextManager[Arrays]]
 
@@ -59,9 +62,9 @@ POINTS = (
 ORBAX = Format((), open_orbax, lambda file: False)
 HDF5_SUFFIXES = (".h5", ".hdf5", ".nc", ".nc4")
 KINDS = (
-    "a .npy, .npz, HDF5, NetCDF-4 or Zarr array of (T+1, ...) points (FILE::NAME for one of several "
-    "arrays), or a directory, a pattern in quotes or a .txt list of .safetensors, .pt, .pth, .npz, "
-    ".npy, .msgpack or Orbax checkpoints"
+    "a .npy, .npz, HDF5, NetCDF-4 or Zarr array of (T+1, ...) points (FILE::NAME for one of "
+    "several arrays), or a directory, a pattern in quotes or a .txt list of .safetensors, .pt, "
+    ".pth, .npz, .npy, .msgpack or Orbax checkpoints"
 )
 
 
@@ -106,8 +109,7 @@ def open_path(
     outer, _, inner = name.partition("::")
     path = pathlib.Path(outer).expanduser()
     choose = functools.partial(chosen_leaves, name, include=include, exclude=exclude)
-    opened = _array_opener(path, inner)
-    if opened is not None:
+    if (opened := _array_opener(path, inner)) is not None:
         found = _of_arrays(name, opened, choose)
         return found._replace(spacing=steps_per_checkpoint or 1)
     if inner:
@@ -118,6 +120,28 @@ def open_path(
         first, spacing = first // spacing * steps_per_checkpoint, steps_per_checkpoint
     found = _of_files(name, files, _format(name, files), choose)
     return found._replace(first_step=first, spacing=spacing)
+
+
+def path_in_memory(
+    arrays: Mapping[str, ArrayLike], *, source: str = "the path", spacing: IntegerLike = 1
+) -> StoredPath:
+    """Return a path whose points are in memory.
+
+    Args:
+        arrays: {name: (T+1, ...)}; which of them are coordinates says `chosen_leaves`.
+        source: what it is called in messages and summaries.
+        spacing: steps of training from one point to the next.
+
+    Raises:
+        InputError: there are fewer than two points, or arrays with different numbers of them.
+    """
+    held = {
+        name: np.asarray(real_array(name, array, or_complex=True)) for name, array in arrays.items()
+    }
+    found = _of_arrays(
+        source, lambda: contextlib.nullcontext(held), functools.partial(chosen_leaves, source)
+    )
+    return found._replace(spacing=integer("spacing", spacing, 1, 2**31))
 
 
 def _array_opener(path: pathlib.Path, inner: str) -> Callable | None:
@@ -137,7 +161,7 @@ def _array_opener(path: pathlib.Path, inner: str) -> Callable | None:
         return None
     if suffix == ".npy":
         return functools.partial(numpy_files.open_npy, path)
-    return functools.partial(numpy_files.open_npz, path) if suffix == ".npz" else None
+    return numpy_files.npz_once(path) if suffix == ".npz" else None
 
 
 def _of_arrays(name, opened, choose):
@@ -150,7 +174,10 @@ def _of_arrays(name, opened, choose):
             }
         )
         counts = {leaf.name: arrays[leaf.name].shape[0] for leaf in leaves}
-        grain = max(chunked_arrays.chunk_grain(arrays[leaf.name]) for leaf in leaves)
+        grain = max(
+            chunked_arrays.chunk_grain(f"{leaf.name} in {name}", arrays[leaf.name])
+            for leaf in leaves
+        )
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{key} {count}" for key, count in list(counts.items())[:5])
         raise invalid(
@@ -160,7 +187,7 @@ def _of_arrays(name, opened, choose):
             "choose arrays with --include, or with FILE::NAME",
         )
     num_points = _enough(name, next(iter(counts.values())))
-    return StoredPath(name, num_points, leaves, left_out, path_of_arrays(opened, leaves), grain)
+    return StoredPath(name, num_points, leaves, left_out, reader_of_arrays(opened, leaves), grain)
 
 
 def _of_files(name, files, kind, choose):
@@ -175,7 +202,7 @@ def _of_files(name, files, kind, choose):
             with kind.opened(file) as arrays:
                 check_same(file, files[0], arrays, leaves)
     grain = 1 if parts else sum(leaf.size for leaf in leaves)
-    read = path_of_files(files, kind.opened, leaves)
+    read = reader_of_files(files, kind.opened, leaves)
     return StoredPath(name, len(files), leaves, left_out, read, grain)
 
 

@@ -1,4 +1,4 @@
-"""The order of checkpoints, and the steps of training at which they were written, from their names."""
+"""The order of checkpoints, and the steps at which they were written, from their names."""
 
 import collections
 import itertools

@@ -15,9 +15,10 @@ __all__ = [
     "Arrays",
     "StoredArray",
     "StoredPath",
+    "check_same",
     "cut",
-    "path_of_arrays",
-    "path_of_files",
+    "reader_of_arrays",
+    "reader_of_files",
     "reading",
 ]
 
@@ -69,7 +70,7 @@ class StoredPath(NamedTuple):
         return self.num_points * sum(leaf.size * leaf.dtype.itemsize for leaf in self.leaves)
 
 
-def path_of_arrays(
+def reader_of_arrays(
     opened: Callable[[], AbstractContextManager[Arrays]], leaves: Sequence[Leaf]
 ) -> Read:
     """Return `read` of arrays that have all points along their first axis.
@@ -96,7 +97,7 @@ def path_of_arrays(
     return read
 
 
-def path_of_files(
+def reader_of_files(
     files: Sequence[pathlib.Path],
     opened: Callable[[pathlib.Path], AbstractContextManager[Arrays]],
     leaves: Sequence[Leaf],
