@@ -99,6 +99,7 @@ def streamed_gram(
     by_layer: bool = False,
     first: IntegerLike = 0,
     name: str = "the path",
+    allow_gaps: bool = False,
     report: Callable[[int], None] | None = None,
 ) -> StreamedGram:
     """Return the step Gram matrix of a path that is read in blocks.
@@ -117,6 +118,8 @@ def streamed_gram(
         by_layer: also return the matrices of the layers of the leaves.
         first: number of the first point, as `read` and messages count them.
         name: of the path, for messages.
+        allow_gaps: leave it to the caller to look for points that are NaN or infinite before others
+            that are not; `known` says where they are.
         report: called with the number of bytes of every block that was read.
 
     Returns:
@@ -148,7 +151,8 @@ def streamed_gram(
                 sums.add_steps(start, plan.width, max(1, plan.width // PASSING))
     grams = list(sums.grams.values())
     total = sum(grams) if len(grams) > 1 else grams[0]
-    refuse_gaps(name, np.isfinite(np.diagonal(total)), lambda: sums.known, first)
+    if not allow_gaps:
+        refuse_gaps(name, np.isfinite(np.diagonal(total)), lambda: sums.known, first)
     return StreamedGram(total, sums.grams if by_layer else {}, sums.known)
 
 

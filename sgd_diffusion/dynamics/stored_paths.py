@@ -210,6 +210,7 @@ class _Member:
             grain=path.grain,
             first=start,
             name=path.source,
+            allow_gaps=True,
             **self.how,
         )
         self.finite[start:stop], self.lost[start:stop] = found.known, ~found.known
@@ -219,14 +220,14 @@ class _Member:
         if diverged != ALIVE:
             for gram in (found.step_gram, *found.layer_grams.values()):
                 gram[:] = np.nan
-        losses = np.zeros(0) if self.losses is None else self.losses[start:stop]
+        unknown = np.full(self.window + 1, np.nan)
         with where_float64_is(), jax.enable_x64(True):
             return WindowRecord(
                 step_gram=jnp.asarray(found.step_gram),
-                losses=jnp.asarray(losses),
+                losses=jnp.asarray(unknown if self.losses is None else self.losses[start:stop]),
                 probe_losses=None,
-                gradient_norms=jnp.zeros(0),
-                gradient_samples=jnp.zeros((0, 0)),
+                gradient_norms=jnp.asarray(unknown[1:]),
+                gradient_samples=jnp.zeros((self.window, 0)),
                 layer_grams={layer: jnp.asarray(gram) for layer, gram in found.layer_grams.items()},
                 twin_gram=None,
                 diverged_at=jnp.int32(diverged),

@@ -20,6 +20,7 @@ STATISTICS = (
     "moving_variance",
     "batch_stats",
 )
+NOT_INCLUDED = "not included"
 OPTIMIZERS = ("optimizer*", "opt_state*", "*scheduler*")
 
 
@@ -64,7 +65,9 @@ def chosen_leaves(
             left_out[name] = reason
     kept = sorted(arrays.keys() - left_out)
     if not sum(np.prod(arrays[name][0]) for name in kept):
-        reasons = ", ".join(f"{name} ({reason})" for name, reason in list(left_out.items())[:5])
+        reasons = ", ".join(
+            [f"{name} ({why})" for name, why in left_out.items() if why != NOT_INCLUDED][:5]
+        )
         raise invalid(
             source,
             "has no array of parameters" + f"; left out are {reasons}" * bool(reasons),
@@ -100,7 +103,7 @@ def _reason(name, dtype, include, exclude):
     if _matches(name, exclude):
         return "excluded"
     if include:
-        return "" if _matches(name, include) else "not included"
+        return "" if _matches(name, include) else NOT_INCLUDED
     parts = name.split(".")
     if any(_matches(part, STATISTICS) for part in parts):
         return "batch normalization"
