@@ -15,7 +15,7 @@ from sgd_diffusion._platforms import where_float64_is
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.gram import refuse_gaps
 from sgd_diffusion.analysis.lags import MIN_WINDOW
-from sgd_diffusion.analysis.streamed_gram import StreamPlan, stream_plan, streamed_gram
+from sgd_diffusion.analysis.streaming import StreamPlan, stream_plan, streamed_gram
 from sgd_diffusion.dynamics.measurements.path_statistics import (
     controls,
     loss_roughness,

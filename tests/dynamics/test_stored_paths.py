@@ -104,7 +104,7 @@ def test_a_path_that_diverged_is_nan_from_that_window_on():
 def test_points_are_missing_also_between_windows():
     walk = brownian(60)
     walk[[17, 18, 19, 20]] = np.inf
-    with pytest.raises(InputError, match="my run has 4 points that are NaN .*: 17, 18, 19, 20;"):
+    with pytest.raises(InputError, match=r"my run has 4 points that are NaN .*: 17, 18, 19, 20;"):
         measure_paths([path_in_memory({"w": walk}, source="my run")], window=20)
 
 

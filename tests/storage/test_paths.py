@@ -7,7 +7,7 @@ import pytest
 from stored_checkpoints import SAVE, STEPS, save_points, walk
 
 from sgd_diffusion.analysis.gram import step_gram
-from sgd_diffusion.analysis.streamed_gram import streamed_gram
+from sgd_diffusion.analysis.streaming import streamed_gram
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.storage.paths import open_path, path_in_memory
 from sgd_diffusion.storage.paths.steps import in_order, natural_key, regular_steps

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion.analysis.streamed_gram import Leaf
+from sgd_diffusion.analysis.streaming import Leaf
 from sgd_diffusion.errors import invalid
 
 __all__ = ["chosen_leaves", "named_arrays"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sgd_diffusion.analysis.streamed_gram import Leaf, Part, Read
+from sgd_diffusion.analysis.streaming import Leaf, Part, Read
 from sgd_diffusion.errors import InputError, invalid
 
 __all__ = [

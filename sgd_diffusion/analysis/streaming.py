@@ -19,7 +19,7 @@ from sgd_diffusion._types import IntegerLike
 from sgd_diffusion.analysis.gram import refuse_gaps
 from sgd_diffusion.errors import invalid
 
-__all__ = ["Leaf", "Part", "Read", "StreamPlan", "StreamedGram", "stream_plan", "streamed_gram"]
+__all__ = ["streamed_gram", "StreamedGram", "stream_plan", "StreamPlan", "Leaf", "Part"]
 
 WIDE = 8  # bytes of float64
 PASSING = 8  # a block of steps that stays is so many times as long as one that passes by

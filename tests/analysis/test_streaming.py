@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sgd_diffusion.analysis.gram import step_gram
-from sgd_diffusion.analysis.streamed_gram import (
+from sgd_diffusion.analysis.streaming import (
     Leaf,
     Part,
     blocks_of_coordinates,
