@@ -8,6 +8,7 @@ experiments.fractal_path. Run from the checkout: python -m experiments.analyze_p
 """
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Annotated
@@ -124,8 +125,6 @@ def _measured(
 
 def _save(dataset: xr.Dataset, directory: pathlib.Path) -> None:
     """Write the windows as those of a run, which `load_run` reads."""
-    import json
-
     run = RunDirectory(directory)
     configuration = json.loads(dataset.attrs["configuration"])
     metadata = json.loads(dataset.attrs["metadata"])

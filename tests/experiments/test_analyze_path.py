@@ -163,6 +163,18 @@ def test_a_file_of_all_points_that_is_cut_off(refused, tmp_path, name):
     refused(f"{file} cannot be read (", file)
 
 
+def test_a_file_with_a_damaged_chunk(refused, tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "path.h5", "w") as file:
+        weights = file.create_dataset("weights", data=brownian(20), chunks=(1, 40), compression=1)
+        place = weights.id.get_chunk_info(7)
+    with open(tmp_path / "path.h5", "r+b") as file:
+        file.seek(place.byte_offset)
+        file.write(b"damaged " * (place.size // 8))
+    refused("path.h5 cannot be read (", "path.h5")
+
+
 @pytest.mark.parametrize("kind", [".npz", "compressed.npz", ".msgpack", ".safetensors", ".pt"])
 @pytest.mark.parametrize(
     ("change", "words"),

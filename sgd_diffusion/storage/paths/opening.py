@@ -30,6 +30,7 @@ from sgd_diffusion.storage.paths.stored_path import (
     check_same,
     reader_of_arrays,
     reader_of_files,
+    reading,
 )
 from sgd_diffusion.storage.paths.torch_files import open_torch
 
@@ -109,12 +110,14 @@ def open_path(
     outer, _, inner = name.partition("::")
     path = pathlib.Path(outer).expanduser()
     choose = functools.partial(chosen_leaves, name, include=include, exclude=exclude)
-    if (opened := _array_opener(path, inner)) is not None:
+    with reading(name, KINDS):
+        opened = _array_opener(path, inner)
+        files, steps = ([], []) if opened or inner else _files(name, path)
+    if opened is not None:
         found = _of_arrays(name, opened, choose)
         return found._replace(spacing=steps_per_checkpoint or 1)
     if inner:
         raise invalid(name, "has a name behind ::", "it for HDF5, NetCDF-4 and Zarr alone")
-    files, steps = _files(name, path)
     first, spacing = regular_steps(name, steps)
     if steps_per_checkpoint is not None:
         first, spacing = first // spacing * steps_per_checkpoint, steps_per_checkpoint
@@ -187,7 +190,9 @@ def _of_arrays(name, opened, choose):
             "choose arrays with --include, or with FILE::NAME",
         )
     num_points = _enough(name, next(iter(counts.values())))
-    return StoredPath(name, num_points, leaves, left_out, reader_of_arrays(opened, leaves), grain)
+    return StoredPath(
+        name, num_points, leaves, left_out, reader_of_arrays(name, opened, leaves), grain
+    )
 
 
 def _of_files(name, files, kind, choose):

@@ -33,6 +33,7 @@ class StoredArray(Protocol):
         """Return a part as an array."""
 
 
+READABLE = "numbers that can be read wherever its header has some"
 Arrays = Mapping[str, StoredArray]
 
 
@@ -71,18 +72,18 @@ class StoredPath(NamedTuple):
 
 
 def reader_of_arrays(
-    opened: Callable[[], AbstractContextManager[Arrays]], leaves: Sequence[Leaf]
+    source: str, opened: Callable[[], AbstractContextManager[Arrays]], leaves: Sequence[Leaf]
 ) -> Read:
     """Return `read` of arrays that have all points along their first axis.
 
     Args:
-        opened: opens the arrays for one call of `read`, so that pages of the disk do not stay in
-            the memory.
+        source: what the user calls the path, for messages.
+        opened: opens the arrays for one call of `read`, so that no file stays open.
         leaves: by the names of their arrays.
     """
 
     def read(first: int, stop: int, parts: Sequence[Part]) -> list[np.ndarray]:
-        with opened() as arrays:
+        with opened() as arrays, reading(source, READABLE):
             return [
                 cut(
                     arrays[leaves[part.leaf].name],
@@ -116,7 +117,7 @@ def reader_of_files(
             for part in parts
         ]
         for row, file in enumerate(files[first:stop]):
-            with opened(file) as arrays:
+            with opened(file) as arrays, reading(file, READABLE):
                 check_same(file, files[0], arrays, leaves)
                 for block, part in zip(blocks, parts, strict=True):
                     leaf = leaves[part.leaf]
@@ -207,7 +208,7 @@ def reading(path: object, expected: str, way_out: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, ImportError, MemoryError):
+    except InputError:
         raise
     except Exception as error:  # parsers raise nearly anything for a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]
