@@ -45,7 +45,7 @@ class Options(Checked):
     losses: Annotated[tuple[pathlib.Path, ...], *within(repeats=True)] = ()
     """A file for each path with the loss at every point: .csv with a column loss, or .npy."""
     window: Annotated[int | None, *within(MIN_WINDOW, UINT32, "for two ranges of lags")] = None
-    """Points in a window, less one; by default 1000, or all of them."""
+    """Steps from point to point in a window; by default 1000, or all there are."""
     stride: Annotated[int | None, *within(1, UINT32)] = None
     """Points from the start of a window to that of the next; by default the window."""
     steps_per_checkpoint: Annotated[int | None, *within(1, 2**31)] = None

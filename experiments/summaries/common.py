@@ -56,8 +56,10 @@ def _what_path(path: dict) -> str:
         f"{sources[0]}{others}: {points} points{spacing}, {path['parameters']} parameters in "
         f"{count(len(arrays), 'array')} of {', '.join(sorted(set(arrays)))}"
         + (f" (left out: {left_out})" if left_out else "")
-        + f"; {count(len(path['waiting_points']), 'window')} of {path['window']} points"
-        + (f", the last {points - 1 - ends} in none" if ends < points - 1 else "")
+        + f"; {count(len(path['waiting_points']), 'window')} of {path['window']}"
+        + f" x {path['spacing']}" * (path["spacing"] > 1)
+        + " steps"
+        + (f", the last {count(points - 1 - ends, 'point')} in none" if ends < points - 1 else "")
     )
 
 

@@ -102,6 +102,14 @@ def path_windows(
             f"has {first.num_points} points",
             f"{MIN_WINDOW + 1} or more, for two ranges of lags",
         )
+    last = first.first_step + first.spacing * steps
+    if last >= 2**31:
+        raise invalid(
+            first.source,
+            f"ends at step {last}",
+            "fewer than 2^31 steps",
+            "say with --steps-per-checkpoint how many there are from point to point",
+        )
     window = min(1000, steps) if window is None else window
     window = integer("window (--window)", window, MIN_WINDOW, steps, what=f"in {steps} steps")
     stride = integer("stride (--stride)", window if stride is None else stride, 1, 2**31)

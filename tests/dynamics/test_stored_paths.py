@@ -97,6 +97,7 @@ def test_a_path_that_diverged_is_nan_from_that_window_on():
         window=20,
     )
     assert np.isfinite(found.msd[:2]).all() and np.isnan(found.msd[2, 0]).all()
+    assert np.isnan(found.displacement_from_start[2, 0]).all()  # also before it diverged
     assert np.isnan(found.layer_msd[2, 0]).all() and np.isfinite(found.msd[2, 1]).all()
     assert found.diverged_at.values.tolist() == [[230], [-1]]
 
@@ -131,6 +132,8 @@ def test_paths_of_one_call_have_one_form():
         path_windows([path, path_in_memory({"w": brownian(50)}, source="b")])
     with pytest.raises(InputError, match="the path has spacing 2; expected 1"):
         path_windows([path, path._replace(spacing=2)])
+    with pytest.raises(InputError, match="the path ends at step 2147483707"):
+        path_windows([path._replace(first_step=2**31 - 1)])
     with pytest.raises(InputError, match="has 10 points; expected 11 or more"):
         path_windows([path_in_memory({"w": brownian(9)})])
     with pytest.raises(InputError, match="paths is empty"):

@@ -66,8 +66,10 @@ def test_results_tables_figures_and_summary_are_those_of_a_run(call, capsys, tmp
     assert call(*files, *options, "--learning-rate", 0.1, "--directory", directory) == 0
     said = capsys.readouterr().out
     assert "2 paths of 231 points and 40 parameters, 2 windows of 100: read by blocks of " in said
-    assert "every 10 steps, 40 parameters in 1 array of float32; 2 windows of 100 points" in said
-    assert "the last 30 in none" in said and "learning rate 0.1" in said
+    assert (
+        "every 10 steps, 40 parameters in 1 array of float32; 2 windows of 100 x 10 steps" in said
+    )
+    assert "the last 30 points in none" in said and "learning rate 0.1" in said
     summary = (directory / "summary.txt").read_text()
     assert summary in said and "lags 100-1000" not in summary and "lags 10-100" in summary
     names = {path.name for path in directory.iterdir()}
