@@ -127,8 +127,8 @@ def test_a_training_in_pytorch_has_the_exponents_of_its_array(steps, tmp_path):
     tables_of = [tables.exponents(measure_paths([path], memory=2**26)) for path in stored]
     for table in tables_of[:2]:
         for name in ("exponent", "exponent_error"):
-            np.testing.assert_allclose(table[name], tables_of[2][name], atol=1e-6)
-    assert abs(float(tables_of[2].exponent.sel(motion="SGD", range="short").squeeze()) - 1) > 0.1
+            np.testing.assert_allclose(table[name], tables_of[2][name], rtol=0, atol=1e-6)
+    assert np.isfinite(tables_of[2].exponent).all() and (tables_of[2].exponent_error > 0).all()
 
 
 def truncate(path, share=0.6):
