@@ -1,5 +1,7 @@
 """The Gram matrix of a path that is read in blocks is that of the path in memory."""
 
+import tracemalloc
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -164,3 +166,24 @@ def test_the_least_memory_of_the_message_is_enough(grain):
         stream_plan(101, leaves, memory=2 * 10**5, grain=grain)
     least = float(str(refused.value).partition("at least ")[2].split()[0])
     assert stream_plan(101, leaves, memory=int(1.01 * least * 2**30), grain=grain).width >= 1
+
+
+@pytest.mark.parametrize("size", [10_000, 200_000])
+@pytest.mark.parametrize("by_point", [False, True])
+def test_blocks_and_matrices_stay_within_the_memory(size, by_point):
+    """Of arrays that are made when they are read, as from a disk."""
+    steps, memory = 100, 10**7
+    leaves = [Leaf("w", (size,), np.dtype("f4"))]
+
+    def read(first, stop, parts):
+        return [
+            np.full((stop - first, part.stop - part.start), first, np.float32) for part in parts
+        ]
+
+    tracemalloc.start()
+    try:
+        streamed_gram(read, steps + 1, leaves, memory=memory, grain=size if by_point else 1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.3 * memory < peak < memory
