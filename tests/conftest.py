@@ -24,9 +24,10 @@ import sgd_diffusion as sd
 
 # At the end of a test file. Every compiled program has three; Linux gives a process 65,530.
 MOST_MAPS = 55_000
-# Tests run for milliseconds and compile for seconds: LLVM at its lowest level, without its expensive
-# passes, and loops that are not fused compile five times as fast. And every core has a worker; splitting a program among cores
-# to generate its code takes a fifth more time, and to run it a little more.
+# Tests run for milliseconds and compile for seconds: LLVM at its lowest level, without its
+# expensive passes, and loops that are not fused compile five times as fast. And every core has a
+# worker; splitting a program among cores to generate its code takes a fifth more time, and to run
+# it a little more.
 QUICK_TO_COMPILE = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",

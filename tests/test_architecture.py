@@ -23,6 +23,7 @@ FLOORS = (
         "_display",
         "_json_values",
         "_memory",
+        "_npy_headers",
         "_platforms",
         "_processes",
         "_types",
@@ -34,6 +35,7 @@ LEAST = {
     "_arrays": {"_platforms", "_types", "errors"},
     "_json_values": {"errors"},
     "_memory": {"errors"},
+    "_npy_headers": {"errors"},
     "_platforms": {"errors"},
     "_processes": {"errors"},
 }  # on the ground floor

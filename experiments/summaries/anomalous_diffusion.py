@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import CELL, diverged, mean, paragraph, what, with_error
+from experiments.summaries.common import (
+    CELL,
+    diverged,
+    mean,
+    paragraph,
+    rate_in_words,
+    what,
+    with_error,
+)
 from sgd_diffusion.analysis.ensembles import ensemble_average
 
 DRIFT_SUBTRACTED, SIGNS_FLIPPED = "drift subtracted", "signs flipped"
@@ -51,11 +59,13 @@ def _rows(dataset, table):
     motions = [motion for motion in table.motion.values if motion in COLUMNS]
     block = CELL * len(motions)
     lines = [
-        f"learning rate {float(dataset.learning_rate):g}{diverged(dataset)}",
+        f"{rate_in_words(float(dataset.learning_rate))}{diverged(dataset)}",
         " " * 8 + "".join(f"{f'{name}:':^{block}}" for name in ranges),
         "     t_w"
         + "".join(f"{COLUMNS[motion]:>{CELL}}" for motion in motions) * len(ranges)
-        + f"{'tau_0':>7}{'crossover':>11}{'loss':>8}{'accuracy':>10}",
+        + f"{'tau_0':>7}{'crossover':>11}"
+        + f"{'loss':>8}" * ("loss" in dataset)
+        + f"{'accuracy':>10}" * ("test_accuracy" in dataset),
     ]
     for window in range(dataset.sizes["window"]):
         fits, here = table.isel(window=window), dataset.isel(window=window)
@@ -63,7 +73,8 @@ def _rows(dataset, table):
             f"{int(here.waiting_time):8d}"
             + exponents(fits, motions)
             + f"{median(fits.onset.values):>7}{_crossover(fits):>11}"
-            + f"{mean(here.loss.mean('point').values):>8}{mean(here.test_accuracy.values):>10}"
+            + (f"{mean(here.loss.mean('point').values):>8}" if "loss" in here else "")
+            + (f"{mean(here.test_accuracy.values):>10}" if "test_accuracy" in here else "")
         )
     return lines + [f"  {verdict}" for verdict in _verdicts(table, ranges)]
 

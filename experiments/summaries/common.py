@@ -1,5 +1,6 @@
 """What all summaries share: what was run, means with their spread, and who is missing."""
 
+import collections
 import json
 import textwrap
 
@@ -20,10 +21,12 @@ def paragraph(text: str) -> str:
 
 
 def what(dataset: xr.Dataset) -> str:
-    """Return a line about what was trained and where."""
+    """Return a line about what was trained and where, or which paths were read."""
     configuration, environment = (
         json.loads(dataset.attrs[name]) for name in ("configuration", "environment")
     )
+    if "path" in configuration:
+        return _what_path(configuration["path"])
     problem, plan = configuration["problem"], configuration["plan"]
     options = json.loads(dataset.attrs["metadata"]).get("options", {})
     device = environment["device"]
@@ -38,6 +41,33 @@ def what(dataset: xr.Dataset) -> str:
         f"{device['platform']} "
         f"({device['kind']}), JAX {environment['packages']['jax']}"
     )
+
+
+def _what_path(path: dict) -> str:
+    """Return a line about paths that were made elsewhere."""
+    sources, points = path["sources"], path["points"]
+    arrays = [array["dtype"] for array in path["arrays"].values()]
+    ends = path["waiting_points"][-1] + path["window"]
+    spacing = f", every {path['spacing']} steps" if path["spacing"] > 1 else ""
+    others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    reasons = collections.Counter(path["left_out"].values())
+    left_out = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+    return (
+        f"{sources[0]}{others}: {points} points{spacing}, {path['parameters']} parameters in "
+        f"{count(len(arrays), 'array')} of {', '.join(sorted(set(arrays)))}"
+        + (f" (left out: {left_out})" if left_out else "")
+        + f"; {count(len(path['waiting_points']), 'window')} of {path['window']}"
+        + f" x {path['spacing']}" * (path["spacing"] > 1)
+        + " steps"
+        + (f", the last {count(points - 1 - ends, 'point')} in none" if ends < points - 1 else "")
+    )
+
+
+def rate_in_words(learning_rate: float) -> str:
+    """Return the title of a learning rate, which may not be known (NaN)."""
+    if np.isfinite(learning_rate):
+        return f"learning rate {learning_rate:g}"
+    return "learning rate not given"
 
 
 def _rule(plan: dict, problem: dict) -> str:

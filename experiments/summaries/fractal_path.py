@@ -3,7 +3,15 @@
 import numpy as np
 import xarray as xr
 
-from experiments.summaries.common import CELL, diverged, mean, paragraph, what, with_error
+from experiments.summaries.common import (
+    CELL,
+    diverged,
+    mean,
+    paragraph,
+    rate_in_words,
+    what,
+    with_error,
+)
 
 COLUMNS = [
     ("dimension", "SGD", "D_f"),
@@ -40,12 +48,15 @@ def fractal_path(dataset: xr.Dataset, table: xr.Dataset) -> str:
         table: its scaling (`tables.fractal_path`).
     """
     columns = [column for column in COLUMNS if column[0] in table]
+    with_floor = "noise_floor" in table
     lines = [what(dataset), LEGEND, ""]
     for rate in dataset.learning_rate.values:
         here = table.sel(learning_rate=rate)
         lines += [
-            f"learning rate {rate:g}{diverged(dataset.sel(learning_rate=rate))}",
-            "     t_w" + "".join(f"{title:>{CELL}}" for _, _, title in columns) + f"{'floor':>9}",
+            f"{rate_in_words(rate)}{diverged(dataset.sel(learning_rate=rate))}",
+            "     t_w"
+            + "".join(f"{title:>{CELL}}" for _, _, title in columns)
+            + f"{'floor':>9}" * with_floor,
         ]
         for window in range(dataset.sizes["window"]):
             row = here.isel(window=window)
@@ -53,7 +64,7 @@ def fractal_path(dataset: xr.Dataset, table: xr.Dataset) -> str:
             lines.append(
                 f"{int(row.waiting_time):8d}"
                 + "".join(f"{cell:>{CELL}}" for cell in cells)
-                + f"{mean(row.noise_floor.values, '.2g'):>9}"
+                + (f"{mean(row.noise_floor.values, '.2g'):>9}" if with_floor else "")
             )
         lines += [
             f"  {label} window: {_commonest(here.sel(motion='SGD').isel(window=window))}"

@@ -3,10 +3,19 @@
 Most functions take the Gram matrix of the steps (`step_gram`). These modules have their own names:
 `analysis.positions` (tracks of few coordinates), `analysis.pairs` (averages over pairs and their
 bootstrap), `analysis.processes` (paths of known truth), `analysis.stable` and `analysis.tails`
-(heavy tails) and `analysis.pooling` (many series as one sample).
+(heavy tails), `analysis.pooling` (many series as one sample) and `analysis.streaming` (paths that
+do not fit into the memory).
 """
 
-from sgd_diffusion.analysis import pairs, pooling, positions, processes, stable, tails
+from sgd_diffusion.analysis import (
+    pairs,
+    pooling,
+    positions,
+    processes,
+    stable,
+    streaming,
+    tails,
+)
 from sgd_diffusion.analysis.aging import AgingFit, fit_aging, two_time_displacements
 from sgd_diffusion.analysis.displacement import (
     displacement_from_start,
@@ -86,6 +95,7 @@ __all__ = [
     "positions",
     "processes",
     "stable",
+    "streaming",
     "tails",
     # displacements of a path
     "step_gram",

@@ -5,13 +5,13 @@ path.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from sgd_diffusion._arrays import integer, integer_array, is_traced, own_precision, real_array
 from sgd_diffusion._memory import check_memory
@@ -28,6 +28,7 @@ __all__ = [
     "increment_gram",
     "non_negative",
     "one_path",
+    "refuse_gaps",
     "step_gram",
     "upper_squared_displacements",
 ]
@@ -78,7 +79,11 @@ def step_gram(weights: PyTree) -> Float[Array, "step step"]:
     )
     gram = increment_gram([_increments(leaf) for _, leaf in leaves])
     if not is_traced(gram):
-        _refuse_gaps(np.isfinite(np.diagonal(gram)), [leaf for _, leaf in leaves])
+        refuse_gaps(
+            "weights",
+            np.isfinite(np.diagonal(gram)),
+            lambda: np.all([_finite_points(leaf) for _, leaf in leaves], axis=0),
+        )
     return gram
 
 
@@ -188,25 +193,42 @@ def _increments(leaf):
         return jnp.diff(jnp.asarray(leaf, jnp.complex128 if pair else jnp.float64), axis=0)
 
 
-def _refuse_gaps(steps_known, leaves):
-    """Refuse points that are not finite before others that are; a path may end in them."""
+def refuse_gaps(
+    name: str,
+    steps_known: Bool[np.ndarray, "step"],
+    points_known: Callable[[], Bool[np.ndarray, "point"]],
+    first: int = 0,
+) -> None:
+    """Refuse points that are not finite before others that are; a path may end in them.
+
+    Args:
+        name: of the path.
+        steps_known: (T,) whether the length of a step is finite.
+        points_known: returns (T+1,) whether a point is finite; asked if it matters.
+        first: number of the first point, for the message.
+
+    Raises:
+        InputError: there are such points.
+    """
     known = np.flatnonzero(steps_known)
     if len(known) == 0 or steps_known[: known[-1] + 1].all():
         return
-    finite = [
-        np.isfinite(np.asarray(leaf).reshape(leaf.shape[0], -1)).all(axis=1) for leaf in leaves
-    ]
-    missing = np.flatnonzero(~np.all(finite, axis=0))
-    missing = missing[missing < known[-1]]
+    missing = np.flatnonzero(~points_known())
+    missing = first + missing[missing < known[-1]]
     if len(missing) == 0:  # steps too long for their type
         return
     named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
     raise invalid(
-        "weights",
+        name,
         f"has {len(missing)} points that are NaN or infinite before others that are not: {named}",
         "every point of the path",
         "sgd_diffusion.analysis.positions.time_averaged_msd leaves out the pairs of missing points",
     )
+
+
+def _finite_points(leaf):
+    """Return whether all numbers of a point (T+1, ...) are finite."""
+    return np.isfinite(np.asarray(leaf).reshape(leaf.shape[0], -1)).all(axis=1)
 
 
 @jax.jit

@@ -11,6 +11,12 @@ from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.step_gradients import StepGradient
+from sgd_diffusion.dynamics.stored_paths import (
+    PathWindows,
+    measure_paths,
+    path_windows,
+    reading_plan,
+)
 from sgd_diffusion.dynamics.window import Recording, WindowRecord, record_window
 
 __all__ = [
@@ -22,6 +28,11 @@ __all__ = [
     "Ensemble",
     "window_memory",
     "WindowMemory",
+    # paths that were made elsewhere
+    "measure_paths",
+    "path_windows",
+    "PathWindows",
+    "reading_plan",
     # one window
     "record_window",
     "WindowRecord",

@@ -23,6 +23,7 @@ __all__ = [
     "flatten",
     "initial_shapes",
     "layer_name",
+    "layer_names",
     "real_parts",
     "real_shapes",
 ]
@@ -98,6 +99,16 @@ def real_parts(tree: PyTree) -> PyTree:
 def layer_name(path: tuple[Any, ...]) -> str:
     """Return the name of the top-level layer of a leaf of params, from its path in the tree."""
     return jax.tree_util.keystr(path[:1], simple=True)
+
+
+def layer_names(problem: Problem) -> list[str]:
+    """Return the names of the top-level layers of a problem's parameters, sorted.
+
+    Raises:
+        InputError: as for `initial_shapes`.
+    """
+    params, _ = initial_shapes(problem)
+    return sorted({layer_name(path) for path, _ in jax.tree.leaves_with_path(params)})
 
 
 def flatten(tree: PyTree) -> Float[Array, "parameter"]:

@@ -22,6 +22,7 @@ from sgd_diffusion.plots.style import (
     color_bar,
     leave_empty,
     letter,
+    rate_title,
     waiting_time_colors,
 )
 from sgd_diffusion.tables.exponents import select_curve
@@ -62,7 +63,7 @@ def anomalous_diffusion(
 
     Args:
         dataset: with `msd` (window, seed, learning_rate, lag) in any order of dimensions, and the
-            coordinates `waiting_time` (window), `learning_rate` and `lag` (1..T); controls and
+            coordinates `waiting_time` (window), `learning_rate` and `lag`; controls and
             replicates are those of `path_statistics.controls`.
         table: its `tables.exponents`, whose curve and ranges are drawn.
         learning_rates: which of the dataset's, all of them when None.
@@ -99,7 +100,7 @@ def anomalous_diffusion(
                 leave_empty(axis_row, note)
             axis_row[0].set_title(_row_title(curves), loc="right")
         letter(axes)
-        _finish_axes(axes, dataset["lag"].values[-1])
+        _finish_axes(axes, dataset["lag"].values)
         if dataset.sizes["window"] > 1:
             color_bar(figure, axes[0, 1], colors, "waiting time $t_w$ (steps)")
     return figure
@@ -131,7 +132,8 @@ def _msd_panel(axis, curves, fits, colors):
 
 def _slope_guides(axis, lags, highest):
     """Draw slopes 1 and 2 over the first third of the lags' decades, above all curves."""
-    start, stop = lags[-1] ** 0.08, lags[-1] ** 0.38
+    span = lags[-1] / lags[0]
+    start, stop = lags[0] * span**0.08, lags[0] * span**0.38
     near = (lags >= start) & (lags <= 3 * stop)  # the labels stand to the right of the lines
     origin = 2.5 * np.max(highest[near] / lags[near]) * start
     for slope, label in ((1, r"$\propto\tau$"), (2, r"$\propto\tau^2$")):
@@ -237,7 +239,7 @@ def _seeds(fits):
     return average.mean, average.standard_error if values.shape[1] > 1 else errors[:, 0], values
 
 
-def _finish_axes(axes, longest_lag):
+def _finish_axes(axes, lags):
     from matplotlib.ticker import LogLocator
 
     for axis_row in axes:
@@ -245,7 +247,7 @@ def _finish_axes(axes, longest_lag):
         axis_row[1].set(ylabel=r"local exponent $\beta(\tau)$")
         axis_row[2].set(ylabel="fitted exponent")
         for axis in axis_row[:2]:
-            axis.set(xscale="log", xlim=(1, longest_lag))
+            axis.set(xscale="log", xlim=(lags[0], lags[-1]))
             axis.xaxis.set_major_locator(LogLocator(numticks=20))
     for axis, label in zip(
         axes[-1], (*[r"lag $\tau$ (steps)"] * 2, r"waiting time $t_w$ (steps)"), strict=True
@@ -281,11 +283,10 @@ def _chosen(handles, labels, chosen):
 
 
 def _row_title(curves):
-    rate = float(curves["learning_rate"])
+    title = rate_title(float(curves["learning_rate"]))
     finite = np.isfinite(curves["msd"].transpose("seed", "window", "lag").values).all(axis=(1, 2))
     lost = np.count_nonzero(~finite)
-    note = rf"$\eta$ = {rate:g}"
-    return note if lost == 0 else f"{note}, {lost}/{len(finite)} diverged"
+    return ", ".join(filter(None, [title, f"{lost}/{len(finite)} diverged" if lost else ""]))
 
 
 def _median(values):

@@ -20,6 +20,7 @@ from sgd_diffusion.plots.style import (
     color_bar,
     leave_empty,
     letter,
+    rate_title,
     waiting_time_colors,
 )
 
@@ -62,7 +63,8 @@ def fractal_path(
     window otherwise.
 
     Args:
-        dataset: of a run with the measurements `path_shape` and `loss_roughness`.
+        dataset: of a run with the measurements `path_shape` and `loss_roughness`. Without the
+            latter, the panels of the loss are empty.
         table: its `tables.fractal_path`.
         learning_rate: which of the dataset's; the first when None.
 
@@ -89,10 +91,13 @@ def fractal_path(
         _end_to_end_panel(axes[0, 1], run, sgd, colors)
         _dimension_panel(axes[0, 2], table)
         _excursion_panel(axes[1, 0], run, colors)
-        _loss_panel(axes[1, 1], run, table, colors)
-        _hurst_panel(axes[1, 2], table)
+        if "noise_floor" in table:
+            _loss_panel(axes[1, 1], run, table, colors)
+            _hurst_panel(axes[1, 2], table)
+        else:
+            leave_empty(axes[1, 1:], "no losses are known")
         letter(axes)
-        axes[0, 0].set_title(rf"$\eta$ = {float(run['learning_rate']):g}", loc="right")
+        axes[0, 0].set_title(rate_title(float(run["learning_rate"])), loc="right")
         if run.sizes["window"] > 1:
             color_bar(figure, axes[0, 1], colors, "waiting time $t_w$ (steps)")
     return figure
@@ -124,7 +129,8 @@ def _path_panel(figure, axis, run):
 
 
 def _end_to_end_panel(axis, run, table, colors):
-    _raw(axis, run, "pair_contour_length", "pair_squared_distance", colors)
+    if "pair_distance" in run:
+        _raw(axis, run, "pair_contour_length", "pair_squared_distance", colors)
     _curves(axis, run, "contour_length", "squared_end_to_end", "contour_bin", colors)
     fit = table.isel(window=0, seed=0)
     first = run.isel(window=0, seed=0)

@@ -31,6 +31,7 @@ __all__ = [
     "few_labels",
     "leave_empty",
     "letter",
+    "rate_title",
     "waiting_time_colors",
 ]
 
@@ -105,6 +106,11 @@ def color_bar(
     bar = figure.colorbar(colors, cax=axis.inset_axes((1.04, 0, 0.035, 1)))
     bar.set_label(label)
     bar.outline.set_visible(False)
+
+
+def rate_title(learning_rate: float) -> str:
+    """Return what a panel of one learning rate is called: nothing, if it is not known (NaN)."""
+    return rf"$\eta$ = {learning_rate:g}" if np.isfinite(learning_rate) else ""
 
 
 def at_learning_rate(

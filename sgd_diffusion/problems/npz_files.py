@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 
 from sgd_diffusion._memory import check_memory
+from sgd_diffusion._npy_headers import npz_headers
 from sgd_diffusion.errors import InputError, invalid
 from sgd_diffusion.problems.image_forms import LAYOUT, array_names, read_arrays
 from sgd_diffusion.problems.labeled_images import ARRAYS, Dataset
 
 __all__ = ["load_npz"]
-
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 def load_npz(path: pathlib.Path) -> Dataset:
@@ -58,23 +54,12 @@ def _read(path: pathlib.Path, expected: str) -> dict[str, Any]:
 
 def _check_sizes(path: pathlib.Path, archive: zipfile.ZipFile, keys: Sequence[str]) -> None:
     """Refuse arrays that are not what their headers say, or do not fit into the memory."""
-    needed = 0
-    for key in keys:
-        name = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
-        with archive.open(name) as file:
-            shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-            held = archive.getinfo(name).file_size - file.tell()
-        declared = math.prod(shape) * dtype.itemsize
-        if declared != held and not dtype.hasobject:
-            raise invalid(
-                f"{key} in {path}",
-                f"has a header that says {shape} of {dtype}, {declared} bytes, "
-                f"and {held} bytes behind it",
-                "as many",
-                "the file is damaged, write it anew",
-            )
-        # Floating numbers are copied to float32.
-        needed += declared + 4 * math.prod(shape) * (dtype.kind == "f")
+    headers = npz_headers(path, archive, list(keys)).values()
+    # Floating numbers are copied to float32.
+    needed = sum(
+        header.nbytes + 4 * math.prod(header.shape) * (header.dtype.kind == "f")
+        for header in headers
+    )
     check_memory(
         needed,
         str(path),

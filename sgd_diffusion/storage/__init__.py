@@ -1,5 +1,9 @@
-"""What is on disk: run directories, checkpoints and plane files. A file is complete or absent."""
+"""What is on disk: run directories, checkpoints and plane files. A file is complete or absent.
 
+`storage.paths` reads paths that were made elsewhere.
+"""
+
+from sgd_diffusion.storage import paths
 from sgd_diffusion.storage.checkpoints import Checkpoints
 from sgd_diffusion.storage.merged_runs import merge_runs
 from sgd_diffusion.storage.plane_files import resumable_plane
@@ -11,6 +15,8 @@ from sgd_diffusion.storage.run_directories import (
 )
 
 __all__ = [
+    # rooms within
+    "paths",
     # runs
     "load_run",
     "merge_runs",

@@ -14,8 +14,9 @@ def fractal_path(dataset: xr.Dataset) -> xr.Dataset:
     """Return dimension and self-affinity of paths, and Hurst exponents of the loss along them.
 
     Args:
-        dataset: with the measurements `path_statistics.path_shape` and
-            `path_statistics.loss_roughness`, and the series `loss` and, with a probe, `probe_loss`.
+        dataset: with the measurement `path_statistics.path_shape`; and, where losses are known,
+            with `path_statistics.loss_roughness` and the series `loss` and, with a probe,
+            `probe_loss`.
 
     Returns:
         Dataset with dimensions (window, seed, learning_rate), NaN for members without a path. With
@@ -28,13 +29,26 @@ def fractal_path(dataset: xr.Dataset) -> xr.Dataset:
         - `self_affinity`, chi of squared excursion ~ squared end-to-end distance^chi, its error and
           `verdict` (`paths.self_affinity` on lengths from 10 to T/2).
 
-        And of the losses:
+        And of the losses, where they are known:
 
         - `noise_floor` of mini-batch losses with its error (`roughness.batch_noise_floor`);
         - `probe_exponent` (with a probe) and `batch_exponent`, the latter above the noise floor:
           2H, with errors and the fitted distances `probe_exponent_min`, `probe_exponent_max` and so
           on (`roughness.hurst_exponent`).
     """
+    sizes = {dim: dataset.sizes[dim] for dim in MEMBERS}
+    shapes = rows(
+        dataset,
+        {"motion": dataset.sizes["motion"]} | sizes,
+        lambda path, index: _dimension_of(path) | _self_affinity_of(path),
+    )
+    table = member_coordinates(dataset).assign(shapes)
+    if "loss" in dataset:
+        table = table.assign(_of_losses(dataset, sizes))
+    return table.assign_coords(motion=dataset["motion"])
+
+
+def _of_losses(dataset, sizes):
     floor = roughness.batch_noise_floor(
         *(
             dataset[name].transpose(*MEMBERS, "point").values
@@ -42,17 +56,9 @@ def fractal_path(dataset: xr.Dataset) -> xr.Dataset:
             if name in dataset
         )
     )
-    table = member_coordinates(dataset).assign(
-        noise_floor=(MEMBERS, floor.floor), noise_floor_error=(MEMBERS, floor.standard_error)
-    )
-    sizes = {dim: dataset.sizes[dim] for dim in MEMBERS}
-    shapes = rows(
-        dataset,
-        {"motion": dataset.sizes["motion"]} | sizes,
-        lambda path, index: _dimension_of(path) | _self_affinity_of(path),
-    )
-    losses = rows(dataset, sizes, lambda path, index: _hurst_of(path, floor.floor[index]))
-    return table.assign(shapes | losses).assign_coords(motion=dataset["motion"])
+    hurst = rows(dataset, sizes, lambda path, index: _hurst_of(path, floor.floor[index]))
+    floors = {"noise_floor": floor.floor, "noise_floor_error": floor.standard_error}
+    return {name: (MEMBERS, values) for name, values in floors.items()} | hurst
 
 
 def _hurst_of(path, floor):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ import xarray as xr
 from sgd_diffusion._json_values import json_values
 from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.dynamics.parameters import computing_dtype
-from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.window import WindowRecord
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.problems.objectives import Problem
@@ -63,11 +62,30 @@ class StateMeasurement:
     description: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Windows(Protocol):
+    """What labels the values of a run: its members and its windows, those of a `Plan` or others."""
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Return the seeds of the members."""
+
+    @property
+    def learning_rates(self) -> Sequence[float]:
+        """Return their learning rates; every seed is there with all of them."""
+
+    @property
+    def window(self) -> int:
+        """Return the updates in a window."""
+
+    def starts(self) -> Sequence[int]:
+        """Return the waiting times of the windows."""
+
+
 class Schema:
     """The measurements of a run as one, and how their values become a labeled dataset.
 
     Args:
-        plan: of the run.
+        plan: of the run, or what its windows and members are.
         measurements: of the run.
 
     Raises:
@@ -75,7 +93,7 @@ class Schema:
             a coordinate lies along no dimension of its measurement.
     """
 
-    def __init__(self, plan: Plan, measurements: Sequence[PathMeasurement | StateMeasurement]):
+    def __init__(self, plan: Windows, measurements: Sequence[PathMeasurement | StateMeasurement]):
         self.plan, self.measurements = plan, measurements
         steps = np.arange(plan.window + 1)
         self.coords: dict[str, tuple[str, Any]] = {

@@ -1,5 +1,7 @@
 """Measurements of a few lines: series, displacements, and points as they are."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -10,7 +12,7 @@ from sgd_diffusion.dynamics.gradient_coordinates import GradientCoordinates, dra
 from sgd_diffusion.dynamics.measurements.frozen_gradients import frozen_gradients
 from sgd_diffusion.dynamics.measurements.path_statistics import controls
 from sgd_diffusion.dynamics.measurements.schema import PathMeasurement, StateMeasurement
-from sgd_diffusion.dynamics.parameters import flatten, initial_shapes, layer_name
+from sgd_diffusion.dynamics.parameters import flatten, layer_names
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.problems.objectives import Problem, accuracy
 
@@ -43,13 +45,16 @@ def displacements() -> PathMeasurement:
     return PathMeasurement(measure, {"msd": ("lag",), "displacement_from_start": ("lag",)})
 
 
-def series(*, probe: bool = False) -> PathMeasurement:
+def series(*, probe: bool = False, gradient_norms: bool = True) -> PathMeasurement:
     """Measure `loss(point)` and `gradient_norm(update)`, and with a probe `probe_loss(point)`.
 
     Args:
         probe: whether the problem has a probe.
+        gradient_norms: whether they are known; of paths that were made elsewhere they are not.
     """
-    dims = {"loss": ("point",), "gradient_norm": ("update",)}
+    dims = {"loss": ("point",)}
+    if gradient_norms:
+        dims["gradient_norm"] = ("update",)
     if probe:
         dims["probe_loss"] = ("point",)
 
@@ -80,16 +85,14 @@ def gradient_samples(coordinates: GradientCoordinates) -> PathMeasurement:
     )
 
 
-def layer_displacements(problem: Problem) -> PathMeasurement:
+def layer_displacements(layers: Sequence[str]) -> PathMeasurement:
     """Measure `layer_msd(layer, lag)`, which adds up to `msd` over layers.
 
     It needs a plan with `by_layer=True`.
 
     Args:
-        problem: whose parameters have these layers.
+        layers: names of all of them (see `parameters.layer_names`).
     """
-    params, _ = initial_shapes(problem)
-    layers = sorted({layer_name(path) for path, _ in jax.tree.leaves_with_path(params)})
 
     def measure(record):
         with jax.enable_x64(True):
@@ -99,7 +102,7 @@ def layer_displacements(problem: Problem) -> PathMeasurement:
                 )
             }
 
-    return PathMeasurement(measure, {"layer_msd": ("layer", "lag")}, {"layer": layers})
+    return PathMeasurement(measure, {"layer_msd": ("layer", "lag")}, {"layer": list(layers)})
 
 
 def twin_displacements() -> PathMeasurement:
@@ -171,7 +174,7 @@ def default_measurements(problem: Problem, plan: Plan) -> list[PathMeasurement |
     if plan.window >= MIN_WINDOW:
         chosen.append(controls(plan.window))
     if plan.by_layer:
-        chosen.append(layer_displacements(problem))
+        chosen.append(layer_displacements(layer_names(problem)))
     if plan.full_batch_twin:
         chosen.append(twin_displacements())
     if plan.average:
