@@ -51,7 +51,7 @@ def scenes():
         ("results", trained(DIRECTORY / "run")),
         ("shared", trained(None, devices_per_member=of_all, seeds=(1,), num_windows=1)),
     ):
-        results.drop_attrs().to_netcdf(DIRECTORY / f"{name}.{INDEX}.nc", engine="netcdf4")
+        results.drop_attrs().to_netcdf(DIRECTORY / f"{name}.{INDEX}.nc", engine="h5netcdf")
     processes = Processes(jax.devices())
 
     def fails_in_the_last():

@@ -129,12 +129,12 @@ def test_a_window_that_belongs_elsewhere_is_known(regression, finished, copied, 
     path = source.window_path(window)
     if old:
         plain = (
-            xr.load_dataset(path, engine="netcdf4")
+            xr.load_dataset(path, engine="h5netcdf")
             .drop_attrs()
             .assign_attrs(configuration=json.dumps(source.configuration()))
         )
         path = copied.parent / "old.nc"
-        plain.to_netcdf(path, engine="netcdf4")
+        plain.to_netcdf(path, engine="h5netcdf")
     put(path, target.window_path(1))
     before = contents(copied)
     for attempt in (
@@ -152,9 +152,9 @@ def test_a_window_that_belongs_elsewhere_is_known(regression, finished, copied, 
 def test_windows_from_before_they_said_what_they_are_can_be_read(finished, copied):
     for index in range(3):
         path = RunDirectory(copied).window_path(index)
-        dataset = xr.load_dataset(path, engine="netcdf4")
+        dataset = xr.load_dataset(path, engine="h5netcdf")
         del dataset.attrs["identity"]
-        dataset.to_netcdf(copied.parent / "old.nc", engine="netcdf4")
+        dataset.to_netcdf(copied.parent / "old.nc", engine="h5netcdf")
         put(copied.parent / "old.nc", path)
     xr.testing.assert_identical(load_run(copied), load_run(finished / "0"))
 

@@ -57,9 +57,9 @@ def check_job(directory, alone, count, devices=1):
         assert process.wait(300) == 0, log.read_text()
     assert load_run(directory / "run").equals(alone)
     for index in range(count):
-        results = xr.load_dataset(directory / f"results.{index}.nc", engine="netcdf4")
+        results = xr.load_dataset(directory / f"results.{index}.nc", engine="h5netcdf")
         assert results.equals(alone.drop_attrs())
-        shared = xr.load_dataset(directory / f"shared.{index}.nc", engine="netcdf4")
+        shared = xr.load_dataset(directory / f"shared.{index}.nc", engine="h5netcdf")
         member = alone.drop_attrs().sel(seed=[1]).isel(window=[0])
         xr.testing.assert_allclose(shared, member)
         found = json.loads((directory / f"found.{index}.json").read_text())

@@ -128,7 +128,7 @@ def test_an_interruption_between_windows_apart_changes_nothing(problem, tmp_path
 
 def test_disk_and_memory_agree(finished, uninterrupted):
     xr.testing.assert_equal(load_run(finished), uninterrupted)
-    with xr.open_dataset(RunDirectory(finished).window_path(2), engine="netcdf4") as window:
+    with xr.open_dataset(RunDirectory(finished).window_path(2), engine="h5netcdf") as window:
         assert json.loads(window.attrs["configuration"]) == json.loads(
             uninterrupted.attrs["configuration"]
         )

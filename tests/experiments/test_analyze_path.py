@@ -77,7 +77,7 @@ def test_results_tables_figures_and_summary_are_those_of_a_run(call, capsys, tmp
     run = load_run(directory)
     assert run.waiting_time.values.tolist() == [0, 1000] and run.sizes["seed"] == 2
     assert (run.fragments.sum("contour_bin") == 100 * 101 / 2).all()
-    with xr.open_dataset(directory / "exponents.nc", engine="netcdf4") as table:
+    with xr.open_dataset(directory / "exponents.nc", engine="h5netcdf") as table:
         exponent = table.exponent.sel(motion="SGD", range="short")
         assert abs(exponent.mean() - 1) < 0.1 and table.lag_min.values.tolist() == [10, 100]
     assert call(files[0], "--directory", directory) == 2  # a run is there already

@@ -72,7 +72,7 @@ def test_learning_rates_are_compared(call, capsys, tmp_path):
     with pytest.raises(ValueError, match="different"):
         options.check()
     compare.compare(compare.Options(runs=paths[:1], directory=tmp_path / "compared", csv=True))
-    table = xr.load_dataset(tmp_path / "compared" / "comparison.nc", engine="netcdf4")
+    table = xr.load_dataset(tmp_path / "compared" / "comparison.nc", engine="h5netcdf")
     assert table.run.values.tolist() == ["rates"] and table.sizes["learning_rate"] == 2
     assert (tmp_path / "compared" / "comparison.csv").exists()
 
@@ -86,6 +86,6 @@ def test_an_architecture_sweep_says_what_holds(call, capsys, tmp_path):
     assert call(architecture_sweep, "--quick", "--directory", tmp_path / "sweep") == 0
     said = capsys.readouterr().out
     assert "shortcuts lengthen the superdiffusive range, by tau_0:" in said
-    table = xr.load_dataset(tmp_path / "sweep" / "architectures.nc", engine="netcdf4")
+    table = xr.load_dataset(tmp_path / "sweep" / "architectures.nc", engine="h5netcdf")
     assert {"depth", "shortcut", "batch_size", "seed"} <= set(table.first_exponent.dims)
     assert (tmp_path / "sweep" / "architecture_sweep.png").exists()

@@ -156,7 +156,7 @@ def compared(tmp_path_factory):
 
 
 def test_noise_and_curvature_of_a_network(compared):
-    found = xr.load_dataset(compared / "curvature.nc", engine="netcdf4")
+    found = xr.load_dataset(compared / "curvature.nc", engine="h5netcdf")
     assert found["epoch"].values.tolist() == [0, 1] and found.sizes["mode"] == 16
     assert (found["loss"].diff("epoch") < 0).all()
     totals = found[["variance", "eigenvalue"]].sum("mode")
@@ -167,7 +167,7 @@ def test_noise_and_curvature_of_a_network(compared):
 
 
 def test_figure_of_noise_and_curvature_shows_it(compared):
-    found = xr.load_dataset(compared / "curvature.nc", engine="netcdf4")
+    found = xr.load_dataset(compared / "curvature.nc", engine="h5netcdf")
     elements, along, ratios = plots.escape_curvature(found).axes
     np.testing.assert_allclose(elements.lines[1].get_ydata(), found["covariance_element"][1])
     np.testing.assert_allclose(along.lines[1].get_xdata(), found["eigenvalue"][0])

@@ -38,7 +38,7 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     run = load_run(directory)
     assert np.isfinite(run.msd).all() and (run.fragments.sum("contour_bin") == 100 * 101 / 2).all()
     assert run.motion.values.tolist() == ["SGD", "drift subtracted", "shuffled"]
-    with xr.open_dataset(directory / "scaling.nc", engine="netcdf4") as table:
+    with xr.open_dataset(directory / "scaling.nc", engine="h5netcdf") as table:
         assert (
             table.probe_exponent.dims == ("window", "seed", "learning_rate")
             and "configuration" in table.attrs

@@ -82,8 +82,8 @@ def test_a_run_leaves_statistics_figures_and_summary(call, capsys, directory):
     )
     assert max(map(len, summary.splitlines())) <= 132 and len(summary.splitlines()) < 55
     with (
-        xr.open_dataset(directory / "table.nc", engine="netcdf4") as table,
-        xr.open_dataset(directory / "phases.nc", engine="netcdf4") as phases,
+        xr.open_dataset(directory / "table.nc", engine="h5netcdf") as table,
+        xr.open_dataset(directory / "phases.nc", engine="h5netcdf") as phases,
     ):
         assert list(table.surface) == list(KINDS)
         assert float(

@@ -48,7 +48,7 @@ def test_a_run_leaves_results_figures_and_summary(call, capsys, tmp_path):
     assert max(map(len, summary.splitlines()[1:])) <= 128
     run = load_run(directory)
     assert run.sizes["coordinate"] == 20 and run.sizes["frozen_pass"] == 1
-    with xr.open_dataset(directory / "tails.nc", engine="netcdf4") as table:
+    with xr.open_dataset(directory / "tails.nc", engine="h5netcdf") as table:
         assert (
             table.alpha.dims == ("source", "window", "seed", "learning_rate")
             and table.sizes["source"] == 7
@@ -116,5 +116,5 @@ def test_what_pooling_explains(pooled, null, own, said):
 @pytest.mark.slow
 def test_quick_runs_the_real_network(call, tmp_path):
     assert call(gradient_tails, "--quick", "--directory", tmp_path / "run") == 0
-    with xr.open_dataset(tmp_path / "run" / "tails.nc", engine="netcdf4") as table:
+    with xr.open_dataset(tmp_path / "run" / "tails.nc", engine="h5netcdf") as table:
         assert np.isfinite(table.alpha).all() and (table.alpha.sel(source="pooled") < 2).all()

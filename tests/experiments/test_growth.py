@@ -78,7 +78,7 @@ def test_the_cells_of_a_sweep_grow(call, directory):
     where = ["--directory", path]
     assert call(sweep, *TINY, *where) == 0
     assert call(sweep, "--resume", *where, "--add-seeds", 7, 8, "--csv") == 0
-    table = xr.load_dataset(path / "table.nc", engine="netcdf4")
+    table = xr.load_dataset(path / "table.nc", engine="h5netcdf")
     assert table.seed.values.tolist() == [0, 1, 7, 8] and np.isfinite(table.exponent).all()
     frame = pd.read_csv(path / "table.csv").dropna(subset=["exponent"])
     assert frame.exponent.tolist() == table.exponent.values.ravel().tolist()

@@ -63,7 +63,7 @@ def test_a_run_leaves_surfaces_dimensions_figure_and_summary(call, capsys, direc
     assert summary in out and "33 x 33 points" in summary and "nan" not in summary
     assert max(map(len, summary.splitlines()[1:])) <= 132 and len(summary.splitlines()) < 35
     run = load_run(directory)
-    with xr.open_dataset(directory / "surfaces.nc", engine="netcdf4") as surfaces:
+    with xr.open_dataset(directory / "surfaces.nc", engine="h5netcdf") as surfaces:
         assert surfaces.loss.shape == (3, 2, 1, 33, 33) and np.isfinite(surfaces.loss).all()
         middle = surfaces.loss.sel(plane="random", seed=0).squeeze().values[16, 16]
         np.testing.assert_allclose(
@@ -109,7 +109,7 @@ def test_the_path_begins_where_another_run_ended(call, directory, tmp_path):
     assert call(loss_surface, "--resume", "--directory", run) == 0
     first = source.params.sel(seed=1).isel(window=-1, learning_rate=0)
     last = load_run(run).params.sel(seed=1).isel(window=-1, learning_rate=0)
-    with xr.open_dataset(run / "surfaces.nc", engine="netcdf4") as surfaces:
+    with xr.open_dataset(run / "surfaces.nc", engine="h5netcdf") as surfaces:
         length = surfaces.path_length.squeeze().values
     np.testing.assert_allclose(length, [np.linalg.norm(first - last), 0], rtol=1e-5)
 

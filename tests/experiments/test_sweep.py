@@ -76,7 +76,7 @@ def test_a_sweep_is_a_directory_of_runs_with_a_table(call, capsys, directory):
     assert call(sweep, *arguments, "--directory", directory) == 0
     said = capsys.readouterr().out
     assert "batch_size=8: finished" in said and "batch size 8 " in said
-    table = xr.load_dataset(directory / "table.nc", engine="netcdf4")
+    table = xr.load_dataset(directory / "table.nc", engine="h5netcdf")
     assert table.exponent.dims == (
         "batch_size", "motion", "range", "window", "seed", "learning_rate",
     )  # fmt: skip

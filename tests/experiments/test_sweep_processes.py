@@ -186,7 +186,7 @@ def test_kills_at_random_moments_change_no_number(tmp_path):
             kills += 1
             at_work[at_work.index(child)] = program(*begin)
     whole, killed = (
-        xr.load_dataset(tmp_path / name / "table.nc", engine="netcdf4").drop_attrs(deep=False)
+        xr.load_dataset(tmp_path / name / "table.nc", engine="h5netcdf").drop_attrs(deep=False)
         for name in ("whole", "killed")
     )
     assert kills >= 10
@@ -202,7 +202,7 @@ def test_jobs_of_the_local_launcher_train_all_cells(tmp_path):
     arguments += ["--launcher", "local", "--workers", 2]
     child = program(tmp_path / "said", *arguments, "--directory", tmp_path / "sweep")
     assert child.wait(timeout=500) == 0 and "jobs " in (tmp_path / "said").read_text()
-    table = xr.load_dataset(tmp_path / "sweep" / "table.nc", engine="netcdf4")
+    table = xr.load_dataset(tmp_path / "sweep" / "table.nc", engine="h5netcdf")
     assert np.isfinite(table.loss).all()
     logs = "".join(path.read_text() for path in (tmp_path / "sweep" / "jobs").glob("*.out"))
     assert logs.count(": finished") == 2
@@ -236,7 +236,7 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_table(tmp_path, launcher, s
         pytest.fail("a process of the group is left")
     assert program(tmp_path / "again", *begin).wait() == 0, (tmp_path / "again").read_text()
     whole, stopped = (
-        xr.load_dataset(tmp_path / name / "table.nc", engine="netcdf4").drop_attrs(deep=False)
+        xr.load_dataset(tmp_path / name / "table.nc", engine="h5netcdf").drop_attrs(deep=False)
         for name in ("whole", "stopped")
     )
     xr.testing.assert_identical(whole, stopped)

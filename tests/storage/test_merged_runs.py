@@ -45,7 +45,7 @@ def test_the_parts_of_a_run_are_the_run(parts):
     merged = merge_runs(parts)
     xr.testing.assert_identical(merged, WHOLE)
     assert merged.diverged_at.dtype == np.int32
-    merged.to_netcdf(engine="netcdf4")
+    merged.to_netcdf(engine="h5netcdf")
 
 
 @pytest.mark.parametrize(

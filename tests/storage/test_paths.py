@@ -64,7 +64,7 @@ def write_netcdf(path, arrays):
             for name, array in arrays.items()
         },
         {"step": np.arange(STEPS + 1.0)},
-    ).to_netcdf(path, engine="netcdf4")
+    ).to_netcdf(path, engine="h5netcdf")
 
 
 def write_zarr(path, arrays):
