@@ -7,8 +7,8 @@ import xarray as xr
 
 __all__ = ["from_netcdf", "to_netcdf"]
 
-# The same dataset gives the same bytes. The netCDF4 library is several times as fast where there are
-# many small variables, but it writes the time into its files.
+# The same dataset gives the same bytes. The netCDF4 library is several times as fast with many
+# small variables, but it writes the time into its files.
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
 
 
