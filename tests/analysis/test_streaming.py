@@ -161,7 +161,7 @@ def test_what_cannot_be_read_is_refused(points, leaves, memory, words):
 
 @pytest.mark.parametrize("grain", [1, 10**6])
 def test_the_least_memory_of_the_message_is_enough(grain):
-    leaves = [Leaf("a", (10**6,), np.dtype("f4"))]
+    leaves = [Leaf("a", (10**5,), np.dtype("f4"))]
     with pytest.raises(InputError) as refused:
         stream_plan(101, leaves, memory=2 * 10**5, grain=grain)
     least = float(str(refused.value).partition("at least ")[2].split()[0])

@@ -145,7 +145,9 @@ def test_a_checkpoint_that_is_cut_off(refused, tmp_path, kind):
 
 
 def test_a_checkpoint_of_orbax_without_its_data(refused, tmp_path):
-    run = save_points(tmp_path / "run", "", walk(steps=12))
+    # Of one array: with several, what Orbax leaves behind may fail later, in another test.
+    name, array = next(iter(walk(steps=12).items()))
+    run = save_points(tmp_path / "run", "", {name: array})
     shutil.rmtree(run / "step_50" / "d")
     shutil.rmtree(run / "step_50" / "ocdbt.process_0")
     refused(f"{run / 'step_50'} cannot be read (", run)
