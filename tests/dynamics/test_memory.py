@@ -54,6 +54,12 @@ def test_increments_are_float32_for_every_update_of_the_members_side_by_side(
     assert memory(problem, changes, **where).rows["increments"] == 4 * expected
 
 
+def test_a_lone_member_on_tpu_has_its_increments_twice(problem):
+    alone, two = (memory(problem, changes, platform="tpu").rows for changes in ({}, TWO))
+    assert alone["copy"] == alone["increments"] > 0 and two["copy"] == 0
+    assert memory(problem, platform="gpu").rows["copy"] == 0
+
+
 def test_rows_of_a_network_by_hand(problem):
     found = memory(problem, {"momentum": 0.5}, platform="gpu")
     # 60 examples and 20 of the probe of 60 inputs and a value; a counter and the time of divergence
