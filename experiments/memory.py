@@ -6,6 +6,7 @@ import jax
 
 from experiments.accelerators.chips import CHIPS
 from sgd_diffusion._memory import available_bytes
+from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import Schema, default_measurements, step_grams
 from sgd_diffusion.dynamics.memory import window_memory
@@ -30,8 +31,9 @@ def table(options: Any) -> str:
     """Return what is printed of an ensemble."""
     problem, plan = options.problem(), options.plan()
     chosen = [*default_measurements(problem, plan), *[step_grams()] * options.keep_step_gram]
-    measured = Ensemble(problem, plan, measure_path=Schema(plan, chosen).measure_path).values()
     where, available = _devices(options)
+    with traced_on(where["platform"]):
+        measured = Ensemble(problem, plan, measure_path=Schema(plan, chosen).measure_path).values()
     return window_memory(
         problem,
         plan,

@@ -5,6 +5,7 @@ from typing import Literal
 
 import jax
 
+from sgd_diffusion._platforms import platform
 from sgd_diffusion.errors import invalid
 
 __all__ = ["available_bytes", "check_memory"]
@@ -16,13 +17,17 @@ def available_bytes(device: jax.Device | Literal["host"] | None = None) -> int |
     """Return the bytes that a device can still give, or None where nobody says.
 
     Args:
-        device: a `jax.Device`, or None for the default one; "host" also answers for a CPU.
+        device: a `jax.Device`, or None for one of the platform that a computation runs on; "host"
+            also answers for a CPU.
 
     Returns:
         The bytes, or None.
     """
     if device is None:
-        device = jax.local_devices()[0]
+        try:
+            device = jax.local_devices(backend=platform())[0]
+        except RuntimeError:  # a program is traced for devices that are not at hand
+            return None
     if isinstance(device, str) or device.platform == "cpu":
         known = [found for found in (_free_on_host(), _free_in_group()) if found is not None]
         return min(known, default=None)

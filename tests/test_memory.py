@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from sgd_diffusion._memory import available_bytes
+from sgd_diffusion._platforms import traced_on
 
 
 def device(stats):
@@ -32,3 +33,9 @@ def test_of_a_device_is_what_it_says(stats, expected):
 
 def test_of_a_host_is_known():
     assert available_bytes("host") > 0
+
+
+def test_of_the_platform_of_a_program_is_asked():
+    assert available_bytes() == pytest.approx(available_bytes("host"), rel=0.2)
+    with traced_on("tpu"):
+        assert available_bytes() is None
