@@ -34,7 +34,7 @@ LEVELS = {room: -level for level, rooms in enumerate(FLOORS) for room in rooms}
 LEAST = {
     "_arrays": {"_platforms", "_types", "errors"},
     "_json_values": {"errors"},
-    "_memory": {"errors"},
+    "_memory": {"_platforms", "errors"},
     "_npy_headers": {"errors"},
     "_platforms": {"errors"},
     "_processes": {"errors"},
