@@ -41,7 +41,7 @@ class RecordedPoints:
     ):
         self.leaves = leaves
         kept = leaves if sketch_dim is None else (Leaf("sketch", (sketch_dim,), np.dtype(float)),)
-        self._arrays: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, Any] = {}
         self.path = StoredPath(
             name,
             num_points,

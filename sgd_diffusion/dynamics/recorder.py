@@ -163,7 +163,7 @@ class PathRecorder:
         value = self._read_loss(loss)
         tree = as_tree(parameters)
         leaves, structure = jax.tree.flatten(tree)
-        if structure != self._structure:
+        if self._structure is None or structure != self._structure:
             self._read_structure(tree, structure, loss)
         points = self._known_points()
         point = [as_numpy(leaves[place]) for place in self._places]

@@ -62,9 +62,7 @@ class WindowMeasures:
             return jax.tree.map(np.asarray, self._measure(record))
 
 
-def window_record(
-    found: StreamedGram, losses: np.ndarray | None, diverged_at: int
-) -> WindowRecord:
+def window_record(found: StreamedGram, losses: np.ndarray | None, diverged_at: int) -> WindowRecord:
     """Return the record of a window.
 
     Args:

@@ -86,7 +86,7 @@ def test_windows_survive_a_kill_and_the_recorder_goes_on(tmp_path):
 
     with pytest.raises(StorageError, match="holds this run already"):
         going_on()
-    with pytest.raises(StorageError, match="path.window is 12 there and 13 here"):
+    with pytest.raises(StorageError, match=r"path\.window is 12 there and 13 here"):
         going_on(resume=True, window=13)
     with going_on(resume=True) as recorder:
         assert recorder.num_windows == 2 and recorder.next_step == 2 * WINDOW
@@ -131,7 +131,7 @@ def test_a_path_that_diverged_is_nan_from_that_window_on():
     assert_same(found, measure_paths([path_in_memory(arrays)], window=WINDOW))
     assert found.diverged_at.item() == WINDOW + 2 and found.msd.isnull().any("lag").sum() == 3
     arrays["head.weight"][2 * WINDOW + 5 :, 1, 1] = 1
-    with pytest.raises(InputError, match=r"the recorded path has 6 points that are NaN .*: 24, 25"):
+    with pytest.raises(InputError, match=r"the recorded path has 5 points that are NaN .*: 24, 25"):
         recorded(arrays)
 
 
@@ -166,6 +166,8 @@ def test_labels_of_a_run_and_of_several():
 def test_parameters_come_from_any_library():
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    for tensor in model.parameters():
+        torch.nn.init.zeros_(tensor)
     arrays = {name: p.detach().numpy() for name, p in model.named_parameters()}
     for parameters in (
         model.named_parameters,
@@ -203,7 +205,7 @@ def test_options_that_are_refused(given, words):
     ("given", "words"),
     [
         (["w"], "parameters is a list without arrays; expected model.named_parameters"),
-        ({"w": np.ones(3, int)}, r"parameters has no array of parameters; left out are w \(is int"),
+        ({"w": np.ones(3, int)}, "type int64; expected .* float64"),
         ({"w": np.ones((3, 2))}, r"w in the parameters of step 1 has shape \(3, 2\)"),
         ({"w": np.ones(3, np.float32)}, "type float32; expected .* float64, as in the first step"),
         ({"w": np.ones(3), "v": np.ones(1)}, "step 1 has the array 'v' too; expected the arrays"),
@@ -237,7 +239,7 @@ def test_too_little_memory_and_a_closed_recorder(tmp_path):
     with pytest.raises(InputError, match="A window of 1000001 points of 1000000 parameters needs"):
         sd.PathRecorder(window=10**6, memory=2**60).record(np.broadcast_to(1.0, 10**6))
     with sd.PathRecorder(memory=1000, directory=tmp_path / "run") as recorder:
-        with pytest.raises(InputError, match="memory is .*; expected at least"):
+        with pytest.raises(InputError, match=r"memory is .*; expected at least"):
             recorder.record(np.ones(3))
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match=r"record is called after close\(\)"):
