@@ -160,7 +160,7 @@ class PathRecorder:
             )
         if self._row > self._plan.window:
             self._finish_window()
-        value = self._read_loss(loss)
+        value = float("nan") if loss is None else self._read_loss(loss)
         tree = as_tree(parameters)
         leaves, structure = jax.tree.flatten(tree)
         if self._structure is None or structure != self._structure:
@@ -322,10 +322,11 @@ class PathRecorder:
             raise invalid(step, f"has the array {more[0]!r} too", "the arrays of the first step")
 
     def _read_loss(self, loss: Any) -> float:
-        """Return the loss of a point, NaN if there is none."""
+        """Return the loss of a point."""
         try:
-            return float("nan") if loss is None else float(loss)
-        except (TypeError, ValueError) as error:
+            # A tensor of PyTorch that has a gradient warns when float() is asked for it.
+            return float(loss.item() if hasattr(loss, "item") else loss)
+        except (RuntimeError, TypeError, ValueError) as error:
             raise invalid(
                 "loss", f"is {loss!r:.100} at step {self.next_step}", "one real number"
             ) from error

@@ -112,14 +112,15 @@ def test_a_training_in_pytorch_has_the_exponents_of_its_array(steps, tmp_path):
     for folder in ("pt", "safetensors"):
         (tmp_path / folder).mkdir()
     for step in range(steps + 1):
-        recorder.record(model.named_parameters())
         points.append({name: p.detach().numpy().copy() for name, p in model.named_parameters()})
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
         torch.save(state, tmp_path / "pt" / f"step_{step}.pt")
         files.save_file(model.state_dict(), tmp_path / "safetensors" / f"step_{step}.safetensors")
         rows = torch.randint(len(labels), (32,))
+        loss = torch.nn.functional.cross_entropy(model(images[rows]), labels[rows])
+        recorder.record(model.named_parameters(), loss)
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(images[rows]), labels[rows]).backward()
+        loss.backward()
         optimizer.step()
     array = np.stack([np.concatenate([a.ravel() for a in p.values()]) for p in points])
     stored = [open_path(tmp_path / "pt"), open_path(tmp_path / "safetensors")]
