@@ -1,8 +1,8 @@
 """Measure what the recorder of a training loop costs, beside the training step in PyTorch.
 
 The program prints JSON: medians of the seconds of a training step without a recorder, with one, and
-with one that keeps sketches, and of a call of `record` between its forward and its backward pass.
-All take turns on the machine. Then seconds for the end of a window of T steps, of both recorders,
+with one that keeps sketches, and of a call of `record` between its forward and its backward pass, in
+the first window, whose memory is new, and in the second. All take turns on the machine. Then seconds for the end of a window of T steps, of both recorders,
 which is paid once in T steps. The network is an MLP of a million parameters on random images.
 PyTorch is no dependency. Run from the checkout: python -m experiments.benchmarks.recorder
 """
@@ -56,14 +56,14 @@ def main(options: Options) -> None:
     }
     found = training_steps(options, recorders)
     ends = {name: ends_of_windows(options, how) for name, how in recorders.items()}
-    step = found["training"]["step"]
+    alone = found["training"]["step"]
     report |= {
         "seconds": found,
         "seconds_for_the_end_of_a_window": ends,
         "overhead_over_training": {
             name: {
-                "record": found[name]["record"] / step,
-                "end_of_window": end["later"] / options.window / step,
+                "steps": (found[name]["step"] + found[name]["record"]) / alone - 1,
+                "end_of_window": end["later"] / options.window / alone,
             }
             for name, end in ends.items()
         },
@@ -74,26 +74,27 @@ def main(options: Options) -> None:
 
 def training_steps(options: Options, recorders: dict[str, dict]) -> dict[str, dict[str, float]]:
     """Return median seconds of a training step, and of `record` where there is a recorder."""
-    # No window is full.
-    window = max(10, (1 + options.repeats) * options.steps)
+    window = max(10, options.repeats * options.steps)
     loops = {"training": training(options, None)} | {
         name: training(options, PathRecorder(window=window, **how))
         for name, how in recorders.items()
     }
-    for loop in loops.values():
-        loop()  # the first run
-    seconds: dict[str, list] = {name: [] for name in loops}
-    for _ in range(options.repeats):
-        for name, loop in loops.items():
-            time.sleep(timing.PAUSE)
-            seconds[name] += loop()
-    return {
-        name: {
-            "step": statistics.median(step for step, _ in found),
-            "record": statistics.median(record for _, record in found),
-        }
-        for name, found in seconds.items()
-    }
+
+    def medians(name: str, rounds: list[dict[str, list]]) -> tuple[float, float]:
+        step, record = zip(*(times for each in rounds for times in each[name]), strict=True)
+        return statistics.median(step), statistics.median(record)
+
+    def turns() -> list[dict[str, list]]:
+        return [{name: loop() for name, loop in loops.items()} for _ in range(options.repeats)]
+
+    first, second = turns(), turns()
+    found = {}
+    for name in loops:
+        step, record = medians(name, second)
+        found[name] = {"step": step, "record": record}
+        if name in recorders:
+            found[name]["record_in_first_window"] = medians(name, first)[1]
+    return found
 
 
 def network(options: Options) -> Any:
@@ -138,7 +139,11 @@ def training(
         optimizer.step()
         return time.perf_counter() - after + before - begin, after - before
 
-    return lambda: [step() for _ in range(options.steps)]
+    def loop() -> list[tuple[float, float]]:
+        time.sleep(timing.PAUSE)
+        return [step() for _ in range(options.steps)]
+
+    return loop
 
 
 def ends_of_windows(options: Options, how: dict[str, int]) -> dict[str, float]:
