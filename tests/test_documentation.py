@@ -30,6 +30,9 @@ def printed():
 
     def run(page):
         if page not in pages:
+            text = (ROOT / page).read_text(encoding="utf-8")
+            for package in re.findall(r'^```python .*needs="(\w+)"', text, flags=re.MULTILINE):
+                pytest.importorskip(package)
             session, pages[page] = {}, []
             for example in PAGES[page]:
                 with contextlib.redirect_stdout(io.StringIO()) as out:
@@ -45,6 +48,17 @@ def test_examples_are_short_and_print_something(printed, page):
     for example, output in zip(PAGES[page], printed(page), strict=True):
         assert len([line for line in example.splitlines() if line.strip()]) <= 18
         assert output.strip()
+
+
+def test_what_is_recorded_is_printed(printed):
+    """The numbers of a training, as others round it."""
+    page = "docs/tutorials/your_pytorch_run.md"
+    recorded = re.findall(r"```text\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    for output, text in zip(printed(page), recorded, strict=True):
+        number = r"\d+\.?\d*"
+        assert re.sub(number, "#", output) == re.sub(number, "#", text)
+        found, expected = ([float(x) for x in re.findall(number, each)] for each in (output, text))
+        assert found == pytest.approx(expected, abs=0.05)
 
 
 def test_readme_is_one_screen_of_a_project():

@@ -26,7 +26,7 @@ def what(dataset: xr.Dataset) -> str:
         json.loads(dataset.attrs[name]) for name in ("configuration", "environment")
     )
     if "path" in configuration:
-        return _what_path(configuration["path"])
+        return _what_path(configuration["path"], dataset)
     problem, plan = configuration["problem"], configuration["plan"]
     options = json.loads(dataset.attrs["metadata"]).get("options", {})
     device = environment["device"]
@@ -43,11 +43,13 @@ def what(dataset: xr.Dataset) -> str:
     )
 
 
-def _what_path(path: dict) -> str:
+def _what_path(path: dict, dataset: xr.Dataset) -> str:
     """Return a line about paths that were made elsewhere."""
-    sources, points = path["sources"], path["points"]
+    sources, windows = path["sources"], dataset.sizes["window"]
     arrays = [array["dtype"] for array in path["arrays"].values()]
-    ends = path["waiting_points"][-1] + path["window"]
+    last = int(dataset.waiting_time[-1]) - path["first_step"]
+    ends = last // path["spacing"] + path["window"]
+    points = path.get("points", ends + 1)  # a recorder does not know how many will come
     spacing = f", every {path['spacing']} steps" if path["spacing"] > 1 else ""
     others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
     reasons = collections.Counter(path["left_out"].values())
@@ -56,7 +58,7 @@ def _what_path(path: dict) -> str:
         f"{sources[0]}{others}: {points} points{spacing}, {path['parameters']} parameters in "
         f"{count(len(arrays), 'array')} of {', '.join(sorted(set(arrays)))}"
         + (f" (left out: {left_out})" if left_out else "")
-        + f"; {count(len(path['waiting_points']), 'window')} of {path['window']}"
+        + f"; {count(windows, 'window')} of {path['window']}"
         + f" x {path['spacing']}" * (path["spacing"] > 1)
         + " steps"
         + (f", the last {count(points - 1 - ends, 'point')} in none" if ends < points - 1 else "")

@@ -8,6 +8,7 @@ from sgd_diffusion.dynamics.matched_noise import gradient_with_matched_noise
 from sgd_diffusion.dynamics.memory import WindowMemory, window_memory
 from sgd_diffusion.dynamics.optimizers import optimizer
 from sgd_diffusion.dynamics.plan import Plan
+from sgd_diffusion.dynamics.recorder import PathRecorder
 from sgd_diffusion.dynamics.run import run_ensemble
 from sgd_diffusion.dynamics.sgd import Carry, initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.step_gradients import StepGradient
@@ -28,7 +29,8 @@ __all__ = [
     "Ensemble",
     "window_memory",
     "WindowMemory",
-    # paths that were made elsewhere
+    # paths that are made elsewhere
+    "PathRecorder",
     "measure_paths",
     "path_windows",
     "PathWindows",

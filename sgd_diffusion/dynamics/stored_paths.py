@@ -1,47 +1,33 @@
 """What a run measures of its windows, measured of paths that were made elsewhere."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from sgd_diffusion._arrays import host_array, integer
-from sgd_diffusion._json_values import json_values
-from sgd_diffusion._platforms import where_float64_is
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.gram import refuse_gaps
 from sgd_diffusion.analysis.lags import MIN_WINDOW
 from sgd_diffusion.analysis.streaming import StreamPlan, stream_plan, streamed_gram
-from sgd_diffusion.dynamics.measurements.path_statistics import (
-    controls,
-    loss_roughness,
-    path_shape,
-)
-from sgd_diffusion.dynamics.measurements.schema import PathMeasurement, Schema
-from sgd_diffusion.dynamics.measurements.standard import (
-    displacements,
-    layer_displacements,
-    series,
-)
 from sgd_diffusion.dynamics.sgd import ALIVE
 from sgd_diffusion.dynamics.window import WindowRecord
+from sgd_diffusion.dynamics.window_measures import (
+    WindowMeasures,
+    attributes,
+    description,
+    layers_of,
+    window_record,
+)
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.storage.paths import StoredPath
-from sgd_diffusion.storage.provenance import environment
 from sgd_diffusion.storage.run_directories import combine_windows
 
 __all__ = ["MEMORY", "PathWindows", "measure_paths", "path_windows", "reading_plan"]
 
 MEMORY = 2**30
 """Bytes for blocks and matrices while a path is read, by default."""
-
-SHAPE_WINDOW = 100  # fewer steps have no two decades of contour length
-# Coordinates that count points of the path, and steps of training when the dataset is labeled.
-IN_STEPS = ("lag", "point", "update", "fit_lag", "fragment_length", "fragment")
 
 
 class PathWindows(NamedTuple):
@@ -57,7 +43,7 @@ class PathWindows(NamedTuple):
     seeds: tuple[int, ...]
     learning_rates: tuple[float, ...]
     window: int
-    first_points: tuple[int, ...]
+    first_points: Sequence[int]
 
     def starts(self) -> Sequence[int]:
         """Return the first point of every window."""
@@ -159,24 +145,17 @@ def measure_paths(
     plan = path_windows(paths, window=window, stride=stride, learning_rate=learning_rate)
     losses_of = [None] * len(paths) if losses is None else _checked_losses(paths, losses)
     reading_plan(paths[0], plan, memory)  # refuses a memory that is too small
-    schema = Schema(plan, _measurements(plan.window, _layers(paths[0]), losses is not None))
-    measure = jax.jit(schema.measure_path)
-    attributes = {
-        "configuration": json.dumps({"path": _description(paths, plan)}),
-        "environment": json.dumps(environment()),
-        "metadata": json.dumps(json_values("metadata", dict(metadata or {}))),
-    }
+    measures = WindowMeasures(plan, paths[0], with_losses=losses is not None)
+    labels = attributes({"path": _description(paths, plan)}, metadata)
     members = [
         _Member(path, series, plan.window, memory, report)
         for path, series in zip(paths, losses_of, strict=True)
     ]
-    windows = []
-    for index, start in enumerate(plan.first_points):
-        values = [_measured(measure, member.record(start)) for member in members]
-        stacked = {name: np.stack([each[name] for each in values]) for name in values[0]}
-        diverged_at = np.array([member.diverged_at() for member in members], np.int32)
-        windows.append(schema.label(index, stacked, diverged_at).assign_attrs(attributes))
-    return _in_steps(combine_windows(windows), paths[0])
+    windows = [
+        measures.dataset(index, [member.record(start) for member in members])
+        for index, start in enumerate(plan.first_points)
+    ]
+    return combine_windows([window.assign_attrs(labels) for window in windows])
 
 
 def reading_plan(path: StoredPath, plan: PathWindows, memory: IntegerLike) -> StreamPlan:
@@ -195,7 +174,7 @@ def reading_plan(path: StoredPath, plan: PathWindows, memory: IntegerLike) -> St
         path.leaves,
         memory=memory,
         grain=path.grain,
-        by_layer=len(_layers(path)) > 1,
+        by_layer=len(layers_of(path)) > 1,
     )
 
 
@@ -204,7 +183,7 @@ class _Member:
 
     def __init__(self, path, losses, window, memory, report):
         self.path, self.losses, self.window = path, losses, window
-        self.how = {"memory": memory, "report": report, "by_layer": len(_layers(path)) > 1}
+        self.how = {"memory": memory, "report": report, "by_layer": len(layers_of(path)) > 1}
         # Of the points that were read, whether all their numbers are finite, or not.
         self.finite, self.lost = np.zeros((2, path.num_points), bool)
 
@@ -223,23 +202,8 @@ class _Member:
         )
         self.finite[start:stop], self.lost[start:stop] = found.known, ~found.known
         refuse_gaps(path.source, self.finite[1:] & self.finite[:-1], lambda: ~self.lost)
-        # No statistic of a window in which the path diverged is one of training.
-        diverged = self.diverged_at()
-        if diverged != ALIVE:
-            for gram in (found.step_gram, *found.layer_grams.values()):
-                gram[:] = np.nan
-        unknown = np.full(self.window + 1, np.nan)
-        with where_float64_is(), jax.enable_x64(True):
-            return WindowRecord(
-                step_gram=jnp.asarray(found.step_gram),
-                losses=jnp.asarray(unknown if self.losses is None else self.losses[start:stop]),
-                probe_losses=None,
-                gradient_norms=jnp.asarray(unknown[1:]),
-                gradient_samples=jnp.zeros((self.window, 0)),
-                layer_grams={layer: jnp.asarray(gram) for layer, gram in found.layer_grams.items()},
-                twin_gram=None,
-                diverged_at=jnp.int32(diverged),
-            )
+        losses = None if self.losses is None else self.losses[start:stop]
+        return window_record(found, losses, self.diverged_at())
 
     def diverged_at(self) -> int:
         """Return the last step before the points that are not finite, or -1."""
@@ -247,29 +211,6 @@ class _Member:
         if not len(lost):
             return ALIVE
         return self.path.first_step + max(int(lost[0]) - 1, 0) * self.path.spacing
-
-
-def _measured(measure, record):
-    """Return all measurements of a window, on the host."""
-    with where_float64_is():  # outside of 64-bit mode, as in runs
-        return jax.tree.map(np.asarray, measure(record))
-
-
-def _measurements(window: int, layers: Sequence[str], with_losses: bool) -> list[PathMeasurement]:
-    chosen = [displacements(), controls(window)]
-    if window >= SHAPE_WINDOW:
-        chosen.append(path_shape(window))
-    if len(layers) > 1:
-        chosen.append(layer_displacements(layers))
-    if with_losses:
-        chosen.append(series(gradient_norms=False))
-        if window >= SHAPE_WINDOW:
-            chosen.append(loss_roughness(window, probe=False))
-    return chosen
-
-
-def _layers(path: StoredPath) -> list[str]:
-    return sorted({leaf.layer for leaf in path.leaves})
 
 
 def _checked_losses(paths, losses):
@@ -291,30 +232,12 @@ def _checked_losses(paths, losses):
     return found
 
 
-def _in_steps(dataset: xr.Dataset, path: StoredPath) -> xr.Dataset:
-    """Return a dataset whose coordinates count steps of training, not points."""
-    counted = [name for name in IN_STEPS if name in dataset.coords]
-    scaled = {name: path.spacing * dataset[name] for name in counted}
-    scaled["waiting_time"] = path.first_step + path.spacing * dataset["waiting_time"]
-    return dataset.assign_coords(scaled)
-
-
 def _description(paths: Sequence[StoredPath], plan: PathWindows) -> dict[str, Any]:
     """Return what was read, as JSON-like values."""
-    path = paths[0]
-    return {
+    return description(paths[0], plan.window) | {
         "sources": [each.source for each in paths],
-        "points": path.num_points,
-        "parameters": path.size,
-        "first_step": path.first_step,
-        "spacing": path.spacing,
-        "window": plan.window,
+        "points": paths[0].num_points,
         "waiting_points": list(plan.first_points),
-        "arrays": {
-            leaf.name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "layer": leaf.layer}
-            for leaf in path.leaves
-        },
-        "left_out": path.left_out,
     }
 
 

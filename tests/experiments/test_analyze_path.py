@@ -12,7 +12,7 @@ import xarray as xr
 from stored_checkpoints import SAVE, save_points, walk
 
 from experiments import analyze_path, command_line, progress
-from sgd_diffusion import tables
+from sgd_diffusion import PathRecorder, tables
 from sgd_diffusion.dynamics.stored_paths import measure_paths
 from sgd_diffusion.storage.paths import numpy_files, open_path, path_in_memory
 from sgd_diffusion.storage.run_directories import load_run
@@ -96,7 +96,7 @@ def test_checkpoints_without_losses_or_rate(call, capsys, tmp_path):
 
 @pytest.mark.parametrize("steps", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_training_in_pytorch_has_the_exponents_of_its_array(steps, tmp_path):
-    """A small network on the digits, with checkpoints by torch.save and by safetensors."""
+    """A small network on the digits, with checkpoints of two kinds and a recorder in the loop."""
     torch, files = (pytest.importorskip(name) for name in ("torch", "safetensors.torch"))
     from sklearn.datasets import load_digits
 
@@ -108,7 +108,7 @@ def test_a_training_in_pytorch_has_the_exponents_of_its_array(steps, tmp_path):
         torch.nn.Linear(64, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Linear(16, 10)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    points = []
+    points, recorder = [], PathRecorder(window=steps)
     for folder in ("pt", "safetensors"):
         (tmp_path / folder).mkdir()
     for step in range(steps + 1):
@@ -117,18 +117,21 @@ def test_a_training_in_pytorch_has_the_exponents_of_its_array(steps, tmp_path):
         torch.save(state, tmp_path / "pt" / f"step_{step}.pt")
         files.save_file(model.state_dict(), tmp_path / "safetensors" / f"step_{step}.safetensors")
         rows = torch.randint(len(labels), (32,))
+        loss = torch.nn.functional.cross_entropy(model(images[rows]), labels[rows])
+        recorder.record(model.named_parameters(), loss)
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(images[rows]), labels[rows]).backward()
+        loss.backward()
         optimizer.step()
     array = np.stack([np.concatenate([a.ravel() for a in p.values()]) for p in points])
     stored = [open_path(tmp_path / "pt"), open_path(tmp_path / "safetensors")]
     assert {path.size for path in stored} == {array.shape[1]} and len(stored[0].leaves) == 6
-    stored.append(path_in_memory({"weights": array}))
-    tables_of = [tables.exponents(measure_paths([path], memory=2**26)) for path in stored]
-    for table in tables_of[:2]:
+    runs = [measure_paths([path], memory=2**26) for path in stored] + [recorder.run()]
+    expected = tables.exponents(measure_paths([path_in_memory({"weights": array})]))
+    for run in runs:
+        table = tables.exponents(run)
         for name in ("exponent", "exponent_error"):
-            np.testing.assert_allclose(table[name], tables_of[2][name], rtol=0, atol=1e-6)
-    assert np.isfinite(tables_of[2].exponent).all() and (tables_of[2].exponent_error > 0).all()
+            np.testing.assert_allclose(table[name], expected[name], rtol=0, atol=1e-6)
+    assert np.isfinite(expected.exponent).all() and (expected.exponent_error > 0).all()
 
 
 def truncate(path, share=0.6):

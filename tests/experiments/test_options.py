@@ -25,6 +25,7 @@ from experiments.benchmarks import (
     escape,
     paths,
     planes,
+    recorder,
     stable,
     training,
     walkers,
@@ -47,7 +48,7 @@ EXPERIMENTS = {
 }
 PROGRAMS = {"self_test": self_test} | {
     module.__name__.split(".", 1)[1]: module
-    for module in (curvature, escape, paths, planes, stable, training, walkers)
+    for module in (curvature, escape, paths, planes, recorder, stable, training, walkers)
 }
 
 

@@ -128,9 +128,15 @@ def reader_of_files(
 
 
 def check_same(
-    file: pathlib.Path, like: pathlib.Path, arrays: Arrays, leaves: Sequence[Leaf]
+    file: object, like: object, arrays: Mapping[str, Any], leaves: Sequence[Leaf]
 ) -> None:
-    """Refuse a file whose arrays are not those of the first one.
+    """Refuse a point whose arrays are not those of the first one.
+
+    Args:
+        file: that it is in, or what else it is called.
+        like: that the first one is in.
+        arrays: with shapes and types, by their names.
+        leaves: of the first one.
 
     Raises:
         InputError: an array is missing, or has another shape or type.

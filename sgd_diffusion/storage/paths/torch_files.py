@@ -14,7 +14,7 @@ from sgd_diffusion.storage.paths.leaves import named_arrays
 from sgd_diffusion.storage.paths.missing import required
 from sgd_diffusion.storage.paths.stored_path import Arrays, reading
 
-__all__ = ["open_torch"]
+__all__ = ["dtype_of_tensor", "open_torch", "tensor_as_numpy"]
 
 EXPECTED = "tensors in dicts and lists, as torch.save(model.state_dict(), path) writes them"
 WAY_OUT = "save model.state_dict() alone; other pickled objects are never loaded"
@@ -26,15 +26,10 @@ class _Tensor:
     def __init__(self, tensor: Any):
         self._tensor = tensor
         self.shape = tuple(tensor.shape)
-        self.dtype = jnp.dtype(str(tensor.dtype).removeprefix("torch."))
+        self.dtype = dtype_of_tensor(tensor)
 
     def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
-        part = self._tensor[index].detach().contiguous()
-        if self.dtype.kind != "V":
-            return part.numpy()
-        # NumPy has no such type; ml_dtypes has, for the same bytes.
-        bytes_ = part.reshape(-1).view(_integers(self.dtype.itemsize)).numpy()
-        return bytes_.view(self.dtype).reshape(tuple(part.shape))
+        return tensor_as_numpy(self._tensor[index])
 
 
 @contextlib.contextmanager
@@ -73,6 +68,26 @@ def open_torch(path: pathlib.Path) -> Iterator[Arrays]:
                 )
         found = {name: _Tensor(tensor) for name, tensor in tensors.items()}
     yield found
+
+
+def dtype_of_tensor(tensor: Any) -> np.dtype:
+    """Return the type of NumPy or ml_dtypes with the numbers of a tensor of PyTorch.
+
+    Raises:
+        TypeError: there is none.
+    """
+    return jnp.dtype(str(tensor.dtype).removeprefix("torch."))
+
+
+def tensor_as_numpy(tensor: Any) -> np.ndarray:
+    """Return a tensor of PyTorch as a NumPy array, without a copy of one on the CPU."""
+    dtype = dtype_of_tensor(tensor)
+    if dtype.kind != "V":
+        return tensor.numpy(force=True)
+    # NumPy has no such type; ml_dtypes has, for the same bytes.
+    flat = tensor.detach().contiguous().reshape(-1)
+    bytes_ = flat.view(_integers(dtype.itemsize)).numpy(force=True)
+    return bytes_.view(dtype).reshape(tuple(tensor.shape))
 
 
 def _integers(itemsize: int) -> Any:
