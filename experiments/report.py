@@ -30,13 +30,14 @@ class Options(Checked):
 
 def report(options: Options) -> None:
     """Write the page."""
-    where = options.runs[0] if len(options.runs) == 1 else pathlib.Path()
-    output = options.output or where / PAGE
-    if output.is_dir() or not output.parent.is_dir():
+    output = options.output
+    if output is None:
+        output = (options.runs[0] if len(options.runs) == 1 else pathlib.Path()) / PAGE
+    elif output.is_dir() or not output.parent.is_dir():
         raise invalid(
             "--output",
             f"is {output}, which is {'a directory' if output.is_dir() else 'in no directory'}",
-            "a file in a directory that there is, such as report.html",
+            f"a file in a directory that there is, such as {PAGE}",
         )
     with phase("report"):
         size = write_report(options.runs, output)

@@ -12,6 +12,7 @@ from sgd_diffusion.tables.exponents import local_exponents
 
 MOST = 1000  # curves on a page
 FIRST = 24  # curves that are shown at first
+UNKNOWN = "not given"
 KINDS = {"run": "Runs", "rate": "Learning rates", "window": "Waiting times", "seed": "Seeds"}
 """What tells curves apart, and what the controls are called."""
 
@@ -49,13 +50,18 @@ def curves_of(runs: Sequence[Run]) -> list[Curve]:
 
 def rate_label(rate: Any) -> str:
     """Return what a learning rate is called, which may not be known (NaN)."""
-    return f"{float(rate):g}" if np.isfinite(float(rate)) else "not given"
+    return f"{float(rate):g}" if np.isfinite(float(rate)) else UNKNOWN
+
+
+def _rate(label: str) -> float:
+    return np.inf if label == UNKNOWN else float(label)
 
 
 def values(curves: Sequence[Curve]) -> dict[str, list[str]]:
     """Return the labels that the curves have of each kind, in their order."""
     found = {kind: list(dict.fromkeys(getattr(curve, kind) for curve in curves)) for kind in KINDS}
-    return found | {kind: sorted(found[kind], key=int) for kind in ("window", "seed")}
+    orders = {"rate": _rate, "window": int, "seed": int}
+    return found | {kind: sorted(found[kind], key=order) for kind, order in orders.items()}
 
 
 def shown_first(found: dict[str, list[str]]) -> dict[str, list[str]]:

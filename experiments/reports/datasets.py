@@ -16,7 +16,6 @@ from sgd_diffusion.analysis.lags import standard_ranges
 from sgd_diffusion.errors import InputError
 
 MOST_ROWS = 2000  # of a table on a page
-ABSENT = "–"
 
 
 def of_run(run: Run) -> str:
@@ -64,7 +63,10 @@ def differences(runs: Sequence[Run]) -> str:
     ]
     names = dict.fromkeys(name for values in said for name in values)
     rows = [
-        (name, *(markup.said(values[name]) if name in values else ABSENT for values in said))
+        (
+            name,
+            *(markup.said(values[name]) if name in values else markup.MISSING for values in said),
+        )
         for name in names
         if not all(name in values and same_values(values[name], said[0][name]) for values in said)
     ]
@@ -85,11 +87,13 @@ def exponents(runs: Sequence[Run]) -> str:
     except InputError as error:  # too few lags that all runs have
         return markup.text("p", f"The runs have no exponents on the same lags: {error}.")
     rows = [
-        (*place, *(found.get(name, ABSENT) for name in datasets)) for place, found in cells.items()
+        (*place, *(found.get(name, markup.MISSING) for name in datasets))
+        for place, found in cells.items()
     ]
     columns = ["learning rate", "range", "lags", "motion", "t_w", *datasets]
     caption = (
-        "Exponents of the MSD: mean ± standard deviation over seeds (one seed: ± its own error)"
+        "Exponents of the MSD on lags that all runs have: mean ± standard deviation over seeds "
+        "(one seed: ± its own error)"
     )
     return markup.table(caption, columns, rows)
 

@@ -12,7 +12,9 @@ from experiments.reports.curves import KINDS, Curve, shown_first, values
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.plots.style import SERIES_COLORS, waiting_time_colors
 
-DASHES = {"solid": "", "dashed": "6 4", "dotted": "2 4", "dotdash": "2 4 6 4"}
+SOLID = "solid"
+# Lengths of strokes and gaps in pixels, in Bokeh as in SVG.
+DASHES = (SOLID, "8 4", "2 3", "8 3 2 3", "18 4", "18 3 2 3 2 3")
 # By kind and label: a color, a dash, or both.
 Styles = dict[str, dict[str, dict[str, str]]]
 BUTTONS = ("zoom in", "zoom out", "smaller lags", "larger lags", "all lags")
@@ -68,29 +70,26 @@ def figures(curves: Sequence[Curve]) -> str:
 
 
 def _styles(found: dict[str, list[str]]) -> Styles:
-    """Return what tells curves apart: runs, or waiting times by colors and rates by dashes."""
-    dashes = list(DASHES)
-    if len(found["run"]) > 1:
-        return {
-            "run": {
-                run: {
-                    "color": _hexadecimal(SERIES_COLORS[number % len(SERIES_COLORS)]),
-                    "dash": dashes[number // len(SERIES_COLORS) % len(dashes)],
-                }
-                for number, run in enumerate(found["run"])
-            }
-        }
-    shades = waiting_time_colors(np.array([int(window) for window in found["window"]]))
-    return {
-        "window": {
-            window: {"color": _hexadecimal(shades.to_rgba(int(window)))}
-            for window in found["window"]
-        },
-        "rate": {
-            rate: {"dash": dashes[number % len(dashes)]}
-            for number, rate in enumerate(found["rate"])
-        },
+    """Return what tells curves apart: colors of runs, or of the windows of one; dashes of rates.
+
+    More runs than there are colors have dashes of their own.
+    """
+    shades = waiting_time_colors(np.array(list(map(int, found["window"]))))
+    runs = {
+        run: {"color": _hexadecimal(SERIES_COLORS[number % len(SERIES_COLORS)])}
+        for number, run in enumerate(found["run"])
     }
+    windows = {
+        window: {"color": _hexadecimal(shades.to_rgba(int(window)))} for window in found["window"]
+    }
+    if len(runs) > len(SERIES_COLORS):
+        for number, run in enumerate(runs):
+            runs[run]["dash"] = DASHES[number // len(SERIES_COLORS) % len(DASHES)]
+        return {"run": runs}
+    rates = {
+        rate: {"dash": DASHES[number % len(DASHES)]} for number, rate in enumerate(found["rate"])
+    }
+    return {"rate": rates, **({"run": runs} if len(runs) > 1 else {"window": windows})}
 
 
 def _hexadecimal(color: Any) -> str:
@@ -121,12 +120,12 @@ def _toggles(
     return markup.element("fieldset", markup.text("legend", title) + inside)
 
 
-def _line(color: str = "currentColor", dash: str = "solid") -> str:
+def _line(color: str = "currentColor", dash: str = SOLID) -> str:
     line = markup.element(
-        "line", x1=0, y1=5, x2=28, y2=5, stroke=color, stroke_width=3,
-        stroke_dasharray=DASHES[dash] or None,
+        "line", x1=0, y1=5, x2=36, y2=5, stroke=color, stroke_width=3,
+        stroke_dasharray=None if dash == SOLID else dash,
     )  # fmt: skip
-    return markup.element("svg", line, width=28, height=10, aria_hidden="true")
+    return markup.element("svg", line, width=36, height=10, aria_hidden="true")
 
 
 def _document(curves: Sequence[Curve], styles: Styles) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def _document(curves: Sequence[Curve], styles: Styles) -> dict[str, Any]:
 
     columns = {name: [getattr(curve, name) for curve in curves] for name in Curve._fields}
     for curve in curves:
-        style = {"color": "#000000", "dash": "solid"}
+        style = {"color": "#000000", "dash": SOLID}
         for kind, by_label in styles.items():
             style |= by_label[getattr(curve, kind)]
         for name, value in style.items():
@@ -171,11 +170,16 @@ def _document(curves: Sequence[Curve], styles: Styles) -> dict[str, Any]:
             line_width=1.5, hover_line_width=3.5,
         )  # fmt: skip
         plot.add_tools(_hover(lines, label))
-        plot.min_border_left = 70  # the same for both, so that lags stand below one another
+        plot.min_border_left = 75  # the same for both, so that lags stand below one another
+        plot.axis.axis_label_text_font_style = "normal"
+        plot.axis.axis_label_text_font_size = "14px"
+        plot.axis.major_label_text_font_size = "13px"
         plot.toolbar.logo = None
         plot.toolbar.autohide = False
         plots.append(plot)
-    plots[1].add_layout(Span(location=1, dimension="width", line_color="#737373", line_dash="dashed"))
+    plots[1].add_layout(
+        Span(location=1, dimension="width", line_color="#737373", line_dash="dashed")
+    )
     return json_item(column(*plots, sizing_mode="stretch_width"))
 
 

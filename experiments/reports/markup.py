@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-MISSING = "–"
+MISSING = "-"
+LONG = 50  # characters in a cell that stay on one line
 
 
 def element(name: str, content: str = "", /, **attributes: Any) -> str:
@@ -41,9 +42,7 @@ def text(name: str, content: Any, /, **attributes: Any) -> str:
 def section(identity: str, title: str, content: str) -> str:
     """Return a section with its heading."""
     heading = text("h2", title, id=f"{identity}-title")
-    return element(
-        "section", heading + content, id=identity, aria_labelledby=f"{identity}-title"
-    )
+    return element("section", heading + content, id=identity, aria_labelledby=f"{identity}-title")
 
 
 def fold(title: str, content: str, *, opened: bool = False) -> str:
@@ -78,7 +77,9 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -
 
 def named_values(caption: str, values: Mapping[str, Any]) -> str:
     """Return a table of names and values."""
-    return table(caption, ["name", "value"], [(name, said(value)) for name, value in values.items()])
+    return table(
+        caption, ["name", "value"], [(name, said(value)) for name, value in values.items()]
+    )
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -92,11 +93,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def said(value: Any) -> Any:
+def said(value: Any) -> str:
     """Return what a cell says of a JSON-like value."""
     if isinstance(value, list):
-        return " ".join(str(said(each)) for each in value) or "none"
-    return "none" if value is None else str(value) if isinstance(value, bool) else value
+        return " ".join(map(said, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _cell(value: Any) -> str:
@@ -108,4 +109,6 @@ def _cell(value: Any) -> str:
         shown, exact = f"{value:.6g}", str(value)
         full = None if float(shown) == float(exact) else exact
         return text("td", shown, class_="number", data_value=full)
-    return text("td", value, class_="number" if isinstance(value, int) else None)
+    if isinstance(value, int):
+        return text("td", value, class_="number")
+    return text("td", value, class_="long" if len(str(value)) > LONG else None)

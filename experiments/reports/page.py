@@ -87,14 +87,14 @@ def _for_each(runs: Sequence[Run], content: Callable[[Run], str]) -> str:
     """Return a part of each run, side by side under their names where there are several."""
     if len(runs) == 1:
         return content(runs[0])
-    parts = [
-        markup.element("div", markup.text("h3", run.name) + content(run)) for run in runs
-    ]
+    parts = [markup.element("div", markup.text("h3", run.name) + content(run)) for run in runs]
     return markup.element("div", "".join(parts), class_="side")
 
 
 def _summary(run: Run) -> str:
-    notes = "".join(markup.text("p", f"Note: {note}") for note in run.notes)
+    made_by = run.metadata.get("experiment")
+    notes = markup.text("p", f"{run.path.name}, made by experiments.{made_by}") if made_by else ""
+    notes += "".join(markup.text("p", f"Note: {note}") for note in run.notes)
     if not run.summary:
         return notes + markup.text("p", "The run has no summary: it is not complete yet.")
     return notes + markup.text(
@@ -142,7 +142,9 @@ def _curves(runs: Sequence[Run], curves: Sequence) -> str:
         if run.has_curves
     )
     if total > MOST:
-        said += f" The page has at most {MOST} of all {total} curves, those of windows evenly apart."
+        said += (
+            f" The page has at most {MOST} of all {total} curves, those of windows evenly apart."
+        )
     return (
         markup.text("p", said)
         + interactive.figures(curves)

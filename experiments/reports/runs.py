@@ -102,4 +102,3 @@ def _is_ensemble(window: pathlib.Path) -> bool:
             return "diverged_at" in first.variables
     except (OSError, ValueError):
         return window.exists()
-
