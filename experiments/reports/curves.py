@@ -14,7 +14,7 @@ MOST = 1000  # curves on a page
 FIRST = 24  # curves that are shown at first
 UNKNOWN = "not given"
 KINDS = {"run": "Runs", "rate": "Learning rates", "window": "Waiting times", "seed": "Seeds"}
-"""What tells curves apart, and what the controls are called."""
+"""What tells curves apart, in the order in which they are shown, and what controls are called."""
 
 
 class Curve(NamedTuple):
@@ -67,14 +67,14 @@ def values(curves: Sequence[Curve]) -> dict[str, list[str]]:
 def shown_first(found: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return the labels whose curves are shown at first, so that these are few.
 
-    All runs, learning rates and seeds are shown if there is room, and as many windows as fit
-    then. Of each kind they are evenly spaced, the first and the last among them.
+    All runs and learning rates are shown if there is room, then as many windows, and then as many
+    seeds as fit. Of each kind they are evenly spaced, the first and the last among them.
     """
     room, shown = FIRST, {}
-    for kind in ("run", "rate", "seed", "window"):
+    for kind in KINDS:
         shown[kind] = [found[kind][place] for place in spread(len(found[kind]), max(1, room))]
         room //= max(1, len(shown[kind]))
-    return {kind: shown[kind] for kind in found}
+    return shown
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -31,7 +31,7 @@ def check_packages() -> None:
             "a report",
             "needs the package bokeh, which is not installed",
             "it",
-            "pip install 'bokeh>=3.6', or pip install '.[report]' in the checkout",
+            "pip install 'bokeh>=3.9', or pip install '.[report]' in the checkout",
         )
 
 
@@ -190,6 +190,7 @@ def _hover(lines: Any, label: str) -> Any:
     return HoverTool(
         renderers=[lines],
         line_policy="nearest",
+        limit=3,
         tooltips=[*said, ("lag", "$snap_x{0}"), (label, "$snap_y{%.4g}")],
         formatters={"$snap_y": "printf"},
     )

@@ -147,9 +147,10 @@ def local_exponents(curves: xr.Dataset) -> scaling.LocalExponent:
         # Under bouncing of period two, odd and even lags differ. An even stride compares lags of
         # one parity.
         stride = min(20, max(2, msd.shape[-1] // 20 * 2))
-    replicates = curves.get("msd_replicates")
-    if replicates is not None:
-        replicates = replicates.transpose("window", "seed", "replicate", "fit_lag").values
+    replicates = None
+    if "msd_replicates" in curves:
+        dims = ("window", "seed", "replicate", "fit_lag")
+        replicates = curves["msd_replicates"].transpose(*dims).values
     stride = min(stride, msd.shape[-1] - 1)
     return scaling.local_exponent(msd["lag"].values, msd.values, stride, replicates)
 

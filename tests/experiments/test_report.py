@@ -18,7 +18,7 @@ from browser import CHROMIUM, browser
 
 from experiments import analyze_path, anomalous_diffusion, command_line, progress, report
 from experiments.reports import curves, interactive, reproduction
-from experiments.reports.runs import labels, read_runs
+from experiments.reports.runs import read_runs
 from experiments.summaries.common import with_error
 from sgd_diffusion import tables
 from sgd_diffusion.storage.netcdf import from_netcdf
@@ -266,10 +266,6 @@ def test_large_runs_have_few_curves(monkeypatch, runs):
     assert curves.shown_first({kind: found[kind][:2] for kind in found}) == {
         kind: found[kind][:2] for kind in found
     }
-
-
-def test_directories_have_names_that_tell_them_apart(tmp_path):
-    assert labels((tmp_path / "a" / "run", tmp_path / "b" / "run")) == ["a", "b"]
 
 
 def test_a_damaged_run_still_has_a_page(runs, call, tmp_path):
