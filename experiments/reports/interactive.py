@@ -171,6 +171,7 @@ def _document(curves: Sequence[Curve], styles: Styles) -> dict[str, Any]:
         )  # fmt: skip
         plot.add_tools(_hover(lines, label))
         plot.min_border_left = 75  # the same for both, so that lags stand below one another
+        _label_lags(plot.xaxis[0], lags.max())
         plot.axis.axis_label_text_font_style = "normal"
         plot.axis.axis_label_text_font_size = "14px"
         plot.axis.major_label_text_font_size = "13px"
@@ -181,6 +182,19 @@ def _document(curves: Sequence[Curve], styles: Styles) -> dict[str, Any]:
         Span(location=1, dimension="width", line_color="#737373", line_dash="dashed")
     )
     return json_item(column(*plots, sizing_mode="stretch_width"))
+
+
+def _label_lags(axis: Any, longest: float) -> None:
+    """Label lags by 1, 2 and 5 times powers of ten, as far as there is room."""
+    from bokeh.models import BasicTickFormatter, FixedTicker, NoOverlap
+
+    powers = [10**power for power in range(len(str(int(longest))))]
+    axis.ticker = FixedTicker(
+        ticks=[digit * power for power in powers for digit in (1, 2, 5)],
+        minor_ticks=[digit * power for power in powers for digit in range(1, 10)],
+    )
+    axis.formatter = BasicTickFormatter(use_scientific=longest >= 1e6)
+    axis.major_label_policy = NoOverlap()
 
 
 def _hover(lines: Any, label: str) -> Any:

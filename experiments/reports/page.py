@@ -15,6 +15,7 @@ from sgd_diffusion import plots
 from sgd_diffusion.storage.files import write_atomically
 
 PAGE = "report.html"
+CHANGED = "+changes"  # behind the revision of a checkout that had some
 HERE = pathlib.Path(__file__).parent
 # The page asks nobody for anything, whatever is in it.
 POLICY = (
@@ -158,10 +159,11 @@ def _reproduce(run: Run) -> str:
         return markup.text("p", "No experiment of this checkout made this; see the configuration.")
     code = markup.element("pre", markup.text("code", line))
     revision = run.environment.get("revision")
-    at = f" at revision {revision}" if revision else ""
-    return markup.element("figure", code, class_="command") + markup.text(
-        "p", f"In a checkout of sgd-diffusion{at}, with the versions below."
-    )
+    at = f" at revision {revision.removesuffix(CHANGED)}" if revision else ""
+    said = f"In a checkout of sgd-diffusion{at}, with the versions below."
+    if revision and revision.endswith(CHANGED):
+        said += " The checkout had changes that are not in that revision."
+    return markup.element("figure", code, class_="command") + markup.text("p", said)
 
 
 def _configuration(run: Run) -> str:
