@@ -31,8 +31,12 @@ class Options(Checked):
 def report(options: Options) -> None:
     """Write the page."""
     output = options.output
-    if output is None:
-        output = (options.runs[0] if len(options.runs) == 1 else pathlib.Path()) / PAGE
+    if output is None and len(options.runs) == 1:
+        output = options.runs[0] / PAGE
+    elif output is None:
+        output = pathlib.Path(PAGE)
+        if output.exists():  # somebody else's, perhaps
+            raise invalid("--output", f"was not given, and there is a {PAGE} here", "a file")
     elif output.is_dir() or not output.parent.is_dir():
         raise invalid(
             "--output",

@@ -133,7 +133,6 @@ def _document(curves: Sequence[Curve], styles: Styles) -> dict[str, Any]:
     from bokeh.embed import json_item
     from bokeh.layouts import column
     from bokeh.models import BooleanFilter, CDSView, ColumnDataSource, Range1d, Span
-    from bokeh.plotting import figure
 
     columns = {name: [getattr(curve, name) for curve in curves] for name in Curve._fields}
     for curve in curves:
@@ -142,46 +141,48 @@ def _document(curves: Sequence[Curve], styles: Styles) -> dict[str, Any]:
             style |= by_label[getattr(curve, kind)]
         for name, value in style.items():
             columns.setdefault(name, []).append(value)
-    source = ColumnDataSource(columns, name="curves")
-    view = CDSView(filter=BooleanFilter(booleans=[True] * len(curves), name="shown"))
     lags = np.concatenate([curve.lags for curve in curves])
-    lags_shown = Range1d(lags.min(), lags.max(), name="lags")
-    plots = []
-    for y, lag, label, scale in (
-        ("msd", "lags", "MSD", "log"),
-        ("local", "local_lags", "local exponent", "linear"),
-    ):
-        plot = figure(
-            x_axis_type="log",
-            y_axis_type=scale,
-            x_range=lags_shown,
-            y_range=Range1d(0.1, 2, name=f"{y}-range"),
-            height=340,
-            sizing_mode="stretch_width",
-            tools="pan,box_zoom,wheel_zoom,reset,save",
-            active_drag="box_zoom",
-            x_axis_label="lag (steps)",
-            y_axis_label=label,
-            output_backend="canvas",
-            name=f"{y}-plot",
-        )
-        lines = plot.multi_line(
-            lag, y, source=source, view=view, line_color="color", line_dash="dash",
-            line_width=1.5, hover_line_width=3.5,
-        )  # fmt: skip
-        plot.add_tools(_hover(lines, label))
-        plot.min_border_left = 75  # the same for both, so that lags stand below one another
-        _label_lags(plot.xaxis[0], lags.max())
-        plot.axis.axis_label_text_font_style = "normal"
-        plot.axis.axis_label_text_font_size = "14px"
-        plot.axis.major_label_text_font_size = "13px"
-        plot.toolbar.logo = None
-        plot.toolbar.autohide = False
-        plots.append(plot)
-    plots[1].add_layout(
-        Span(location=1, dimension="width", line_color="#737373", line_dash="dashed")
+    shared = {
+        "source": ColumnDataSource(columns, name="curves"),
+        "view": CDSView(filter=BooleanFilter(booleans=[True] * len(curves), name="shown")),
+        "lags": Range1d(lags.min(), lags.max(), name="lags"),
+    }
+    msd = _panel("msd", "lags", "MSD", "log", **shared)
+    local = _panel("local", "local_lags", "local exponent", "linear", **shared)
+    local.add_layout(Span(location=1, dimension="width", line_color="#737373", line_dash="dashed"))
+    return json_item(column(msd, local, sizing_mode="stretch_width"))
+
+
+def _panel(y: str, x: str, label: str, scale: str, *, source: Any, view: Any, lags: Any) -> Any:
+    """Return a figure of two columns; the page sets the range of its vertical axis."""
+    from bokeh.models import Range1d
+    from bokeh.plotting import figure
+
+    plot = figure(
+        name=f"{y}-plot",
+        height=340,
+        sizing_mode="stretch_width",
+        min_border_left=75,  # the same for both, so that lags stand below one another
+        tools="pan,box_zoom,wheel_zoom,reset,save",
+        active_drag="box_zoom",
+        x_axis_type="log",
+        x_axis_label="lag (steps)",
+        x_range=lags,
+        y_axis_type=scale,
+        y_axis_label=label,
+        y_range=Range1d(0.1, 2, name=f"{y}-range"),
     )
-    return json_item(column(*plots, sizing_mode="stretch_width"))
+    lines = plot.multi_line(
+        x, y, source=source, view=view, line_color="color", line_dash="dash",
+        line_width=1.5, hover_line_width=3.5,
+    )  # fmt: skip
+    plot.add_tools(_hover(lines, label))
+    _label_lags(plot.xaxis[0], lags.end)
+    plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font_size = "14px"
+    plot.axis.major_label_text_font_size = "13px"
+    plot.toolbar.logo = None
+    return plot
 
 
 def _label_lags(axis: Any, longest: float) -> None:

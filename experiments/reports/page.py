@@ -158,10 +158,10 @@ def _reproduce(run: Run) -> str:
     if line is None:
         return markup.text("p", "No experiment of this checkout made this; see the configuration.")
     code = markup.element("pre", markup.text("code", line))
-    revision = run.environment.get("revision")
+    revision = str(run.environment.get("revision") or "")
     at = f" at revision {revision.removesuffix(CHANGED)}" if revision else ""
     said = f"In a checkout of sgd-diffusion{at}, with the versions below."
-    if revision and revision.endswith(CHANGED):
+    if revision.endswith(CHANGED):
         said += " The checkout had changes that are not in that revision."
     return markup.element("figure", code, class_="command") + markup.text("p", said)
 
@@ -169,11 +169,14 @@ def _reproduce(run: Run) -> str:
 def _configuration(run: Run) -> str:
     options, changed = run.metadata.get("options"), changed_options(run.metadata)
     found = ""
-    if changed:
-        preset = run.metadata["options"].get("preset", "default")
-        found += markup.named_values(f"Options that differ from the preset {preset}", changed)
-    elif changed is not None:
-        found += markup.text("p", "All options are those of the preset.")
+    if changed is not None:
+        preset = run.metadata["options"].get("preset")
+        origin = f"the preset {preset}" if preset else "the defaults"
+        found += (
+            markup.named_values(f"Options that differ from {origin}", changed)
+            if changed
+            else markup.text("p", f"All options are those of {origin}.")
+        )
     if isinstance(options, dict):
         found += markup.fold("All options", markup.named_values("All options", options))
     if run.configuration:

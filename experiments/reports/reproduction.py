@@ -26,7 +26,7 @@ def changed_options(metadata: dict[str, Any]) -> dict[str, Any] | None:
     stored, module = metadata.get("options"), _module(metadata.get("experiment"))
     if not isinstance(stored, dict) or module is None:
         return None
-    preset = getattr(module, "PRESETS", {}).get(stored.get("preset", "default"))
+    preset = getattr(module, "PRESETS", {}).get(str(stored.get("preset", "default")))
     if preset is not None:
         default = options_as_json(preset)
     elif hasattr(module, "Options"):

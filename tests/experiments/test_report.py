@@ -224,6 +224,8 @@ def test_runs_side_by_side(runs, call, monkeypatch, tmp_path, capsys):
     assert call(*runs) == 0
     assert "report.html: " in capsys.readouterr().out
     page = Parsed((tmp_path / "report.html").read_text())
+    assert call(*runs) == 2
+    assert "--output was not given, and there is a report.html here" in capsys.readouterr().err
     assert page.texts["h3"][:2] == [NAME, "other"]
     differences = {name: values for name, *values in page.table("What differs")}
     assert differences["options.stride"] == ["100", "50"]
