@@ -94,7 +94,7 @@ def _for_each(runs: Sequence[Run], content: Callable[[Run], str]) -> str:
 
 def _summary(run: Run) -> str:
     made_by = run.metadata.get("experiment")
-    notes = markup.text("p", f"{run.path.name}, made by experiments.{made_by}") if made_by else ""
+    notes = markup.text("p", f"Made by experiments.{made_by}.") if made_by else ""
     notes += "".join(markup.text("p", f"Note: {note}") for note in run.notes)
     if not run.summary:
         return notes + markup.text("p", "The run has no summary: it is not complete yet.")

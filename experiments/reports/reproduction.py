@@ -11,7 +11,8 @@ from experiments.command_line import options_as_json
 from experiments.options import flag
 from sgd_diffusion._json_values import same_values
 
-GROWING = {"seeds": "seed", "learning_rates": "learning_rate"}
+MEMBERS = {"seeds": "seed", "learning_rates": "learning_rate"}
+"""Options of members, and the dimension of each."""
 
 
 def changed_options(metadata: dict[str, Any]) -> dict[str, Any] | None:
@@ -49,16 +50,13 @@ def command(metadata: dict[str, Any], members: xr.Dataset | None) -> str | None:
 
     Args:
         metadata: of the run.
-        members: of the run, with those that were added later.
+        members: of the run, with windows and members that were added later.
     """
     options = changed_options(metadata)
     if options is None:
         return None
     if members is not None:
-        for name, dim in GROWING.items():
-            there = metadata["options"].get(name)
-            if dim in members.dims and there is not None and members.sizes[dim] > len(there):
-                options[name] = members[dim].values.tolist()
+        options |= _grown(metadata["options"], members)
     words = ["python", "-m", f"experiments.{metadata['experiment']}"]
     words += [str(path) for path in options.pop("paths", [])]
     preset = metadata["options"].get("preset", "default")
@@ -66,6 +64,19 @@ def command(metadata: dict[str, Any], members: xr.Dataset | None) -> str | None:
     for name, value in options.items():
         words += _words(name, value)
     return shlex.join(words)
+
+
+def _grown(stored: dict[str, Any], members: xr.Dataset) -> dict[str, Any]:
+    """Return the options of which a run has more by now than it has stored."""
+    grown = {
+        name: members[dim].values.tolist()
+        for name, dim in MEMBERS.items()
+        if name in stored and members.sizes.get(dim, 0) > len(stored[name])
+    }
+    windows = members.sizes.get("window", 0)
+    if stored.get("waiting_times") is None and windows > stored.get("num_windows", windows):
+        grown["num_windows"] = windows
+    return grown
 
 
 def _words(name: str, value: Any) -> list[str]:

@@ -205,8 +205,9 @@ def test_commands_have_the_options_that_are_not_those_of_the_preset(name):
         assert command_line.options_as_json(parsed) == stored
 
 
-def test_members_that_were_added_are_in_the_command():
-    members = xr.Dataset(coords={"seed": [0, 1], "learning_rate": [0.02]})
+def test_what_was_added_to_a_run_is_in_the_command():
+    coords = {"seed": [0, 1], "learning_rate": [0.02], "window": range(9)}
+    members = xr.Dataset(coords=coords)
     metadata = {
         "experiment": "anomalous_diffusion",
         "options": command_line.options_as_json(
@@ -214,7 +215,7 @@ def test_members_that_were_added_are_in_the_command():
         ),
     }
     said = reproduction.command(metadata, members)
-    assert said.endswith("--preset quick --seeds 0 1")
+    assert said.endswith("--preset quick --seeds 0 1 --num-windows 9")
     for unknown in ({}, {"experiment": "os", "options": {}}, {"experiment": "../x", "options": {}}):
         assert reproduction.command(unknown, members) is None
 
