@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 
 from experiments import command_line, summaries
 from experiments.loss_series import read_losses
-from experiments.options import UINT32, Checked, within
+from experiments.options import UINT32, within
 from experiments.progress import STYLE, phase
-from experiments.results import leave
+from experiments.results import ResultOptions, leave
 from experiments.training import usable_directory
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.lags import MIN_WINDOW, standard_ranges
@@ -37,7 +37,7 @@ from sgd_diffusion.storage.run_directories import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(Checked):
+class Options(ResultOptions):
     """Options of the analysis."""
 
     paths: Annotated[tyro.conf.Positional[tuple[str, ...]], *within(fewest=1)]
@@ -62,8 +62,6 @@ class Options(Checked):
     """GiB for blocks and matrices while paths are read."""
     directory: pathlib.Path | None = None
     """Run directory; by default a new one below runs/."""
-    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write every table as a CSV file too."""
 
 
 def analyze_path(options: Options) -> None:
@@ -155,7 +153,7 @@ def _leave(
             texts.append(summaries.fractal_path(dataset, shape))
         found["scaling"] = shape
         figures["fractal_path"] = lambda: plots.fractal_path(dataset, shape)
-    leave(directory, "\n".join(texts), tables=found, figures=figures, csv=options.csv)
+    leave(directory, "\n".join(texts), tables=found, figures=figures, options=options)
 
 
 if __name__ == "__main__":

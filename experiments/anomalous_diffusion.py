@@ -69,7 +69,7 @@ def experiment(options: Options) -> None:
         text,
         tables=found,
         figures=figures,
-        csv=options.csv,
+        options=options,
     )
 
 

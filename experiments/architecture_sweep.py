@@ -111,7 +111,7 @@ def experiment(options: Options) -> None:
             "architecture_sweep": lambda: plots.architecture_sweep(found),
             "comparison": lambda: plots.comparison(table, names),
         },
-        csv=options.csv,
+        options=options,
     )
 
 

@@ -25,7 +25,7 @@ UNUSABLE = 2  # exit code for input, options or directories that cannot be used
 # The key decides, and the options behind it are not looked at.
 INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_windows"}}
 # What a call does, not what a run is.
-NOT_STORED = ("resume", "directory", "csv", "memory", *JOB)
+NOT_STORED = ("resume", "directory", "csv", "report", "memory", *JOB)
 ADDING = ("add_seeds", "add_learning_rates")  # only where there is something to add
 
 Options = TypeVar("Options", bound=Checked)

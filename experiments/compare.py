@@ -7,16 +7,16 @@ exponents are fitted on the same lags, those of the shortest window. Run from th
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
 from typing import Annotated
 
 import tyro
 import xarray as xr
 
 from experiments import command_line, summaries
-from experiments.options import Checked, within
+from experiments.options import within
 from experiments.progress import phase
-from experiments.results import leave
+from experiments.reports.runs import labels
+from experiments.results import ResultOptions, leave
 from experiments.training import new_directory
 from sgd_diffusion import plots, tables
 from sgd_diffusion.analysis.lags import standard_ranges
@@ -25,15 +25,13 @@ from sgd_diffusion.storage.run_directories import load_run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(Checked):
+class Options(ResultOptions):
     """Options of a comparison."""
 
     runs: Annotated[tyro.conf.Positional[tuple[pathlib.Path, ...]], *within(fewest=1)]
     """Run directories."""
     directory: pathlib.Path | None = None
     """Where table, summary and figure go; by default a new directory below runs/."""
-    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write the table as a CSV file too."""
 
 
 def compare(options: Options) -> None:
@@ -56,18 +54,8 @@ def compare(options: Options) -> None:
         "\n".join([*what, "", summaries.cells(table, ["run"]), ""]),
         tables={"comparison": table},
         figures={"comparison": lambda: plots.comparison(table)},
-        csv=options.csv,
+        options=options,
     )
-
-
-def labels(paths: Sequence[pathlib.Path]) -> list[str]:
-    """Return names that tell directories apart: the last part of each that differs, if one does."""
-    parts = [path.absolute().parts[::-1] for path in paths]
-    for level in range(min(map(len, parts))):
-        names = [each[level] for each in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
 
 
 def _loaded(path: pathlib.Path) -> xr.Dataset:

@@ -133,7 +133,7 @@ def experiment(options: Options) -> None:
             name: lambda name=name, dataset=dataset: PANELS[name].plot(dataset)
             for name, dataset in found.items()
         },
-        csv=options.csv,
+        options=options,
     )
 
 

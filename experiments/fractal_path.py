@@ -85,7 +85,7 @@ def experiment(options: Options) -> None:
             dataset.learning_rate.values,
             lambda rate: plots.fractal_path(dataset, table, rate),
         ),
-        csv=options.csv,
+        options=options,
     )
 
 

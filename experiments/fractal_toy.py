@@ -210,7 +210,7 @@ def experiment(options: Options) -> None:
         summaries.fractal_toy(dataclasses.asdict(options), results),
         tables=results,
         figures=figures,
-        csv=options.csv,
+        options=options,
     )
 
 

@@ -103,7 +103,7 @@ def experiment(options: Options) -> None:
             "freezing": lambda: plots.freezing(results),
             "diagrams": lambda: plots.freezing_diagrams(results["diagrams"]),
         },
-        csv=options.csv,
+        options=options,
     )
 
 

@@ -146,7 +146,7 @@ def experiment(options: Options) -> None:
         summaries.freezing_networks(dataset, table),
         tables={"dataset": dataset, "table": table},
         figures={"freezing_networks": lambda: plots.freezing_networks(dataset, table)},
-        csv=options.csv,
+        options=options,
     )
 
 

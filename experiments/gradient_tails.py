@@ -99,7 +99,7 @@ def experiment(options: Options) -> None:
             dataset.learning_rate.values,
             lambda rate: plots.gradient_tails(dataset, table, rate),
         ),
-        csv=options.csv,
+        options=options,
     )
 
 

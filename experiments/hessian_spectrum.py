@@ -158,7 +158,7 @@ def experiment(options: Options) -> None:
             dataset.learning_rate.values,
             lambda rate: plots.hessian_spectrum(dataset, rate),
         ),
-        csv=options.csv,
+        options=options,
     )
 
 

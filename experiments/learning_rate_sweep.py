@@ -63,7 +63,7 @@ def experiment(options: Options) -> None:
             "learning_rate_sweep": lambda: plots.learning_rate_sweep(dataset, regimes, times),
             "anomalous_diffusion": lambda: plots.anomalous_diffusion(dataset, table),
         },
-        csv=options.csv,
+        options=options,
     )
 
 

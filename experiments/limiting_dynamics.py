@@ -254,7 +254,7 @@ def experiment(options: Options) -> None:
             "regression": lambda: plots.limiting_regression(motion, modes),
             "sweep": lambda: plots.limiting_sweep(sweep),
         },
-        csv=options.csv,
+        options=options,
     )
 
 

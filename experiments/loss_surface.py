@@ -154,7 +154,7 @@ def experiment(options: Options) -> None:
             options.learning_rates,
             lambda rate: plots.loss_surface(surfaces, table, rate),
         ),
-        csv=options.csv,
+        options=options,
     )
 
 

@@ -1,13 +1,17 @@
 """What an experiment leaves in its run directory, and what it prints at the end."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 import xarray as xr
 
+from experiments.options import Checked
 from experiments.progress import phase
+from experiments.reports.page import PAGE, check_packages, write_report
 from sgd_diffusion.storage.netcdf import to_netcdf
 from sgd_diffusion.storage.run_directories import save_figure, write_atomically
 from sgd_diffusion.tables import to_dataframe
@@ -18,13 +22,29 @@ if TYPE_CHECKING:
 Draw = Callable[[], "matplotlib.figure.Figure"]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResultOptions(Checked):
+    """In which other forms results are left."""
+
+    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write every table as a CSV file too."""
+    report: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write report.html too: all results in one page, with interactive curves."""
+
+    def check(self) -> None:
+        """Refuse what cannot be written, for want of a package."""
+        super().check()
+        if self.report:
+            check_packages()
+
+
 def leave(
     directory: pathlib.Path,
     summary: str,
     *,
     tables: Mapping[str, xr.Dataset] | None = None,
     figures: Mapping[str, Draw],
-    csv: bool = False,
+    options: ResultOptions,
 ) -> None:
     """Write tables, summary and figures into a run directory, and print the summary.
 
@@ -33,17 +53,20 @@ def leave(
         summary: the text, for summary.txt too.
         tables: {name: dataset}, each for NAME.nc.
         figures: {name: function that draws it}, each for NAME.png.
-        csv: whether tables are written as NAME.csv too.
+        options: say whether tables are written as NAME.csv too, and all of it as a report.
     """
     for name, table in (tables or {}).items():
         write_atomically(directory / f"{name}.nc", to_netcdf(table))
-        if csv:
+        if options.csv:
             content = to_dataframe(table).to_csv(index=False)
             write_atomically(directory / f"{name}.csv", content.encode())
     write_atomically(directory / "summary.txt", summary.encode())
     with phase("figures"):
         for name, draw in figures.items():
             save_figure(draw(), directory / f"{name}.png")
+    if options.report:
+        with phase("report"):
+            write_report([directory], directory / PAGE)
     print(summary)
     print(f"results, figures and this summary: {directory}")
 

@@ -47,7 +47,7 @@ def experiment(options: Options) -> None:
         summaries.cells(table, names) + "\n",
         tables={"table": table},
         figures={"comparison": lambda: plots.comparison(table, names)},
-        csv=options.csv,
+        options=options,
     )
 
 

@@ -76,10 +76,10 @@ def swept_table(options: Any, experiment: str) -> tuple[xr.Dataset, pathlib.Path
     return table(sweep, cells), sweep.path
 
 
-def leave_together(directory: pathlib.Path, *arguments: Any, **options: Any) -> None:
+def leave_together(directory: pathlib.Path, *arguments: Any, **results: Any) -> None:
     """Leave results as `results.leave` does, one process after the other."""
     with RunDirectory(directory).locked(patience=PATIENCE):
-        leave(directory, *arguments, **options)
+        leave(directory, *arguments, **results)
 
 
 def work_on(directory: str) -> None:

@@ -17,8 +17,9 @@ import xarray as xr
 from experiments import command_line, data_sets
 from experiments.growth import groups
 from experiments.jobs import JobOptions, leave_to_first
-from experiments.options import COUNT, UINT32, Checked, expanded, flag, within
+from experiments.options import COUNT, UINT32, expanded, flag, within
 from experiments.progress import Progress, phase
+from experiments.results import ResultOptions
 from sgd_diffusion._processes import Processes
 from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
@@ -247,7 +248,7 @@ def check_growth(options: Any) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunOptions(Checked):
+class RunOptions(ResultOptions):
     """Where the results go."""
 
     preset: str = "default"
@@ -258,8 +259,6 @@ class RunOptions(Checked):
     """Run directory; by default a new one below runs/."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run that the directory holds, with its options."""
-    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write every table as a CSV file too."""
 
 
 def train(

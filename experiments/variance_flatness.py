@@ -105,7 +105,7 @@ def experiment(options: Options) -> None:
         summaries.variance_flatness(dataset, table),
         tables={"dataset": dataset, "table": table},
         figures={"variance_flatness": lambda: plots.variance_flatness(dataset, table)},
-        csv=options.csv,
+        options=options,
     )
 
 

@@ -9,8 +9,6 @@ import xarray as xr
 
 from sgd_diffusion._types import NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
-from sgd_diffusion.analysis.lags import STANDARD_STRIDE
-from sgd_diffusion.analysis.scaling import local_exponent
 from sgd_diffusion.plots.style import (
     CONTROL_MARKER,
     CONTROL_STYLES,
@@ -25,7 +23,7 @@ from sgd_diffusion.plots.style import (
     rate_title,
     waiting_time_colors,
 )
-from sgd_diffusion.tables.exponents import select_curve
+from sgd_diffusion.tables.exponents import local_exponents, select_curve
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -145,7 +143,7 @@ def _slope_guides(axis, lags, highest):
 def _local_exponent_panel(axis, curves, fits, colors):
     from matplotlib.lines import Line2D
 
-    local = _local_exponents(curves)
+    local = local_exponents(curves)
     few_pairs = local.lags > curves["lag"].values[-1] / 2
     average = ensemble_average(local.exponent, axis=1)
     error = average.standard_error
@@ -174,25 +172,6 @@ def _local_exponent_panel(axis, curves, fits, colors):
             **place,
         )
     axis.axhline(1, linestyle="--", **GUIDE)
-
-
-def _local_exponents(curves):
-    """Return local exponents (window, seed, lag) at the lags of the fits.
-
-    They have errors where there are replicates.
-    """
-    msd = curves["msd"].transpose("window", "seed", "lag")
-    if "fit_lag" in curves.coords:
-        msd = msd.sel(lag=curves["fit_lag"].values)
-        stride = STANDARD_STRIDE
-    else:
-        # Under bouncing of period two, odd and even lags differ. An even stride compares lags of
-        # one parity.
-        stride = min(20, max(2, msd.shape[-1] // 20 * 2))
-    replicates = curves.get("msd_replicates")
-    if replicates is not None:
-        replicates = replicates.transpose("window", "seed", "replicate", "fit_lag").values
-    return local_exponent(msd["lag"].values, msd.values, min(stride, msd.shape[-1] - 1), replicates)
 
 
 def _exponent_panel(axis, fits):

@@ -128,6 +128,33 @@ def select_curve(dataset: xr.Dataset, curve: str) -> xr.Dataset:
     return dataset[[curve]].rename({curve: "msd"}).drop_vars("fit_lag", errors="ignore")
 
 
+def local_exponents(curves: xr.Dataset) -> scaling.LocalExponent:
+    """Return the local exponents of the MSD of one learning rate, as figures show them.
+
+    Args:
+        curves: with `msd` (window, seed, lag) and, where the run has them, `msd_replicates` at the
+            lags of the fits.
+
+    Returns:
+        Exponents (window, seed, lag) at the lags of the fits, with errors where there are
+        replicates.
+    """
+    msd = curves["msd"].transpose("window", "seed", "lag")
+    if "fit_lag" in curves.coords:
+        msd = msd.sel(lag=curves["fit_lag"].values)
+        stride = STANDARD_STRIDE
+    else:
+        # Under bouncing of period two, odd and even lags differ. An even stride compares lags of
+        # one parity.
+        stride = min(20, max(2, msd.shape[-1] // 20 * 2))
+    replicates = None
+    if "msd_replicates" in curves:
+        dims = ("window", "seed", "replicate", "fit_lag")
+        replicates = curves["msd_replicates"].transpose(*dims).values
+    stride = min(stride, msd.shape[-1] - 1)
+    return scaling.local_exponent(msd["lag"].values, msd.values, stride, replicates)
+
+
 def _checked_ranges(ranges):
     try:
         pairs = {name: (low, high) for name, (low, high) in dict(ranges).items()}
