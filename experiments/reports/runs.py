@@ -98,7 +98,7 @@ def _read(path: pathlib.Path, name: str) -> Run:
 def _is_ensemble(window: pathlib.Path) -> bool:
     """Return whether a file is of a window of an ensemble, sound or not, and no other part."""
     try:
-        with xr.open_dataset(window, engine="netcdf4") as first:
+        with xr.open_dataset(window, engine="h5netcdf") as first:
             return "diverged_at" in first.variables
     except (OSError, ValueError):
         return window.exists()
