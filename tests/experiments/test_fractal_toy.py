@@ -117,12 +117,9 @@ def test_an_interrupted_run_goes_on_to_the_same_results(call, capsys, directory,
 
 def test_the_configuration_says_all_that_decides(directory):
     stored = json.loads((directory / "config.json").read_text())["configuration"]
-    assert set(stored) == {
-        field
-        for field in Options.__dataclass_fields__
-        if field
-        not in ("preset", "quick", "directory", "resume", "animation", "phase_diagram", "csv")
-    }
+    others = {"preset", "quick", "directory", "resume", "animation", "phase_diagram"}
+    others |= {"csv", "report"}
+    assert set(stored) == set(Options.__dataclass_fields__) - others
 
 
 def test_a_run_may_do_without_a_phase_diagram(call, capsys, directory, tmp_path):
