@@ -30,7 +30,7 @@ def check_packages() -> None:
         raise invalid(
             "a report",
             "needs the package bokeh, which is not installed",
-            "it",
+            "this package",
             "pip install 'bokeh>=3.9', or pip install '.[report]' in the checkout",
         )
 
