@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import jax
-
 from experiments.accelerators.chips import CHIPS
 from sgd_diffusion._memory import available_bytes
 from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import Schema, default_measurements, step_grams
 from sgd_diffusion.dynamics.memory import window_memory
+from sgd_diffusion.dynamics.placement import Placement
 
 HERE = "here"
 
@@ -50,10 +49,12 @@ def _devices(options: Any) -> tuple[dict[str, Any], int | None]:
         chip, count = CHIPS[options.memory], options.num_devices or options.devices_per_member
         return {"num_devices": count, "platform": chip.platform}, int(chip.memory)
     devices = options.devices()
-    own = [device for device in devices if device.process_index == jax.process_index()]
+    placement = Placement(
+        options.plan().num_members, devices, devices_per_member=options.devices_per_member
+    )
     where = {
         "num_devices": len(devices),
-        "devices_in_one_memory": len(own) if own[0].platform == "cpu" else 1,
-        "platform": own[0].platform,
+        "devices_in_one_memory": placement.devices_in_one_memory,
+        "platform": placement.platform,
     }
-    return where, available_bytes(own[0])
+    return where, available_bytes(placement.device)

@@ -19,6 +19,7 @@ from experiments import (
 )
 from experiments.accelerators.programs import Made, Part, Program, blank
 from experiments.training import Measure, TrainingOptions, chosen_measurements
+from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import Schema, default_measurements
 from sgd_diffusion.dynamics.memory import WindowMemory, window_memory
@@ -137,10 +138,12 @@ def _ensemble(training: Training, devices: Sequence[jax.Device] | None = None) -
 
 def _memory(training: Training, platform: str, num_devices: int) -> WindowMemory:
     num_devices = num_devices if training.shared else 1
+    with traced_on(platform):
+        measured = _ensemble(training).values()
     return window_memory(
         training.problem(),
         training.plan,
-        measured=_ensemble(training).values(),
+        measured=measured,
         num_devices=num_devices
         if training.together
         else min(num_devices, training.plan.num_members),

@@ -21,7 +21,6 @@ __all__ = ["WindowMemory", "window_memory"]
 
 SKETCH = 4096  # dimensions that are proposed; squared displacements then have an error of 2.2 %
 MOST_DEVICES = 1024  # that are proposed for one member
-EXACT = ("examples", "weights", "increments")
 NOTHING = "It does not fit, and no single option makes it fit."
 LEAST = 0.9  # of the exact rows, what no compiled program has done without; the least was 0.98
 
@@ -71,24 +70,20 @@ class WindowMemory:
         - results: what is measured of the members of a device.
         """
         sizes, parts, together = self.sizes, self.devices_per_member, self._side_by_side
-        paths = 1 + sizes.average + (sizes.twin and together > 1)
+        exact = self._exact_rows
         step = 2 * sizes.parameter_bytes + max(
             sizes.activations.total * self.batch_size / parts,
             sizes.activations.largest * sizes.probe_size,
         )
         # Of a sketch, order and signs of the parameters.
         constants = 0 if self.sketch_dim is None else 8 * sizes.num_parameters
-        increments = together * paths * self.window * self._increment_bytes
-        rows = {
-            "examples": sizes.example_bytes,
-            "weights": (2 * self._members_of_a_device + together) * sizes.carry_bytes,
-            "increments": increments,
-            "copy": increments * (self.platform == "tpu" and together == 1),
+        others = {
             "step": together * step + constants,
             "Gram": together * self._gram_bytes,
             "results": self._members_of_a_device * sizes.result_bytes(self.window),
         }
-        return {name: math.ceil(self.devices_in_one_memory * value) for name, value in rows.items()}
+        copy = exact["increments"] * (self.platform == "tpu" and together == 1)
+        return exact | {"copy": copy} | self._in_one_memory(others)
 
     @property
     def total(self) -> int:
@@ -140,11 +135,10 @@ class WindowMemory:
         Raises:
             InputError: examples, weights and increments alone are more.
         """
-        rows = self.rows
-        needed = LEAST * sum(rows[name] for name in EXACT)
-        if available is None or needed <= available:
+        rows = self._exact_rows
+        if available is None or LEAST * sum(rows.values()) <= available:
             return
-        parts = ", ".join(f"{name} {_amount(rows[name])}" for name in EXACT)
+        parts = ", ".join(f"{name} {_amount(value)}" for name, value in rows.items())
         raise invalid(
             f"a window of {self.window} updates of {self.sizes.num_parameters} parameters",
             f"needs {_amount(self.total)} of memory ({parts})",
@@ -198,6 +192,22 @@ class WindowMemory:
             + f": {_amount(way.total)}"
             for name, way in self.ways_out(available).items()
         ]
+
+    @property
+    def _exact_rows(self):
+        """The rows that are known without a look at the loss, which takes long to trace."""
+        sizes, together = self.sizes, self._side_by_side
+        paths = 1 + sizes.average + (sizes.twin and together > 1)
+        return self._in_one_memory(
+            {
+                "examples": sizes.example_bytes,
+                "weights": (2 * self._members_of_a_device + together) * sizes.carry_bytes,
+                "increments": together * paths * self.window * self._increment_bytes,
+            }
+        )
+
+    def _in_one_memory(self, rows):
+        return {name: math.ceil(self.devices_in_one_memory * value) for name, value in rows.items()}
 
     @property
     def _groups(self):

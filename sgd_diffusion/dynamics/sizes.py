@@ -13,7 +13,7 @@ from jax.extend import core
 from sgd_diffusion._platforms import traced_on
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.dynamics.batches import take_batch
-from sgd_diffusion.dynamics.parameters import initial_shapes, layer_name, real_shapes
+from sgd_diffusion.dynamics.parameters import initial_shapes, layer_names, real_shapes
 from sgd_diffusion.dynamics.plan import Plan
 from sgd_diffusion.dynamics.step_rules import step_rule
 from sgd_diffusion.problems.objectives import Problem
@@ -124,7 +124,6 @@ def sizes_of(
     rule = step_rule(plan, optimizer)
     carry = jax.eval_shape(lambda key: rule.first_carry(problem, key), jax.random.key(0))
     probe = jax.tree.leaves(problem.probe)
-    layers = {layer_name(path) for path, _ in jax.tree.leaves_with_path(params)}
     return Sizes(
         problem=problem,
         batch_size=plan.batch_size,
@@ -136,7 +135,7 @@ def sizes_of(
         carry_bytes=bytes_of(carry),
         increment_bytes=bytes_of(real),
         largest_leaf=max(leaf.size for leaf in real),
-        num_grams=(len(layers) if plan.by_layer else 1)
+        num_grams=(len(layer_names(problem)) if plan.by_layer else 1)
         + (plan.average is not None)
         + plan.full_batch_twin,
         average=plan.average is not None,
