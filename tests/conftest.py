@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import pathlib
+import shutil
 import tempfile
 
 import hypothesis
@@ -55,6 +56,10 @@ SAME_PROGRAMS = (
     "tests/tables/test_toy_walks.py",
     "tests/tables/test_walk_statistics.py",
 )
+# The disk of temporary files, if the system has it and nobody has named another. Tests write
+# thousands of small files and wait for each to be on the disk.
+IN_MEMORY = pathlib.Path("/dev/shm")
+ENOUGH = 2**31  # bytes; all tests together take a tenth
 # In the environment: where the process that started this one keeps compiled programs.
 KEPT = "SGD_DIFFUSION_TESTS"
 
@@ -75,6 +80,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Let every worker, and the processes that it starts, compile a program once."""
+    keep_files_in_memory()
     if KEPT not in os.environ or hasattr(config, "workerinput"):
         config.compiled = tempfile.TemporaryDirectory()  # of this worker: no other writes there
         os.environ[KEPT] = config.compiled.name
@@ -95,6 +101,15 @@ def pytest_configure(config):
     share_mlir_context()
     keep_programs()
     gc.set_threshold(CYCLES_AFTER)
+
+
+def keep_files_in_memory():
+    """Put temporary files where they need no disk."""
+    named = {"TMPDIR", "TEMP", "TMP", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys()
+    if named or not os.access(IN_MEMORY, os.W_OK) or shutil.disk_usage(IN_MEMORY).free < ENOUGH:
+        return
+    os.environ["TMPDIR"] = str(IN_MEMORY)
+    tempfile.tempdir = None  # look again
 
 
 def share_mlir_context():
