@@ -11,14 +11,12 @@ experiments.anomalous_diffusion
 import dataclasses
 from typing import Annotated
 
-from experiments import command_line, summaries
+from experiments import command_line
 from experiments.options import within
 from experiments.progress import phase
-from experiments.results import leave
-from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
-from sgd_diffusion import plots, tables
-from sgd_diffusion.analysis.lags import MIN_WINDOW, standard_ranges
-from sgd_diffusion.dynamics.measurements import default_measurements
+from experiments.results import RunOptions, leave
+from experiments.training_options import MAX_WINDOW, TrainingOptions
+from sgd_diffusion._least_inputs import MIN_WINDOW
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +51,12 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, measure, and leave results, figure and summary in the run directory."""
+    from experiments import summaries
+    from experiments.training import train
+    from sgd_diffusion import plots, tables
+    from sgd_diffusion.analysis.lags import standard_ranges
+    from sgd_diffusion.dynamics.measurements import default_measurements
+
     dataset, directory = train(options, "anomalous_diffusion", default_measurements)
     ranges = standard_ranges(options.window)
     with phase("exponents, of surrogates too"):

@@ -9,16 +9,15 @@ the checkout: python -m experiments.architecture_sweep
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import xarray as xr
-
-from experiments import anomalous_diffusion, command_line, summaries
+from experiments import anomalous_diffusion, command_line
 from experiments.launchers import LaunchOptions
-from experiments.sweep_work import leave_together, swept_table
 from experiments.swept_options import swept
-from sgd_diffusion import plots, tables
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems import models
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +52,8 @@ def architectures(names: Sequence[str]) -> list[tuple[int, bool]]:
     Raises:
         InputError: one is no residual network, or two have the same depth and shortcuts.
     """
+    from sgd_diffusion.problems import models
+
     found = []
     for name in names:
         network = models.model(name)
@@ -100,6 +101,10 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train all cells, and leave tables, a summary and figures in the directory of the sweep."""
+    from experiments import summaries
+    from experiments.sweep_work import leave_together, swept_table
+    from sgd_diffusion import plots, tables
+
     table, directory = swept_table(options, "architecture_sweep")
     found = by_architecture(tables.regimes(table), options.model)
     names = list(options.always)
@@ -115,8 +120,10 @@ def experiment(options: Options) -> None:
     )
 
 
-def by_architecture(table: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+def by_architecture(table: "xr.Dataset", names: Sequence[str]) -> "xr.Dataset":
     """Return a table of models with the dimensions depth and shortcut in place of their names."""
+    from sgd_diffusion import tables
+
     places = architectures(names)
     return tables.over_cells(
         [

@@ -1,4 +1,7 @@
-"""What every experiment's command line does: presets, clear refusals, and Ctrl-C at any moment."""
+"""What every experiment's command line does: presets, clear refusals, and Ctrl-C at any moment.
+
+It imports nothing that takes time before the options are read, so that --help is quick.
+"""
 
 import collections
 import contextlib
@@ -10,22 +13,20 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
-import jax
 import tyro
 
-from experiments import memory
+from experiments.compiled_programs import keep_compiled_programs
 from experiments.interrupts import interruptibly
 from experiments.jobs import JOB, ending_together, join, name_in_job
 from experiments.options import Checked, flag
 from experiments.output import safe_output
 from sgd_diffusion.errors import InputError, StorageError, invalid
-from sgd_diffusion.storage.run_directories import RunDirectory
 
 UNUSABLE = 2  # exit code for input, options or directories that cannot be used
 # The key decides, and the options behind it are not looked at.
 INSTEAD_OF = {"quick": {"preset", "num_paths", "dim"}, "waiting_times": {"num_windows"}}
 # What a call does, not what a run is.
-NOT_STORED = ("resume", "directory", "csv", "report", "memory", *JOB)
+NOT_STORED = ("resume", "directory", "csv", "report", "no_cache", "memory", *JOB)
 ADDING = ("add_seeds", "add_learning_rates")  # only where there is something to add
 
 Options = TypeVar("Options", bound=Checked)
@@ -48,7 +49,10 @@ def main(
         options = parse(presets, description, sys.argv[1:])
         use_cores_as_devices()
         join(options)
-        work = memory.show if getattr(options, "memory", None) else experiment
+        keep_compiled_programs(wanted=not options.no_cache)
+        work = experiment
+        if getattr(options, "memory", None):
+            from experiments.memory import show as work
         with ending_together():
             interruptibly(
                 lambda: work(options),
@@ -93,6 +97,8 @@ def use_cores_as_devices() -> None:
         On two cores, two members of ResNet-14 side by side made 1.3 times as many steps a second as
         one after the other (see experiments/benchmarks/results).
     """
+    import jax
+
     with contextlib.suppress(RuntimeError):  # in use already
         jax.config.update("jax_num_cpu_devices", usable_cores())
 
@@ -137,6 +143,8 @@ def parse(presets: Mapping[str, Options], description: str, arguments: list[str]
                 "say which run is to be continued",
             )
         if os.path.exists(known.directory / "config.json"):
+            from sgd_diffusion.storage.run_directories import RunDirectory
+
             default = _stored(
                 default, RunDirectory(known.directory).configuration("metadata"), known.directory
             )

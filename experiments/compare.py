@@ -7,21 +7,18 @@ exponents are fitted on the same lags, those of the shortest window. Run from th
 
 import dataclasses
 import pathlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-import xarray as xr
 
-from experiments import command_line, summaries
+from experiments import command_line
 from experiments.options import within
 from experiments.progress import phase
-from experiments.reports.runs import labels
 from experiments.results import ResultOptions, leave
-from experiments.training import new_directory
-from sgd_diffusion import plots, tables
-from sgd_diffusion.analysis.lags import standard_ranges
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.storage.run_directories import load_run
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +33,12 @@ class Options(ResultOptions):
 
 def compare(options: Options) -> None:
     """Leave a table, a summary and a figure of several runs."""
+    from experiments import summaries
+    from experiments.directories import new_directory
+    from experiments.reports.runs import labels
+    from sgd_diffusion import plots, tables
+    from sgd_diffusion.analysis.lags import standard_ranges
+
     runs = [_loaded(path) for path in options.runs]
     ranges = standard_ranges(min(int(run["lag"][-1]) for run in runs))
     names = labels(options.runs)
@@ -58,7 +61,9 @@ def compare(options: Options) -> None:
     )
 
 
-def _loaded(path: pathlib.Path) -> xr.Dataset:
+def _loaded(path: pathlib.Path) -> "xr.Dataset":
+    from sgd_diffusion.storage.run_directories import load_run
+
     if (path / "cells").is_dir():
         raise invalid("RUN", f"is {path}, a sweep", "run directories, such as its cells/*")
     run = load_run(path)

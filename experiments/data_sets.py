@@ -1,12 +1,16 @@
 """The data set of an experiment, with a line on how the arrays of one's own were read."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
-from sgd_diffusion.problems import datasets
+if TYPE_CHECKING:
+    from sgd_diffusion.problems.datasets import Dataset
 
 
-def load(name: str, data_dir: pathlib.Path | None) -> datasets.Dataset:
+def load(name: str, data_dir: pathlib.Path | None) -> "Dataset":
     """Return the data set of these options, as `datasets.load` does, and print its reading."""
+    from sgd_diffusion.problems import datasets
+
     dataset = datasets.load(name, data_dir=data_dir)
     if dataset.reading:
         print(dataset.reading, flush=True)

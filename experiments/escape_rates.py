@@ -17,61 +17,25 @@ python -m experiments.escape_rates
 """
 
 import dataclasses
-import functools
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import tyro
-import xarray as xr
 
-from experiments import command_line, summaries
-from experiments.escape_curvature import noise_and_curvature
-from experiments.escape_langevin import noise_of_the_curvature, white_noise
-from experiments.escape_minibatches import logistic_regression, shifted_data
-from experiments.escape_saddles import network_saddles
-from experiments.noise_tails import noise_tails
+from experiments import command_line
 from experiments.options import COUNT, UINT32, expanded, within
-from experiments.parts import measured_in_parts
-from experiments.results import leave
-from experiments.training import RunOptions, new_directory
-from sgd_diffusion import plots
+from experiments.results import RunOptions, leave
 from sgd_diffusion.errors import invalid
 
-if TYPE_CHECKING:
-    import matplotlib.figure
-
-
-class Panel(NamedTuple):
-    """A part of the experiment.
-
-    Attributes:
-        measure: takes the `Options`, and returns what was measured and what is predicted.
-        plot: takes that dataset, and returns a figure.
-        summarize: takes it, and returns a text.
-    """
-
-    measure: Callable[[Any], xr.Dataset]
-    plot: Callable[[xr.Dataset], "matplotlib.figure.Figure"]
-    summarize: Callable[[xr.Dataset], str]
-
-
-PANELS = {
-    "white": Panel(white_noise, plots.escape_rates, summaries.escape_rates),
-    "sgd": Panel(noise_of_the_curvature, plots.escape_rates, summaries.escape_rates),
-    "minibatch": Panel(logistic_regression, plots.escape_rates, summaries.escape_rates),
-    "warning": Panel(shifted_data, plots.escape_rates, summaries.escape_rates),
-    "tails": Panel(noise_tails, plots.noise_tails, summaries.noise_tails),
-    "curvature": Panel(noise_and_curvature, plots.escape_curvature, summaries.escape_curvature),
-    "saddle": Panel(network_saddles, plots.escape_saddles, summaries.escape_saddles),
-}
+PANELS = ("white", "sgd", "minibatch", "warning", "tails", "curvature", "saddle")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     """Options of the experiment."""
 
-    panels: Annotated[tuple[str, ...], *within(fewest=1)] = tuple(PANELS)
+    panels: Annotated[tuple[str, ...], *within(fewest=1)] = PANELS
     """What is measured, in this order; those named above."""
     seed: Annotated[int, *within(0, UINT32)] = 0
     """Of all walkers."""
@@ -123,6 +87,9 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Measure all panels, and leave results, figures and a summary in the run directory."""
+    from experiments.directories import new_directory
+    from experiments.escape_panels import PANELS, measured, once
+
     directory = options.directory or new_directory("escape_rates")
     found = measured(options, directory)
     leave(
@@ -135,24 +102,6 @@ def experiment(options: Options) -> None:
         },
         options=options,
     )
-
-
-def once(summaries_of_panels: Iterable[str]) -> str:
-    """Join texts; a paragraph that several have, such as a legend, is there once."""
-    paragraphs = [part for text in summaries_of_panels for part in text.strip().split("\n\n")]
-    return "\n\n".join(dict.fromkeys(paragraphs)) + "\n"
-
-
-def measured(options: Options, directory: pathlib.Path) -> dict[str, xr.Dataset]:
-    """Return the datasets of all panels; each is kept as soon as it is finished."""
-    found = measured_in_parts(
-        options,
-        directory,
-        [functools.partial(PANELS[name].measure, options) for name in options.panels],
-        experiment="escape_rates",
-        headline=f"{', '.join(options.panels)}: {options.trials} trials",
-    )
-    return dict(zip(options.panels, found, strict=True))
 
 
 if __name__ == "__main__":

@@ -8,22 +8,17 @@ noise too. Run from the checkout: python -m experiments.fractal_path
 """
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments import command_line, summaries
+from experiments import command_line
 from experiments.options import COUNT, within
 from experiments.progress import phase
-from experiments.results import by_rate, leave
-from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
-from sgd_diffusion import plots, tables
-from sgd_diffusion.dynamics.measurements import (
-    PathMeasurement,
-    StateMeasurement,
-    default_measurements,
-    path_statistics,
-)
-from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.problems.objectives import Problem
+from experiments.results import RunOptions, by_rate, leave
+from experiments.training_options import MAX_WINDOW, TrainingOptions
+
+if TYPE_CHECKING:
+    from sgd_diffusion.dynamics.plan import Plan
+    from sgd_diffusion.problems.objectives import Problem
 
 MIN_WINDOW = 100  # fewer steps have no two decades of contour length
 
@@ -58,8 +53,10 @@ PRESETS = {
 }
 
 
-def measure(problem: Problem, plan: Plan) -> list[PathMeasurement | StateMeasurement]:
+def measure(problem: "Problem", plan: "Plan") -> list[Any]:
     """Return the measurements of the experiment."""
+    from sgd_diffusion.dynamics.measurements import default_measurements, path_statistics
+
     return [
         *default_measurements(problem, plan),
         path_statistics.path_shape(plan.window),
@@ -72,6 +69,10 @@ def experiment(options: Options) -> None:
 
     There is a figure for each learning rate.
     """
+    from experiments import summaries
+    from experiments.training import train
+    from sgd_diffusion import plots, tables
+
     dataset, directory = train(options, "fractal_path", measure)
     with phase("power laws"):
         table = tables.fractal_path(dataset)

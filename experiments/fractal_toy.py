@@ -10,28 +10,18 @@ trapped or lost through the walls. Run from the checkout: python -m experiments.
 """
 
 import dataclasses
-import functools
-import pathlib
-from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
-import xarray as xr
 
-from experiments import command_line, summaries
+from experiments import command_line
 from experiments.options import COUNT, UINT32, Range, flag, within
-from experiments.parts import measured_in_parts, told
 from experiments.progress import phase
-from experiments.results import leave
-from experiments.toy_landscapes import EXTENT, KINDS, RANDOM, Landscapes
-from experiments.toy_walks import free_exponents, phase_walks, walks_on
-from experiments.training import RunOptions, new_directory
-from sgd_diffusion import plots, tables
-from sgd_diffusion._memory import check_memory
-from sgd_diffusion.analysis.stable.law import MIN_ALPHA
+from experiments.results import RunOptions, leave
+from experiments.toy_kinds import EXTENT, RANDOM
+from sgd_diffusion._least_inputs import MIN_AFTER, MIN_ALPHA
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.tables.walk_statistics import MIN_AFTER
 
 MIN_STEPS = 2 * MIN_AFTER
 LEAST_STEP = 1e-9  # in a square of side 2, in float32
@@ -122,6 +112,8 @@ class Options(RunOptions):
             InputError: a number is out of range, numbers are the same in float32, or there are more
                 walks than the memory holds.
         """
+        from sgd_diffusion._memory import check_memory
+
         super().check()
         for name in ("hursts", "learning_rates", "noise_stds"):
             values = getattr(self, name)
@@ -186,6 +178,12 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Walk, measure, and leave statistics, figures and a summary in the run directory."""
+    from experiments import summaries
+    from experiments.directories import new_directory
+    from experiments.toy_parts import examples, walk
+    from experiments.toy_walks import free_exponents
+    from sgd_diffusion import plots, tables
+
     directory = options.directory or new_directory("fractal_toy")
     walks, phases, landscapes = walk(options, directory)
     with phase("power laws and tails of all walks"):
@@ -211,87 +209,6 @@ def experiment(options: Options) -> None:
         tables=results,
         figures=figures,
         options=options,
-    )
-
-
-def walk(
-    options: Options, directory: pathlib.Path
-) -> tuple[xr.Dataset, xr.Dataset | None, Landscapes]:
-    """Make all walks; each part is kept as soon as it is finished.
-
-    Returns:
-        Statistics of the walks along `surface` (`tables.walk_statistics`, with `selected`,
-        `basin_area` and `basin_margin` of the landscapes), walks of the phase diagram or None, and
-        the landscapes.
-    """
-    landscapes = Landscapes(options)
-    windows = measured_in_parts(
-        options,
-        directory,
-        parts(options, landscapes),
-        experiment="fractal_toy",
-        headline=f"{options.landscapes} landscapes of {2**options.levels + 1}^2 points, "
-        f"{options.walkers} walkers on each, {options.steps} steps",
-        elsewhere=("animation", "phase_diagram"),
-    )
-    join = functools.partial(
-        xr.concat,
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="exact",
-        combine_attrs="override",
-    )
-    walks = join(windows[: len(KINDS)], "surface")
-    phases = join(windows[len(KINDS) :], "hurst") if options.phase_diagram else None
-    return walks, phases, landscapes
-
-
-def parts(options: Options, landscapes: Landscapes) -> Iterator[Callable[[], xr.Dataset]]:
-    """Find the basins, and then yield functions that make the walks of each part."""
-    with phase("landscapes and their basins"):
-        landscapes.basins  # noqa: B018
-    made: list[tuple[str, Callable[[], xr.Dataset]]] = [
-        (f"walks: {kind}", functools.partial(walks_on, options, landscapes, kind)) for kind in KINDS
-    ]
-    if options.phase_diagram:
-        made += [
-            (f"phase diagram: hurst {hurst:g}", functools.partial(phase_walks, options, index))
-            for index, hurst in enumerate(options.hursts)
-        ]
-    for index, (name, walks) in enumerate(made):
-        yield functools.partial(told, f"{name} ({index + 1} of {len(made)})", walks)
-
-
-def examples(options: Options, landscapes: Landscapes, walks: xr.Dataset) -> xr.Dataset:
-    """Return what the figure shows, by rule.
-
-    It is the first landscape on which a walker comes into the basin after 60 steps or more and
-    without a wall, and the first such walker (`tables.walk_statistics`). Selected landscapes go
-    first. If there is no such landscape, it is the first of all.
-    """
-    arrives = walks["path_arrives"].sel(surface="fractal").values
-    chosen = np.flatnonzero(arrives & landscapes.selected)
-    index = int([*chosen, *np.flatnonzero(arrives), 0][0])
-    here = walks.isel(landscape=index).sel(surface=["fractal", "shuffled"])
-    heights = [
-        np.asarray(landscapes.surfaces(kind, slice(index, index + 1)).heights[0])
-        for kind in here["surface"].values
-    ]
-    return xr.Dataset(
-        {
-            "height": (("surface", "row", "column"), np.stack(heights)),
-            "path": here["path"],
-            "region": (("row", "column"), landscapes.basins[index].region),
-        },
-        coords={"surface": here["surface"]},
-        attrs={
-            "landscape": index,
-            "selected": int(landscapes.selected[index]),
-            "extent": EXTENT,
-            "walker": int(here["path_walker"].sel(surface="fractal")),
-            "final_entry": int(here["path_entry"].sel(surface="fractal")),
-        },
     )
 
 

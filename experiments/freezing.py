@@ -10,30 +10,12 @@ earlier one. Run from the checkout: python -m experiments.freezing
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-import xarray as xr
-
-from experiments import command_line, freezing_published, freezing_theory, summaries
-from experiments.freezing_walks import (
-    CONTROLS,
-    LEARNING_RATE,
-    SIGMAS,
-    START_Y,
-    STATIC_Y,
-    parts,
-)
+from experiments import command_line, freezing_published
 from experiments.options import COUNT, UINT32, within
-from experiments.parts import measured_in_parts
 from experiments.progress import phase
-from experiments.results import leave
-from experiments.training import RunOptions, new_directory
-from sgd_diffusion import plots, tables
-
-NOISES = np.geomspace(5e-5, 4e-3, 60)  # of the map of stationary occupations
-SHOWN = (0.01, 0.05, 0.1)  # sigmas whose way is shown
+from experiments.results import RunOptions, leave
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +53,13 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Make all walks, and leave tables, figures and a summary in the run directory."""
+    from experiments import freezing_theory, summaries
+    from experiments.directories import new_directory
+    from experiments.freezing_tables import NOISES, joined, sweep_table, ways
+    from experiments.freezing_walks import CONTROLS, SIGMAS, parts
+    from experiments.parts import measured_in_parts
+    from sgd_diffusion import plots
+
     directory = options.directory or new_directory("freezing")
     own, *others = measured_in_parts(
         options,
@@ -105,36 +94,6 @@ def experiment(options: Options) -> None:
         },
         options=options,
     )
-
-
-def joined(walks: Sequence[xr.Dataset], name: str, values: Iterable[Any]) -> xr.Dataset:
-    """Return the table of several sets of walks, along a new dimension."""
-    along = xr.Variable(name, list(values))
-    return tables.freezing(xr.concat(walks, along, combine_attrs="drop_conflicts"))
-
-
-def sweep_table(walks: xr.Dataset, options: Options) -> xr.Dataset:
-    """Return the table of the sweep, beside predicted and published numbers where there are any."""
-    table = tables.freezing(walks)
-    if options.noise != "hessian":
-        return table
-    predicted = freezing_theory.predictions(
-        LEARNING_RATE, SIGMAS, START_Y, table["final_y"].values, STATIC_Y
-    )
-    published = freezing_published.sweep(SIGMAS) if options.steps == freezing_published.LONG else {}
-    return table.merge(predicted).assign(published)
-
-
-def ways(walks: xr.Dataset, options: Options) -> xr.Dataset:
-    """Return the share in the flat valley on the way, against the mean y."""
-    chosen = walks.sel(sigma=list(SHOWN))
-    found = xr.Dataset(
-        {"flat_fraction": chosen["recorded_flat"], "mean_y": chosen["recorded_y"]},
-        attrs={"walkers": walks.sizes["walker"], "start_y": START_Y},
-    )
-    if options.noise == "hessian" and options.steps == freezing_published.LONG:
-        found["published_flat_fraction"] = freezing_published.ways(chosen["sigma"].values)
-    return found
 
 
 if __name__ == "__main__":

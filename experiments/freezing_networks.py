@@ -11,30 +11,16 @@ experiments.freezing_networks
 """
 
 import dataclasses
-import functools
 import pathlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import jax
-import numpy as np
-import xarray as xr
-
-from experiments import command_line, data_sets, summaries
-from experiments.class_subset import class_subset
-from experiments.freezing_cell import Cell, Schedule, measured
-from experiments.late_training import loaded
-from experiments.network_instruments import instruments
+from experiments import command_line, data_sets
 from experiments.options import COUNT, UINT32, expanded, within
-from experiments.parts import measured_in_parts
-from experiments.results import leave
-from experiments.training import RunOptions, new_directory
-from sgd_diffusion import plots, tables
-from sgd_diffusion._memory import check_memory
+from experiments.results import RunOptions, leave
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems.objectives import Problem
 
-COPIES = 3  # of all checkpoints: on the device, on the host, and where they are made
-FACTS = ("dataset", "width", "per_class", "duration", "strides", "clones")
+if TYPE_CHECKING:
+    from experiments.freezing_cell import Cell
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,8 +84,10 @@ class Options(RunOptions):
                 "the control is at a smaller step size",
             )
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> "list[Cell]":
         """Return what is trained, the controls last."""
+        from experiments.freezing_cell import Cell
+
         cells = [Cell(rate, size) for rate in self.learning_rates for size in self.batch_sizes]
         if self.noise_rate:
             scale = max(self.learning_rates) / self.noise_rate
@@ -128,6 +116,13 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, descend, measure, and leave results, a figure and a summary in the run directory."""
+    from experiments import summaries
+    from experiments.class_subset import class_subset
+    from experiments.directories import new_directory
+    from experiments.freezing_trainings import check_checkpoints, diagram
+    from experiments.late_training import loaded
+    from sgd_diffusion import plots, tables
+
     problem = loaded(
         options,
         "batch_sizes",
@@ -135,7 +130,7 @@ def experiment(options: Options) -> None:
         bias=True,
         initialization="kaiming",
     )
-    _check_checkpoints(options, problem)
+    check_checkpoints(options, problem)
     directory = options.directory or new_directory(
         data_sets.folder_name(options.dataset, "freezing_networks")
     )
@@ -148,42 +143,6 @@ def experiment(options: Options) -> None:
         figures={"freezing_networks": lambda: plots.freezing_networks(dataset, table)},
         options=options,
     )
-
-
-def _check_checkpoints(options: Options, problem: Problem) -> None:
-    """Refuse more checkpoints than fit the memory."""
-    weights = jax.eval_shape(problem.init, jax.random.key(0))[0]
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(weights))
-    check_memory(
-        4 * COPIES * options.repeats * (options.strides + 1) * parameters,
-        f"{options.strides} checkpoints of {options.repeats} networks",
-        "take fewer of them",
-    )
-
-
-def diagram(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:
-    """Return what is measured of all cells; each is kept as soon as it is measured."""
-    of_weights, of_orders = jax.random.split(jax.random.key(options.seed))
-    begin, _ = jax.jit(problem.init)(of_weights)
-    own = instruments(problem, options.strides)
-    schedule = Schedule(
-        options.repeats, options.strides, options.duration, options.branch_every, options.clones
-    )
-    cells = options.cells()
-    found = measured_in_parts(
-        options,
-        directory,
-        [functools.partial(measured, own, cell, schedule, begin, of_orders) for cell in cells],
-        experiment="freezing_networks",
-        headline=f"{options.dataset}, {len(cells)} cells of {options.repeats} trainings",
-    )
-    # The encoding of a file has the length of its names.
-    dataset = xr.concat(found, "cell").drop_encoding()
-    sizes = {
-        "train_examples": problem.num_examples,
-        "test_examples": len(np.asarray(problem.test_examples.labels)),
-    }
-    return dataset.assign_attrs({name: getattr(options, name) for name in FACTS} | sizes)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 They are those of the result files that the authors published with their programs.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 WALKERS = 2000  # of each cell of the diagram
 START_Y, STEPS = 5.0, 20_000  # of the diagram
@@ -50,7 +54,7 @@ def grid(noise: str) -> np.ndarray:
     return np.logspace(np.log10(LOWEST.get(noise, LOWEST["hessian"])), -1, 10)
 
 
-def diagram(noise: str) -> xr.Dataset | None:
+def diagram(noise: str) -> "xr.Dataset | None":
     """Return the published diagram, on some learning rates; None for noise that has none."""
     if noise not in FLAT_FRACTION:
         return None
@@ -78,7 +82,7 @@ def sweep(sigmas: np.ndarray) -> dict[str, tuple[str, list[float]]]:
     }
 
 
-def ways(sigmas: np.ndarray) -> xr.DataArray:
+def ways(sigmas: np.ndarray) -> "xr.DataArray":
     """Return published flat fractions (sigma, published_y) on the way, NaN where there are none."""
     rows = [WAYS.get(round(float(sigma), 6), (np.nan,) * len(WAY_Y)) for sigma in sigmas]
     return xr.DataArray(np.array(rows), {"sigma": sigmas, "published_y": list(WAY_Y)})

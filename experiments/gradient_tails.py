@@ -11,14 +11,12 @@ loss. Run from the checkout: python -m experiments.gradient_tails
 import dataclasses
 from typing import Annotated
 
-from experiments import command_line, summaries
+from experiments import command_line
 from experiments.options import COUNT, within
 from experiments.progress import phase
-from experiments.results import by_rate, leave
-from experiments.training import MAX_WINDOW, RunOptions, TrainingOptions, train
-from sgd_diffusion import plots, tables
-from sgd_diffusion.analysis.estimates import MIN_POINTS
-from sgd_diffusion.dynamics.measurements import default_measurements
+from experiments.results import RunOptions, by_rate, leave
+from experiments.training_options import MAX_WINDOW, TrainingOptions
+from sgd_diffusion._least_inputs import MIN_POINTS
 from sgd_diffusion.errors import invalid
 
 MAX_NUMBERS = 10_000_000  # entries times resamples, in several arrays of 80 MB
@@ -84,6 +82,11 @@ def experiment(options: Options) -> None:
 
     There is a figure for each learning rate.
     """
+    from experiments import summaries
+    from experiments.training import train
+    from sgd_diffusion import plots, tables
+    from sgd_diffusion.dynamics.measurements import default_measurements
+
     dataset, directory = train(options, "gradient_tails", default_measurements)
     with phase("fits of laws and their bootstraps"):
         table = tables.gradient_tails(

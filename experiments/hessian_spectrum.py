@@ -10,23 +10,17 @@ experiments.hessian_spectrum
 
 import dataclasses
 import functools
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from experiments import command_line, summaries
+from experiments import command_line
 from experiments.options import COUNT, within
-from experiments.results import by_rate, leave
-from experiments.training import RunOptions, TrainingOptions, train
-from sgd_diffusion import plots, tables
-from sgd_diffusion.dynamics.measurements import (
-    displacements,
-    hessian_density,
-    hessian_eigenvalues,
-    series,
-)
-from sgd_diffusion.dynamics.measurements.hessian_spectrum import MIN_BATCHES
-from sgd_diffusion.dynamics.plan import Plan
+from experiments.results import RunOptions, by_rate, leave
+from experiments.training_options import TrainingOptions
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems.objectives import Problem
+
+if TYPE_CHECKING:
+    from sgd_diffusion.dynamics.plan import Plan
+    from sgd_diffusion.problems.objectives import Problem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +49,8 @@ class Options(RunOptions, TrainingOptions):
 
     def check(self) -> None:
         """Refuse also what cannot be measured."""
+        from sgd_diffusion.dynamics.measurements.hessian_spectrum import MIN_BATCHES
+
         super().check()
         self.density_at()
         if MIN_BATCHES * self.batch_size > self.hessian_examples:
@@ -111,8 +107,15 @@ PRESETS = {
 }
 
 
-def measure(options: Options, problem: Problem, plan: Plan) -> list[Any]:
+def measure(options: Options, problem: "Problem", plan: "Plan") -> list[Any]:
     """Return the measurements of the experiment."""
+    from sgd_diffusion.dynamics.measurements import (
+        displacements,
+        hessian_density,
+        hessian_eigenvalues,
+        series,
+    )
+
     common: dict[str, Any] = {
         "num_examples": options.hessian_examples,
         "batch_size": plan.batch_size,
@@ -142,6 +145,10 @@ def experiment(options: Options) -> None:
 
     There is a figure for each learning rate.
     """
+    from experiments import summaries
+    from experiments.training import train
+    from sgd_diffusion import plots, tables
+
     dataset, directory = train(
         options,
         "hessian_spectrum",

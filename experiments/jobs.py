@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Annotated
 
-import jax
 import tyro
 
 from experiments import progress
@@ -68,6 +67,8 @@ def join(options: Checked) -> None:
     """
     if not getattr(options, "distributed", False):
         return
+    import jax
+
     try:
         jax.distributed.initialize(
             options.coordinator,
@@ -91,6 +92,8 @@ def join(options: Checked) -> None:
 
 def name_in_job() -> str:
     """Return what a message begins with, in processes that are not the first of a job."""
+    import jax
+
     if not jax.distributed.is_initialized() or jax.process_index() == 0:
         return ""
     return f"process {jax.process_index()} of {jax.process_count()}: "
@@ -102,6 +105,8 @@ def leave_to_first() -> None:
     Raises:
         SystemExit: in the others, with code 0.
     """
+    import jax
+
     if not jax.distributed.is_initialized():
         return
     jax.distributed.shutdown()  # when all have come here
@@ -118,6 +123,8 @@ def ending_together():
     try:
         yield
     except Exception as error:
+        import jax
+
         if not jax.distributed.is_initialized() or isinstance(error, InputError | StorageError):
             raise  # those that have a message reach all of them
         sys.excepthook(*sys.exc_info())

@@ -10,13 +10,9 @@ Run from the checkout: python -m experiments.learning_rate_sweep
 
 import dataclasses
 
-from experiments import anomalous_diffusion, command_line, summaries
+from experiments import anomalous_diffusion, command_line
 from experiments.progress import phase
 from experiments.results import leave
-from experiments.training import train
-from sgd_diffusion import plots, tables
-from sgd_diffusion.analysis.lags import standard_ranges
-from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.errors import invalid
 
 Options = anomalous_diffusion.Options
@@ -43,6 +39,12 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train, measure, and leave tables, a summary and figures in the run directory."""
+    from experiments import summaries
+    from experiments.training import train
+    from sgd_diffusion import plots, tables
+    from sgd_diffusion.analysis.lags import standard_ranges
+    from sgd_diffusion.dynamics.measurements import default_measurements
+
     if len(options.learning_rates) + len(options.add_learning_rates) < 2:
         raise invalid("--learning-rates", "has one value", "two or more, to be compared")
     dataset, directory = train(options, "learning_rate_sweep", default_measurements)

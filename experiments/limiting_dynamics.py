@@ -9,40 +9,21 @@ displacements and exponents with what the measured gradient noise and its distri
 curvature predict. Run from the checkout: python -m experiments.limiting_dynamics
 """
 
-import contextlib
 import dataclasses
-import pathlib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import jax
-import numpy as np
-import xarray as xr
-
-from experiments import command_line, data_sets, summaries
-from experiments.linear_regression import Regression, noise_of_the_law, regression, simulate
+from experiments import command_line
 from experiments.options import flag, within
-from experiments.progress import Progress, phase
-from experiments.results import leave
-from experiments.training import RunOptions, TrainingOptions, loaded, train
-from sgd_diffusion import plots, tables
-from sgd_diffusion.dynamics.measurements import (
-    displacements,
-    noise_spectrum,
-    series,
-    twin_displacements,
-)
-from sgd_diffusion.dynamics.parameters import initial_shapes
-from sgd_diffusion.dynamics.plan import Plan
-from sgd_diffusion.dynamics.rule_options import RULE_OPTIONS
-from sgd_diffusion.dynamics.run import run_ensemble
+from experiments.progress import phase
+from experiments.results import RunOptions, leave
+from experiments.training_options import TrainingOptions
 from sgd_diffusion.errors import invalid
-from sgd_diffusion.problems import with_frozen_state
-from sgd_diffusion.problems.objectives import Problem
-from sgd_diffusion.theory.limiting import Hyperparameters, stationary_covariance
+
+if TYPE_CHECKING:
+    from sgd_diffusion.dynamics.plan import Plan
+    from sgd_diffusion.problems.objectives import Problem
 
 COLLAPSE = "rate and momentum"
-SAMPLINGS = ("replacement", "epochs")
-START = 6  # standard deviations, of the walks that begin away from the solution
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +58,7 @@ class Options(RunOptions, TrainingOptions):
     noise_products: Annotated[int, *within(1, 1000)] = 40
     """Products with the Hessian for each of them."""
 
-    def settings(self) -> list[tuple[str, Plan]]:
+    def settings(self) -> "list[tuple[str, Plan]]":
         """Return the plans of the sweep with what is swept in each; the default comes first."""
         base = dataclasses.replace(
             self.plan(), num_windows=self.burn_in + self.measured_windows, waiting_times=None
@@ -111,6 +92,8 @@ class Options(RunOptions, TrainingOptions):
 
     def _check_rule(self) -> None:
         """Refuse steps of which the theory does not speak."""
+        from sgd_diffusion.dynamics.rule_options import RULE_OPTIONS
+
         for name in (*RULE_OPTIONS, "fresh_label_noise"):
             default = type(self).__dataclass_fields__[name].default
             if getattr(self, name) != default:
@@ -197,33 +180,21 @@ PRESETS = {
 }
 
 
-def measure(problem: Problem, plan: Plan) -> list[Any]:
+def measure(problem: "Problem", plan: "Plan") -> list[Any]:
     """Return the measurements of the training."""
+    from sgd_diffusion.dynamics.measurements import displacements, series
+
     return [displacements(), series()]
-
-
-def measure_at_rest(options: Options, problem: Problem) -> list[Any]:
-    """Return the measurements of the settings under which the network goes on."""
-    return [
-        displacements(),
-        noise_spectrum(
-            problem,
-            num_probes=options.noise_probes,
-            num_products=options.noise_products,
-            weight_decay=options.weight_decay,
-        ),
-        *([twin_displacements()] if options.full_batch_twin else []),
-    ]
-
-
-def at_rest(problem: Problem) -> tuple[Problem, bool]:
-    """Return the problem with its state frozen, and whether it has a state."""
-    normalized = bool(jax.tree.leaves(initial_shapes(problem)[1]))
-    return with_frozen_state(problem) if normalized else problem, normalized
 
 
 def experiment(options: Options) -> None:
     """Run both parts, and leave results, figures and a summary in the run directory."""
+    from experiments import summaries
+    from experiments.limiting_regression import regression_laws, regression_motion
+    from experiments.limiting_settings import at_rest, swept
+    from experiments.training import loaded, train
+    from sgd_diffusion import plots, tables
+
     network = loaded(options)
     with phase("laws of the linear regression"):
         problem, hyper, noise = regression_laws(options)
@@ -255,115 +226,6 @@ def experiment(options: Options) -> None:
             "sweep": lambda: plots.limiting_sweep(sweep),
         },
         options=options,
-    )
-
-
-def regression_laws(options: Options) -> tuple[Regression, Hyperparameters, np.ndarray]:
-    """Return the regression, its hyperparameters and the noise of its stationary law.
-
-    Raises:
-        InputError: it has none.
-    """
-    data = data_sets.load(options.dataset, options.data_dir)
-    problem = regression(data.train, data.num_classes)
-    hyper = Hyperparameters(
-        options.regression_learning_rate, options.momentum, batch_size=options.batch_size
-    )
-    return problem, hyper, noise_of_the_law(problem, hyper)
-
-
-def regression_motion(
-    options: Options, problem: Regression, hyper: Hyperparameters, noise: np.ndarray
-) -> xr.Dataset:
-    """Return the motion of the regression, as `tables.limiting_regression` takes it."""
-    ranks = np.array([rank for rank in options.ranks if rank < len(problem.eigenvalues)])
-    keys = jax.random.split(jax.random.key(0), options.regression_seeds)
-    rest = np.zeros_like(noise)
-    start = rest.copy()
-    law = stationary_covariance(problem.eigenvalues[ranks], noise[ranks, 0], hyper)
-    start[ranks] = START * np.sqrt(np.asarray(law.position))[:, None]
-    walks = [
-        simulate(
-            keys,
-            problem,
-            hyper,
-            rest,
-            steps=options.regression_steps,
-            modes=ranks,
-            sampling=sampling,
-        )
-        for sampling in SAMPLINGS
-    ]
-    spirals = simulate(
-        keys,
-        problem,
-        hyper,
-        start,
-        steps=options.spiral_steps,
-        modes=ranks,
-        sampling=SAMPLINGS[0],
-    )
-    own, spiral = (
-        ("sampling", "seed", "point", "mode", "output"),
-        ("seed", "spiral_point", "mode", "output"),
-    )
-    return xr.Dataset(
-        {
-            "position": (own, np.stack([walk.position for walk in walks])),
-            "velocity": (own, np.stack([walk.velocity for walk in walks])),
-            "displacement": (own[:3], np.stack([walk.displacement for walk in walks])),
-            "spiral_position": (spiral, np.asarray(spirals.position)),
-            "spiral_velocity": (spiral, np.asarray(spirals.velocity)),
-            "spiral_start": (("mode", "output"), start[ranks]),
-            "eigenvalue": ("rank", problem.eigenvalues),
-            "noise": (("rank", "output"), problem.noise),
-            "noise_of_law": (("rank", "output"), noise),
-        },
-        coords={"sampling": list(SAMPLINGS), "mode": ranks},
-        attrs={name: float(value) for name, value in hyper._asdict().items()},
-    )
-
-
-def swept(options: Options, problem: Problem, directory: pathlib.Path) -> xr.Dataset:
-    """Return the measured windows of all settings, as `tables.limiting_sweep` takes them.
-
-    Every setting has a run directory of its own below `settings`, and goes on from the end of the
-    run. Settings that are there already are read.
-    """
-    runs: list[xr.Dataset] = []
-    sweeps, plans = zip(*options.settings(), strict=True)
-    for plan in plans:
-        (rate,) = plan.learning_rates
-        name = f"eta{rate:g}-batch{plan.batch_size}-beta{plan.momentum:g}"
-        own = directory / "settings" / name
-        ends = [start + plan.window for start in plan.starts()]
-        with contextlib.closing(
-            Progress(ends, plan.num_members, at_ends=f"noise, {name}")
-        ) as progress:
-            run = run_ensemble(
-                problem,
-                plan,
-                own,
-                measurements=measure_at_rest(options, problem),
-                start_from=directory,
-                resume=own.exists(),
-                members_at_once=options.members_at_once,
-                report=progress.report,
-                on_window=progress.window,
-            )
-        kept = run.isel(window=slice(options.burn_in, None)).sel(learning_rate=rate, drop=True)
-        runs.append(kept.drop_attrs().drop_vars("waiting_time"))
-    coords = {
-        "sweep": list(sweeps),
-        "learning_rate": [plan.learning_rates[0] for plan in plans],
-        **{
-            name: [getattr(plan, name) for plan in plans]
-            for name in ("momentum", "weight_decay", "batch_size")
-        },
-    }
-    return xr.concat(runs, "setting").assign_coords(
-        {name: ("setting", values) for name, values in coords.items()}
-        | {"setting": range(len(runs))}
     )
 
 

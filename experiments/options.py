@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import tyro
 
-from sgd_diffusion._arrays import integer, number
 from sgd_diffusion.errors import invalid
 
 UINT32 = 2**32 - 1  # the largest seed
@@ -115,8 +114,12 @@ def _check(option: str, value: Any, annotation: Any, limits: Range) -> None:
             expected = "different values" + ", at least one" * bool(limits.fewest)
             raise invalid(option, f"is {' '.join(map(str, value)) or 'empty'}", expected)
     elif annotation is int:
+        from sgd_diffusion._arrays import integer
+
         integer(option, value, limits.low, limits.high, what=limits.reason)
     elif annotation is float:
+        from sgd_diffusion._arrays import number
+
         number(option, value, at_least=limits.low, at_most=limits.high, what=limits.reason)
     elif not (
         value in arguments if kind is typing.Literal else isinstance(value, kind or annotation)

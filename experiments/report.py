@@ -14,7 +14,6 @@ import tyro
 from experiments import command_line
 from experiments.options import Checked, within
 from experiments.progress import phase
-from experiments.reports.page import PAGE, write_report
 from sgd_diffusion.errors import invalid
 
 
@@ -30,6 +29,8 @@ class Options(Checked):
 
 def report(options: Options) -> None:
     """Write the page."""
+    from experiments.reports.page import PAGE, write_report
+
     output = options.output
     if output is None and len(options.runs) == 1:
         output = options.runs[0] / PAGE

@@ -10,11 +10,9 @@ trained by one of them. Run from the checkout: python -m experiments.sweep --mod
 
 import dataclasses
 
-from experiments import anomalous_diffusion, command_line, summaries
+from experiments import anomalous_diffusion, command_line
 from experiments.launchers import LaunchOptions
-from experiments.sweep_work import leave_together, swept_table
 from experiments.swept_options import swept
-from sgd_diffusion import plots
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,10 @@ PRESETS = {
 
 def experiment(options: Options) -> None:
     """Train all cells, and leave a table, a summary and a figure in the directory of the sweep."""
+    from experiments import summaries
+    from experiments.sweep_work import leave_together, swept_table
+    from sgd_diffusion import plots
+
     table, directory = swept_table(options, "sweep")
     names = options.dimensions()
     leave_together(

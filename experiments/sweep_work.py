@@ -5,24 +5,23 @@ import dataclasses
 import errno
 import importlib
 import io
-import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import xarray as xr
 
 from experiments import anomalous_diffusion, command_line
+from experiments.compiled_programs import keep_compiled_programs
+from experiments.directories import usable_directory
 from experiments.launchers import LAUNCHING, Worker, executor
 from experiments.progress import counting
 from experiments.results import leave
 from experiments.sweep_checks import check_cells
 from experiments.sweep_directory import PATIENCE, SweepDirectory
 from experiments.swept_options import Cell
-from experiments.training import usable_directory
 from sgd_diffusion import tables
 from sgd_diffusion.dynamics.measurements import default_measurements
 from sgd_diffusion.storage.netcdf import from_netcdf
@@ -70,8 +69,7 @@ def swept_table(options: Any, experiment: str) -> tuple[xr.Dataset, pathlib.Path
         if launched:
             _launched(submit(sweep.path / "jobs"), sweep, options.workers)
         else:
-            with shared_compilation(sweep.path / "compiled"):
-                work(sweep, cells, train, wait=True, tell=tell)
+            work(sweep, cells, train, wait=True, tell=tell)
     _report(sweep, cells)
     return table(sweep, cells), sweep.path
 
@@ -85,14 +83,12 @@ def leave_together(directory: pathlib.Path, *arguments: Any, **results: Any) -> 
 def work_on(directory: str) -> None:
     """Work on a sweep that has begun, as one of several processes. It is what a job does."""
     command_line.use_cores_as_devices()
+    keep_compiled_programs()
     sweep = SweepDirectory(pathlib.Path(directory))
     experiment = importlib.import_module(f"experiments.{sweep.experiment()}")
     arguments = ["--resume", "--directory", directory]
     cells = command_line.parse(experiment.PRESETS, "", arguments).cells()
-    with (
-        shared_compilation(sweep.path / "compiled"),
-        counting(lambda: sweep.windows(cells), None, "windows") as tell,
-    ):
+    with counting(lambda: sweep.windows(cells), None, "windows") as tell:
         work(sweep, cells, train, wait=False, tell=tell)
 
 
@@ -202,24 +198,3 @@ def _no_room(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-@contextlib.contextmanager
-def shared_compilation(directory: pathlib.Path) -> Iterator[None]:
-    """Keep compiled programs in a directory, for all processes, unless JAX keeps them elsewhere."""
-    settings: Mapping[str, Any] = {
-        "jax_compilation_cache_dir": os.fspath(directory),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    if jax.config.jax_compilation_cache_dir is not None:
-        yield
-        return
-    before = {name: getattr(jax.config, name) for name in settings}
-    try:
-        for name, value in settings.items():
-            jax.config.update(name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)

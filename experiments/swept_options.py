@@ -13,7 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from experiments.jobs import JOB
 from experiments.options import Checked, Range, within
-from experiments.training import RunOptions, check_growth
+from experiments.results import RunOptions
+from experiments.training_options import check_growth
 from sgd_diffusion.errors import InputError, StorageError, invalid
 
 # They decide where and how fast, not what.

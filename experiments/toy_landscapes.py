@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.toy_kinds import CONVEX, EXTENT
 from sgd_diffusion._types import Key
 from sgd_diffusion.landscape.fractal_surfaces import (
     Surface,
@@ -18,10 +19,6 @@ from sgd_diffusion.landscape.fractal_surfaces import (
 )
 from sgd_diffusion.walkers.basins import Basin, wide_basin
 
-EXTENT = 2.0  # the square is [-1, 1]^2
-KINDS = ("fractal", "smoothed", "shuffled", "flat", "cone", "paraboloid")
-RANDOM = ("fractal", "smoothed", "shuffled")
-CONVEX = ("cone", "paraboloid")  # their walkers start in a corner, to have a long way down
 # Each purpose has a key of its own.
 PURPOSES = ("surfaces", "walks", "shuffles", "starts", "phases", "free walkers")
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments.toy_landscapes import EXTENT, Landscapes, diamond_squares, key
+from experiments.toy_kinds import EXTENT
+from experiments.toy_landscapes import Landscapes, diamond_squares, key
 from sgd_diffusion import tables
 from sgd_diffusion._types import ArrayLike, Key
 from sgd_diffusion.analysis.processes import brownian

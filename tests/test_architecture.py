@@ -22,6 +22,7 @@ FLOORS = (
         "_arrays",
         "_display",
         "_json_values",
+        "_least_inputs",
         "_memory",
         "_npy_headers",
         "_platforms",

@@ -16,6 +16,7 @@ from experiments import (
     escape_minibatches,
     escape_rates,
     freezing,
+    freezing_tables,
     freezing_theory,
     freezing_walks,
     gradient_tails,
@@ -163,7 +164,9 @@ def _freezing(options: freezing.Options) -> dict[str, Part]:
         return freezing_point(noise, landscape, epsilon=freezing_theory.FITTED)
 
     return {
-        "map of occupations": on_host_arrays(occupation, lambda: (doubles(len(freezing.NOISES)),)),
+        "map of occupations": on_host_arrays(
+            occupation, lambda: (doubles(len(freezing_tables.NOISES)),)
+        ),
         "effective potential": on_host_arrays(potential, lambda: (doubles(321),)),
         "freezing point": on_host_arrays(point, lambda: (doubles(len(freezing_walks.SIGMAS)),)),
     }

@@ -16,6 +16,7 @@ from experiments import (
     hidden_block,
     late_motion,
     late_training,
+    loss_planes,
     loss_surface,
     network_instruments,
     noise_tails,
@@ -78,7 +79,7 @@ def _planes(options: loss_surface.Options) -> dict[str, Part]:
 
         def on_plane(plane, xs, ys, state, examples):
             own = dataclasses.replace(problem, examples=examples)
-            return evaluate_plane(loss_surface.surface_of(options, own, state)[0], plane, xs, ys)
+            return evaluate_plane(loss_planes.surface_of(options, own, state)[0], plane, xs, ys)
 
         axes = floats(options.grid), floats(options.grid)
         return jax.jit(on_plane), (plane, *axes, state, *shapes(problem.examples))
@@ -131,7 +132,7 @@ def _late_path(options: variance_flatness.Options) -> dict[str, Part]:
 
     def steps():
         in_epoch = problem().num_examples // batch
-        return max(variance_flatness.LEAST_EPOCHS, -(-options.window // in_epoch)) * in_epoch
+        return options.epochs(in_epoch) * in_epoch
 
     def widths(devices):
         count = len(range(0, min(options.num_components, size), options.every))

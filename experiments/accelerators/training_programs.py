@@ -14,11 +14,13 @@ from experiments import (
     hessian_spectrum,
     learning_rate_sweep,
     limiting_dynamics,
+    limiting_settings,
     loss_surface,
     sweep,
 )
 from experiments.accelerators.programs import Made, Part, Program, blank
-from experiments.training import Measure, TrainingOptions, chosen_measurements
+from experiments.training import Measure, chosen_measurements
+from experiments.training_options import TrainingOptions
 from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.dynamics.measurements import Schema, default_measurements
@@ -169,9 +171,9 @@ def _at_rest(options: limiting_dynamics.Options) -> Iterator[Training]:
             sizes.add(plan.batch_size)
             yield Training(
                 f"batch_size={plan.batch_size}",
-                lambda: limiting_dynamics.at_rest(_problem(options))[0],
+                lambda: limiting_settings.at_rest(_problem(options))[0],
                 plan,
-                lambda problem, plan: limiting_dynamics.measure_at_rest(options, problem),
+                lambda problem, plan: limiting_settings.measure_at_rest(options, problem),
                 shared=False,
                 rounded=("window", "advance"),
             )

@@ -16,6 +16,7 @@ from experiments import (
     freezing,
     freezing_walks,
     limiting_dynamics,
+    limiting_regression,
     toy_landscapes,
     toy_walks,
 )
@@ -161,7 +162,7 @@ def _regression(options: limiting_dynamics.Options) -> dict[str, Callable[[Any],
         arguments = keys(options.regression_seeds), floats(count, modes)
         return jax.jit(walks), (*arguments, floats(count, outputs), floats(modes, outputs))
 
-    replacement, epochs = limiting_dynamics.SAMPLINGS
+    replacement, epochs = limiting_regression.SAMPLINGS
     return {
         f"regression, {replacement}": functools.partial(
             make, options.regression_steps, replacement

@@ -17,8 +17,6 @@ from tqdm.auto import tqdm
 
 from experiments import command_line
 from experiments.options import UINT32, Checked, within
-from experiments.self_test import displacements, heavy_tails, shapes
-from experiments.self_test.laboratory import STEPS, Laboratory
 from sgd_diffusion.errors import invalid
 
 FAILED = 1  # exit code
@@ -50,19 +48,11 @@ class Options(Checked):
             )
 
 
-GROUPS = (
-    displacements.exponent_checks,
-    displacements.ensemble_checks,
-    displacements.local_checks,
-    displacements.step_checks,
-    shapes.shape_checks,
-    shapes.loss_checks,
-    heavy_tails.tail_checks,
-)
-
-
 def self_test(options: Options) -> bool:
     """Print all checks, and return whether all have passed."""
+    from experiments.self_test.groups import GROUPS
+    from experiments.self_test.laboratory import STEPS, Laboratory
+
     lab = Laboratory(
         *((5, 100) if options.quick else (options.num_paths, options.dim)), seed=options.seed
     )

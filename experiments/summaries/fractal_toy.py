@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.summaries.common import paragraph
-from experiments.toy_landscapes import RANDOM
+from experiments.toy_kinds import RANDOM
 from sgd_diffusion.tables.walk_statistics import EARLY, MIN_AFTER, MIN_BEFORE, PARTS
 
 SHARES = (("started", "start"), ("reached", "reach"), ("ended", "end"), ("walls", "walls"))

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from sgd_diffusion._arrays import integer, own_precision, real_array
 from sgd_diffusion._display import shown_briefly
+from sgd_diffusion._least_inputs import MIN_POINTS
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.errors import invalid
 
@@ -32,8 +33,6 @@ __all__ = [
     "size_of_blocks",
     "spread_status",
 ]
-
-MIN_POINTS = 20  # their standard deviation is known to 16 percent; fewer show no tail
 
 
 class Status(enum.IntEnum):

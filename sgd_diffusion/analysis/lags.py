@@ -4,11 +4,11 @@ import numpy as np
 from jaxtyping import Int
 
 from sgd_diffusion._arrays import integer
+from sgd_diffusion._least_inputs import MIN_WINDOW
 from sgd_diffusion._types import IntegerLike
 
 __all__ = ["MAX_WINDOW", "MIN_WINDOW", "STANDARD_STRIDE", "standard_lags", "standard_ranges"]
 
-MIN_WINDOW = 10  # fewer steps have no room for two ranges of lags
 MAX_WINDOW = 10**9
 STANDARD_STRIDE = 8  # between standard_lags for local exponents: a third of a decade
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sgd_diffusion._arrays import host_array, integer, number
+from sgd_diffusion._least_inputs import MIN_REPLICATES
 from sgd_diffusion._types import ArrayLike, HostArray, IntegerLike, NumberLike
 from sgd_diffusion.analysis.ensembles import ensemble_average
 from sgd_diffusion.errors import invalid
@@ -24,7 +25,6 @@ __all__ = [
 ]
 
 MAX_POINTS = 10**6  # of a fit
-MIN_REPLICATES = 10  # the standard deviation of ten is itself known to 24 percent
 
 
 class Line(NamedTuple):

@@ -14,6 +14,7 @@ from sgd_diffusion._types import ArrayLike, Key, PyTree
 from sgd_diffusion.dynamics.averages import Average, advance_average
 from sgd_diffusion.dynamics.gradient_descent import descend
 from sgd_diffusion.dynamics.parameters import count, flatten, layer_name, real_parts
+from sgd_diffusion.dynamics.reports import report_to_host
 from sgd_diffusion.dynamics.schedules import LearningRate
 from sgd_diffusion.dynamics.sgd import ALIVE, Carry, update
 from sgd_diffusion.dynamics.shards import cut, gram_of_shards
@@ -160,7 +161,7 @@ def _updates(problem, optimizer, learning_rate, augmentation_key, start, gradien
         if report is not None:
             jax.lax.cond(
                 offset % REPORT_EVERY == 0,
-                lambda: jax.debug.callback(report, step, info.loss),
+                lambda: report_to_host(report, step, info.loss),
                 lambda: None,
             )
         return carry, info, moved

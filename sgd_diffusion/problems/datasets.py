@@ -223,16 +223,32 @@ def _home(path: str) -> pathlib.Path:
 
 
 def _load_digits() -> Dataset:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    examples = Examples(data.images[..., None].astype(np.uint8), data.target.astype(np.int32))
+    table = _table_of_digits()
+    examples = Examples(
+        table[:, :-1].reshape(-1, 8, 8, 1).astype(np.uint8), table[:, -1].astype(np.int32)
+    )
     return Dataset(
         Examples(*(a[:-360] for a in examples)),
         Examples(*(a[-360:] for a in examples)),
         10,
         "digits",
     )
+
+
+def _table_of_digits() -> Float[np.ndarray, "example column"]:
+    """Return the 64 pixels and the label of every digit.
+
+    They are read from the file inside scikit-learn, whose import takes most of a second.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = pathlib.Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.exists():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return np.column_stack([data.data, data.target])
 
 
 def _load_tfds(name: str, data_dir: str | os.PathLike | None) -> Dataset:

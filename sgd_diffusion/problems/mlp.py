@@ -6,6 +6,7 @@ from functools import partial
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.nn import initializers
 from jaxtyping import Array, Float
 
@@ -101,13 +102,24 @@ def kernel_initializer(initialization: str, role: str) -> Callable[..., Array]:
     """
     if initialization == "pytorch":
         # PyTorch's kaiming_uniform_(a=sqrt(5)), which is uniform within +-1/sqrt(fan_in).
-        return initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+        return partial(_drawn_flat, initializers.variance_scaling(1 / 3, "fan_in", "uniform"))
     # he_normal() would truncate at two standard deviations; PyTorch's kaiming_normal_ does not.
-    return (
+    return partial(
+        _drawn_flat,
         initializers.variance_scaling(2.0, "fan_in", "normal")
         if role == "hidden" or initialization == "kaiming"
-        else initializers.normal(1e-3)
+        else initializers.normal(1e-3),
     )
+
+
+def _drawn_flat(initializer: Callable[..., Array], key: Key, shape, dtype=jnp.float32) -> Array:
+    """Return a weight (..., output) that is drawn as the matrix (inputs, outputs) of a layer.
+
+    The numbers are those of a weight that is drawn in its shape. But random bits in the shape of a
+    convolution take ten times as long to compile on CPU, where LLVM unrolls the loops over its
+    small axes.
+    """
+    return initializer(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
 
 
 def bias_initializer(initialization: str, fan_in: int) -> Callable[..., Array]:

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments import architecture_sweep, compare, learning_rate_sweep
+from experiments.reports.runs import labels
 from experiments.summaries.claims import verdict
 
 # fmt: off
@@ -68,7 +69,7 @@ def test_learning_rates_are_compared(call, capsys, tmp_path):
     assert (tmp_path / "rates" / "learning_rate_sweep.png").exists()
     paths = (tmp_path / "rates", tmp_path / "rates")
     options = compare.Options(runs=paths, directory=tmp_path / "compared", csv=True)
-    assert compare.labels((tmp_path / "a" / "run", tmp_path / "b" / "run")) == ["a", "b"]
+    assert labels((tmp_path / "a" / "run", tmp_path / "b" / "run")) == ["a", "b"]
     with pytest.raises(ValueError, match="different"):
         options.check()
     compare.compare(compare.Options(runs=paths[:1], directory=tmp_path / "compared", csv=True))

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 from experiments import anomalous_diffusion, command_line, output, progress, sweep, training
-from experiments.training import new_directory
+from experiments.directories import new_directory
 from sgd_diffusion.errors import InputError, StorageError
 from sgd_diffusion.storage.run_directories import load_run
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import command_line, compile_for
+from experiments.accelerators import compiling
 from experiments.accelerators.chips import CHIPS, Chip
 from experiments.accelerators.programs import Part, Program
 
@@ -45,7 +46,7 @@ def on_cpu(monkeypatch):
         Program("one", "quick", "product", Part(product)),
         Program("two", "quick", "nothing", Part(fails)),
     ]
-    monkeypatch.setattr(compile_for, "catalogue", lambda: programs)
+    monkeypatch.setattr(compiling, "catalogue", lambda: programs)
     monkeypatch.setattr(Chip, "devices", lambda self, topology=None: jax.devices()[:1])
     monkeypatch.setitem(CHIPS, "h100", CHIPS["h100"]._replace(platform="cpu", module="jax"))
 

@@ -14,7 +14,8 @@ import xarray as xr
 
 from experiments import fractal_toy, toy_walks
 from experiments.fractal_toy import Options
-from experiments.toy_landscapes import KINDS, Landscapes
+from experiments.toy_kinds import KINDS
+from experiments.toy_landscapes import Landscapes
 from sgd_diffusion import plots
 
 TINY = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.self_test import __main__ as self_test
+from experiments.self_test import groups
 from experiments.self_test.laboratory import Check, Laboratory, check
 from experiments.self_test.shapes import loss_checks
 
@@ -43,7 +44,7 @@ def test_a_wrong_estimator_fails(monkeypatch, capsys):
     def wrong_groups(lab):
         yield check("estimator", "process", 2.0, [1.0, 1.1, 0.9, 1.05, 0.95])
 
-    monkeypatch.setattr(self_test, "GROUPS", (wrong_groups,))
+    monkeypatch.setattr(groups, "GROUPS", (wrong_groups,))
     assert not self_test.self_test(self_test.Options(quick=True))
     assert "FAIL" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["self_test"])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import anomalous_diffusion, sweep, sweep_work
+from experiments import anomalous_diffusion, summaries, sweep, sweep_work
 from experiments.sweep_directory import SweepDirectory
 from sgd_diffusion import tables
 from sgd_diffusion.analysis.lags import standard_ranges
@@ -206,19 +206,6 @@ def test_more_learning_rates_are_no_more_programs():
         jax.monitoring.unregister_event_duration_listener(note)
 
 
-def test_programs_are_kept_for_all_unless_they_are_kept_elsewhere(monkeypatch, tmp_path):
-    elsewhere = jax.config.jax_compilation_cache_dir  # that of the tests
-    with sweep_work.shared_compilation(tmp_path):
-        assert jax.config.jax_compilation_cache_dir == elsewhere
-    jax.config.update("jax_compilation_cache_dir", None)
-    try:
-        with sweep_work.shared_compilation(tmp_path):
-            assert jax.config.jax_compilation_cache_dir == str(tmp_path)
-        assert jax.config.jax_compilation_cache_dir is None
-    finally:
-        jax.config.update("jax_compilation_cache_dir", elsewhere)
-
-
 def test_without_submitit_or_a_cluster_the_way_out_is_told(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     words = "submitit is not installed; expected an installed submitit: pip install"
@@ -252,8 +239,8 @@ def test_jobs_know_nothing_but_the_directory(call, monkeypatch, tmp_path):
     monkeypatch.setattr(sweep_work, "executor", lambda options: lambda folder: Executor())
     monkeypatch.setattr(sweep_work, "train", lambda cell, _: seen.append(cell.name))
     monkeypatch.setattr(sweep_work, "table", lambda *_: None)
-    monkeypatch.setattr(sweep, "leave_together", lambda *_, **__: None)
-    monkeypatch.setattr(sweep.summaries, "cells", lambda *_: "")
+    monkeypatch.setattr(sweep_work, "leave_together", lambda *_, **__: None)
+    monkeypatch.setattr(summaries, "cells", lambda *_: "")
     arguments = [*TINY, "--batch-size", 8, 16, "--launcher", "local", "--workers", 3]
     assert call(sweep, *arguments, "--directory", tmp_path / "sweep") == 0
     assert seen == ["batch_size=8", "batch_size=16"] and len(submitted) == 3
@@ -279,8 +266,8 @@ def test_what_a_job_that_was_killed_leaves_the_next_command_finishes(
     monkeypatch.setattr(sweep_work, "executor", lambda options: lambda folder: Executor())
     monkeypatch.setattr(sweep_work, "train", train)
     monkeypatch.setattr(sweep_work, "table", lambda *_: None)
-    monkeypatch.setattr(sweep, "leave_together", lambda *_, **__: None)
-    monkeypatch.setattr(sweep.summaries, "cells", lambda *_: "")
+    monkeypatch.setattr(sweep_work, "leave_together", lambda *_, **__: None)
+    monkeypatch.setattr(summaries, "cells", lambda *_: "")
     arguments = [*TINY, "--batch-size", 4, 8, 16, "--launcher", "local", "--workers", 1]
     where = ["--directory", tmp_path / "sweep"]
     assert call(sweep, *arguments, *where) == 1

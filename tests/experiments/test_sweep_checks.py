@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import data_sets, sweep, sweep_work
+from experiments import data_sets, summaries, sweep, sweep_work
 
 # fmt: off
 TINY = ["--model", "fc2-width5", "--seeds", 0, 1, "--learning-rates", 0.05, "--num-windows", 1,
@@ -17,8 +17,8 @@ def trained(monkeypatch):
     cells = []
     monkeypatch.setattr(sweep_work, "train", lambda cell, _: cells.append(cell.name))
     monkeypatch.setattr(sweep_work, "table", lambda *_: None)
-    monkeypatch.setattr(sweep, "leave_together", lambda *_, **__: None)
-    monkeypatch.setattr(sweep.summaries, "cells", lambda *_: "")
+    monkeypatch.setattr(sweep_work, "leave_together", lambda *_, **__: None)
+    monkeypatch.setattr(summaries, "cells", lambda *_: "")
     return cells
 
 

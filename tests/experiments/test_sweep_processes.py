@@ -98,7 +98,7 @@ def test_two_processes_that_are_killed_share_the_cells_and_lose_nothing(tmp_path
 # A sweep whose cells write four files each, one after the other.
 SLOWLY = """
     import os, sys, time
-    from experiments import command_line, sweep, sweep_work
+    from experiments import command_line, summaries, sweep, sweep_work
     from sgd_diffusion.storage.files import write_atomically
 
     def train(cell, run):
@@ -110,7 +110,7 @@ SLOWLY = """
 
     sweep_work.train, sweep_work.check_cells = train, lambda *_: None
     sweep_work.table = lambda *_: None
-    sweep.leave_together, sweep.summaries.cells = lambda *_, **__: None, lambda *_: ""
+    sweep_work.leave_together, summaries.cells = lambda *_, **__: None, lambda *_: ""
     command_line.main(sweep.experiment, sweep.PRESETS, "")
 """
 
@@ -149,7 +149,7 @@ def test_ctrl_c_ends_a_sweep_with_one_message_and_the_same_command_goes_on(tmp_p
 
 
 def program(log, *arguments):
-    """A process with a sweep that says what it says in a file, and shares its programs itself.
+    """A process with a sweep that says what it says in a file, and keeps its programs beside it.
 
     It and the processes that it starts are a group, as in a terminal.
     """
@@ -160,7 +160,8 @@ def program(log, *arguments):
             stdout=said,
             stderr=said,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("JAX_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+            | {"XDG_CACHE_HOME": str(log.parent)},
         )
 
 
@@ -192,7 +193,7 @@ def test_kills_at_random_moments_change_no_number(tmp_path):
     assert kills >= 10
     xr.testing.assert_identical(whole, killed)
     assert "Damaged" not in log.read_text()
-    assert list((tmp_path / "killed" / "compiled").iterdir())
+    assert list((tmp_path / "sgd-diffusion").rglob("*-cache"))
 
 
 @pytest.mark.slow

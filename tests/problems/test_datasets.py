@@ -41,9 +41,12 @@ def assert_same_data(one, other):
 # --------------------------------------------------------------------------------------------------
 
 
-def test_digits_are_the_embedded_ones_in_their_order():
+@pytest.mark.parametrize("found", [True, False], ids=["in their file", "by scikit-learn"])
+def test_digits_are_the_embedded_ones_in_their_order(found, monkeypatch):
     from sklearn.datasets import load_digits
 
+    if not found:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     dataset, original = load("digits"), load_digits()
     images = np.concatenate([dataset.train.images, dataset.test.images])
     assert images.dtype == np.uint8 and images.shape == (1797, 8, 8, 1) and images.max() == 16

@@ -26,9 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sgd_diffusion._least_inputs import MIN_ALPHA
+
 __all__ = ["MIN_ALPHA", "distribution", "log_density", "standard_number"]
 
-MIN_ALPHA = 0.3
 # Closer to alpha = 1 than this, the law is taken at this distance. It differs there by about the
 # distance times ln|x|. Rounding grows like the inverse of the distance (for second derivatives like
 # its fourth power), and is still small there.
