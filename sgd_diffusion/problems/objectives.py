@@ -221,6 +221,7 @@ def classification(
     def normalize(images):
         return (images.astype(jnp.float32) - mean) / std
 
+    @jax.jit  # flax runs the model to know the shapes of its parameters
     def init(key):
         variables = model.init(key, normalize(jnp.asarray(sample)), train=False)
         return variables["params"], {

@@ -15,7 +15,7 @@ import xarray as xr
 from sgd_diffusion import Plan, load_run, run_ensemble
 
 PROCESS = pathlib.Path(__file__).with_name("process_of_a_job.py")
-PLAN = {"seeds": range(5), "learning_rates": (0.05,), "window": 20, "batch_size": 10}
+PLAN = {"seeds": range(5), "learning_rates": (0.05,), "window": 9, "batch_size": 10}
 
 
 def free_port():
@@ -47,7 +47,7 @@ def alone():
     """The run of one process on one device."""
     from conftest import two_layer_regression
 
-    plan = Plan(**PLAN, num_windows=3)
+    plan = Plan(**PLAN, num_windows=2)
     return run_ensemble(two_layer_regression(probe=True), plan, devices=jax.devices()[:1])
 
 

@@ -46,8 +46,8 @@ def check_close(found, expected, updates):
 @pytest.mark.parametrize(
     "plan",
     [
-        {},  # batches of 10 on 3 devices
-        {"seeds": (0, 1), "by_layer": True, "momentum": 0.5},
+        pytest.param({}, marks=pytest.mark.slow),
+        {"seeds": (0, 1), "by_layer": True, "momentum": 0.5},  # batches of 10 on 3 devices
         {"full_batch_twin": True, "batch_size": 9},
         {"sketch_dim": 30},
     ],

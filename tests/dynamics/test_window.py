@@ -13,7 +13,7 @@ from sgd_diffusion.dynamics.sgd import initial_carry, sgd, sgd_step
 from sgd_diffusion.dynamics.window import REPORT_EVERY, Recording, record_window
 from sgd_diffusion.errors import InputError
 
-STEPS, PARAMETERS = 1000, 20_000
+STEPS, PARAMETERS = 1000, 2000
 
 
 def path(motion):

@@ -15,7 +15,7 @@ from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.dynamics.sgd import resting_carry, sgd, sgd_step
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape import planes
-from sgd_diffusion.problems import classification, gaussian, load, model
+from sgd_diffusion.problems import classification, gaussian, load, model, vgg
 from sgd_diffusion.problems.layers import max_pool
 from sgd_diffusion.problems.resnet import ResNet18
 from sgd_diffusion.problems.vgg import VGG
@@ -212,6 +212,7 @@ def test_initialization(make, layer, fan_in, initialization, hidden, output):
 
 TINY = {
     "vgg11": (VGG(11, width=1, num_classes=3), (8, 8, 1)),
+    "two stages of vgg": (VGG(11, width=2, num_classes=3), (4, 4, 1)),
     "wrn10-2": (WideResNet(10, 2, width=1, num_classes=3), (4, 4, 3)),
     "vit": (ViT(depth=1, heads=2, width=4, num_classes=3, dropout=0.1), (4, 4, 1)),
 }
@@ -233,7 +234,13 @@ def filled(tree, seed=0):
 @cache
 def measured(name, map_over):
     """A first step of two members, and products with the Hessian along normalized directions."""
-    model, shape = TINY[name]
+    with pytest.MonkeyPatch.context() as patch:
+        if name == "two stages of vgg":
+            patch.setitem(vgg.STAGES, 11, (1, 2))
+        return step_and_products(*TINY[name], map_over)
+
+
+def step_and_products(model, shape, map_over):
     data = gaussian(train_size=12, test_size=2, shape=shape, num_classes=3)
     problem = classification(model, data, augment=None)
     shapes = jax.eval_shape(problem.init, jax.random.key(0))
@@ -266,8 +273,9 @@ def measured(name, map_over):
 
 
 QUICK = [
-    pytest.param(name, marks=[pytest.mark.slow] if name == "wrn10-2" else []) for name in TINY
-]  # the blocks of wide ResNets are much like those of ResNets
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("vgg11", "wrn10-2") else [])
+    for name in TINY
+]  # the blocks of wide ResNets are much like those of ResNets, the stages of VGG like each other
 
 
 @pytest.mark.parametrize("name", QUICK)

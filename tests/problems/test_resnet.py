@@ -34,11 +34,11 @@ def shapes(model, images_shape=(2, 32, 32, 3)):
         (14, {"norm": False}, 174_362),
         (14, {"shortcut": False, "norm": False}, 171_610),
         (20, {}, 272_474),
-        (20, {"shortcut": False}, 269_722),
-        (56, {}, 855_770),
-        (56, {"shortcut": False}, 853_018),
-        (110, {}, 1_730_714),
-        (110, {"shortcut": False}, 1_727_962),
+        pytest.param(20, {"shortcut": False}, 269_722, marks=pytest.mark.slow),
+        pytest.param(56, {}, 855_770, marks=pytest.mark.slow),
+        pytest.param(56, {"shortcut": False}, 853_018, marks=pytest.mark.slow),
+        pytest.param(110, {}, 1_730_714, marks=pytest.mark.slow),
+        pytest.param(110, {"shortcut": False}, 1_727_962, marks=pytest.mark.slow),
     ],
 )
 def test_parameter_counts_are_the_papers(depth, options, count):

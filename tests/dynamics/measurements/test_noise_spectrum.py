@@ -21,9 +21,11 @@ def dense(problem, params, state):
 
         return jax.vmap(one)(problem.examples)
 
-    gradients = np.asarray(jax.jacobian(losses)(flat), float)
-    hessian = np.asarray(jax.hessian(lambda flat: losses(flat).mean())(flat), float)
-    return gradients, hessian
+    @jax.jit
+    def of_both(flat):
+        return jax.jacobian(losses)(flat), jax.hessian(lambda flat: losses(flat).mean())(flat)
+
+    return jax.tree.map(lambda found: np.asarray(found, float), of_both(flat))
 
 
 def test_trace_gradient_and_measure(make_regression):
@@ -60,10 +62,12 @@ def test_an_augmentation_adds_its_noise(make_regression):
         problem = make_regression(augment=augment, num_examples=400)
         params, state = problem.init(jax.random.key(1))
         measure = noise_spectrum(problem, num_probes=1, num_products=2).function
-        found = [
-            measure(problem, params, state, key)["noise_trace"]
-            for key in jax.random.split(jax.random.key(0), 5)
-        ]
+        trace = jax.jit(
+            lambda key, made=(measure, problem, params, state): made[0](*made[1:], key)[
+                "noise_trace"
+            ]
+        )
+        found = [trace(key) for key in jax.random.split(jax.random.key(0), 5)]
         traces[augment] = np.asarray(found)
     assert np.ptp(traces[None]) < 1e-4 * traces[None][0]
     # d loss / d y is 2 (prediction - y), and that of the prediction is independent of the noise.
@@ -74,8 +78,10 @@ def test_an_augmentation_adds_its_noise(make_regression):
         batch = {"x": x[None], "y": jnp.zeros(1)}
         return problem.loss(params, state, batch, False)[1][1][0]
 
-    slopes = jax.vmap(jax.grad(prediction), (None, 0))(params, problem.examples["x"])
-    squares = sum((leaf.reshape(400, -1) ** 2).sum(axis=1) for leaf in jax.tree.leaves(slopes))
+    slopes = jax.jit(jax.vmap(jax.grad(prediction), (None, 0)))(params, problem.examples["x"])
+    squares = sum(
+        (np.reshape(leaf, (400, -1)) ** 2).sum(axis=1) for leaf in jax.tree.leaves(slopes)
+    )
     added = 4 * 25 * float(squares.mean())
     error = traces[jitter].std(ddof=1) / 5**0.5
     assert abs(traces[jitter].mean() - traces[None][0] - added) < 6 * error

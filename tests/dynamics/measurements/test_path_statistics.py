@@ -150,14 +150,10 @@ def test_a_diverged_member_has_nothing_but_nan(measured):
 
 def test_the_statistics_of_a_run_are_those_of_its_gram_matrices(make_regression):
     problem, plan = (
-        make_regression(probe=True),
+        make_regression(),
         Plan(seeds=(0, 1), learning_rates=(0.05,), num_windows=2, window=40, batch_size=10),
     )
-    chosen = [
-        path_statistics.path_shape(40),
-        path_statistics.loss_roughness(40, probe=True),
-        step_grams(),
-    ]
+    chosen = [path_statistics.path_shape(40), step_grams()]
     run = run_ensemble(problem, plan, measurements=chosen)
     gram = run.step_gram.isel(window=1, seed=1, learning_rate=0).values
     ratios = run.explained_variance_ratio.isel(window=1, seed=1, learning_rate=0)
