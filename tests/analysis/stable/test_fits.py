@@ -203,7 +203,7 @@ def coverage(alpha, beta, size, count):
 
 
 def test_intervals_of_a_skewed_law_with_very_heavy_tails():
-    assert (coverage(0.35, 0.8, 1000, 60) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 60)).all()
+    assert (coverage(0.35, 0.8, 1000, 40) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 40)).all()
 
 
 @pytest.mark.slow
@@ -226,8 +226,11 @@ def test_coverage_of_skewed_laws(alpha, beta):
 
 
 def test_a_search_that_ends_at_the_edge_of_beta_begins_again_inside():
-    """At beta = 1 a sample left of zeta has no density, and the table's least one instead."""
-    x = np.asarray(law.sample(jax.random.key(80), 0.8, 0.99, shape=(60, 1000)))
+    """At beta = 1 a sample left of zeta has no density, and the table's least one instead.
+
+    The first search of one of these samples ends there, 44 below its largest log likelihood.
+    """
+    x = np.asarray(law.sample(jax.random.key(80), 0.8, 0.99, shape=(60, 1000)))[32:40]
     found = values(fits.fit(x, symmetric=False))
     inside = values(fits.fit(x, symmetric=False, beta=0.99))
     assert (found.log_likelihood > inside.log_likelihood - 1e-3).all()
