@@ -184,7 +184,8 @@ def test_steps_of_minibatches_by_hand():
 def test_examples_are_drawn_with_replacement(size):
     """Each of 5 with the same chance, whatever else is in the batch."""
     step = minibatch_steps(lambda theta, x: -theta @ x, (np.eye(5),), size, size)
-    counts = jax.vmap(step, (0, None))(jax.random.split(KEY, 4000), jnp.zeros(5))
+    keys = jax.random.split(KEY, 4000)
+    counts = np.asarray(jax.jit(jax.vmap(step, (0, None)))(keys, jnp.zeros(5)))
     np.testing.assert_allclose(counts.sum(axis=1), size, rtol=1e-6)
     error = (0.2 * 0.8 * size / 4000) ** 0.5
     assert (abs(counts.mean(axis=0) - 0.2 * size) < 4 * error).all()
@@ -196,7 +197,7 @@ def test_steps_of_langevin_have_their_mean_and_covariance():
     strength = np.array([0.5, 2.0, 0.0])
     start, keys = jnp.array([1.0, -2.0, 3.0]), jax.random.split(KEY, 10_000)
     step = langevin_steps(lambda theta: theta, lambda theta: strength, 0.1)
-    places = np.asarray(jax.vmap(step, (0, None))(keys, start), np.float64)
+    places = np.asarray(jax.jit(jax.vmap(step, (0, None)))(keys, start), np.float64)
     expected = 2 * 0.1 * strength
     assert (
         abs(places.mean(axis=0) - 0.9 * np.asarray(start)) <= 4 * (expected / 10_000) ** 0.5 + 1e-6
@@ -204,7 +205,8 @@ def test_steps_of_langevin_have_their_mean_and_covariance():
     covariance = np.cov(places.T)
     errors = (np.outer(expected, expected) + np.diag(expected) ** 2) / 10_000
     assert (abs(covariance - np.diag(expected)) <= 4 * errors**0.5 + 1e-9).all()
-    two = jax.vmap(langevin_steps(lambda theta: theta, 0.5, 1.0), (0, None))(keys, jnp.zeros(2))
+    step_of_two = langevin_steps(lambda theta: theta, 0.5, 1.0)
+    two = np.asarray(jax.jit(jax.vmap(step_of_two, (0, None)))(keys, jnp.zeros(2)))
     kurtosis = (two**4).mean(axis=0)  # of numbers made of the words of the keys
     assert (abs(kurtosis - 3) < 4 * (96 / 10_000) ** 0.5).all()
     assert abs((two[:, 0] * two[:, 1]).mean()) < 4 / 10_000**0.5

@@ -65,7 +65,9 @@ OTHER_LAWS = [
 )
 def test_planted_parameters(fit, alpha, beta):
     truth = np.array([alpha, beta, 1.0, 2.0])
-    samples = law.sample(jax.random.key(1), alpha, beta, shape=(MANY, SIZE), location=1.0, scale=2.0)
+    samples = law.sample(
+        jax.random.key(1), alpha, beta, shape=(MANY, SIZE), location=1.0, scale=2.0
+    )
     symmetric = beta == 0
     estimates, errors, status = fitted(fit, np.asarray(samples), symmetric)
     known = (
