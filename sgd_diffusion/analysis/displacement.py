@@ -23,6 +23,9 @@ Notes:
     summation can recover it.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -205,8 +208,13 @@ def step_autocorrelation(step_gram: ArrayLike) -> Float[Array, "lag"]:
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
-        covariance = diagonal_means(jnp.triu(gram))
-        return ratio(covariance, covariance[0])
+        return _autocorrelation(gram)
+
+
+@jax.jit
+def _autocorrelation(gram):
+    covariance = diagonal_means(jnp.triu(gram))
+    return ratio(covariance, covariance[0])
 
 
 def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Array, "step"]:
@@ -241,10 +249,15 @@ def step_angles(step_gram: ArrayLike, separation: IntegerLike = 1) -> Float[Arra
     """
     with one_path(step_gram) as gram:
         apart = checked_integer("separation", separation, 1, len(gram) - 1, len(gram))
-        lengths = power(jnp.diagonal(gram), 0.5)
-        products = lengths[:-apart] * lengths[apart:]
-        cosines = jnp.diagonal(gram, apart) / jnp.where(products > 0, products, 1)
-        return where_known(products > 0, jnp.arccos(jnp.clip(cosines, -1, 1)))
+        return _angles(gram, apart)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _angles(gram, apart):
+    lengths = power(jnp.diagonal(gram), 0.5)
+    products = lengths[:-apart] * lengths[apart:]
+    cosines = jnp.diagonal(gram, apart) / jnp.where(products > 0, products, 1)
+    return where_known(products > 0, jnp.arccos(jnp.clip(cosines, -1, 1)))
 
 
 def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Array, "*shape"]:
@@ -275,11 +288,15 @@ def ergodicity_breaking(msds: ArrayLike, *, axis: IntegerLike = 0) -> Float[Arra
     with own_precision("msds", msds) as msds:
         if msds.ndim == 0:
             raise invalid("msds", "has shape ()", "(..., N, ..., L), the TAMSDs of N paths")
-        axis = integer("axis", axis, -msds.ndim, msds.ndim - 1)
-        present = ~jnp.isnan(msds)
-        msds = jnp.where(present, msds, 0)
-        count = present.sum(axis=axis, keepdims=True).astype(msds.dtype)
-        mean = msds.sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
-        deviation = jnp.where(present, msds / jnp.where(mean == 0, 1, mean) - 1, 0)
-        breaking = (deviation**2).sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
-        return where_known(((count > 1) & (mean != 0)).squeeze(axis), breaking.squeeze(axis))
+        return _breaking(msds, integer("axis", axis, -msds.ndim, msds.ndim - 1))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _breaking(msds, axis):
+    present = ~jnp.isnan(msds)
+    msds = jnp.where(present, msds, 0)
+    count = present.sum(axis=axis, keepdims=True).astype(msds.dtype)
+    mean = msds.sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
+    deviation = jnp.where(present, msds / jnp.where(mean == 0, 1, mean) - 1, 0)
+    breaking = (deviation**2).sum(axis=axis, keepdims=True) / jnp.maximum(count, 1)
+    return where_known(((count > 1) & (mean != 0)).squeeze(axis), breaking.squeeze(axis))

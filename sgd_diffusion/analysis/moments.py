@@ -9,6 +9,7 @@ The functions of one path work in the precision of their input and can be jitted
 """
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import jax
@@ -106,10 +107,7 @@ def displacement_moments(
     """
     orders = _checked_orders(orders)
     with one_path(step_gram) as gram:
-        upper = upper_squared_displacements(gram)
-        moments = jnp.stack(
-            [diagonal_means(power(upper, order / 2))[1:] for order in orders.tolist()]
-        )
+        moments = _moments(gram, tuple(orders.tolist()))
         return moments if lags is None else moments[:, checked_lags(lags, len(gram)) - 1]
 
 
@@ -197,16 +195,7 @@ def non_gaussian_parameter(positions: ArrayLike, lags: ArrayLike) -> Float[Array
     [[0.0]]
     """
     with _one_path_along(positions) as positions:
-        steps = len(positions) - 1
-        end = np.arange(steps + 1) + checked_lags(lags, steps)[:, None]
-        # (L, T+1, K), T+1-lag of them on the path.
-        displacements = positions[np.minimum(end, steps)] - positions[None]
-        displacements = jnp.where((end <= steps)[:, :, None], displacements, 0)
-        scaled = displacements / _largest(displacements, axis=1)
-        squares, moved = jnp.sum(scaled**2, axis=1), jnp.any(displacements != 0, axis=1)
-        pairs = jnp.asarray((end <= steps).sum(axis=1)[:, None], positions.dtype)
-        kurtosis = pairs * jnp.sum(scaled**4, axis=1) / jnp.where(moved, squares, 1) ** 2
-        return where_known(moved, kurtosis / 3 - 1)
+        return _non_gaussian(positions, checked_lags(lags, len(positions) - 1))
 
 
 def displacement_distribution(
@@ -258,13 +247,38 @@ def displacement_distribution(
         steps = len(positions) - 1
         lag = checked_integer("lag", lag, 1, steps, steps)
         places = jnp.asarray(edges, positions.dtype)
-        displacements = positions[lag:] - positions[:-lag]
-        scaled = displacements / _largest(displacements, axis=0)
-        spread = jnp.sqrt(jnp.mean(scaled**2, axis=0))  # NaN for a coordinate with NaN
-        scaled = scaled / jnp.where(spread == 0, 1, spread)[None]
-        shares = jnp.mean(scaled[:, :, None] < places[None, None], axis=0, dtype=scaled.dtype)
-        density = jnp.diff(shares) / jnp.diff(places)[None]
-        return DisplacementDistribution(places, where_known(spread[:, None] > 0, density))
+        return DisplacementDistribution(places, _density(positions, places, lag))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _moments(gram, orders):
+    upper = upper_squared_displacements(gram)
+    return jnp.stack([diagonal_means(power(upper, order / 2))[1:] for order in orders])
+
+
+@jax.jit
+def _non_gaussian(positions, lags):
+    steps = len(positions) - 1
+    end = jnp.arange(steps + 1) + lags[:, None]
+    # (L, T+1, K), T+1-lag of them on the path.
+    displacements = positions[jnp.minimum(end, steps)] - positions[None]
+    displacements = jnp.where((end <= steps)[:, :, None], displacements, 0)
+    scaled = displacements / _largest(displacements, axis=1)
+    squares, moved = jnp.sum(scaled**2, axis=1), jnp.any(displacements != 0, axis=1)
+    pairs = (steps + 1 - lags[:, None]).astype(positions.dtype)
+    kurtosis = pairs * jnp.sum(scaled**4, axis=1) / jnp.where(moved, squares, 1) ** 2
+    return where_known(moved, kurtosis / 3 - 1)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _density(positions, places, lag):
+    displacements = positions[lag:] - positions[:-lag]
+    scaled = displacements / _largest(displacements, axis=0)
+    spread = jnp.sqrt(jnp.mean(scaled**2, axis=0))  # NaN for a coordinate with NaN
+    scaled = scaled / jnp.where(spread == 0, 1, spread)[None]
+    shares = jnp.mean(scaled[:, :, None] < places[None, None], axis=0, dtype=scaled.dtype)
+    density = jnp.diff(shares) / jnp.diff(places)[None]
+    return where_known(spread[:, None] > 0, density)
 
 
 @contextlib.contextmanager

@@ -101,48 +101,58 @@ def in_bins(keys: ArrayLike, values: ArrayLike, bins: ArrayLike) -> PairAverages
             )
         if values.shape != keys.shape:
             raise invalid("values", f"has shape {values.shape}", f"{keys.shape}, that of keys")
-        upper = jnp.triu(jnp.ones(keys.shape, bool), 1)
-        lost = jnp.any(upper & jnp.isnan(keys))
-        keys = jnp.where(upper, keys, 0)
-        edges = _edges(keys, bins)
-        count, points = len(edges) - 1, len(keys)
-        place = jnp.where(
-            keys == edges[-1], count - 1, jnp.searchsorted(edges, keys, side="right") - 1
-        )
-        inside = (keys > 0) & (place >= 0) & (place < count)
-        # One more column than there are bins takes the pairs that do not count.
-        place = jnp.where(inside, place, count).astype(jnp.int32)
-        segments = jnp.arange(points, dtype=jnp.int32)[:, None] * (count + 1) + place
-
-        def sums_of(quantity):
-            quantity = jnp.where(inside, quantity, 0).ravel()
-            sums = jax.ops.segment_sum(quantity, segments.ravel(), points * (count + 1))
-            return sums.reshape(points, count + 1)[:, :count]
-
-        counts = sums_of(jnp.ones_like(keys))
-        total = counts.sum(axis=0)
-        log_keys = sums_of(jnp.log(jnp.where(inside, keys, 1))).sum(axis=0)
-        return PairAverages(
-            where_known(~lost & (total > 0), jnp.exp(log_keys / jnp.maximum(total, 1))),
-            where_known(~lost, sums_of(values)),
-            where_known(~lost, counts),
-        )
+        edges, count = _checked_bins(bins, len(keys))
+        edges = None if edges is None else jnp.asarray(edges, keys.dtype)
+        return _in_bins(keys, values, edges, count)
 
 
-def _edges(keys, bins):
-    """Return edges of bins (K+1,): the given ones, or at equal ratios over the positive keys."""
+@functools.partial(jax.jit, static_argnums=3)
+def _in_bins(keys, values, edges, count):
+    upper = jnp.triu(jnp.ones(keys.shape, bool), 1)
+    lost = jnp.any(upper & jnp.isnan(keys))
+    keys = jnp.where(upper, keys, 0)
+    edges = _edges(keys, count) if edges is None else edges
+    points = len(keys)
+    place = jnp.where(keys == edges[-1], count - 1, jnp.searchsorted(edges, keys, side="right") - 1)
+    inside = (keys > 0) & (place >= 0) & (place < count)
+    # One more column than there are bins takes the pairs that do not count.
+    place = jnp.where(inside, place, count).astype(jnp.int32)
+    segments = jnp.arange(points, dtype=jnp.int32)[:, None] * (count + 1) + place
+
+    def sums_of(quantity):
+        quantity = jnp.where(inside, quantity, 0).ravel()
+        sums = jax.ops.segment_sum(quantity, segments.ravel(), points * (count + 1))
+        return sums.reshape(points, count + 1)[:, :count]
+
+    counts = sums_of(jnp.ones_like(keys))
+    total = counts.sum(axis=0)
+    log_keys = sums_of(jnp.log(jnp.where(inside, keys, 1))).sum(axis=0)
+    return PairAverages(
+        where_known(~lost & (total > 0), jnp.exp(log_keys / jnp.maximum(total, 1))),
+        where_known(~lost, sums_of(values)),
+        where_known(~lost, counts),
+    )
+
+
+def _edges(keys, count):
+    """Return the edges (K+1,) of bins at equal ratios over the positive keys."""
+    there = jnp.any(keys > 0)
+    smallest, largest = (
+        jnp.where(there, jnp.where(keys > 0, keys, jnp.inf).min(), 1),
+        jnp.where(there, keys.max(), 1),
+    )
+    share = jnp.asarray(np.arange(count + 1) / count, keys.dtype)
+    edges = jnp.exp((1 - share) * jnp.log(smallest) + share * jnp.log(largest))
+    # Exact at both ends, since these keys are inside.
+    return edges.at[0].set(smallest).at[-1].set(largest)
+
+
+def _checked_bins(bins, points):
+    """Return the given edges of bins (K+1,), or None, and the number of bins."""
     edges = host_array("bins", bins)
     if edges.ndim == 0:
-        count = integer("bins", bins, 1, INDICES // len(keys) - 1, what="or (K+1,) edges of K bins")
-        there = jnp.any(keys > 0)
-        smallest, largest = (
-            jnp.where(there, jnp.where(keys > 0, keys, jnp.inf).min(), 1),
-            jnp.where(there, keys.max(), 1),
-        )
-        share = jnp.asarray(np.arange(count + 1) / count, keys.dtype)
-        edges = jnp.exp((1 - share) * jnp.log(smallest) + share * jnp.log(largest))
-        # Exact at both ends, since these keys are inside.
-        return edges.at[0].set(smallest).at[-1].set(largest)
+        what = "or (K+1,) edges of K bins"
+        return None, integer("bins", bins, 1, INDICES // points - 1, what=what)
     if (
         edges.ndim != 1
         or len(edges) < 2
@@ -153,7 +163,7 @@ def _edges(keys, bins):
             f"is {bins}",
             "(K+1,) increasing, positive, finite edges of K >= 1 bins, or K itself",
         )
-    return jnp.asarray(edges, keys.dtype)
+    return edges, len(edges) - 1
 
 
 def average(pairs: PairAverages) -> Float[Array, "bin"]:
@@ -277,9 +287,12 @@ def block_bootstrap(
     with _sums_and_counts(pairs) as (sums, counts):
         weights = block_weights(key, len(sums), num_resamples=num_resamples, num_blocks=num_blocks)
 
-        def weighted(array):
-            return jax.lax.dot(
-                weights.astype(sums.dtype), array, precision=jax.lax.Precision.HIGHEST
-            )
+        return _replicates(weights, sums, counts)
 
-        return ratio(weighted(sums), weighted(counts))
+
+@jax.jit
+def _replicates(weights, sums, counts):
+    def weighted(array):
+        return jax.lax.dot(weights.astype(sums.dtype), array, precision=jax.lax.Precision.HIGHEST)
+
+    return ratio(weighted(sums), weighted(counts))

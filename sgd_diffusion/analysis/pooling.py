@@ -13,6 +13,7 @@ They can be jitted and mapped. A series with NaN (a member that diverged) gives 
 """
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import jax
@@ -93,32 +94,14 @@ def draw_entries(key: Key, samples: ArrayLike, weights: ArrayLike, count: Intege
     [1.0, 2.0]
     """
     with _series_of(samples) as samples:
-        steps, num_series = samples.shape
+        num_series = samples.shape[1]
         with own_precision("weights", weights) as weights:
             weights = weights.astype(jnp.float32)
         if weights.shape != (num_series,):
             raise invalid(
                 "weights", f"has shape {weights.shape}", f"({num_series},), one for each series"
             )
-        count = integer("count", count, 1, MOST_ENTRIES)
-        place_key, time_key, order_key = jax.random.split(key, 3)
-        # Single precision throughout: the same entries in and out of 64-bit mode.
-        until = jnp.cumsum(weights)
-        places = (
-            jnp.arange(count, dtype=jnp.float32) + jax.random.uniform(place_key, (), jnp.float32)
-        ) / count
-        last = jnp.searchsorted(until, until[-1])  # of those with a weight
-        series = jnp.minimum(
-            jnp.searchsorted(until, places * until[-1], side="right"), last
-        ).astype(jnp.int32)
-        # The entries of a series lie next to each other here. Times are dealt out in turn, so that
-        # all times of a round are different.
-        times = jax.random.permutation(time_key, jnp.arange(steps, dtype=jnp.int32))[
-            np.arange(count) % steps
-        ]
-        order = jax.random.permutation(order_key, jnp.arange(count, dtype=jnp.int32))
-        values = jnp.where(until[-1] > 0, samples[times, series], jnp.nan)
-        return Entries(values[order], times[order], series[order])
+        return _drawn(key, samples, weights, integer("count", count, 1, MOST_ENTRIES))
 
 
 def standardized(samples: ArrayLike) -> Standardized:
@@ -144,14 +127,7 @@ def standardized(samples: ArrayLike) -> Standardized:
     [True, False]
     """
     with _series_of(samples) as samples:
-        low, location, high = jnp.quantile(
-            samples, jnp.array([0.25, 0.5, 0.75], samples.dtype), axis=0
-        )
-        scale = (high - low) / QUARTILES_OF_NORMAL
-        usable = jnp.isfinite(samples).all(axis=0) & (scale > 0)
-        in_units = (samples - location[None]) / jnp.where(usable, scale, 1)[None]
-        values = jnp.where(usable[None], in_units, jnp.nan)
-        return Standardized(values, location, scale, usable)
+        return _in_units(samples)
 
 
 def gaussian_surrogate(
@@ -183,13 +159,49 @@ def gaussian_surrogate(
                 "groups", f"has shape {groups.shape}", f"({num_series},), a label for each series"
             )
         _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        mean_squares = jax.ops.segment_sum(
-            (samples**2).mean(axis=0), group, len(sizes)
-        ) / jnp.asarray(sizes, samples.dtype)
-        scale = jnp.sqrt(mean_squares)
-        # The same numbers in and out of 64-bit mode.
-        noise = jax.random.normal(key, samples.shape, np.float32)
-        return scale[None, group] * noise.astype(samples.dtype)
+        return _gaussian(key, samples, group, sizes)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _drawn(key, samples, weights, count):
+    place_key, time_key, order_key = jax.random.split(key, 3)
+    # Single precision throughout: the same entries in and out of 64-bit mode.
+    until = jnp.cumsum(weights)
+    places = (
+        jnp.arange(count, dtype=jnp.float32) + jax.random.uniform(place_key, (), jnp.float32)
+    ) / count
+    last = jnp.searchsorted(until, until[-1])  # of those with a weight
+    series = jnp.minimum(jnp.searchsorted(until, places * until[-1], side="right"), last).astype(
+        jnp.int32
+    )
+    # The entries of a series lie next to each other here. Times are dealt out in turn, so that
+    # all times of a round are different.
+    steps = len(samples)
+    times = jax.random.permutation(time_key, jnp.arange(steps, dtype=jnp.int32))[
+        np.arange(count) % steps
+    ]
+    order = jax.random.permutation(order_key, jnp.arange(count, dtype=jnp.int32))
+    values = jnp.where(until[-1] > 0, samples[times, series], jnp.nan)
+    return Entries(values[order], times[order], series[order])
+
+
+@jax.jit
+def _in_units(samples):
+    low, location, high = jnp.quantile(samples, jnp.array([0.25, 0.5, 0.75], samples.dtype), axis=0)
+    scale = (high - low) / QUARTILES_OF_NORMAL
+    usable = jnp.isfinite(samples).all(axis=0) & (scale > 0)
+    in_units = (samples - location[None]) / jnp.where(usable, scale, 1)[None]
+    values = jnp.where(usable[None], in_units, jnp.nan)
+    return Standardized(values, location, scale, usable)
+
+
+@jax.jit
+def _gaussian(key, samples, group, sizes):
+    mean_squares = jax.ops.segment_sum((samples**2).mean(axis=0), group, len(sizes))
+    scale = jnp.sqrt(mean_squares / sizes.astype(samples.dtype))
+    # The same numbers in and out of 64-bit mode.
+    noise = jax.random.normal(key, samples.shape, np.float32)
+    return scale[None, group] * noise.astype(samples.dtype)
 
 
 @contextlib.contextmanager

@@ -205,9 +205,6 @@ def _side_by_side(rows):
     return {name: np.stack([row[name] for row in started]) for name in started[0]}
 
 
-_draw_entries = jax.jit(pooling.draw_entries, static_argnames="count")
-
-
 def _stable(key, samples, weights, num_entries, num_resamples):
     """Draw entries, and fit the stable law to them.
 
@@ -215,7 +212,7 @@ def _stable(key, samples, weights, num_entries, num_resamples):
         The entries in random order, their places in time, the fit, and its numbers by name.
     """
     draw_key, bootstrap_key = jax.random.split(key)
-    entries = _draw_entries(draw_key, samples, weights.astype(np.float32), count=num_entries)
+    entries = pooling.draw_entries(draw_key, samples, weights, num_entries)
     values, places = entries.values.astype(jnp.float64), entries.times * PLACES // len(samples)
     fit = fits.fit(values)
     replicates = _replicates(bootstrap_key, values, fit, places, num_resamples=num_resamples)

@@ -105,51 +105,59 @@ def _row(statistics, chosen, resampled, with_tails):
     """Return the numbers of one kind of surface and one selection, {name: (dims, values)}."""
     row = {}
 
-    def keep(name, dims, function):
-        """A function of the landscapes, with its scatter over resamplings."""
+    def of_landscapes(function):
+        """A function of the landscapes, and of all resamplings."""
         value = np.asarray(function(chosen), float)
+        replicates = [] if resampled is None else [function(some) for some in resampled]
+        return value, np.reshape(replicates, (len(replicates), *value.shape)).astype(float)
+
+    def keep(name, dims, value, replicates):
+        """A value with its scatter over resamplings."""
         error = np.full(value.shape, np.nan)
-        if resampled is not None:
-            replicates = np.array([function(landscapes) for landscapes in resampled], float)
+        if len(replicates):
             present = np.isfinite(replicates).all(axis=0)
             error = np.where(present, replicates.std(axis=0), np.nan)
         row[name], row[f"{name}_error"] = (dims, value), (dims, error)
 
-    steps, values = (
-        statistics.attrs["steps"],
-        {name: statistics[name].values for name in statistics},
-    )
-    keep("msd", ("part", "lag"), lambda chosen: _pooled_msd(values, chosen))
-    keep("exponent", ("part",), lambda chosen: _exponents(_pooled_msd(values, chosen)))
-    keep("started", (), lambda chosen: _mean(values["first_passage"][chosen] == 0))
-    keep("reached", (), lambda chosen: _mean(values["first_passage"][chosen] <= steps))
-    keep("ended", (), lambda chosen: _mean(values["final_entry"][chosen] <= steps))
-    keep("walls", (), lambda chosen: _mean(values["first_wall_step"][chosen] <= steps))
-    keep("depth", (), lambda chosen: _mean(values["depth"][chosen]))
-    keep("passage", (), lambda chosen: _mean_passage(values["first_passage"][chosen], steps))
-    keep(
-        "stay",
-        (),
-        lambda chosen: _ratio(values["steps_inside"][chosen].sum(), values["exits"][chosen].sum()),
-    )
-    keep("walker_excess", (), lambda chosen: _median(values["gradient_kurtosis"][chosen]))
-    keep(
-        "landscape_excess",
-        ("visits",),
-        lambda chosen: _mean(values["gradient_excess"][:, chosen], axis=1),
-    )
-    keep(
-        "landscape_alpha",
-        ("visits",),
-        lambda chosen: _mean(values["gradient_alpha"][:, chosen], axis=1),
-    )
+    steps = statistics.attrs["steps"]
+    values = {name: statistics[name].values for name in statistics}
     samples = values["gradient_sample"].astype(np.float64)
     moments = np.stack([(samples**order).mean(axis=-1) for order in range(1, 5)])
-    keep(
-        "excess",
-        ("visits",),
-        lambda chosen: _excess_of_moments(*_mean(moments[:, :, chosen], axis=2)),
-    )
+    msds = of_landscapes(lambda chosen: _pooled_msd(values, chosen))
+    keep("msd", ("part", "lag"), *msds)
+    keep("exponent", ("part",), *(_exponents(msd) for msd in msds))
+    for name, dims, function in (
+        ("started", (), lambda chosen: _mean(values["first_passage"][chosen] == 0)),
+        ("reached", (), lambda chosen: _mean(values["first_passage"][chosen] <= steps)),
+        ("ended", (), lambda chosen: _mean(values["final_entry"][chosen] <= steps)),
+        ("walls", (), lambda chosen: _mean(values["first_wall_step"][chosen] <= steps)),
+        ("depth", (), lambda chosen: _mean(values["depth"][chosen])),
+        ("passage", (), lambda chosen: _mean_passage(values["first_passage"][chosen], steps)),
+        (
+            "stay",
+            (),
+            lambda chosen: _ratio(
+                values["steps_inside"][chosen].sum(), values["exits"][chosen].sum()
+            ),
+        ),
+        ("walker_excess", (), lambda chosen: _median(values["gradient_kurtosis"][chosen])),
+        (
+            "landscape_excess",
+            ("visits",),
+            lambda chosen: _mean(values["gradient_excess"][:, chosen], axis=1),
+        ),
+        (
+            "landscape_alpha",
+            ("visits",),
+            lambda chosen: _mean(values["gradient_alpha"][:, chosen], axis=1),
+        ),
+        (
+            "excess",
+            ("visits",),
+            lambda chosen: _excess_of_moments(*_mean(moments[:, :, chosen], axis=2)),
+        ),
+    ):
+        keep(name, dims, *of_landscapes(function))
     row |= _stable(samples, chosen if with_tails else chosen[:0])
     row["walkers"] = ("part",), values["walkers"][:, chosen].sum(axis=1)
     return row
@@ -165,13 +173,18 @@ def _pooled_msd(values, chosen):
 
 
 def _exponents(msd):
-    exponents = []
-    for curve, (_, (low, high)) in zip(msd, PARTS.values(), strict=True):
-        present = np.isfinite(curve) & (curve > 0) & (LAGS >= low) & (LAGS <= high)
-        exponents.append(
-            fit_power_law(LAGS[present], curve[present]).exponent if present.sum() > 2 else np.nan
-        )
-    return np.array(exponents, float)
+    """Return the exponents of curves (..., part, lag) on the lags where they are known."""
+    exponents = np.full(msd.shape[:-1], np.nan)
+    for part, (_, (low, high)) in enumerate(PARTS.values()):
+        curves = msd[..., part, :]
+        present = np.isfinite(curves) & (curves > 0) & (LAGS >= low) & (LAGS <= high)
+        # Nearly all curves are known on the same lags, and are fitted at once.
+        for known in np.unique(present.reshape(-1, len(LAGS)), axis=0):
+            if known.sum() > 2:
+                alike = (present == known).all(axis=-1)
+                fit = fit_power_law(LAGS[known], curves[alike][:, known])
+                exponents[..., part][alike] = fit.exponent
+    return exponents
 
 
 def _stable(samples, chosen):

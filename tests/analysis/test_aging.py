@@ -187,7 +187,7 @@ def fit_of_paths(grams):
     return fit_aging(waiting_times, lags, displacements)
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.5])
+@pytest.mark.parametrize("alpha", [0.5, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_paths_of_scaled_brownian_motion(alpha):
     members = 12
     fit = fit_of_paths(brownian_paths(alpha, members, 1000, seed=1))

@@ -252,7 +252,7 @@ STEPS, STEP_SIZE = 1000, np.float32(1e-3)
 
 
 @pytest.fixture(
-    scope="module", params=[4000, pytest.param(20_000, marks=pytest.mark.slow)]
+    scope="module", params=[1000, pytest.param(20_000, marks=pytest.mark.slow)]
 )  # parameters
 def noise(request):
     return np.random.default_rng(7).standard_normal((STEPS + 1, request.param), dtype=np.float32)

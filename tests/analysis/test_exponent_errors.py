@@ -11,30 +11,28 @@ from sgd_diffusion.analysis.pairs import average, block_bootstrap, by_lag
 from sgd_diffusion.analysis.processes import fractional_brownian
 from sgd_diffusion.analysis.scaling import fit_power_law
 
-STEPS = 1000
-LAGS = np.unique(np.rint(np.geomspace(1, 100, 50)).astype(int))
 
-
-def exponents(hurst, *, dim, repeats):
-    """Exponents of independent paths on lags 1 to 100, with their errors."""
+def exponents(hurst, *, dim, repeats, steps=1000):
+    """Exponents of independent paths on lags up to a tenth of them, with their errors."""
+    lags = np.unique(np.rint(np.geomspace(1, steps / 10, 50)).astype(int))
 
     @jax.jit
     def curves(gram, key):
-        pairs = by_lag(gram, LAGS)
+        pairs = by_lag(gram, lags)
         return average(pairs), block_bootstrap(key, pairs)
 
-    path = jax.jit(lambda key: step_gram(fractional_brownian(key, STEPS, dim, hurst=hurst)))
+    path = jax.jit(lambda key: step_gram(fractional_brownian(key, steps, dim, hurst=hurst)))
     fits = []
     with jax.enable_x64(True):
         for repeat in range(repeats):
             path_key, bootstrap_key = jax.random.split(jax.random.key(repeat))
             msd, replicates = map(np.asarray, curves(path(path_key), bootstrap_key))
-            fits.append(fit_power_law(LAGS, msd, replicates=replicates))
+            fits.append(fit_power_law(lags, msd, replicates=replicates))
     return np.array([fit.exponent for fit in fits]), np.array([fit.exponent_error for fit in fits])
 
 
 def test_the_stated_error_is_the_scatter():
-    estimates, errors = exponents(0.5, dim=100, repeats=40)
+    estimates, errors = exponents(0.5, dim=100, repeats=40, steps=400)
     scatter = estimates.std(ddof=1)
     assert abs(estimates.mean() - 1) < 3 * scatter / np.sqrt(40)
     # the scatter of 40 estimates is known to 1/sqrt(2 * 39) = 11 %: 1.5 and two of these

@@ -132,8 +132,8 @@ def test_covariance_against_differences_of_the_likelihood():
     x = stats.t.rvs(3, size=500, random_state=np.random.default_rng(2))
     found = maximum(student_t, x, [0.25, 0.0, 0.0], [(1e-3, 5.0), ANYWHERE, ANYWHERE])
     with jax.enable_x64(True):
-        hessian = jax.hessian(lambda parameters: student_t(parameters, jnp.asarray(x)).sum())(
-            jnp.asarray(found.parameters)
+        hessian = jax.jit(jax.hessian(lambda parameters: student_t(parameters, x).sum()))(
+            found.parameters
         )
     np.testing.assert_allclose(
         found.covariance, np.linalg.inv(-np.asarray(hessian)), rtol=1e-4, atol=1e-9

@@ -323,7 +323,7 @@ def test_precision_follows_the_input(function, of_walk, enabled):
         for result in (
             function(single),
             jax.jit(function)(single),
-            jax.vmap(function)(single[None])[0],
+            jax.jit(jax.vmap(function))(single[None])[0],
         ):
             assert result.dtype == np.float32
             np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)

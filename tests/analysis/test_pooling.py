@@ -203,8 +203,8 @@ def test_precision_jit_and_vmap():
         lambda x: pooling.standardized(x).values,
         lambda x: pooling.gaussian_surrogate(key, x, [0, 0, 1, 1, 2, 2]),
     ):
-        one = function(samples[0])
-        assert one.dtype == jnp.float32 and function(samples[0].astype(float)).dtype == jnp.float64
+        one, double = (function(x) for x in (samples[0], samples[0].astype(float)))
+        assert one.dtype == jnp.float32 and double.dtype == jnp.float64
         np.testing.assert_allclose(jax.jit(function)(samples[0]), one, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(
             jax.jit(jax.vmap(function))(samples)[0], one, rtol=1e-6, atol=1e-6

@@ -24,7 +24,7 @@ def table():
         {"loss": (("plane", "seed", "learning_rate", "row", "column"), losses)},
         coords={"plane": ["random"], "seed": [0, 1, 2], "learning_rate": [0.1]},
     )
-    return loss_surface(surfaces).isel(learning_rate=0)
+    return loss_surface(surfaces, calibration_repeats=10).isel(learning_rate=0)
 
 
 def test_intervals_hold_the_truth_of_a_rough_surface(table):

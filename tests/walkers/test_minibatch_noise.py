@@ -15,10 +15,15 @@ LOGITS = INPUTS @ TRUTH
 
 def covariance_and_curvature(loss, targets):
     """C of gradients of examples and H of their mean loss, at the truth, in float64."""
-    each = jax.vmap(jax.grad(loss), (None, 0, 0))(TRUTH, INPUTS, targets)
-    bend = jax.jacfwd(
-        lambda theta: jax.vmap(jax.grad(loss), (None, 0, 0))(theta, INPUTS, targets).mean(axis=0)
-    )(TRUTH)
+
+    @jax.jit
+    def gradients_and_curvature(inputs, targets):
+        def gradients(theta):
+            return jax.vmap(jax.grad(loss), (None, 0, 0))(theta, inputs, targets)
+
+        return gradients(TRUTH), jax.jacfwd(lambda theta: gradients(theta).mean(axis=0))(TRUTH)
+
+    each, bend = gradients_and_curvature(INPUTS, targets)
     return np.cov(np.asarray(each, np.float64).T, bias=True), np.asarray(bend, np.float64)
 
 
@@ -47,7 +52,8 @@ def test_noise_is_the_curvature_of_the_fit_where_labels_are_from_the_model():
 
     size, draws = 8, 8000
     step = minibatch_steps(logistic, (INPUTS, labels), 1.0, size)
-    places = jax.vmap(step, (0, None))(jax.random.split(jax.random.key(0), draws), TRUTH)
+    keys = jax.random.split(jax.random.key(0), draws)
+    places = jax.jit(jax.vmap(step, (0, None)))(keys, TRUTH)
     of_batches = np.cov(np.asarray(places, np.float64).T)
     ratio = size * np.trace(of_batches) / np.trace(covariance)
     # its standard error for normal noise of FEATURES equal variances is 0.6 percent

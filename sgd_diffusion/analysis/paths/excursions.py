@@ -1,5 +1,6 @@
 """Transverse excursions of fragments of a path, and whether it is self-affine."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -126,11 +127,14 @@ def transverse_excursions(step_gram: ArrayLike, fragment_length: IntegerLike) ->
     """
     with one_path(step_gram) as gram:
         length = checked_integer("fragment_length", fragment_length, 1, len(gram), len(gram))
-        upper = upper_squared_displacements(gram)
-        fragments = len(upper) - length
-        return Excursions(
-            jnp.diagonal(upper, length), _squared_excursions(upper, length)[:fragments]
-        )
+        return _excursions(gram, length)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _excursions(gram, length):
+    upper = upper_squared_displacements(gram)
+    fragments = len(upper) - length
+    return Excursions(jnp.diagonal(upper, length), _squared_excursions(upper, length)[:fragments])
 
 
 def _squared_excursions(upper, length):
@@ -218,24 +222,28 @@ def excursion_slope(
                 f"have shapes {ends.shape} and {heights.shape}",
                 f"(N,) both, of N >= {NUM_BLOCKS} fragments",
             )
-        known = jnp.all((ends != 0) & (heights != 0))
-        ends, heights = (jnp.log(jnp.where(known, squares, 1)) for squares in (ends, heights))
-        ends, heights = ends - ends.mean(), heights - heights.mean()
-        moments = jnp.stack([ends, heights, ends**2, ends * heights], axis=1)
-        pairs = PairAverages(jnp.arange(4, dtype=ends.dtype), moments, jnp.ones_like(moments))
+        return _slope(key, ends, heights, num_resamples)
 
-        def slope(end, height, end_end, end_height):
-            spread = end_end - end**2
-            return (end_height - end * height) / jnp.where(spread == 0, 1, spread), jnp.all(
-                spread != 0
-            )
 
-        estimate, differ = slope(*average(pairs))
-        replicates, all_differ = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
-        known = known & differ
-        return ExcursionSlope(
-            where_known(known, estimate), where_known(known & all_differ, replicates.std(ddof=1))
-        )
+@functools.partial(jax.jit, static_argnums=3)
+def _slope(key, ends, heights, num_resamples):
+    known = jnp.all((ends != 0) & (heights != 0))
+    ends, heights = (jnp.log(jnp.where(known, squares, 1)) for squares in (ends, heights))
+    ends, heights = ends - ends.mean(), heights - heights.mean()
+    moments = jnp.stack([ends, heights, ends**2, ends * heights], axis=1)
+    pairs = PairAverages(jnp.arange(4, dtype=ends.dtype), moments, jnp.ones_like(moments))
+
+    def slope(end, height, end_end, end_height):
+        spread = end_end - end**2
+        quotient = (end_height - end * height) / jnp.where(spread == 0, 1, spread)
+        return quotient, jnp.all(spread != 0)
+
+    estimate, differ = slope(*average(pairs))
+    replicates, all_differ = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
+    known = known & differ
+    return ExcursionSlope(
+        where_known(known, estimate), where_known(known & all_differ, replicates.std(ddof=1))
+    )
 
 
 def self_affinity(

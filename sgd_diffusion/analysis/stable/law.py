@@ -273,8 +273,9 @@ def _on_points(function, *arguments):
     if n == 0:
         return jnp.zeros(shape)
     # There are few sizes, as each takes longer to compile than to run: above 512 points, steps of
-    # an eighth to a quarter.
-    step = max(64, 2 ** ((min(n, CHUNK) - 1).bit_length() - 3))
+    # an eighth to a quarter. A program that is traced is compiled for its own sizes anyway.
+    few = max(64, 2 ** ((min(n, CHUNK) - 1).bit_length() - 3))
+    step = 1 if is_traced(*arguments) else few
     chunks = -(-n // CHUNK)
     size = -(-n // (chunks * step)) * step
     return _of_shape(_mapped(function, _in_chunks(arguments, chunks, size)), shape)

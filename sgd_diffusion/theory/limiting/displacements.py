@@ -68,12 +68,7 @@ def stationary_msd(
         hyper = checked(hyper)
         h = curvatures(eigenvalues, hyper, stationary=True)
         pushed = batch_noise(noise, h, hyper)
-        eta, beta = hyper.learning_rate, hyper.momentum
-        velocity = pushed / ((1 - beta) * (1 + beta))
-        factors = velocity * 2, velocity * 0
-        if discrete:
-            square = discreteness(h, hyper) * eta**2 * velocity
-            factors = square * (1 + beta), square * beta
+        factors = _factors(pushed, h, hyper, discrete)
         return _over_lags(lags, *each_step(h, hyper, discrete), _stationary_msd, factors)
 
 
@@ -164,6 +159,17 @@ def predicted_exponent(
         x = np.log(counts)
         x = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
         return x @ where_known(msd > 0, jnp.log(jnp.where(msd > 0, msd, 1)))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _factors(pushed, h, hyper, discrete):
+    """What the way and the velocity of each mode are multiplied with in the stationary MSD."""
+    eta, beta = hyper.learning_rate, hyper.momentum
+    velocity = pushed / ((1 - beta) * (1 + beta))
+    if not discrete:
+        return velocity * 2, velocity * 0
+    square = discreteness(h, hyper) * eta**2 * velocity
+    return square * (1 + beta), square * beta
 
 
 def _stationary_msd(law, response, of_way, of_velocity):

@@ -1,8 +1,10 @@
 """The hyperparameters of SGD with momentum that its limiting dynamics depend on."""
 
+import functools
 import math
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -123,13 +125,12 @@ def curvatures(
     Raises:
         InputError: the eigenvalues are no finite numbers, or one is out of range.
     """
-    h = jnp.asarray(real_array("eigenvalues", eigenvalues), jnp.float64) + hyper.weight_decay
-    stable = hyper.learning_rate * h < 2 * (1 + hyper.momentum)  # NaN is not
-    bound = h >= 0 if stationary else jnp.isfinite(h)
+    eigenvalues = jnp.asarray(real_array("eigenvalues", eigenvalues), jnp.float64)
+    h, in_range, (finite, stable, bound) = _curvatures(eigenvalues, hyper, stationary)
     if not is_traced(h):
-        if not bool(jnp.isfinite(h).all()):
+        if not bool(finite):
             raise invalid("eigenvalues", "are not all finite", "finite numbers")
-        if not bool(stable.all()):
+        if not bool(stable):
             raise invalid(
                 "eigenvalues",
                 f"reach {float(h.max()) - float(hyper.weight_decay):g}",
@@ -137,11 +138,21 @@ def curvatures(
                 "settle otherwise",
                 "take a smaller learning rate, or leave these modes out",
             )
-        if not bool(bound.all()):
+        if not bool(bound):
             raise invalid(
                 "eigenvalues",
                 f"go down to {float(h.min()) - float(hyper.weight_decay):g}",
                 "eigenvalue + weight_decay >= 0, as there is no stationary law otherwise",
                 "leave these modes out, or start from a point with mean_and_covariance",
             )
-    return where_known(stable & bound, h)
+    return in_range
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _curvatures(eigenvalues, hyper, stationary):
+    """Curvatures, the same with NaN where one is out of range, and whether all are in range."""
+    h = eigenvalues + hyper.weight_decay
+    stable = hyper.learning_rate * h < 2 * (1 + hyper.momentum)  # NaN is not
+    bound = h >= 0 if stationary else jnp.isfinite(h)
+    whether = jnp.isfinite(h).all(), stable.all(), bound.all()
+    return h, where_known(stable & bound, h), whether

@@ -5,8 +5,10 @@ covariance that is independent from step to step. `discrete=False` gives the Lan
 the paper in its place, at the times learning_rate * steps.
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -183,6 +185,7 @@ def each_step(
     return of_time(*rates(h, hyper), hyper.learning_rate)
 
 
+@functools.partial(jax.jit, static_argnums=6)
 def _mean(law, response, x, v, h, hyper, discrete):
     """The mean after a response; velocities of steps push once more before they are damped."""
     push = hyper.learning_rate * hyper.momentum if discrete else 1.0
@@ -193,6 +196,7 @@ def _mean(law, response, x, v, h, hyper, discrete):
     )
 
 
+@functools.partial(jax.jit, static_argnums=5)
 def covariance_after(
     law: Law,
     response: Response,

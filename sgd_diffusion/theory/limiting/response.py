@@ -57,6 +57,7 @@ class Response(NamedTuple):
     kept: Float[Array, "..."]
 
 
+@jax.jit
 def of_steps(curvature: ArrayLike, momentum: ArrayLike) -> tuple[Law, Response]:
     """Return the law of steps of curvature eta h, and the response to one of them."""
     curvature = jnp.asarray(curvature)

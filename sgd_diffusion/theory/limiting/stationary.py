@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -171,6 +172,7 @@ def stationary_covariance_matrix(
         )
 
 
+@jax.jit
 def discreteness(h: Float[Array, "*modes"], hyper: Hyperparameters) -> Float[Array, "*modes"]:
     """Return f, by which steps make the variances of a mode larger than a Langevin equation."""
     return 1 / (1 - hyper.learning_rate * h / (2 * (1 + hyper.momentum)))
@@ -187,10 +189,16 @@ def batch_noise(
     array = jnp.asarray(real_array("noise", noise), jnp.float64)
     if array.shape not in ((), h.shape):
         raise invalid("noise", f"has shape {array.shape}", f"{h.shape}, that of the eigenvalues")
-    bound = (array >= 0) & (array < jnp.inf)
-    if not is_traced(array) and not bool(bound.all()):
+    in_range, of_batches = _of_batches(array, h, hyper)
+    if not is_traced(array) and not bool(in_range):
         raise invalid("noise", "has entries that are negative or not finite", "variances")
-    return where_known(bound, array) / hyper.batch_size + jnp.zeros_like(h)
+    return of_batches
+
+
+@jax.jit
+def _of_batches(noise, h, hyper):
+    bound = (noise >= 0) & (noise < jnp.inf)
+    return bound.all(), where_known(bound, noise) / hyper.batch_size + jnp.zeros_like(h)
 
 
 def _symmetric(

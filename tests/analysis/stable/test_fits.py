@@ -112,6 +112,14 @@ def test_pinned_to_the_normal_law():
     )  # too far from any normal law
 
 
+@jax.jit
+def score_of_table(x, alpha):
+    def of_alpha(alpha):
+        return interpolated.log_density(x, alpha, 0.0, symmetric=True)
+
+    return jax.jvp(of_alpha, (alpha,), (jnp.ones(()),))[1]
+
+
 @pytest.mark.parametrize("alpha", [0.32, 0.499999, 0.500001, 1.3, 1.97])
 def test_scores_of_the_table_put_no_bias_on_alpha(alpha):
     """The maximum is where the mean score vanishes: an error of it, over the information, is a
@@ -122,13 +130,19 @@ def test_scores_of_the_table_put_no_bias_on_alpha(alpha):
         2 * step
     )
     with jax.enable_x64(True):
-        found = jax.jvp(
-            lambda a: table(jnp.asarray(x), a, 0.0, True), (jnp.float64(alpha),), (1.0,)
-        )[1]
+        found = score_of_table(x, alpha)
     information = np.mean(score**2)
     assert abs(np.mean(np.asarray(found) - score)) / information < 0.02 / np.sqrt(
         5000 * information
     )
+
+
+@jax.jit
+def density(z, alpha):
+    return interpolated.log_density(jnp.reshape(z, (1,)), alpha, 0.0, symmetric=True)[0]
+
+
+slopes_of_density = jax.jit(jax.grad(density, argnums=(0, 1)))
 
 
 @settings(deadline=None, max_examples=20)
@@ -139,11 +153,7 @@ def test_derivatives_of_the_table_are_those_of_differences(alpha, z):
         np.all(abs(alpha - interpolated.RANGES[1:, 0]) > step)
     )  # where one polynomial takes over from another
     with jax.enable_x64(True):
-
-        def density(z, alpha):
-            return table(jnp.reshape(z, (1,)), alpha, 0.0, True)[0]
-
-        found = jax.grad(density, argnums=(0, 1))(z, alpha)
+        found = slopes_of_density(z, alpha)
         expected = [
             (density(z + step, alpha) - density(z - step, alpha)) / (2 * step),
             (density(z, alpha + step) - density(z, alpha - step)) / (2 * step),
@@ -203,7 +213,7 @@ def coverage(alpha, beta, size, count):
 
 
 def test_intervals_of_a_skewed_law_with_very_heavy_tails():
-    assert (coverage(0.35, 0.8, 1000, 60) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 60)).all()
+    assert (coverage(0.35, 0.8, 1000, 40) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 40)).all()
 
 
 @pytest.mark.slow
@@ -226,8 +236,11 @@ def test_coverage_of_skewed_laws(alpha, beta):
 
 
 def test_a_search_that_ends_at_the_edge_of_beta_begins_again_inside():
-    """At beta = 1 a sample left of zeta has no density, and the table's least one instead."""
-    x = np.asarray(law.sample(jax.random.key(80), 0.8, 0.99, shape=(60, 1000)))
+    """At beta = 1 a sample left of zeta has no density, and the table's least one instead.
+
+    The first search of one of these samples ends there, 44 below its largest log likelihood.
+    """
+    x = np.asarray(law.sample(jax.random.key(80), 0.8, 0.99, shape=(60, 1000)))[32:40]
     found = values(fits.fit(x, symmetric=False))
     inside = values(fits.fit(x, symmetric=False, beta=0.99))
     assert (found.log_likelihood > inside.log_likelihood - 1e-3).all()

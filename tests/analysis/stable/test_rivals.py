@@ -113,7 +113,7 @@ def test_lower_bound_of_the_power():
     [
         (rivals.fit_student_t, stats.t(3)),
         (rivals.fit_exponential_power, stats.gennorm(0.8)),
-        (rivals.fit_exponential_power, stats.gennorm(3)),
+        pytest.param(rivals.fit_exponential_power, stats.gennorm(3), marks=pytest.mark.slow),
     ],
 )
 def test_errors_against_scatter(fit, law):

@@ -150,12 +150,18 @@ def test_transformations():
     eager = stationary_covariance(EIGENVALUES, NOISE, HYPER)
     with jax.enable_x64(True):
         jitted = jax.jit(stationary_covariance)(EIGENVALUES, NOISE, HYPER)
-        mapped = jax.vmap(
-            lambda eta: local_displacement(EIGENVALUES, NOISE, HYPER._replace(learning_rate=eta))
+        mapped = jax.jit(
+            jax.vmap(
+                lambda eta: local_displacement(
+                    EIGENVALUES, NOISE, HYPER._replace(learning_rate=eta)
+                )
+            )
         )(np.array([0.01, 0.05]))
-        slopes = jax.grad(
-            lambda h, hyper: sum(part.sum() for part in stationary_covariance(h, NOISE, hyper)),
-            argnums=(0, 1),
+        slopes = jax.jit(
+            jax.grad(
+                lambda h, hyper: sum(part.sum() for part in stationary_covariance(h, NOISE, hyper)),
+                argnums=(0, 1),
+            )
         )(np.array([2.0, 0.5, 0.1]), Hyperparameters(*map(float, HYPER)))
     np.testing.assert_allclose(jitted, eager, rtol=1e-12)
     np.testing.assert_allclose(mapped[1], local_displacement(EIGENVALUES, NOISE, HYPER), rtol=1e-12)
