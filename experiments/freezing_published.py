@@ -56,6 +56,8 @@ def grid(noise: str) -> np.ndarray:
 
 def diagram(noise: str) -> "xr.Dataset | None":
     """Return the published diagram, on some learning rates; None for noise that has none."""
+    import xarray as xr
+
     if noise not in FLAT_FRACTION:
         return None
     numbers = {"flat_fraction": FLAT_FRACTION[noise]}
@@ -84,5 +86,7 @@ def sweep(sigmas: np.ndarray) -> dict[str, tuple[str, list[float]]]:
 
 def ways(sigmas: np.ndarray) -> "xr.DataArray":
     """Return published flat fractions (sigma, published_y) on the way, NaN where there are none."""
+    import xarray as xr
+
     rows = [WAYS.get(round(float(sigma), 6), (np.nan,) * len(WAY_Y)) for sigma in sigmas]
     return xr.DataArray(np.array(rows), {"sigma": sigmas, "published_y": list(WAY_Y)})

@@ -20,7 +20,7 @@ from sgd_diffusion.problems.objectives import Problem
 FACTS = ("dataset", "width", "learning_rate", "batch_size", "stop_loss", "every")
 
 
-def paths(options: Any, problem: Problem, directory: pathlib.Path, least_epochs: int) -> xr.Dataset:
+def paths(options: Any, problem: Problem, directory: pathlib.Path) -> xr.Dataset:
     """Return what is measured of all paths; each training is kept as soon as it is analyzed."""
     trainings = [(seed, sampling) for seed in options.seeds for sampling in SAMPLINGS]
     found = measured_in_parts(
@@ -40,7 +40,7 @@ def paths(options: Any, problem: Problem, directory: pathlib.Path, least_epochs:
     return dataset.assign_attrs({name: getattr(options, name) for name in FACTS})
 
 
-def part(options: Any, problem: Problem, least_epochs: int, seed: int, sampling: str) -> xr.Dataset:
+def part(options: Any, problem: Problem, seed: int, sampling: str) -> xr.Dataset:
     """Train once, and return what is measured of the path and of the walks beside it."""
     of_training, of_walks = jax.random.split(jax.random.key(seed))
     name = f"seed {seed}, {sampling}"

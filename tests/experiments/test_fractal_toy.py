@@ -119,7 +119,7 @@ def test_an_interrupted_run_goes_on_to_the_same_results(call, capsys, directory,
 def test_the_configuration_says_all_that_decides(directory):
     stored = json.loads((directory / "config.json").read_text())["configuration"]
     others = {"preset", "quick", "directory", "resume", "animation", "phase_diagram"}
-    others |= {"csv", "report"}
+    others |= {"csv", "report", "no_cache"}
     assert set(stored) == set(Options.__dataclass_fields__) - others
 
 
