@@ -4,7 +4,8 @@ JAX never writes a program with a callback to its compilation cache, since it ca
 function again. So on CPU programs call a target of XLA's foreign function interface, by its name.
 The target is a C function that `ctypes` makes, and hands the report on to the Python function with
 the number that the program gives. The structures are those of xla/ffi/api/c_api.h, which XLA
-promises to support for a year after it changes them.
+promises to support for a year after it changes them. An XLA that does not any more says so, and the
+programs have a callback then.
 """
 
 import ctypes
@@ -40,10 +41,10 @@ def report_to_host(report: Callable[[Any, Any], None], step: ArrayLike, loss: Ar
         step: () int32.
         loss: () floating.
     """
-    if shards() > 1:  # XLA would call the target on all devices of the member
+    # XLA would call the target on all devices of the member.
+    if shards() > 1 or not _registered(TARGET):
         jax.debug.callback(report, step, loss)
         return
-    _register()
     if report not in _listeners:
         _listeners.append(report)
     number = jnp.int32(_listeners.index(report))
@@ -164,7 +165,11 @@ def _values(buffer, kind):
 
 
 @functools.cache
-def _register():
-    """Give XLA the target, once."""
+def _registered(target):
+    """Give XLA the target, once; return whether it takes this version of the structures."""
     pointer = ctypes.cast(_handler, ctypes.c_void_p).value
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(pointer), platform="cpu")
+    try:
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(pointer), platform="cpu")
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

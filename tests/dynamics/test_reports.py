@@ -6,15 +6,16 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sgd_diffusion.dynamics import reports
 from sgd_diffusion.dynamics.reports import report_to_host
 
 
 def test_each_program_reports_to_its_own_function():
     seen = {"first": [], "second": []}
-    reports = {name: lambda *given, name=name: seen[name].append(given) for name in seen}
+    told = {name: lambda *given, name=name: seen[name].append(given) for name in seen}
 
     def program(name, step, loss):
-        report_to_host(reports[name], step, loss)
+        report_to_host(told[name], step, loss)
         return loss
 
     for name, step in (("first", 1), ("second", 2), ("first", 3)):
@@ -39,6 +40,15 @@ def test_members_report_each(over):
 
     jax.jit(over(member))(jnp.arange(3.0)).block_until_ready()
     assert sorted(seen) == [(1, 1.0), (1, 2.0), (1, 3.0)]
+
+
+def test_an_xla_of_another_version_gets_a_callback(monkeypatch):
+    seen = []
+    monkeypatch.setattr(reports, "API_VERSION", (9, 0))
+    monkeypatch.setattr(reports, "TARGET", "sgd_diffusion_report_of_another_version")
+    jax.jit(lambda loss: report_to_host(lambda *given: seen.append(given), 1, loss))(0.5)
+    jax.effects_barrier()
+    assert not reports._registered(reports.TARGET) and seen == [(1, 0.5)]
 
 
 def test_what_a_report_raises_ends_the_program():

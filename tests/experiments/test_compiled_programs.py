@@ -15,9 +15,10 @@ from experiments import anomalous_diffusion, command_line, compiled_programs
 from experiments.compiled_programs import keep_compiled_programs
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
-# What a program with a report returns and reports, and how many programs came from the disk.
+# What a program with a report returns and reports, and how many programs came from the disk; then
+# the same when the files are damaged.
 CHILD = """
-    import jax
+    import jax, pathlib
     from experiments import compiled_programs
     from sgd_diffusion.dynamics.reports import report_to_host
 
@@ -26,19 +27,32 @@ CHILD = """
     found, reported = [], []
     jax.monitoring.register_event_listener(lambda name, **_: found.append(name.split("/")[-1]))
 
+    def report(step, loss):
+        reported.append((step, loss))
+
     @jax.jit
     def program(x):
-        report_to_host(lambda step, loss: reported.append((step, loss)), 3, x)
+        report_to_host(report, 3, x)
         return x + 1
 
-    print(float(program(0.5)), reported, found.count("cache_hits"))
+    def run():
+        found.clear(), reported.clear(), jax.clear_caches()
+        print(float(program(0.5)), reported, found.count("cache_hits"))
+
+    run()
+    for kept in pathlib.Path(jax.config.jax_compilation_cache_dir).glob("*-cache"):
+        kept.write_bytes(kept.read_bytes()[:-20])
+    run()
+    for kept in pathlib.Path(jax.config.jax_compilation_cache_dir).glob("*-cache"):
+        kept.unlink()  # JAX does not write it again while it is there
+    run()
     print(jax.config.jax_compilation_cache_max_size)
 """
 
 
 def start(home):
     environment = {key: os.environ[key] for key in os.environ if not key.startswith("JAX_")}
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(CHILD)],
         cwd=CHECKOUT,
         env=environment | {"XDG_CACHE_HOME": str(home)},
@@ -46,20 +60,18 @@ def start(home):
         text=True,
         check=True,
     )
+    assert not done.stderr
+    return done.stdout.splitlines()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the cache is elsewhere")
 def test_a_program_with_a_report_is_kept_and_what_is_damaged_is_compiled_again(tmp_path):
-    said = [start(tmp_path)]
-    directory = tmp_path / "sgd-diffusion" / "programs"
-    said.append(start(tmp_path))
-    for program in directory.glob("*-cache"):
-        program.write_bytes(program.read_bytes()[:-20])
-    said.append(start(tmp_path))
-    expected = [f"1.5 [(3, 0.5)] {hits}" for hits in (0, 1, 0)]
+    first, second = start(tmp_path), start(tmp_path)
+    compiled, taken = (f"1.5 [(3, 0.5)] {hits}" for hits in (0, 1))
     bound = str(compiled_programs.MOST_BYTES)
-    assert [each.stdout.splitlines() for each in said] == [[line, bound] for line in expected]
-    assert [each.stderr for each in said] == [""] * 3
+    assert first == [compiled, compiled, compiled, bound]
+    assert second == [taken, compiled, compiled, bound]
+    directory = tmp_path / "sgd-diffusion" / "programs"
     assert directory.stat().st_mode & 0o777 == 0o700
 
 
