@@ -147,7 +147,7 @@ def variance_of_replicates(samples, num_blocks):
     )
 
 
-@pytest.mark.parametrize("num_blocks", [5, 10])
+@pytest.mark.parametrize("num_blocks", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_variance_over_independent_blocks_is_unbiased(num_blocks):
     """The variance of the mean of n independent numbers of variance 1 is 1/n."""
     samples = np.random.default_rng(0).normal(size=(600, 100))

@@ -9,6 +9,8 @@ from scipy import special, stats
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.walkers.boundaries import BOUNDARIES, reject
 
+compiled = jax.jit(reject)
+
 
 @pytest.mark.parametrize("mean", [0.0, 0.97, 1.02, 1.029, 1.032, 1.2, 4.0, -0.99, -1.033, -2.0])
 def test_rejection_is_the_truncated_normal_law(mean):
@@ -16,7 +18,7 @@ def test_rejection_is_the_truncated_normal_law(mean):
     mid levels.
     """
     std, uniform = 0.01, (jnp.arange(10_000) + 0.5) / 10_000
-    found, outside = reject(jnp.float32(mean), jnp.float32(std), uniform, jnp.float32(1))
+    found, outside = compiled(jnp.float32(mean), jnp.float32(std), uniform, jnp.float32(1))
     law = stats.truncnorm((-1 - mean) / std, (1 - mean) / std, loc=mean, scale=std)
     levels = np.asarray(uniform, dtype=float)
     expected = law.ppf(levels)
@@ -26,9 +28,6 @@ def test_rejection_is_the_truncated_normal_law(mean):
     assert np.abs(found - expected).max() < 0.05 * width + np.spacing(np.float32(1))
     chance = 1 - (stats.norm.cdf((1 - mean) / std) - stats.norm.cdf((-1 - mean) / std))
     assert abs(np.mean(outside) - chance) < 2e-4
-
-
-compiled = jax.jit(reject)
 
 
 def truncated_normal(levels, low, high):

@@ -59,11 +59,8 @@ def test_gradients_are_differences_of_the_interpolant(kind):
     ]
     x, y = (place[~np.logical_or(*near_an_edge)] for place in (x, y))
     with jax.enable_x64(True):
-        height = jax.vmap(
-            interpolator(
-                Surface(jnp.asarray(HEIGHTS, jnp.float64), jnp.float64(2)), interpolant=kind
-            )
-        )
+        surface = Surface(jnp.asarray(HEIGHTS, jnp.float64), jnp.float64(2))
+        height = jax.jit(jax.vmap(interpolator(surface, interpolant=kind)))
         along_x, along_y = (
             height(x + step, y) - height(x - step, y),
             height(x, y + step) - height(x, y - step),
@@ -124,15 +121,17 @@ def test_a_periodic_bicubic_surface_has_no_seam():
 def test_surfaces_can_be_mapped_and_differentiated():
     """The derivative by the heights is the weights, which add up to 1."""
     stack = Surface(jnp.stack([SURFACE.heights, 2 * SURFACE.heights]), jnp.array([2.0, 2.0]))
-    found = jax.vmap(lambda surface: interpolator(surface)(0.3, -0.2))(stack)
+    found = jax.jit(jax.vmap(lambda surface: interpolator(surface)(0.3, -0.2)))(stack)
     np.testing.assert_allclose(
         found, [interpolator(SURFACE)(0.3, -0.2)] * np.array([1, 2]), rtol=1e-6
     )
-    weights = jax.grad(
-        lambda heights: interpolator(SURFACE._replace(heights=heights), interpolant="bicubic")(
-            0.3, -0.2
-        )
-    )
+
+    @jax.jit
+    @jax.grad
+    def weights(heights):
+        surface = SURFACE._replace(heights=heights)
+        return interpolator(surface, interpolant="bicubic")(0.3, -0.2)
+
     np.testing.assert_allclose(weights(SURFACE.heights).sum(), 1, rtol=1e-5)
     assert half_sides(stack)[1].tolist() == [0.625, 0.625]
 

@@ -324,15 +324,19 @@ def fractional_brownian_field(
                 "(n, n) with n >= 2, the squared distances between the points of one path",
                 "use jax.vmap for several paths",
             )
-        covariance = -jnp.diff(jnp.diff(squares**hurst, axis=0), axis=1) / 2
-        vectors, variances = jax.lax.linalg.eigh(covariance)
-        # Float32 draws and the symmetric root give one field for a key in every precision and for
-        # every choice of eigenvectors.
-        noise = jax.random.normal(key, variances.shape, np.float32).astype(variances.dtype)
-        amplitudes = jnp.sqrt(jnp.where(variances < 0, 0, variances)) * (
-            vectors * noise[:, None]
-        ).sum(axis=0)
-        return positions_from((vectors * amplitudes[None]).sum(axis=1))
+        return _field(key, squares, hurst)
+
+
+@jax.jit
+def _field(key, squares, hurst):
+    covariance = -jnp.diff(jnp.diff(squares**hurst, axis=0), axis=1) / 2
+    vectors, variances = jax.lax.linalg.eigh(covariance)
+    # Float32 draws and the symmetric root give one field for a key in every precision and for
+    # every choice of eigenvectors.
+    noise = jax.random.normal(key, variances.shape, np.float32).astype(variances.dtype)
+    roots = jnp.sqrt(jnp.where(variances < 0, 0, variances))
+    amplitudes = roots * (vectors * noise[:, None]).sum(axis=0)
+    return positions_from((vectors * amplitudes[None]).sum(axis=1))
 
 
 def _autoregressive(key, steps, dim, correlation_time):

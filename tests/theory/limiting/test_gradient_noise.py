@@ -37,7 +37,8 @@ def test_the_trace_is_that_of_the_covariance():
 @pytest.mark.parametrize("part_size", [1, 10, 37, 100])
 def test_parts_of_any_size(part_size):
     vectors = {"b": jnp.array([1.0, 0.0]), "w": jnp.array([[0.0, 0.0, 0.0], [0.6, 0.8, 0.0]])}
-    found = gradient_noise(gradients, EXAMPLES, vectors=vectors, part_size=part_size)
+    options = {"vectors": vectors, "part_size": part_size}
+    found = jax.jit(lambda examples: gradient_noise(gradients, examples, **options))(EXAMPLES)
     apart = exact() - exact().mean(axis=0)
     squares = (apart**2).sum(axis=1)
     rows = np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]])
