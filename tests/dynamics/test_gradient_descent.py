@@ -79,7 +79,7 @@ def record(
     return before, after, found
 
 
-@pytest.mark.parametrize("batch_size", [7, 20, 59, 60])
+@pytest.mark.parametrize("batch_size", [7, pytest.param(20, marks=pytest.mark.slow), 59, 60])
 def test_the_full_batch_gradient_is_that_of_all_examples_at_once(regression, batch_size):
     """60 examples: a last batch of 4, no smaller one, a last one of 1, a single batch."""
     params, state = regression.init(jax.random.key(4))
@@ -130,7 +130,10 @@ def test_batch_statistics_are_those_of_a_fixed_partition():
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.8, 0.0), (0.6, 0.2)])
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay"),
+    [(0.0, 0.0), pytest.param(0.8, 0.0, marks=pytest.mark.slow), (0.6, 0.2)],
+)
 def test_descent_on_a_quadratic_is_the_closed_form(momentum, weight_decay):
     """In its second window, so that the momentum buffer is not empty.
 

@@ -169,22 +169,23 @@ def test_parameters_come_from_any_library():
     for tensor in model.parameters():
         torch.nn.init.zeros_(tensor)
     arrays = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    recorder = sd.PathRecorder(window=10)
     for parameters in (
         model.named_parameters,
         model.state_dict,
         lambda: list(model.named_parameters()),
         lambda: jax.tree.map(jnp.asarray, arrays),
         lambda: dict(reversed(arrays.items())),
+        lambda: arrays,
     ):
-        recorder = sd.PathRecorder(window=10)
-        for _ in range(6):
-            recorder.record(parameters())
-            recorder.record(arrays)
-            with torch.no_grad():
-                for tensor in model.parameters():
-                    tensor += 1
-        # Every other step is 0, the others are 1 in each of the 12 parameters.
-        assert recorder.run().msd.sel(lag=[1, 2, 10]).squeeze().values.tolist() == [6, 12, 300]
+        sd.PathRecorder(window=10).record(parameters())  # as the first point too
+        recorder.record(parameters())
+        recorder.record(arrays)
+        with torch.no_grad():
+            for tensor in model.parameters():
+                tensor += 1
+    # Every other step is 0, the others are 1 in each of the 12 parameters.
+    assert recorder.run().msd.sel(lag=[1, 2, 10]).squeeze().values.tolist() == [6, 12, 300]
 
 
 @pytest.mark.parametrize(
