@@ -1,5 +1,6 @@
 """Where a result comes from: versions, device and source revision."""
 
+import functools
 import os
 import pathlib
 import platform
@@ -39,10 +40,12 @@ def environment() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _git_revision() -> str | None:
     """Return the revision of the checkout that this file belongs to; None outside git.
 
-    It is marked if the checkout has uncommitted changes.
+    It is marked if the checkout has uncommitted changes. It is asked for once: the process goes on
+    with the code that it has read, whatever becomes of the checkout.
     """
     here = pathlib.Path(__file__).resolve().parent
 

@@ -67,7 +67,7 @@ def test_complex_parameters_are_two_real_ones():
         assert of_complex.loss[-1, 0, 0, -1] < 0.1 * of_complex.loss[0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
 def test_short_parameters_are_measured_as_they_stand(dtype, tmp_path):
     """The path of the stored weights, whose increments are no numbers of 16 bits."""
 
@@ -92,7 +92,11 @@ def test_short_parameters_are_measured_as_they_stand(dtype, tmp_path):
     )
 
 
-@pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey], ids=["typed", "raw"])
+@pytest.mark.parametrize(
+    "make",
+    [jax.random.key, pytest.param(jax.random.PRNGKey, marks=pytest.mark.slow)],
+    ids=["typed", "raw"],
+)
 def test_a_random_key_in_the_state_survives_an_interruption(make, tmp_path):
     """Beside an array without entries, which checkpoints leave out, and one of 16 bits."""
 

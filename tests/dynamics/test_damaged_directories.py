@@ -117,12 +117,16 @@ def put(source, target):
 
 
 @pytest.mark.parametrize(
-    ("seed", "window"),
-    [(1, 1), (0, 2), (0, 0)],
-    ids=["of another run", "a later one", "an earlier one"],
-)
-@pytest.mark.parametrize(
-    "old", [False, True], ids=["now", "from before windows said what they are"]
+    ("old", "seed", "window"),
+    [
+        pytest.param(False, 1, 1, id="of another run"),
+        pytest.param(False, 0, 2, id="a later one"),
+        pytest.param(False, 0, 0, id="an earlier one", marks=pytest.mark.slow),
+        # from before windows said what they are
+        pytest.param(True, 1, 1, id="old of another run", marks=pytest.mark.slow),
+        pytest.param(True, 0, 2, id="old and a later one"),
+        pytest.param(True, 0, 0, id="old and an earlier one", marks=pytest.mark.slow),
+    ],
 )
 def test_a_window_that_belongs_elsewhere_is_known(regression, finished, copied, seed, window, old):
     source, target = (RunDirectory(path) for path in (finished / str(seed), copied))

@@ -79,7 +79,7 @@ def record(
     return before, after, found
 
 
-@pytest.mark.parametrize("batch_size", [7, 20, 59, 60])
+@pytest.mark.parametrize("batch_size", [7, pytest.param(20, marks=pytest.mark.slow), 59, 60])
 def test_the_full_batch_gradient_is_that_of_all_examples_at_once(regression, batch_size):
     """60 examples: a last batch of 4, no smaller one, a last one of 1, a single batch."""
     params, state = regression.init(jax.random.key(4))
@@ -88,8 +88,10 @@ def test_the_full_batch_gradient_is_that_of_all_examples_at_once(regression, bat
             regression, params, state, batch_size=batch_size, augmentation_key=jax.random.key(0)
         )
     )(params)
-    expected = jax.value_and_grad(
-        lambda params: regression.loss(params, state, regression.examples, True)[0]
+    expected = jax.jit(
+        jax.value_and_grad(
+            lambda params: regression.loss(params, state, regression.examples, True)[0]
+        )
     )(params)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected
@@ -128,7 +130,10 @@ def test_batch_statistics_are_those_of_a_fixed_partition():
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.8, 0.0), (0.6, 0.2)])
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay"),
+    [(0.0, 0.0), pytest.param(0.8, 0.0, marks=pytest.mark.slow), (0.6, 0.2)],
+)
 def test_descent_on_a_quadratic_is_the_closed_form(momentum, weight_decay):
     """In its second window, so that the momentum buffer is not empty.
 
@@ -214,9 +219,11 @@ def test_a_twin_keeps_to_one_draw_of_the_augmentation():
         for dw in (increments, increments[-10:], twin(rest, 150 + steps))
     ]
     assert lengths[0] > 0.1 and lengths[1] < 1e-5 and lengths[2] < 1e-5
-    other_draw = full_batch_gradient(
-        problem, rest, (), batch_size=10, augmentation_key=jax.random.key(4)
-    )[1]
+    other_draw = jax.jit(
+        lambda params: full_batch_gradient(
+            problem, params, (), batch_size=10, augmentation_key=jax.random.key(4)
+        )[1]
+    )(rest)
     assert 0.3 * np.linalg.norm(other_draw) > 1e-3
 
 
@@ -225,10 +232,15 @@ def test_one_draw_of_the_augmentation_is_unbiased():
     4 standard errors.
     """
     problem, params = line(augment=jitter), jnp.array([1.0, -2.0, 0.5, 0.0])
-    draws = jax.vmap(
-        lambda key: full_batch_gradient(problem, params, (), batch_size=10, augmentation_key=key)[1]
-    )(jax.random.split(jax.random.key(6), 400))
-    plain = jax.grad(lambda params: half_square(params, (), problem.examples, True)[0])(params)
+
+    @jax.jit
+    @jax.vmap
+    def drawn(key):
+        return full_batch_gradient(problem, params, (), batch_size=10, augmentation_key=key)[1]
+
+    draws = drawn(jax.random.split(jax.random.key(6), 400))
+    x, y = (np.asarray(problem.examples[name]) for name in "xy")
+    plain = x.T @ (x @ params - y) / len(y)
     errors = np.std(draws, axis=0) / np.sqrt(400)
     assert (np.abs(np.mean(draws, axis=0) - (plain + 0.09 * params)) < 4 * errors).all()
     assert (errors < 0.02).all()
@@ -269,25 +281,16 @@ def test_a_member_that_diverges_takes_its_twin_along():
         and np.isnan(window.step_gram).all()
         and np.isnan(window.twin_gram).all()
     )
-    increments, diverged_at = descend(
-        problem,
-        optimizer,
-        before,
-        0.3,
-        jnp.arange(40),
-        batch_size=6,
-        augmentation_key=jax.random.key(3),
-    )
+
+    @jax.jit
+    def twin(carry):
+        key = jax.random.key(3)
+        steps = jnp.arange(40)
+        return descend(problem, optimizer, carry, 0.3, steps, batch_size=6, augmentation_key=key)
+
+    increments, diverged_at = twin(before)
     assert diverged_at == -1 and np.isfinite(increments).all()
-    increments, diverged_at = descend(
-        problem,
-        optimizer,
-        carry,
-        0.3,
-        jnp.arange(40),
-        batch_size=6,
-        augmentation_key=jax.random.key(3),
-    )
+    increments, diverged_at = twin(carry)
     assert diverged_at == carry.diverged_at and (increments == 0).all()
 
 

@@ -74,7 +74,7 @@ def test_rows_of_a_network_by_hand(problem):
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
-        ({}, {}),
+        pytest.param({}, {}, marks=pytest.mark.slow),
         ({"average": "swa"}, {}),
         (TWO | {"full_batch_twin": True}, {"members_at_once": 2}),
         ({"by_layer": True}, {}),

@@ -2,6 +2,8 @@
 themselves.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,18 +54,24 @@ def window():
     return jax.tree.map(np.asarray, record), np.array(weights, dtype=np.float64)
 
 
+def in_one_program(function, *arguments):
+    """What a function makes of the arguments, in double precision."""
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, jax.jit(function)(*arguments))
+
+
 def test_length_and_directions_of_steps(window):
     record, weights = window
     steps = np.diff(weights, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
-    np.testing.assert_allclose(
-        paths.contour_length(record.step_gram)[1:], np.cumsum(lengths), **CLOSE
+    contour, correlation = in_one_program(
+        lambda gram: (paths.contour_length(gram), displacement.step_autocorrelation(gram)),
+        record.step_gram,
     )
+    np.testing.assert_allclose(contour[1:], np.cumsum(lengths), **CLOSE)
     covariance = [np.mean((steps[k:] * steps[: STEPS - k]).sum(axis=1)) for k in range(STEPS)]
     expected = np.array(covariance) / covariance[0]
-    np.testing.assert_allclose(
-        displacement.step_autocorrelation(record.step_gram), expected, atol=1e-6
-    )
+    np.testing.assert_allclose(correlation, expected, atol=1e-6)
 
 
 def test_displacements(window):
@@ -84,14 +92,14 @@ def test_transverse_excursions(window):
         from_start = fragment - fragment[0]
         across = from_start - np.outer(from_start @ chord / (chord @ chord), chord)
         expected.append((across**2).sum(axis=1).max())
-    found = paths.transverse_excursions(record.step_gram, 40)
+    found = in_one_program(lambda gram: paths.transverse_excursions(gram, 40), record.step_gram)
     np.testing.assert_allclose(found.squared_excursion, expected, **CLOSE)
 
 
 def test_principal_components(window):
     record, weights = window
     reference = PCA(n_components=5, svd_solver="full").fit(weights)
-    found = paths.principal_components(record.step_gram, 5)
+    found = in_one_program(lambda gram: paths.principal_components(gram, 5), record.step_gram)
     np.testing.assert_allclose(found.variances, reference.explained_variance_, **CLOSE)
     np.testing.assert_allclose(
         np.abs(found.scores), np.abs(reference.transform(weights)), rtol=1e-4, atol=1e-6
@@ -107,6 +115,8 @@ def test_mean_squared_loss(window):
         differences = (losses.astype(np.float64)[first] - losses[second]) ** 2
         counts, _ = np.histogram(distances, edges)
         expected = np.histogram(distances, edges, weights=differences)[0] / counts
-        found = roughness.mean_squared_loss(record.step_gram, losses, bins=edges)
+        found = in_one_program(
+            partial(roughness.mean_squared_loss, bins=edges), record.step_gram, losses
+        )
         np.testing.assert_array_equal(found.counts, counts)
         np.testing.assert_allclose(found.msl, expected, **CLOSE)

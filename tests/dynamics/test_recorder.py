@@ -57,27 +57,27 @@ def test_all_is_that_of_the_array_in_memory():
     np.testing.assert_allclose(found.msd[1, 0, 0], msd, rtol=1e-10)
 
 
-RECORD = """
+RECORD = f"""
 import os, signal, sys
-from stored_checkpoints import walk
-from test_recorder import WINDOW, points_of
+import numpy as np
 import sgd_diffusion as sd
-recorder = sd.PathRecorder(window=WINDOW, directory=sys.argv[1])
-for step, point in enumerate(points_of(walk(steps=40))):
-    recorder.record(point)
-    if step == 2 * WINDOW + 7:
+arrays = dict(np.load(sys.argv[2]))
+recorder = sd.PathRecorder(window={WINDOW}, directory=sys.argv[1])
+for step in range(41):
+    recorder.record({{name: array[step] for name, array in arrays.items()}})
+    if step == 2 * {WINDOW} + 7:
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_windows_survive_a_kill_and_the_recorder_goes_on(tmp_path):
-    tests = os.path.dirname(__file__)
-    search = os.pathsep.join([*filter(None, sys.path), tests, os.path.dirname(tests)])
+    arrays = walk(steps=40)
+    np.savez(tmp_path / "walk.npz", **arrays)
     process = subprocess.run(
-        [sys.executable, "-c", RECORD, tmp_path / "run"], env=os.environ | {"PYTHONPATH": search}
+        [sys.executable, "-c", RECORD, tmp_path / "run", tmp_path / "walk.npz"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert process.returncode == -signal.SIGKILL
-    arrays = walk(steps=40)
     expected = measure_paths([path_in_memory(arrays)], window=WINDOW)
     assert_same(sd.load_run(tmp_path / "run"), expected[{"window": slice(2)}])
 
@@ -169,22 +169,23 @@ def test_parameters_come_from_any_library():
     for tensor in model.parameters():
         torch.nn.init.zeros_(tensor)
     arrays = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    recorder = sd.PathRecorder(window=10)
     for parameters in (
         model.named_parameters,
         model.state_dict,
         lambda: list(model.named_parameters()),
         lambda: jax.tree.map(jnp.asarray, arrays),
         lambda: dict(reversed(arrays.items())),
+        lambda: arrays,
     ):
-        recorder = sd.PathRecorder(window=10)
-        for _ in range(6):
-            recorder.record(parameters())
-            recorder.record(arrays)
-            with torch.no_grad():
-                for tensor in model.parameters():
-                    tensor += 1
-        # Every other step is 0, the others are 1 in each of the 12 parameters.
-        assert recorder.run().msd.sel(lag=[1, 2, 10]).squeeze().values.tolist() == [6, 12, 300]
+        sd.PathRecorder(window=10).record(parameters())  # as the first point too
+        recorder.record(parameters())
+        recorder.record(arrays)
+        with torch.no_grad():
+            for tensor in model.parameters():
+                tensor += 1
+    # Every other step is 0, the others are 1 in each of the 12 parameters.
+    assert recorder.run().msd.sel(lag=[1, 2, 10]).squeeze().values.tolist() == [6, 12, 300]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,13 @@ from sgd_diffusion.dynamics.sgd import ALIVE, initial_carry, sgd, sgd_step
 def run(problem, optimizer, learning_rate, steps):
     carry = initial_carry(problem, optimizer, jax.random.key(0))
     infos = []
+
+    @jax.jit
+    def one(carry, step):
+        return sgd_step(problem, optimizer, carry, problem.examples, learning_rate, step)
+
     for step in range(steps):
-        carry, info = sgd_step(problem, optimizer, carry, problem.examples, learning_rate, step)
+        carry, info = one(carry, step)
         infos.append(info)
     return carry, infos
 
@@ -27,8 +32,10 @@ def test_heavy_ball_recursion(regression, momentum, weight_decay):
     params, _ = regression.init(jax.random.key(0))
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     weights, buffer = np.asarray(flat), np.zeros(flat.shape)
-    gradient = jax.grad(
-        lambda w: regression.loss(unravel(w), {"evaluations": 0}, regression.examples, True)[0]
+    gradient = jax.jit(
+        jax.grad(
+            lambda w: regression.loss(unravel(w), {"evaluations": 0}, regression.examples, True)[0]
+        )
     )
     for _ in range(5):
         buffer = (

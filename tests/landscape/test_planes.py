@@ -464,7 +464,7 @@ def test_jit_and_vmap_over_planes_and_members():
         np.testing.assert_allclose(found[number], state * alone, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=pytest.mark.slow), np.float32])
 def test_all_of_geometry_goes_through_jit_and_vmap(dtype):
     paths = [walk(30, seed, dtype) for seed in (1, 2)]
 

@@ -89,18 +89,17 @@ def test_an_error_loses_nothing_that_is_finished(uninterrupted, tmp_path, stop_a
 
 
 CHILD = """
-    import os, signal, sys, threading
+    import os, signal, sys
     sys.path.insert(0, sys.argv[1])
     import test_plane_files
     from sgd_diffusion.storage import plane_files
-    path, moment = sys.argv[2:4]
     die = lambda: os.kill(os.getpid(), signal.SIGKILL)
     write, written = plane_files.write_atomically, []
 
     def write_and_die(path, content):
         written.append(path)
         if len(written) == 3:
-            if moment == "half":
+            if path.stem == "half":
                 path.with_name(path.name + ".partial").write_bytes(content[: len(content) // 2])
                 die()
         write(path, content)
@@ -108,30 +107,44 @@ CHILD = """
             die()
 
     plane_files.write_atomically = write_and_die
-    test_plane_files.evaluate(path)
+    other = os.fork()  # before JAX has any thread
+    if other and os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) != -signal.SIGKILL:
+        sys.exit("the other one was not killed")
+    test_plane_files.evaluate(os.path.join(sys.argv[2], "half.nc" if other else "after.nc"))
 """
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A directory with the files of two processes that were killed at their third file: when half
+    of it was written, and after that.
+    """
+    directory = tmp_path_factory.mktemp("killed")
+    child = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(CHILD),
+            str(pathlib.Path(__file__).parent),
+            directory,
+        ],
+        env=os.environ | {"PYTHONPATH": ROOT},
+        timeout=300,
+    )
+    assert child.returncode == -signal.SIGKILL
+    return directory
 
 
 @pytest.mark.parametrize(("moment", "finished"), [("half", 8), ("after", 12)])
 def test_a_kill_loses_one_chunk_at_most_and_the_numbers_are_the_same(
-    uninterrupted, tmp_path, moment, finished
+    uninterrupted, killed, moment, finished
 ):
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(CHILD),
-        str(pathlib.Path(__file__).parent),
-        str(tmp_path / "p.nc"),
-        moment,
-    ]
-    child = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOT}, timeout=300)
-    assert child.returncode == -signal.SIGKILL
     seen = []
-    resumed = evaluate(tmp_path / "p.nc", seen)
+    resumed = evaluate(killed / f"{moment}.nc", seen)
     assert seen[0] == finished
     for name in ("loss", "signed"):
         assert resumed[name].values.tobytes() == uninterrupted[name].values.tobytes()
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(killed.glob(f"{moment}*.partial"))
 
 
 def test_a_finished_plane_is_read_and_not_evaluated(uninterrupted, tmp_path):

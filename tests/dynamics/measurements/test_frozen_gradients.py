@@ -54,7 +54,7 @@ def measure(problem, *, batch_size, count=20, num_passes=2):
     return jax.tree.map(np.asarray, found), coordinates.indices, params, state
 
 
-@pytest.mark.parametrize("batch_size", [7, 59, 20, 60])
+@pytest.mark.parametrize("batch_size", [7, 59, pytest.param(20, marks=pytest.mark.slow), 60])
 def test_the_full_gradient_is_that_of_all_examples_at_once(regression, batch_size):
     """In every pass, whatever its order; 60 examples: last batches of 4 and of 1, none smaller, a
     single batch.

@@ -57,18 +57,14 @@ def test_an_augmentation_adds_its_noise(make_regression):
     def jitter(key, batch):
         return batch | {"y": batch["y"] + 5 * jax.random.normal(key, batch["y"].shape)}
 
-    traces = {}
-    for augment in (None, jitter):
+    def at_the_start(augment):
         problem = make_regression(augment=augment, num_examples=400)
         params, state = problem.init(jax.random.key(1))
         measure = noise_spectrum(problem, num_probes=1, num_products=2).function
-        trace = jax.jit(
-            lambda key, made=(measure, problem, params, state): made[0](*made[1:], key)[
-                "noise_trace"
-            ]
-        )
-        found = [trace(key) for key in jax.random.split(jax.random.key(0), 5)]
-        traces[augment] = np.asarray(found)
+        trace = jax.jit(lambda key: measure(problem, params, state, key)["noise_trace"])
+        return np.array([trace(key) for key in jax.random.split(jax.random.key(0), 5)])
+
+    traces = {augment: at_the_start(augment) for augment in (None, jitter)}
     assert np.ptp(traces[None]) < 1e-4 * traces[None][0]
     # d loss / d y is 2 (prediction - y), and that of the prediction is independent of the noise.
     problem = make_regression(num_examples=400)

@@ -1,5 +1,6 @@
 """Alignment of gradients and of their noise with eigenvectors: closed forms, and stated errors."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,22 +8,21 @@ import pytest
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.curvature import gradient_alignment, noise_alignment
 
-VECTORS = {"a": jnp.eye(4)[:2, :3], "b": jnp.zeros((2, 1, 1))}
+VECTORS = {"a": np.eye(4, dtype=np.float32)[:2, :3], "b": np.zeros((2, 1, 1), np.float32)}
+OF_GRADIENT, OF_NOISE = jax.jit(gradient_alignment), jax.jit(noise_alignment)
 
 
 def test_shares_are_squared_cosines():
-    gradient = {"a": jnp.array([3.0, 0.0, 0.0]), "b": jnp.array([[4.0]])}
-    np.testing.assert_allclose(gradient_alignment(VECTORS, gradient), [9 / 25, 0], rtol=1e-6)
-    assert np.isnan(gradient_alignment(VECTORS, {"a": jnp.zeros(3), "b": jnp.zeros((1, 1))})).all()
+    gradient = {"a": np.float32([3, 0, 0]), "b": np.float32([[4]])}
+    np.testing.assert_allclose(OF_GRADIENT(VECTORS, gradient), [9 / 25, 0], rtol=1e-6)
+    assert np.isnan(OF_GRADIENT(VECTORS, jax.tree.map(np.zeros_like, gradient))).all()
 
 
 def test_variance_along_directions():
     random = np.random.default_rng(0)
     deviations = np.array([2.0, 0.5, 1.0, 3.0])
     noise = 5 + deviations * random.normal(size=(400, 4))
-    found = noise_alignment(
-        VECTORS, {"a": jnp.asarray(noise[:, :3]), "b": jnp.asarray(noise[:, 3:, None])}
-    )
+    found = OF_NOISE(VECTORS, {"a": np.float32(noise[:, :3]), "b": np.float32(noise[:, 3:, None])})
     np.testing.assert_allclose(found.variance, noise.var(axis=0, ddof=1)[:2], rtol=1e-4)
     np.testing.assert_allclose(
         found.share, (noise.var(axis=0, ddof=1) / noise.var(axis=0, ddof=1).sum())[:2], rtol=1e-4
@@ -39,14 +39,15 @@ def test_two_batches_have_no_error():
 @pytest.mark.parametrize("scale", [1e-30, 1e15])
 def test_gradients_of_any_size(scale):
     """Their squares are out of range at 1e-30."""
-    gradient = {"a": jnp.array([3.0, 0.0, 0.0]) * scale, "b": jnp.array([[4.0]]) * scale}
-    np.testing.assert_allclose(gradient_alignment(VECTORS, gradient), [9 / 25, 0], rtol=1e-6)
-    noise = {
-        "a": scale * jnp.asarray(np.random.default_rng(0).normal(size=(50, 3)), jnp.float32),
-        "b": jnp.zeros((50, 1, 1)),
+    gradient = {"a": np.float32([3 * scale, 0, 0]), "b": np.float32([[4 * scale]])}
+    np.testing.assert_allclose(OF_GRADIENT(VECTORS, gradient), [9 / 25, 0], rtol=1e-6)
+    usual = {
+        "a": np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32),
+        "b": np.zeros((50, 1, 1), np.float32),
     }
-    usual = noise_alignment(VECTORS, {"a": noise["a"] / scale, "b": noise["b"]})
-    np.testing.assert_allclose(noise_alignment(VECTORS, noise).share, usual.share, rtol=1e-4)
+    scaled = jax.tree.map(lambda leaf: np.float32(scale) * leaf, usual)
+    shares = [OF_NOISE(VECTORS, noise).share for noise in (scaled, usual)]
+    np.testing.assert_allclose(*shares, rtol=1e-4)
 
 
 def test_pytrees_that_do_not_match():

@@ -147,37 +147,29 @@ ARGUMENTS = [
 test_inputs = input_tests(ARGUMENTS)
 test_modes = mode_tests(ARGUMENTS)
 
+
+def density_nodes(**numbers):
+    numbers = {"num_products": 2, "num_probes": 2, "num_points": 5} | numbers
+    return jax.jit(lambda: spectral_density(KEY, scaled, SMALL, **numbers).nodes)()
+
+
 SEARCHES = [  # each call is compiled anew
-    Option("top_eigenpairs(k)", lambda k: top_eigenpairs(scaled, SMALL, k).values, 2),
+    Option(
+        "top_eigenpairs(k)",
+        lambda k: jax.jit(lambda: top_eigenpairs(scaled, SMALL, k).values)(),
+        2,
+    ),
     Option(
         "top_eigenpairs(max_restarts)",
-        lambda n: top_eigenpairs(scaled, SMALL, 1, max_restarts=n).values,
+        lambda n: jax.jit(lambda: top_eigenpairs(scaled, SMALL, 1, max_restarts=n).values)(),
         2,
     ),
-    Option(
-        "spectral_density(num_products)",
-        lambda n: (
-            spectral_density(KEY, scaled, SMALL, num_products=n, num_probes=2, num_points=5).nodes
-        ),
-        2,
-    ),
-    Option(
-        "spectral_density(num_probes)",
-        lambda n: (
-            spectral_density(KEY, scaled, SMALL, num_products=2, num_probes=n, num_points=5).nodes
-        ),
-        2,
-    ),
-    Option(
-        "spectral_density(num_points)",
-        lambda n: (
-            spectral_density(KEY, scaled, SMALL, num_products=2, num_probes=2, num_points=n).nodes
-        ),
-        5,
-    ),
+    Option("spectral_density(num_products)", lambda n: density_nodes(num_products=n), 2),
+    Option("spectral_density(num_probes)", lambda n: density_nodes(num_probes=n), 2),
+    Option("spectral_density(num_points)", lambda n: density_nodes(num_points=n), 5),
     Option(
         "hutchpp_trace(num_products)",
-        lambda n: hutchpp_trace(KEY, scaled, SMALL, num_products=n),
+        lambda n: jax.jit(lambda: hutchpp_trace(KEY, scaled, SMALL, num_products=n))(),
         6,
     ),
 ]

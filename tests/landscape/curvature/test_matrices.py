@@ -18,7 +18,12 @@ from sgd_diffusion.landscape.curvature import (
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.normal(size=(7, 3))
 TARGETS = RANDOM.normal(size=7)
+
 THETA = {"a": np.array([0.3, -0.2]), "b": np.array([1.0])}
+
+
+def in_one_program(function):
+    return np.asarray(jax.jit(function)())
 
 
 def squares(theta, examples):
@@ -30,11 +35,13 @@ def test_linear_regression_in_closed_form():
     """Leaf after leaf, in float64, whatever the chunks."""
     weights = np.concatenate([THETA["a"], THETA["b"]])
     slopes = INPUTS * (INPUTS @ weights - TARGETS)[:, None]
-    found = gradient_covariance(squares, THETA, (INPUTS, TARGETS), chunk_size=3)
+    found = in_one_program(
+        lambda: gradient_covariance(squares, THETA, (INPUTS, TARGETS), chunk_size=3)
+    )
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, np.cov(slopes.T, bias=True), rtol=1e-12)
     product = hessian_vector_product(squares, THETA, (INPUTS, TARGETS), chunk_size=4)
-    hessian = dense_matrix(product, THETA, columns_at_once=2)
+    hessian = in_one_program(lambda: dense_matrix(product, THETA, columns_at_once=2))
     np.testing.assert_allclose(hessian, INPUTS.T @ INPUTS / 7, rtol=1e-12)
 
 

@@ -5,6 +5,7 @@ its own.
 import functools
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,19 +23,29 @@ from sgd_diffusion.landscape.curvature import (
 )
 from sgd_diffusion.problems.convolution import convolution
 from sgd_diffusion.problems.datasets import Dataset, Examples
+from sgd_diffusion.problems.layers import BatchNorm
 from sgd_diffusion.problems.objectives import classification
-from sgd_diffusion.problems.resnet import ResNet
 
 KEY = jax.random.key(0)
 
 
+class Net(nn.Module):
+    """Three convolutions, which take the forms canonical, patches and dense on CPU."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        x = images
+        for stride in (1, 4, 1):
+            x = nn.Conv(2, (3, 3), stride, conv_general_dilated=convolution)(x)
+            x = nn.relu(BatchNorm(train)(x))
+        return nn.Dense(3)(x.mean(axis=(1, 2)))
+
+
 @functools.cache
 def problem():
-    """A small ResNet; on CPU its convolutions take the forms canonical, patches and dense."""
     images = np.random.default_rng(0).normal(size=(12, 8, 8, 1)).astype(np.float32)
     examples = Examples(images, np.arange(12) % 3)
-    model = ResNet(8, width=2, num_classes=3)
-    return classification(model, Dataset(examples, examples, 3, "noise"), augment=None)
+    return classification(Net(), Dataset(examples, examples, 3, "noise"), augment=None)
 
 
 @functools.cache
@@ -100,7 +111,7 @@ PROMISED = {
 
 
 def products(function):
-    """All products of matrices and convolutions in a program for devices that are not there."""
+    """All products of matrices and convolutions in programs for two devices that are not there."""
     text = jax.jit(function).trace(start()[0]).lower(lowering_platforms=("cuda", "tpu")).as_text()
     return [
         line
@@ -120,12 +131,12 @@ def highest(line):
 def test_all_products_have_full_precision(name, platform):
     with traced_on(platform):  # decides about the form of convolutions
         lines = products(PROMISED[name])
-    assert len(lines) >= 10 and all(highest(line) == 2 for line in lines)
+    assert len(lines) >= 2 * 4 and all(highest(line) == 2 for line in lines)
 
 
 def test_training_keeps_the_default():
     lines = products(lambda params: jax.grad(loss)(params, problem().examples))
-    assert len(lines) >= 30 and not any(highest(line) for line in lines)
+    assert len(lines) > 2 * 4 and not any(highest(line) for line in lines)
 
 
 def test_a_precision_that_a_model_names_is_its_own():

@@ -24,6 +24,14 @@ def density_of(key, diagonal, **options):
 
 
 @functools.partial(jax.jit, static_argnames="num_products")
+def measure_of(diagonal, vectors, **options):
+    def product(vector):
+        return jax.tree.map(jnp.multiply, diagonal, vector)
+
+    return spectral_measure(product, vectors, **options)
+
+
+@functools.partial(jax.jit, static_argnames="num_products")
 def trace_of(key, diagonal, **options):
     return hutchpp_trace(key, lambda vector: diagonal * vector, jnp.zeros_like(diagonal), **options)
 
@@ -54,9 +62,7 @@ def test_the_density_is_the_smoothed_spectrum_within_its_error():
 
 def test_all_products_give_the_exact_quadrature():
     diagonal = jnp.array([1.0, 2.0, 4.0])
-    found = spectral_density(
-        jax.random.key(0), lambda vector: diagonal * vector, diagonal, num_products=3, num_probes=2
-    )
+    found = density_of(jax.random.key(0), diagonal, num_products=3, num_probes=2)
     np.testing.assert_allclose(found.nodes, [[1, 2, 4]] * 2, rtol=1e-5)
 
 
@@ -104,7 +110,7 @@ def test_matrices_of_any_size_that_the_type_holds(scale):
 
 
 def test_zero_matrices_have_no_trace():
-    assert hutchpp_trace(jax.random.key(0), lambda vector: 0 * vector, jnp.zeros(4)) == (0, 0)
+    assert trace_of(jax.random.key(0), jnp.zeros(4)) == (0, 0)
 
 
 def test_the_trace_of_low_rank_and_of_small_matrices_is_exact():
@@ -113,9 +119,7 @@ def test_the_trace_of_low_rank_and_of_small_matrices_is_exact():
     found = trace_of(jax.random.key(0), low, num_products=30)
     np.testing.assert_allclose(found.value, 28, rtol=1e-4)
     assert found.error < 1e-3
-    few = hutchpp_trace(
-        jax.random.key(0), lambda vector: jnp.arange(4.0) * vector, jnp.zeros(4), num_products=12
-    )
+    few = trace_of(jax.random.key(0), jnp.arange(4.0), num_products=12)
     np.testing.assert_allclose(few.value, 6, rtol=1e-5)
 
 
@@ -152,7 +156,7 @@ def test_wrong_arguments():
 def test_a_measure_with_all_products_is_the_squared_components():
     diagonal = jnp.array([4.0, -1.0, 2.0])
     vectors = jnp.array([[1.0, 2.0, 3.0], [0.0, 0.0, 5.0], [0.0, 0.0, 0.0]])
-    found = spectral_measure(lambda vector: diagonal * vector, vectors, num_products=3)
+    found = measure_of(diagonal, vectors, num_products=3)
     np.testing.assert_allclose(found.nodes[0], [-1, 2, 4], rtol=1e-5)
     np.testing.assert_allclose(found.weights[0], [4, 9, 1], rtol=1e-5)
     np.testing.assert_allclose(found.weights[1].sum(), 25, rtol=1e-6)
@@ -164,9 +168,7 @@ def test_moments_of_a_measure_are_those_of_the_vectors():
     """With m products they are exact to degree 2 m - 1, here of a pytree."""
     vectors = {"a": jax.random.normal(jax.random.key(0), (4, N - 7)), "b": jnp.ones((4, 7))}
     matrix = {"a": SPECTRUM[:-7], "b": SPECTRUM[-7:]}
-    found = spectral_measure(
-        lambda vector: jax.tree.map(jnp.multiply, matrix, vector), vectors, num_products=5
-    )
+    found = measure_of(matrix, vectors, num_products=5)
     squares = np.concatenate([vectors["a"], vectors["b"]], axis=1) ** 2
     for power in range(10):
         expected = squares @ SPECTRUM.astype(float) ** power

@@ -11,6 +11,7 @@ from saddle_losses import MINIMA, gradients, muller_brown, on_host
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.landscape.saddles import critical_point, nudged_elastic_band
 
+SADDLE = on_host(functools.partial(critical_point, muller_brown))
 BAND = on_host(jax.vmap(functools.partial(nudged_elastic_band, muller_brown, num_images=11)))
 
 
@@ -24,7 +25,7 @@ def test_highest_image_climbs_to_the_saddle(bands):
     assert bool(bands.converged.all())
     for band in (jax.tree.map(lambda leaf, i=i: leaf[i], bands) for i in range(2)):
         top = band.points[int(band.highest)]
-        saddle = jax.tree.map(np.asarray, critical_point(muller_brown, top))
+        saddle = SADDLE(top)
         assert bool(saddle.converged) and int(saddle.index) == 1
         # The residual over the smallest curvature bounds the distance.
         limit = float(band.residual) / float(abs(saddle.eigenvalues).min())
@@ -60,9 +61,11 @@ def test_pytrees_and_a_bent_first_guess():
     def total(theta):
         return jnp.asarray(loss(theta)).sum()
 
-    band = nudged_elastic_band(
-        total, start, end, through={"x": np.float64(0.0), "y": np.ones(1)}, num_images=9
-    )
+    @on_host
+    def bent(start, end, middle):
+        return nudged_elastic_band(total, start, end, through=middle, num_images=9)
+
+    band = bent(start, end, {"x": np.float64(0.0), "y": np.ones(1)})
     assert bool(band.converged) and int(band.highest) == 4
     np.testing.assert_allclose(band.points["y"][4], np.sqrt(0.95), rtol=1e-3)
     assert band.tangents["y"].shape == (9, 1)
