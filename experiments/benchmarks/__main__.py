@@ -42,7 +42,7 @@ class Group(NamedTuple):
 
 
 GROUPS = {
-    "start": Group("--repeats 3", "--preset quick --repeats 1"),
+    "start": Group("--repeats 2", "--preset quick --repeats 1"),
     "training": Group(
         "--members 4 --repeats 5 --steps 20 2",
         "--images digits --batch-size 4 --members 2 --steps 1 --repeats 1 --window 10",

@@ -42,23 +42,18 @@ class Options(Checked):
 
 def measure(options: Options) -> dict[str, Any]:
     """Return what was measured, and its rows."""
-    runs = {"cold": [], "warm": [], "help": []}
-    with tqdm(total=2 + 3 * options.repeats, unit=" runs") as bar, folder() as place:
-        # Python keeps its own compiled files, which is not what is measured.
-        first = seconds_to_first_update(options, place / "first")
-        bar.update()
-        seconds_to_first_update(options, place / "warm")
-        bar.update()
+    runs: dict[str, list[float]] = {"cold": [], "warm": [], "help": []}
+    with tqdm(total=3 * options.repeats, unit=" runs") as bar, folder() as place:
+        seconds_of_help()  # leaves the bytecode of Python, which is not what is measured
         for number in range(options.repeats):
             runs["cold"].append(seconds_to_first_update(options, place / str(number)))
             bar.update()
-            runs["warm"].append(seconds_to_first_update(options, place / "warm"))
+            runs["warm"].append(seconds_to_first_update(options, place / "0"))
             bar.update()
             runs["help"].append(seconds_of_help())
             bar.update()
     name = f"start of the {options.preset} run to its first step"
     return {
-        "first": first,
         "seconds": runs,
         "rows": [
             group.row(f"{name}, cold", runs["cold"], goal=12.0),

@@ -81,9 +81,10 @@ def top_eigenpairs(
     r"""Return eigenvalues at the ends of the spectrum, and their eigenvectors.
 
     This is thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full
-    reorthogonalization, from a block of two random vectors. A basis of min(n, 2k + 20) vectors grows
-    by one product each. Then its best approximations to the wanted eigenvectors and k/2 + 10 more
-    replace it. This goes on until their residuals are small; it is looked at several times between.
+    reorthogonalization, from a block of two random vectors. A basis of min(n, 2k + 20) vectors
+    grows by one product each. Then its best approximations to the wanted eigenvectors and k/2 + 10
+    more replace it. This goes on until their residuals are small, which are computed several times
+    between.
 
     A block of two reaches two vectors of a degenerate eigenvalue. If no two of the eigenvalues are
     within four tolerances, no copy of any is missing. Otherwise, and after a warm start, the basis
