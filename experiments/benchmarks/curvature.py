@@ -13,9 +13,6 @@ product of two matrices. Run from the checkout: python -m experiments.benchmarks
 
 import dataclasses
 import functools
-import importlib.metadata
-import importlib.util
-import json
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -24,8 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion._types import PyTree
 from sgd_diffusion.dynamics.ensemble import Ensemble
@@ -36,6 +32,7 @@ from sgd_diffusion.problems.objectives import Problem, classification
 from sgd_diffusion.problems.resnet import ResNet
 
 MATRIX = 2048
+GOAL = 3.0  # times the speed of the packages for eigenvalues
 PEERS = {"torch": "torch", "hessian-eigenthings": "hessian_eigenthings", "PyHessian": "pyhessian"}
 
 
@@ -57,18 +54,9 @@ class Options(Checked):
     """Timed runs of each candidate."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    versions = {
-        peer: importlib.metadata.version(peer)
-        for peer, module in PEERS.items()
-        if importlib.util.find_spec(module)
-    }
-    report = {
-        "machine": timing.machine(),
-        "peers": versions,
-        "options": dataclasses.asdict(options),
-    }
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
+    versions = group.versions(PEERS)
     problem = classification(ResNet(14), load("digits"))
     params, state = trained(problem, options.updates)
     examples = jax.tree.map(lambda leaf: leaf[: options.images], problem.examples)
@@ -78,23 +66,41 @@ def main(options: Options) -> None:
             function(options, versions, params, state, examples, candidates, results)
     found = timing.seconds(candidates, repeats=options.repeats)
     seconds = {name: times["median"] for name, times in found.items()}
-    report |= {
+    return {
+        "peers": versions,
         "seconds": found,
         "eigenvalues": results,
         "floor": floor(seconds, results, *operations),
+        "rows": rows(options, found),
     }
-    report["time_over_ours"] = {
-        name: seconds[name] / seconds[mine]
-        for name, mine in (
-            ("torch_gradient", "gradient"),
-            ("torch_product", "product"),
-            ("hessian_eigenthings", "top_eigenpairs"),
-            ("pyhessian", "top_eigenpairs_of_pyhessian"),
+
+
+def rows(options: Options, found: dict) -> list[group.Row]:
+    """Return gradient, product and eigenvalues beside the packages that compute the same."""
+    where = f"of ResNet-14 on {options.images} digits"
+    few = options.power_iteration_eigenvalues
+    return [
+        group.row(
+            f"{what} {where}",
+            found[ours]["rounds"],
+            peer,
+            found[theirs]["rounds"] if theirs in found else None,
+            goal=goal,
         )
-        if name in seconds
-    }
-    report["load_after"] = timing.machine()["load"]
-    print(json.dumps(report, indent=2))
+        for what, ours, peer, theirs, goal in (
+            ("gradient", "gradient", "PyTorch", "torch_gradient", None),
+            ("product with the Hessian", "product", "PyTorch", "torch_product", None),
+            (
+                f"{options.num_eigenvalues} eigenpairs",
+                "top_eigenpairs",
+                "hessian-eigenthings",
+                "hessian_eigenthings",
+                GOAL,
+            ),
+            (f"{few} eigenpairs", "top_eigenpairs_of_pyhessian", "PyHessian", "pyhessian", GOAL),
+        )
+        if ours in found
+    ]
 
 
 def trained(problem: Problem, updates: int) -> tuple[PyTree, PyTree]:
@@ -327,4 +333,4 @@ def torch_problem(params: PyTree, state: PyTree, examples: PyTree) -> tuple[Any,
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

@@ -9,15 +9,14 @@ experiments.benchmarks.escape
 """
 
 import dataclasses
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion.walkers import escape_times, langevin_steps, minibatch_steps
 
@@ -38,10 +37,8 @@ class Options(Checked):
     """Timed runs of each candidate."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    command_line.use_cores_as_devices()
-    report = {"machine": timing.machine(), "options": dataclasses.asdict(options)}
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
     random = np.random.default_rng(3)
     inputs = random.normal(size=(EXAMPLES, FEATURES)).astype(np.float32)
     labels = (random.random(EXAMPLES) < 0.5).astype(np.float32)
@@ -73,15 +70,24 @@ def main(options: Options) -> None:
     seconds = timing.seconds(candidates, repeats=options.repeats)
     times = {name: np.asarray(candidate(), np.float64) for name, candidate in candidates.items()}
     speed = {name: times[name].sum() / found["median"] for name, found in seconds.items()}
-    ours = ("white_noise", "minibatches")
-    report |= {
+    return {
         "seconds": seconds,
         "mean_steps": {name: each.mean() for name, each in times.items()},
         "trial_steps_per_second": speed,
-        "times_the_speed_of_numpy": {name: speed[name] / speed[f"numpy_{name}"] for name in ours},
-        "load_after": timing.machine()["load"],
+        "rows": [
+            group.row(
+                f"step of an escape {why}",
+                seconds[name]["rounds"],
+                "NumPy",
+                seconds[f"numpy_{name}"]["rounds"],
+                amounts=(times[name].sum(), times[f"numpy_{name}"].sum()),
+            )
+            for name, why in (
+                ("white_noise", "by white noise"),
+                ("minibatches", "by mini-batches"),
+            )
+        ],
     }
-    print(json.dumps(report, indent=2))
 
 
 def slope(x: jax.Array) -> jax.Array:
@@ -142,4 +148,5 @@ def numpy_minibatch(inputs: np.ndarray, labels: np.ndarray):
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    command_line.use_cores_as_devices()
+    group.program(measure, Options, __doc__)

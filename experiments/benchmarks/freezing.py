@@ -11,18 +11,17 @@ from the checkout: python -m experiments.benchmarks.freezing
 import concurrent.futures
 import dataclasses
 import functools
-import json
 import os
 import resource
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion.theory.freezing import TwoValleys
 from sgd_diffusion.walkers.two_valleys import TwoValleyWalks, simulate
@@ -46,11 +45,9 @@ class Options(Checked):
     """Timed runs of each candidate."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    command_line.use_cores_as_devices()
-    report = {"machine": timing.machine(), "options": dataclasses.asdict(options)}
-    report["phase_diagram"] = phase_diagram(options)
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
+    diagram = phase_diagram(options)
     candidates = {
         "simulate": lambda: walks(options.walkers, options.steps).final_x,
         "numpy": lambda: numpy_walks(options.walkers, options.steps),
@@ -59,15 +56,22 @@ def main(options: Options) -> None:
     done = GRID.size**2 * options.walkers * options.steps
     speed = {name: done / found["median"] for name, found in seconds.items()}
     flat = {name: float((np.asarray(found()) > 0).mean()) for name, found in candidates.items()}
-    report |= {
+    return {
+        "phase_diagram": diagram,
         "seconds": seconds,
         "walker_steps_per_second": speed,
-        "times_the_speed_of_numpy": speed["simulate"] / speed["numpy"],
         "flat_share": flat,
         "standard_error_of_difference": (0.5 / (GRID.size**2 * options.walkers)) ** 0.5,
-        "load_after": timing.machine()["load"],
+        "rows": [
+            group.row(
+                "step of a walker in two valleys",
+                seconds["simulate"]["rounds"],
+                "NumPy",
+                seconds["numpy"]["rounds"],
+                amounts=(done, done),
+            )
+        ],
     }
-    print(json.dumps(report, indent=2))
 
 
 def walks(walkers: int, steps: int) -> TwoValleyWalks:
@@ -165,4 +169,5 @@ def numpy_derivatives(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    command_line.use_cores_as_devices()
+    group.program(measure, Options, __doc__)

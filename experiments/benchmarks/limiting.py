@@ -8,14 +8,12 @@ turns on the machine. The largest difference of the results is stated. Run from 
 """
 
 import dataclasses
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
-from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion.theory.limiting import Hyperparameters, msd_from_point, stationary_msd
 
@@ -34,9 +32,8 @@ class Options(Checked):
     """Timed runs of each candidate."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    report = {"machine": timing.machine(), "options": dataclasses.asdict(options)}
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
     eigenvalues = np.logspace(-6, 1, options.modes)
     noise = eigenvalues * np.random.default_rng(0).uniform(size=options.modes)
     offset = np.random.default_rng(1).normal(size=options.modes)
@@ -50,7 +47,7 @@ def main(options: Options) -> None:
             "stationary_msd": jax.device_put((eigenvalues, noise)),
             "msd_from_point": jax.device_put((eigenvalues, noise, offset)),
         }
-        report["memory_of_program_bytes"] = {
+        memory = {
             name: program.lower(*arguments[name]).compile().memory_analysis().temp_size_in_bytes
             for name, program in programs.items()
         }
@@ -71,18 +68,23 @@ def main(options: Options) -> None:
     found = timing.seconds(
         {name: in_double(name) for name in programs} | loops, repeats=options.repeats
     )
-    report |= {
+    return {
+        "memory_of_program_bytes": memory,
         "seconds": found,
-        "numpy_time_over_ours": {
-            name: found[f"numpy_{name}"]["median"] / found[name]["median"] for name in programs
-        },
         "largest_relative_difference": {
             name: float(abs(np.asarray(in_double(name)()) / loops[f"numpy_{name}"]() - 1).max())
             for name in programs
         },
-        "load_after": timing.machine()["load"],
+        "rows": [
+            group.row(
+                f"{name} of {options.modes} modes at {options.lags} lags",
+                found[name]["rounds"],
+                "NumPy",
+                found[f"numpy_{name}"]["rounds"],
+            )
+            for name in programs
+        ],
     }
-    print(json.dumps(report, indent=2))
 
 
 def numpy_stationary_msd(steps: int, eigenvalues: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -120,4 +122,4 @@ def numpy_msd_from_point(
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

@@ -2,25 +2,24 @@
 
 The program prints JSON: the seconds of each part, of all of it, and of several members at once. The
 window has T = 1000 steps. Its Gram matrix is that of a random walk, whose values do not matter.
-Peers get the positions, and where we are compared so do we: Gram matrix and TAMSD together. NumPy's
-loop over lags, and tidynamics, trackpy and andi_datasets where they are installed, take turns with
-ours on the machine. Run from the checkout: python -m experiments.benchmarks.paths
+Peers get the positions of random walks, and so do we: the TAMSD at all lags of short paths of many
+parameters and of long ones of few. tidynamics, NumPy's loop over lags, trackpy and andi_datasets,
+where they are installed, take turns with ours on the machine; all but the first at 1000 steps
+alone, since their time grows with the square. Run from the checkout: python -m
+experiments.benchmarks.paths
 """
 
 import dataclasses
 import functools
-import importlib.metadata
-import importlib.util
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
+from sgd_diffusion.analysis import positions
 from sgd_diffusion.analysis.displacement import (
     displacement_from_start,
     step_autocorrelation,
@@ -29,8 +28,11 @@ from sgd_diffusion.analysis.displacement import (
 from sgd_diffusion.analysis.gram import step_gram
 from sgd_diffusion.dynamics.measurements import path_statistics
 from sgd_diffusion.dynamics.window import WindowRecord
+from sgd_diffusion.errors import invalid
 
-PEERS = ("tidynamics", "trackpy", "andi_datasets")
+PEERS = {name: name for name in ("tidynamics", "trackpy", "andi_datasets")}
+FEW_STEPS = 1000  # up to which peers are asked whose time grows with the square
+GOALS = {1000: 2.3}  # others are not to be slower
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,27 +43,76 @@ class Options(Checked):
     """Steps T of the window."""
     members: Annotated[int, *within(1, 100)] = 2
     """Members that are analyzed at once, vmapped."""
-    dim: Annotated[int, *within(2, 100_000)] = 2000
-    """Parameters of the path on which peers are compared."""
+    steps: Annotated[tuple[int, ...], *within(2, 100_000, fewest=1)] = (
+        100,
+        300,
+        1000,
+        3000,
+        10_000,
+        20_000,
+    )
+    """Steps T of the paths on which peers are compared."""
+    dims: Annotated[tuple[int, ...], *within(2, 100_000, fewest=1, repeats=True)] = (
+        2000,
+        2000,
+        2000,
+        600,
+        200,
+        100,
+    )
+    """Parameters of these paths, for each number of steps."""
     repeats: Annotated[int, *within(1, 1000)] = 5
     """Timed runs of each candidate."""
 
+    def check(self) -> None:
+        """Refuse also numbers of parameters that do not belong to the numbers of steps."""
+        super().check()
+        if len(self.dims) != len(self.steps):
+            raise invalid(
+                "--dims",
+                f"has {len(self.dims)} values and --steps {len(self.steps)}",
+                "as many",
+                "give both",
+            )
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    report = {
-        "machine": timing.machine(),
-        "options": dataclasses.asdict(options),
-        "peers": {
-            peer: importlib.metadata.version(peer)
-            for peer in PEERS
-            if importlib.util.find_spec(peer)
-        },
-        "window": window_analysis(options),
-        "tamsd_from_positions": against_peers(options),
+
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
+    window = window_analysis(options)
+    compared = [
+        against_peers(options, steps, dim)
+        for steps, dim in zip(options.steps, options.dims, strict=True)
+    ]
+    return {
+        "peers": group.versions(PEERS),
+        "window": window,
+        "tamsd_from_positions": compared,
+        "rows": [
+            group.row(
+                f"all that is derived from a window of {options.window} steps",
+                window["everything"]["rounds"],
+            ),
+            *(row for found in compared for row in rows(found)),
+        ],
     }
-    report["load_after"] = timing.machine()["load"]
-    print(json.dumps(report, indent=2))
+
+
+def rows(found: dict) -> list[group.Row]:
+    """Return the TAMSD at all lags beside the peers that can be asked for so many steps."""
+    steps, seconds = found["steps"], found["seconds"]
+    peers = ["tidynamics"]
+    if steps == FEW_STEPS:
+        peers += ["NumPy", "trackpy", "andi_datasets"]
+    return [
+        group.row(
+            f"TAMSD at all lags of a path of {steps + 1} x {found['parameters']}",
+            seconds["sgd_diffusion"]["rounds"],
+            peer,
+            seconds[peer]["rounds"] if peer in seconds else None,
+            goal=GOALS.get(steps, 1.0),
+        )
+        for peer in peers
+    ]
 
 
 def window_analysis(options: Options) -> dict:
@@ -107,72 +158,56 @@ def window_analysis(options: Options) -> dict:
     return found
 
 
-def against_peers(options: Options) -> dict:
+def against_peers(options: Options, steps: int, dim: int) -> dict:
     """Return seconds for the TAMSD at all lags from the positions, compared with peers.
 
-    With them are the speed over each peer, and how much values differ.
+    With them is how much values differ from the definition at some lags.
     """
-    positions = (
-        np.random.default_rng(0).normal(size=(options.window + 1, options.dim)).cumsum(axis=0)
-    )
-    lags = np.arange(1, options.window + 1)
-
-    @jax.jit
-    def ours(positions):
-        return time_averaged_msd(step_gram(positions))
-
-    def numpy_loop():
-        return np.array(
-            [((positions[lag:] - positions[:-lag]) ** 2).sum(axis=1).mean() for lag in lags]
-        )
-
-    with jax.enable_x64(True):
-        on_device = jnp.asarray(positions)
-        candidates = {
-            "sgd_diffusion": lambda: ours(on_device),
-            "numpy": numpy_loop,
-            **_peers(positions, lags),
-        }
-        found = timing.seconds(candidates, repeats=options.repeats)
-        values = {
-            name: np.asarray(candidate())[: len(lags) - 1] for name, candidate in candidates.items()
-        }
-    reference = values.pop("numpy")
-    mine = found["sgd_diffusion"]["median"]
+    path = np.random.default_rng(0).normal(size=(steps + 1, dim)).cumsum(axis=0)
+    candidates = {"sgd_diffusion": lambda: positions.time_averaged_msd(path)} | _peers(path)
+    found = timing.seconds(candidates, repeats=options.repeats)
+    some = np.unique(np.geomspace(1, steps - 1, 9).astype(int))
+    exact = _by_definition(path, some)
     return {
-        "parameters": options.dim,
+        "steps": steps,
+        "parameters": dim,
         "seconds": found,
-        "speed_over": {
-            name: times["median"] / mine for name, times in found.items() if name != "sgd_diffusion"
-        },
-        "largest_relative_difference_from_numpy": {
-            name: float(np.abs(value / reference - 1).max()) for name, value in values.items()
+        "largest_relative_difference": {
+            name: float(np.abs(np.asarray(candidate())[some - 1] / exact - 1).max())
+            for name, candidate in candidates.items()
         },
     }
 
 
-def _peers(positions, lags):
+def _by_definition(path, lags):
+    return np.array([((path[lag:] - path[:-lag]) ** 2).sum(axis=1).mean() for lag in lags])
+
+
+def _peers(path):
     """Return the TAMSD of the installed peers as functions without arguments."""
-    found = {}
-    if importlib.util.find_spec("tidynamics"):
+    installed, found, lags = group.versions(PEERS), {}, np.arange(1, len(path))
+    if "tidynamics" in installed:
         import tidynamics
 
-        found["tidynamics"] = lambda: tidynamics.msd(positions)[1:]
-    if importlib.util.find_spec("trackpy"):
+        found["tidynamics"] = lambda: tidynamics.msd(path)[1:]
+    if len(lags) != FEW_STEPS:
+        return found
+    found["NumPy"] = lambda: _by_definition(path, lags)
+    if "trackpy" in installed:
         import pandas
         import trackpy
 
-        names = [f"x{index}" for index in range(positions.shape[1])]
-        table = pandas.DataFrame(positions, columns=names).assign(frame=np.arange(len(positions)))
+        names = [f"x{index}" for index in range(path.shape[1])]
+        table = pandas.DataFrame(path, columns=names).assign(frame=np.arange(len(path)))
         found["trackpy"] = lambda: (
             trackpy.motion.msd(table, 1, 1, max_lagtime=len(lags), pos_columns=names)["msd"].values
         )
-    if importlib.util.find_spec("andi_datasets"):
+    if "andi_datasets" in installed:
         from andi_datasets.analysis import msd_analysis
 
-        found["andi_datasets"] = lambda: msd_analysis().tamsd(positions[None], lags)[:, 0]
+        found["andi_datasets"] = lambda: msd_analysis().tamsd(path[None], lags)[:, 0]
     return found
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

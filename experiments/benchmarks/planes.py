@@ -10,24 +10,20 @@ experiments.benchmarks.planes
 
 import dataclasses
 import functools
-import importlib.metadata
-import importlib.util
-import json
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
-from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion.landscape.planes import evaluate_plane, plane_point, random_plane
 from sgd_diffusion.problems.datasets import load
 from sgd_diffusion.problems.objectives import classification
 from sgd_diffusion.problems.resnet import ResNet
 
-PEERS = ("torch", "loss-landscapes")
+PEERS = {"torch": "torch", "loss-landscapes": "loss_landscapes"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +42,9 @@ class Options(Checked):
     """Timed runs of each candidate."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    versions = {
-        peer: importlib.metadata.version(peer)
-        for peer in PEERS
-        if importlib.util.find_spec(peer.replace("-", "_"))
-    }
-    report = {
-        "machine": timing.machine(),
-        "peers": versions,
-        "options": dataclasses.asdict(options),
-    }
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
+    versions = group.versions(PEERS)
     train = jax.tree.map(lambda leaf: leaf[: options.images], load("digits").train)
     candidates = ours(options)
     points = dict.fromkeys(candidates, math.prod(options.grid))
@@ -65,18 +52,30 @@ def main(options: Options) -> None:
         candidates[name], points[name] = candidate, count
     found = timing.seconds(candidates, repeats=options.repeats)
     per_point = {name: times["median"] / points[name] for name, times in found.items()}
-    mine = per_point["at_once_1"]
-    report |= {
+    mine = f"at_once_{min(options.at_once)}"
+    return {
+        "peers": versions,
         "seconds": found,
         "points": points,
         "seconds_per_point": per_point,
-        "time_over_at_once_1": {name: each / mine for name, each in per_point.items()},
         "seconds_for_full_grid": {
             name: options.full_grid**2 * each for name, each in per_point.items()
         },
-        "load_after": timing.machine()["load"],
+        "rows": [
+            group.row(
+                f"point of a plane, ResNet-14 on {options.images} digits",
+                found[mine]["rounds"],
+                "loss-landscapes",
+                found[name]["rounds"] if name in found else None,
+                amounts=(points[mine], points.get(name, 1)),
+                goal=goal,
+            )
+            for peer, name, goal in (
+                ("loss-landscapes", "loss_landscapes", 1.0),
+                ("PyTorch's forward pass", "torch_forward_pass", None),
+            )
+        ],
     }
-    print(json.dumps(report, indent=2))
 
 
 def ours(options: Options) -> dict:
@@ -148,4 +147,4 @@ def peers(options: Options, versions: dict, examples) -> dict:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

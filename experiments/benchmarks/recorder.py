@@ -9,8 +9,6 @@ experiments.benchmarks.recorder
 """
 
 import dataclasses
-import importlib.metadata
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -18,8 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion import PathRecorder
 from sgd_diffusion.storage.paths.missing import required
@@ -46,19 +43,16 @@ class Options(Checked):
     """Dimension of the sketches."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
     required("torch", "the training loop")
     recorders = {"recorded": {}, "sketched": {"sketch_dim": options.sketch_dim}}
-    report = {
-        "machine": timing.machine(),
-        "peers": {"torch": importlib.metadata.version("torch")},
-        "options": dataclasses.asdict(options),
-    }
     found = training_steps(options, recorders)
     ends = {name: ends_of_windows(options, how) for name, how in recorders.items()}
     alone = found["training"]["step"]
-    report |= {
+    kept = {"recorded": "all parameters", "sketched": f"sketches of {options.sketch_dim} numbers"}
+    return {
+        "peers": group.versions({"torch": "torch"}),
         "seconds": found,
         "seconds_for_the_end_of_a_window": ends,
         "overhead_over_training": {
@@ -68,13 +62,31 @@ def main(options: Options) -> None:
             }
             for name, end in ends.items()
         },
-        "load_after": timing.machine()["load"],
+        "rows": [
+            *(
+                group.row(
+                    f"training step with a recorder of {kept[name]}",
+                    found[name]["rounds"],
+                    "PyTorch without it",
+                    found["training"]["rounds"],
+                )
+                for name in recorders
+            ),
+            *(
+                group.row(
+                    f"end of a window of {options.window} steps, {kept[name]}", [end["later"]]
+                )
+                for name, end in ends.items()
+            ),
+        ],
     }
-    print(json.dumps(report, indent=2))
 
 
-def training_steps(options: Options, recorders: dict[str, dict]) -> dict[str, dict[str, float]]:
-    """Return median seconds of a training step, and of `record` where there is a recorder."""
+def training_steps(options: Options, recorders: dict[str, dict]) -> dict[str, dict[str, Any]]:
+    """Return median seconds of a training step, and of `record` where there is a recorder.
+
+    Those of both together are there for each round.
+    """
     window = max(10, options.repeats * options.steps)
     loops = {"training": training(options, None)} | {
         name: training(options, PathRecorder(window=window, **how))
@@ -92,7 +104,8 @@ def training_steps(options: Options, recorders: dict[str, dict]) -> dict[str, di
     found = {}
     for name in loops:
         step, record = medians(name, second)
-        found[name] = {"step": step, "record": record}
+        rounds = [statistics.median(map(sum, each[name])) for each in second]
+        found[name] = {"step": step, "record": record, "rounds": rounds}
         if name in recorders:
             found[name]["record_in_first_window"] = medians(name, first)[1]
     return found
@@ -166,4 +179,4 @@ def ends_of_windows(options: Options, how: dict[str, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

@@ -10,21 +10,19 @@ experiments.benchmarks.stable
 
 import dataclasses
 import functools
-import importlib.metadata
-import importlib.util
-import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion.analysis.stable import fits, interpolated, law
+
+PEERS = {"levy-stable": "levy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,17 +41,40 @@ class Options(Checked):
     """Timed runs of each candidate."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
     report = {
-        "machine": timing.machine(),
-        "options": dataclasses.asdict(options),
+        "peers": group.versions(PEERS),
         "tables": tables(),
         "ours": ours(options),
         "same_samples": against_peers(options),
     }
-    report["load_after"] = timing.machine()["load"]
-    print(json.dumps(report, indent=2))
+    return report | {"rows": rows(options, report["ours"], report["same_samples"])}
+
+
+def rows(options: Options, parts: dict, same: dict) -> list[group.Row]:
+    """Return a fit beside pylevy's and SciPy's, and many fits."""
+    many = f"{options.fits} fits"
+    found = [
+        group.row(
+            f"fit of a stable law to {options.points} samples",
+            same["sgd_diffusion"]["seconds"]["rounds"],
+            "pylevy",
+            same["pylevy"]["seconds"]["rounds"] if "pylevy" in same else None,
+        ),
+        group.row(f"{many} to {options.points} samples each", parts[many]["rounds"]),
+    ]
+    if "scipy" in same:
+        mine = same["scipy"]["ours"]["rounds"]
+        found.append(
+            group.row(
+                f"fit of a stable law to {options.scipy_points} samples",
+                mine,
+                "SciPy",
+                [same["scipy"]["seconds"]] * len(mine),
+            )
+        )
+    return found
 
 
 def tables() -> dict:
@@ -90,21 +111,20 @@ def against_peers(options: Options) -> dict:
     samples = np.asarray(law.sample(jax.random.key(1), options.alpha, shape=(options.points,)))
     candidates = {"sgd_diffusion": functools.partial(fits.fit, samples)}
     estimates = {"sgd_diffusion": float(fits.fit(samples).alpha)}
-    found = {}
-    if importlib.util.find_spec("levy"):
+    if "levy-stable" in group.versions(PEERS):
         import levy
 
         candidates["pylevy"] = lambda: levy.fit(samples, beta=0.0)
         estimates["pylevy"] = float(candidates["pylevy"]().params.alpha)
-        found["pylevy"] = {"version": importlib.metadata.version("levy-stable")}
     seconds = timing.seconds(candidates, repeats=options.repeats)
-    for name, times in seconds.items():
-        found.setdefault(name, {}).update(
-            seconds=times,
-            alpha=estimates[name],
-            error=estimates[name] - options.alpha,
-            ratio=times["median"] / seconds["sgd_diffusion"]["median"],
-        )
+    found: dict[str, dict[str, Any]] = {
+        name: {
+            "seconds": times,
+            "alpha": estimates[name],
+            "error": estimates[name] - options.alpha,
+        }
+        for name, times in seconds.items()
+    }
     if options.scipy_points:
         found["scipy"] = _scipy(samples[: options.scipy_points])
     return found
@@ -117,18 +137,15 @@ def _scipy(samples) -> dict:
     begin = time.perf_counter()
     alpha = law_of_scipy.fit(samples, f1=0.0)[0]
     seconds = time.perf_counter() - begin
-    mine = timing.seconds({"ours": functools.partial(fits.fit, samples)}, repeats=3)["ours"][
-        "median"
-    ]
+    mine = timing.seconds({"ours": functools.partial(fits.fit, samples)}, repeats=3)["ours"]
     return {
         "points": len(samples),
         "seconds": seconds,
         "alpha": float(alpha),
         "ours": mine,
-        "ratio": seconds / mine,
         "alpha_of_ours": float(fits.fit(samples).alpha),
     }
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

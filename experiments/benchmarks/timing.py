@@ -48,7 +48,7 @@ def seconds(
         repeats: rounds.
 
     Returns:
-        {name: {"first": ..., "median": ..., "min": ..., "max": ...}} in seconds.
+        {name: {"first": ..., "median": ..., "min": ..., "max": ..., "rounds": [...]}} in seconds.
     """
     with tqdm(total=(1 + repeats) * len(candidates), unit=" runs") as bar:
 
@@ -63,7 +63,7 @@ def seconds(
         for _ in range(repeats):
             for name in candidates:
                 warm[name].append(timed(name))
-    return {name: _summary(first[name], times) for name, times in warm.items()}
+    return {name: _summary(first[name], times) | {"rounds": times} for name, times in warm.items()}
 
 
 def in_a_row(

@@ -7,18 +7,15 @@ turns on the machine. Run from the checkout: python -m experiments.benchmarks.tr
 """
 
 import dataclasses
-import importlib.metadata
-import importlib.util
-import json
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion.analysis.displacement import displacement_from_start, time_averaged_msd
 from sgd_diffusion.analysis.gram import increment_gram
@@ -29,8 +26,10 @@ from sgd_diffusion.problems.datasets import gaussian
 from sgd_diffusion.problems.objectives import classification
 from sgd_diffusion.problems.resnet import ResNet
 
+PEERS = {"torch": "torch"}
 SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3)}
 LEARNING_RATE = 0.01
+GOALS = {"digits": 1.0, "cifar10": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,19 +64,48 @@ class Options(Checked):
             )
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    report = {
-        "machine": timing.machine(),
-        "torch": _torch_version(),
-        "options": dataclasses.asdict(options),
-        "training": {},
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
+    trained = {
+        name: training(options, SHAPES[name], steps)
+        for name, steps in zip(options.images, options.steps, strict=True)
     }
-    for name, steps in zip(options.images, options.steps, strict=True):
-        report["training"][name] = training(options, SHAPES[name], steps)
-    report["path"] = path_analysis(options, report["training"])
-    report["load_after"] = timing.machine()["load"]
-    print(json.dumps(report, indent=2))
+    path = path_analysis(options, trained)
+    return {
+        "peers": group.versions(PEERS),
+        "training": trained,
+        "path": path,
+        "rows": [
+            *(row for name in trained for row in rows(options, name, trained[name])),
+            group.row(
+                f"Gram matrix and displacements of ResNet-14, T = {options.window}",
+                path["seconds"]["gram_and_analysis"]["rounds"],
+            ),
+        ],
+    }
+
+
+def rows(options: Options, images: str, found: dict) -> list[group.Row]:
+    """Return our fastest ensemble and a member alone, beside PyTorch's faster layout."""
+    rates, seconds = found["member_steps_per_second"], found["seconds"]
+    torch = max((name for name in rates if name.startswith("torch")), key=rates.get, default=None)
+    size = " x ".join(map(str, found["image"]))
+    largest = max(options.members)
+    ensembles = [name for name in rates if name.endswith(f"_{largest}")]
+    return [
+        group.row(
+            f"ResNet-14, {size}, batch {options.batch_size}, {what}",
+            seconds[name]["rounds"],
+            "PyTorch",
+            torch and seconds[torch]["rounds"],
+            amounts=(round(rates[name] * seconds[name]["median"]), found["steps"]),
+            goal=GOALS.get(images) if name != "scan" else None,
+        )
+        for what, name in (
+            (f"step of one of {largest} members", max(ensembles, key=rates.get)),
+            ("step of one member alone", "scan"),
+        )
+    ]
 
 
 def training(options: Options, shape: tuple[int, ...], steps: int) -> dict:
@@ -142,13 +170,9 @@ def _mappings(members: int) -> dict:
     return mappings
 
 
-def _torch_version() -> str | None:
-    return importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
-
-
 def _torch_candidates(data, steps):
     """Return eager PyTorch in both memory layouts, where it is installed."""
-    if _torch_version() is None:
+    if not group.versions(PEERS):
         return {}
     from experiments.benchmarks.torch_resnet import training_step
 
@@ -211,4 +235,4 @@ def path_analysis(options: Options, trained: dict) -> dict:
 
 if __name__ == "__main__":
     command_line.use_cores_as_devices()
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

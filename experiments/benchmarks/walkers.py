@@ -10,16 +10,14 @@ the machine. Run from the checkout: python -m experiments.benchmarks.walkers
 
 import dataclasses
 import functools
-import json
 import resource
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
-from experiments import command_line
-from experiments.benchmarks import timing
+from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion._types import Key
 from sgd_diffusion.landscape.fractal_surfaces import Surface, diamond_square
@@ -50,9 +48,8 @@ class Options(Checked):
     """Timed runs of each candidate; three times as many of surfaces."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    report = {"machine": timing.machine(), "options": dataclasses.asdict(options)}
+def measure(options: Options) -> dict[str, Any]:
+    """Return what was measured, and its rows."""
     keys = jax.random.split(jax.random.key(0), options.surfaces)
     surfaces = jax.block_until_ready(
         jax.jit(lambda keys: jax.lax.map(functools.partial(surface, options), keys))(keys)
@@ -73,7 +70,7 @@ def main(options: Options) -> None:
         return lambda: walks(keys, surfaces, starts)
 
     jax.block_until_ready(ensemble("reject")())
-    report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+    peak_memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
     )
     heights = [np.asarray(each) for each in surfaces.heights[: options.numpy_surfaces]]
@@ -90,23 +87,35 @@ def main(options: Options) -> None:
     }
     speed = {name: done[name] / times["median"] for name, times in found.items()}
     making = timing.seconds(surface_candidates(options), repeats=3 * options.repeats)
-    report |= {
+    side = 2**options.levels + 1
+    return {
+        "peak_memory_bytes": peak_memory_bytes,
         "seconds": found,
         "walker_steps_per_second": speed,
-        "times_the_speed_of_numpy": {
-            name: each / speed["numpy_reflect"] for name, each in speed.items()
-        },
         "surfaces": {
             "seconds": making,
             "milliseconds_per_surface": {
                 name: 1e3 * times["median"] / options.surfaces_timed
                 for name, times in making.items()
             },
-            "numpy_time_over_map": making["numpy"]["median"] / making["map"]["median"],
         },
-        "load_after": timing.machine()["load"],
+        "rows": [
+            group.row(
+                "step of a walker on a fractal surface",
+                found["reflect"]["rounds"],
+                "NumPy",
+                found["numpy_reflect"]["rounds"],
+                amounts=(done["reflect"], done["numpy_reflect"]),
+            ),
+            group.row(
+                f"fractal surface of {side} x {side} points",
+                making["map"]["rounds"],
+                "NumPy",
+                making["numpy"]["rounds"],
+                amounts=(options.surfaces_timed,) * 2,
+            ),
+        ],
     }
-    print(json.dumps(report, indent=2))
 
 
 def surface(options: Options, key: Key) -> Surface:
@@ -177,4 +186,4 @@ def numpy_walk(heights: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarra
 
 
 if __name__ == "__main__":
-    command_line.run(main, Options, __doc__)
+    group.program(measure, Options, __doc__)

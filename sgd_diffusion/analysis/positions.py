@@ -21,6 +21,10 @@ from sgd_diffusion.errors import invalid
 
 __all__ = ["by_lag", "time_averaged_msd"]
 
+# Numbers that are transformed at once, which stay in the cache.
+BLOCK = 2**18
+LEAST = 16  # coordinates at once, however many points: numbers that share a line of the cache
+
 
 def time_averaged_msd(
     positions: ArrayLike, lags: ArrayLike | None = None
@@ -56,12 +60,10 @@ def time_averaged_msd(
     coordinates, present = _points(positions)
     steps = len(coordinates) - 1
     lags = np.arange(1, steps + 1) if lags is None else checked_lags(lags, steps)
-    rest, velocity = _without_trend(coordinates, present)
-    size = np.abs(rest).max(initial=0) or 1.0  # keeps squares of large and small numbers in range
-    counts, squares, products = _correlations(rest / size, velocity / size, present)
+    (counts, differences, products), speed, size = _correlations(coordinates, present)
     pairs = np.where(counts > 0, counts, np.nan)
-    msd = (squares + 2 * np.arange(steps + 1) * products) / pairs * size**2
-    return np.maximum(msd[lags] + lags**2 * (velocity @ velocity), 0.0)
+    msd = (differences + 2 * np.arange(steps + 1) * products) / pairs * size**2
+    return np.maximum(msd[lags] + lags**2 * speed, 0.0)
 
 
 def by_lag(positions: ArrayLike, lags: ArrayLike) -> PairAverages:
@@ -103,41 +105,63 @@ def _points(positions):
         raise invalid(
             "positions", f"has shape {array.shape}", "(T+1, ...) with at least two points"
         )
-    coordinates = np.concatenate(
-        [host_array("positions", part).reshape(len(array), -1) for part in parts], axis=1
-    )
+    parts = [host_array("positions", part).reshape(len(array), -1) for part in parts]
+    coordinates = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        present = np.isfinite(coordinates.sum(axis=1))  # reads them once and makes nothing as large
+    if present.all():
+        return coordinates, present
     present = np.isfinite(coordinates).all(axis=1)
     return np.where(present[:, None], coordinates, 0.0), present
 
 
-def _without_trend(coordinates, present):
-    """Return coordinates less their least-squares lines, 0 for missing points, and slopes (P,)."""
-    if not present.any():
-        return coordinates, np.zeros(coordinates.shape[1])
-    times = np.arange(len(coordinates)) - np.flatnonzero(present).mean()
-    centered = coordinates - coordinates[present].mean(axis=0)
-    velocity = times[present] @ centered[present] / max(times[present] @ times[present], 1)
-    return (centered - times[:, None] * velocity) * present[:, None], velocity
+def _correlations(coordinates, present):
+    """Return sums (T+1,) over the pairs of lags 0..T of three quantities, and two numbers.
 
-
-def _correlations(rest, velocity, present):
-    """Return sums (T+1,) over the pairs of lags 0..T of three quantities.
-
-    They are 1, |r_j - r_i|^2 and velocity . (r_j - r_i) of the rest r.
+    The quantities are 1, |r_j - r_i|^2 and v . (r_j - r_i), with the slopes v of the coordinates
+    and the rest r without their trends. The numbers are |v|^2, and the unit of the sums, in which
+    squares stay in range.
     """
-    points = len(rest)
+    points = len(coordinates)
     length = scipy.fft.next_fast_len(2 * points - 1, real=True)
+    times = np.arange(points) - np.arange(points) @ present / max(present.sum(), 1)
+    times *= present
+    columns = max(LEAST, BLOCK // length)
+    squares = along = power = speed = size = 0.0
+    for start in range(0, coordinates.shape[1], columns):
+        rest, velocity = _without_trend(coordinates[:, start : start + columns].T, present, times)
+        largest = max(rest.max(), -rest.min())
+        if largest > size:
+            factor, size = (size / largest) ** 2, largest
+            squares, along, power = factor * squares, factor * along, factor * power
+        if size > 0:
+            rest /= size
+        spectrum = scipy.fft.rfft(rest, length, axis=1, workers=-1).view(np.float64)
+        squares = squares + np.einsum("ct,ct->t", rest, rest)
+        along = along + np.einsum("c,ct->t", velocity / (size or 1), rest)
+        power = power + np.einsum("ct,ct->t", spectrum, spectrum)
+        speed = speed + velocity @ velocity
+    mask, squares, along = scipy.fft.rfft([present * 1.0, squares, along], length, axis=1)
+    power = power.reshape(-1, 2).sum(axis=1)
+    sums = [
+        abs(mask) ** 2,
+        2 * ((mask.conj() * squares).real - power),
+        2j * (mask.conj() * along).imag,
+    ]
+    counts, *others = scipy.fft.irfft(sums, length, axis=1)[:, :points]
+    return (np.rint(counts), *others), speed, size or 1.0
 
-    def spectrum(series):
-        return scipy.fft.rfft(series, length)
 
-    mask, squares, along = (
-        spectrum(present * 1.0),
-        spectrum((rest**2).sum(axis=1)),
-        spectrum(rest @ velocity),
-    )
-    power = sum(np.abs(spectrum(column)) ** 2 for column in rest.T)
-    counts = scipy.fft.irfft(np.abs(mask) ** 2, length)[:points]
-    differences = scipy.fft.irfft(2 * ((mask.conj() * squares).real - power), length)[:points]
-    products = scipy.fft.irfft(2j * (mask.conj() * along).imag, length)[:points]
-    return np.rint(counts), differences, products
+def _without_trend(rows, present, times):
+    """Return coordinates (c, T+1) less their least-squares lines in time, and slopes (c,).
+
+    They are copied. The rest is 0 for missing points, where `times` are 0 too.
+    """
+    count = present.sum()
+    rest = np.array(rows, order="C")
+    rest -= rest.sum(axis=1, keepdims=True) / max(count, 1)
+    if count < len(present):
+        rest[:, ~present] = 0
+    velocity = np.einsum("ct,t->c", rest, times) / max(times @ times, 1)
+    rest -= velocity[:, None] * times
+    return rest, velocity

@@ -19,14 +19,18 @@ from experiments import (
     hessian_spectrum,
     loss_surface,
 )
+from experiments.benchmarks import __main__ as benchmarks
 from experiments.benchmarks import (
     accelerator,
     curvature,
     escape,
+    freezing,
+    limiting,
     paths,
     planes,
     recorder,
     stable,
+    start,
     training,
     walkers,
 )
@@ -46,9 +50,21 @@ EXPERIMENTS = {
         accelerator,
     )
 }
-PROGRAMS = {"self_test": self_test} | {
+PROGRAMS = {"self_test": self_test, "benchmarks": benchmarks} | {
     module.__name__.split(".", 1)[1]: module
-    for module in (curvature, escape, paths, planes, recorder, stable, training, walkers)
+    for module in (
+        curvature,
+        escape,
+        freezing,
+        limiting,
+        paths,
+        planes,
+        recorder,
+        stable,
+        start,
+        training,
+        walkers,
+    )
 }
 
 
@@ -186,6 +202,7 @@ def test_the_sweep_sees_all_programs():
         ),
         ("hessian_spectrum", ["--statistics"], "--statistics is empty"),
         ("loss_surface", ["--planes", "random", "random"], "--planes is random random"),
+        ("benchmarks.paths", ["--dims", "5"], "--dims has 1 values and --steps 6"),
         ("benchmarks.training", ["--steps", "5", "6", "7"], "--steps has 3 values and --images 2"),
     ],
 )

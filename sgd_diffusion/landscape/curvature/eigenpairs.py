@@ -3,11 +3,11 @@
 Only products of the matrix with vectors are needed.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from sgd_diffusion._arrays import integer, number
@@ -31,6 +31,9 @@ __all__ = ["Eigenpairs", "top_eigenpairs"]
 ENDS = ("largest", "smallest", "both")
 ROUNDING = 32  # units of rounding of the norm of the matrix below which residuals are rounding
 EXTRA = 20  # vectors of the basis beyond twice the number of pairs
+BLOCK = 2  # vectors that the basis starts from
+LOOKS = 5  # between two restarts, at the residuals
+COPIES = 4  # tolerances within which eigenvalues may be copies of one
 TOLERANCES = {4: 1e-4, 8: 1e-10}  # by the bytes of a number
 
 
@@ -55,12 +58,13 @@ class Eigenpairs(NamedTuple):
 
 
 class _Search(NamedTuple):
-    krylov: Krylov  # begins with the best approximations, in the wanted order
-    kept: jax.Array  # how many of them are there
+    krylov: Krylov  # after a restart, begins with the best approximations, in the wanted order
+    kept: jax.Array  # vectors of the basis that have been multiplied
     residuals: jax.Array  # (k,)
-    fresh: jax.Array  # whether a random vector follows them
+    fresh: jax.Array  # whether a random vector follows the approximations
     finished: jax.Array
-    sweeps: jax.Array
+    restarts: jax.Array
+    products: jax.Array
 
 
 def top_eigenpairs(
@@ -77,11 +81,14 @@ def top_eigenpairs(
     r"""Return eigenvalues at the ends of the spectrum, and their eigenvectors.
 
     This is thick-restart Lanczos (Wu & Simon, SIAM J. Matrix Anal. Appl. 22, 602, 2000) with full
-    reorthogonalization. A basis of min(n, 2k + 20) vectors grows by one product each. Then its best
-    approximations to the wanted eigenvectors and k/2 + 10 more replace it. This goes on until their
-    residuals are small. A single start vector reaches only one vector of a degenerate eigenvalue.
-    So when all have converged, the basis continues once more from a random vector, until that
-    changes none of the wanted eigenvalues.
+    reorthogonalization, from a block of two random vectors. A basis of min(n, 2k + 20) vectors
+    grows by one product each. Then its best approximations to the wanted eigenvectors and k/2 + 10
+    more replace it. This goes on until their residuals are small, which are computed several times
+    between.
+
+    A block of two reaches two vectors of a degenerate eigenvalue. If no two of the eigenvalues are
+    within four tolerances, no copy of any is missing. Otherwise, and after a warm start, the basis
+    continues once more from random vectors, until that changes none of the wanted eigenvalues.
 
     The basis and its products take 8 (2k + 20) n bytes in single precision. Under `jax.vmap` all
     members continue until the last has finished. Products of matrices and convolutions within the
@@ -110,8 +117,8 @@ def top_eigenpairs(
             norm of A are rounding and have converged whatever the eigenvalue.
         max_restarts: how often the basis is replaced at most.
         key: PRNG key of random vectors; `jax.random.key(0)` if None.
-        start: eigenvectors from earlier, at nearby parameters, as in `Eigenpairs`. The first vector
-            is then their sum.
+        start: eigenvectors from earlier, at nearby parameters, as in `Eigenpairs`. The basis then
+            starts from their sum alone.
 
     Returns:
         `Eigenpairs`, vectors in the types of `like`, values and residuals in the precision of the
@@ -129,8 +136,12 @@ def top_eigenpairs(
     Notes:
         With `like` and products in float64, eigenvalues are those of a dense eigenvalue solver to
         1e-10 of the largest. Small residuals say that these eigenvalues exist. They do not say that
-        there is
-        no other between them: one may be missed at the edge of a dense bulk.
+        there is no other between them: one may be missed at the edge of a dense bulk.
+
+        On spectra like that of ResNet-14, whose 20 largest eigenvalues fall from 81 to 4.1, the 20
+        take 52 to 60 products with a tolerance of 1e-3, and the four largest 16. A block of one
+        takes about 48 for the 20, and 20 more to exclude missing copies. Blocks of 4 and of 8 take
+        60 to 76 and 72 to 96.
     """
     if which not in ENDS:
         raise invalid("which", f"is {which!r}", f"one of {', '.join(ENDS)}")
@@ -140,9 +151,8 @@ def top_eigenpairs(
         k = integer("k", k, 1, zero.size, what="(the size of the matrix)")
         tol = TOLERANCES[zero.dtype.itemsize] if tol is None else number("tol", tol, at_least=0)
         first = zero if start is None else matrix.flat("start", start).sum(axis=0)
-        krylov = started(
-            jax.random.key(0) if key is None else key, first, min(zero.size, 2 * k + EXTRA)
-        )
+        size, block = min(zero.size, 2 * k + EXTRA), BLOCK if start is None else 1
+        krylov = started(jax.random.key(0) if key is None else key, first, size, block)
         krylov, residuals, num_products = _searched(
             matrix.matvec, krylov, k, which, tol, max_restarts
         )
@@ -162,59 +172,103 @@ def top_eigenpairs(
 def _searched(matvec, krylov, k, which, tol, max_restarts):
     """A basis that begins with the wanted vectors, their residuals, and the number of products."""
     size, n = len(krylov.projected), krylov.basis.shape[1]
+    block = len(krylov.basis) - size
     whole = size == n  # the basis will span the space
     keep = size if whole else k + (size - k) // 2
+    step = max(1, (size - keep) // LOOKS)
 
     def sweep(search):
-        krylov = extended(matvec, search.krylov, search.kept)
-        values, vectors = _wanted_first(*ritz(krylov), which)
-        kept, images = (
-            dot(vectors[:, :keep].T, rows) for rows in (krylov.basis[:-1], krylov.images)
-        )
-        missing = images[:k] - values[:k, None] * kept[:k]
+        # A search for missing vectors goes through to the end of the basis.
+        until = jnp.minimum(jnp.maximum(search.kept + step, keep), size)
+        stop = jnp.where(search.fresh | whole, jnp.int32(size), until)
+        krylov = extended(matvec, search.krylov, search.kept, stop)
+        values, vectors = _wanted_first(*ritz(krylov, stop), which, stop)
+        missing = _missing(krylov, values[:k], vectors[:, :k])
         residuals, tolerated = length(missing), _tolerated(values[:k], krylov.norm, tol)
         converged = (residuals <= tolerated).all()
         same = (abs(values[:k] - jnp.diagonal(search.krylov.projected)[:k]) <= tolerated).all()
         lost = ~jnp.isfinite(krylov.norm)
-        key, own = jax.random.split(krylov.key)
-        basis = krylov.basis.at[:keep].set(kept)
-        worst = (residuals / jnp.where(tolerated == 0, 1, tolerated)).argmax()
-        # All residuals are along the next vector of the Krylov space, except those that a random
-        # vector left behind. So the basis continues along the worst residual.
-        following = jax.lax.cond(
-            converged,
-            lambda: outside(own, basis, keep),
-            lambda: direction_outside(basis, missing[worst], keep),
-        )
+        certain = (search.fresh & same) | (_apart(values[:k], tolerated) & (block == BLOCK))
+        full = converged | (stop == size)
         return _Search(
-            krylov._replace(
-                basis=basis.at[keep].set(following),
-                images=krylov.images.at[:keep].set(images),
-                projected=jnp.diag(jnp.where(jnp.arange(size) < keep, values, 0)),
-                key=key,
+            jax.lax.cond(
+                full,
+                lambda: _restarted(krylov, values, vectors, keep, missing, converged),
+                lambda: krylov,
             ),
-            jnp.int32(keep),
+            jnp.where(full, jnp.int32(keep), stop),
             residuals,
             converged,
-            whole | lost | (converged & search.fresh & same),
-            search.sweeps + 1,
+            whole | lost | (converged & certain),
+            search.restarts + full.astype(jnp.int32),
+            search.products + stop - search.kept,
         )
 
     def unfinished(search):
-        return ~search.finished & (search.sweeps <= max_restarts)
+        return ~search.finished & (search.restarts <= max_restarts)
 
-    no = jnp.asarray(False)
-    begin = _Search(krylov, jnp.int32(0), jnp.zeros(k, krylov.basis.dtype), no, no, jnp.int32(0))
+    no, zero = jnp.asarray(False), jnp.int32(0)
+    begin = _Search(krylov, zero, jnp.zeros(k, krylov.basis.dtype), no, no, zero, zero)
     search = jax.lax.while_loop(unfinished, sweep, begin)
-    return search.krylov, search.residuals, size + (search.sweeps - 1) * (size - keep)
+    return search.krylov, search.residuals, search.products
 
 
-def _wanted_first(values, vectors, which):
-    """Ascending eigenvalues, and their vectors as columns, put in the wanted order."""
-    size = len(values)
-    from_top = np.arange(size)[::-1]
-    alternating = np.stack([from_top, from_top[::-1]], axis=1).ravel()[:size]
-    order = {"largest": from_top, "smallest": from_top[::-1], "both": alternating}[which]
+def _missing(krylov, values, vectors):
+    """A v - value v (k, n) of approximations with coefficients (m, k) in the basis."""
+    kept, images = (dot(vectors.T, rows[: len(vectors)]) for rows in (krylov.basis, krylov.images))
+    return images - values[:, None] * kept
+
+
+def _restarted(krylov, values, vectors, keep, missing, converged):
+    """A basis of the `keep` best approximations, and of directions in which it continues.
+
+    All residuals are in the span of the next vectors of the Krylov space, except those that a
+    random vector left behind. So the basis continues along the worst residual, and along the worst
+    of what is then left of them. Where all have converged, it continues at random.
+    """
+    size = len(krylov.projected)
+    kept, images = (dot(vectors[:, :keep].T, rows[:size]) for rows in (krylov.basis, krylov.images))
+    basis = krylov.basis.at[:keep].set(kept)
+    key, *own = jax.random.split(krylov.key, 1 + len(basis) - size)
+    rounding = ROUNDING * jnp.finfo(basis.dtype).eps * krylov.norm
+    for place, random in enumerate(own, keep):
+        lengths = length(missing)
+        worst = lengths.argmax()
+        following = jax.lax.cond(
+            converged | (lengths[worst] <= rounding),
+            functools.partial(outside, random, basis, place),
+            functools.partial(direction_outside, basis, missing[worst], place),
+        )
+        basis = basis.at[place].set(following)
+        missing = missing - dot(missing, following)[:, None] * following
+    return krylov._replace(
+        basis=basis,
+        images=krylov.images.at[:keep].set(images),
+        projected=jnp.diag(jnp.where(jnp.arange(size) < keep, values, 0)),
+        key=key,
+    )
+
+
+def _apart(values, tolerated):
+    """Whether all eigenvalues are further from each other than copies of one can be.
+
+    A block of two start vectors reaches two copies of an eigenvalue. Where it finds no two, there
+    are none. Eigenvalues within a few residuals count as copies, which cannot be told from them.
+    """
+    distance = abs(values[:, None] - values)
+    close = distance <= COPIES * jnp.maximum(tolerated[:, None], tolerated)
+    return close.sum() == len(values)
+
+
+def _wanted_first(values, vectors, which, count):
+    """The first `count` eigenvalues, ascending, and vectors as columns, put in the wanted order."""
+    place = jnp.arange(len(values), dtype=jnp.int32)
+    order = {
+        "largest": count - 1 - place,
+        "smallest": place,
+        "both": jnp.where(place % 2, place // 2, count - 1 - place // 2),
+    }[which]
+    order = jnp.where(place < count, order, place)
     return values[order], vectors[:, order]
 
 

@@ -36,12 +36,13 @@ BREAKDOWN = 64
 
 
 class Krylov(NamedTuple):
-    """An orthonormal basis of m vectors and the next one, and a symmetric matrix A in that basis.
+    """An orthonormal basis of m vectors and the next b, and a symmetric matrix A in that basis.
 
-    A is in units of `unit`.
+    A is in units of `unit`. The basis is that of a block of b start vectors and their products; the
+    product of vector j gives vector j + b.
 
     Attributes:
-        basis: (m + 1, n) vectors, rows.
+        basis: (m + b, n) vectors, rows.
         images: (m, n) A times the first m vectors.
         projected: (m, m) v_i . A v_j in entries with i <= j.
         norm: () largest |A v| of all unit vectors v so far.
@@ -57,14 +58,20 @@ class Krylov(NamedTuple):
     key: Key
 
 
-def started(key: Key, start: Float[Array, "n"], size: int) -> Krylov:
-    """Return a basis with only its first vector: along `start` (n,), or random if that is zero."""
-    key, own = jax.random.split(key)
-    basis = jnp.zeros((size + 1, start.size), start.dtype)
-    first = jnp.where((start != 0).any(), _unit_vector(start), outside(own, basis, 0))
+def started(key: Key, start: Float[Array, "n"], size: int, block: int = 1) -> Krylov:
+    """Return a basis of `size` vectors with only its first `block`.
+
+    The first is along `start` (n,), or random if that is zero; the others are random.
+    """
+    key, *own = jax.random.split(key, 1 + block)
+    basis = jnp.zeros((size + block, start.size), start.dtype)
+    first = jnp.where((start != 0).any(), _unit_vector(start), outside(own[0], basis, 0))
+    basis = basis.at[0].set(first)
+    for place in range(1, block):
+        basis = basis.at[place].set(outside(own[place], basis, place))
     zero = jnp.zeros((), start.dtype)
     return Krylov(
-        basis.at[0].set(first),
+        basis,
         jnp.zeros((size, start.size), start.dtype),
         jnp.zeros((size, size), start.dtype),
         zero,
@@ -74,34 +81,39 @@ def started(key: Key, start: Float[Array, "n"], size: int) -> Krylov:
 
 
 def extended(
-    matvec: Callable[[jax.Array], jax.Array], krylov: Krylov, count: IntegerLike
+    matvec: Callable[[jax.Array], jax.Array],
+    krylov: Krylov,
+    count: IntegerLike,
+    stop: IntegerLike | None = None,
 ) -> Krylov:
-    """Return all of the basis from its first `count` + 1 vectors, by m - count products.
+    """Return the first `stop` + b of the basis from its first `count` + b, by as many products.
 
-    The count may be traced.
+    Both numbers may be traced. All m + b are returned if `stop` is None.
     """
+    size = len(krylov.projected)
+    block = len(krylov.basis) - size
 
     def extend(j, krylov):
         image = matvec(krylov.basis[j])
         unit = jnp.where(krylov.unit == 0, power_of_two(abs(image).max()), krylov.unit)
         image = image / jnp.where(unit == 0, 1, unit)
-        rest, inner = _without(krylov.basis, image, j + 1)
+        rest, inner = _without(krylov.basis, image, j + block)
         norm = jnp.maximum(krylov.norm, length(image))
         key, own = jax.random.split(krylov.key)
         broken = length(rest) <= BREAKDOWN * jnp.finfo(rest.dtype).eps * norm
         following = jax.lax.cond(
-            broken, lambda: outside(own, krylov.basis, j + 1), lambda: _unit_vector(rest)
+            broken, lambda: outside(own, krylov.basis, j + block), lambda: _unit_vector(rest)
         )
         return Krylov(
-            krylov.basis.at[j + 1].set(following),
+            krylov.basis.at[j + block].set(following),
             krylov.images.at[j].set(image),
-            krylov.projected.at[:, j].set(inner[:-1]),
+            krylov.projected.at[:, j].set(inner[:size]),
             norm,
             unit,
             key,
         )
 
-    return jax.lax.fori_loop(count, len(krylov.projected), extend, krylov)
+    return jax.lax.fori_loop(count, size if stop is None else stop, extend, krylov)
 
 
 def outside(key: Key, basis: Float[Array, "vector n"], count: IntegerLike) -> Float[Array, "n"]:
@@ -121,11 +133,23 @@ def direction_outside(
     return _unit_vector(_without(basis, vector, count)[0])
 
 
-def ritz(krylov: Krylov) -> tuple[Float[Array, "m"], Float[Array, "m m"]]:
-    """Return the ascending eigenvalues (m,) of the matrix in its basis, and vectors as columns."""
+def ritz(
+    krylov: Krylov, count: IntegerLike | None = None
+) -> tuple[Float[Array, "m"], Float[Array, "m m"]]:
+    """Return the eigenvalues (m,) of the matrix in the first of its basis, and vectors as columns.
+
+    There are `count` of them, ascending; all m if it is None. The others stand behind them, with
+    vectors that are zero.
+    """
     upper = jnp.triu(krylov.projected)
-    values, vectors = jnp.linalg.eigh(upper + jnp.triu(upper, 1).T)
-    return values, vectors
+    matrix = upper + jnp.triu(upper, 1).T
+    if count is None:
+        return jnp.linalg.eigh(matrix)
+    present = jnp.arange(len(matrix), dtype=jnp.int32) < count
+    matrix = jnp.where(present[:, None] & present[None], matrix, 0)
+    beyond = 2 * length(matrix.ravel())  # all eigenvalues
+    values, vectors = jnp.linalg.eigh(matrix + jnp.diag(jnp.where(present, 0, beyond)))
+    return values, jnp.where(present[:, None] & present[None], vectors, 0)
 
 
 def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:

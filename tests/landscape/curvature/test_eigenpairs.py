@@ -171,6 +171,20 @@ def test_products_are_counted():
     assert len(counted) == found.num_products
 
 
+def test_nothing_is_spent_on_copies_where_eigenvalues_are_apart():
+    """Then it ends before the basis is full."""
+    a = matrix(np.r_[np.geomspace(100, 1, K), np.geomspace(0.5, 1e-3, N - K)])
+    found = pairs_of(a.astype(np.float32), K, tol=1e-3)
+    assert found.converged.all() and found.num_products < 2 * K + 20
+    np.testing.assert_allclose(found.values, np.geomspace(100, 1, K), rtol=1e-5)
+    copies = matrix(
+        np.r_[np.geomspace(100, 1, K - 2), [1.0] * 4, np.geomspace(0.5, 1e-3, N - K - 2)]
+    )
+    again = pairs_of(copies.astype(np.float32), K, tol=1e-3)
+    np.testing.assert_allclose(again.values[-3:], 1, rtol=1e-5)
+    assert again.num_products > found.num_products
+
+
 def test_fewer_products_than_a_solver_without_restarts_of_its_own():
     """SciPy's ARPACK, of the same basis, takes about as many."""
     a = matrix(SPECTRA["equally spaced"])
