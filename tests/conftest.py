@@ -74,7 +74,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--optimized",
         action="store_true",
-        help="compile as users do, with all optimizations of XLA",
+        help="compile and draw as users do, with all optimizations of XLA and all layouts",
     )
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from experiments import command_line, progress
+from sgd_diffusion.storage import run_directories
 
 
 def last_of_each(arguments):
@@ -44,6 +45,25 @@ def call(monkeypatch):
         return 0
 
     return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_layout(request):
+    """Lay out the first figure of each name in a file, and draw those of later runs as they stand.
+
+    With --optimized all are laid out, as users' are.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        save, drawn = run_directories.save_figure, set()
+
+        def save_as_it_stands(figure, path):
+            if path.name in drawn and not request.config.getoption("--optimized"):
+                figure.set_layout_engine("none")
+            drawn.add(path.name)
+            save(figure, path)
+
+        patch.setattr(run_directories, "save_figure", save_as_it_stands)
+        yield
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def png():
+def png(request):
     """A function that draws a figure into the bytes of a PNG file, with few pixels.
 
-    It lays out the first figure of a file, as users see it, and no other: the layout takes most of
-    the time and is the same work for all.
+    It lays out the first figure of a file, as users see it, and no other, unless with --optimized:
+    the layout takes most of the time and is the same work for all.
     """
-    drawn = []
+    drawn, every = [], request.config.getoption("--optimized")
 
     def draw(figure):
-        if drawn:
+        if drawn and not every:
             figure.set_layout_engine("none")
         drawn.append(True)
         buffer = io.BytesIO()
