@@ -128,6 +128,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, start, progr
             xs,
             ys,
             chunk=options.points_per_file_update,
+            devices=jax.local_devices(),
             description=description,
             progress=progress.plane(),
         )

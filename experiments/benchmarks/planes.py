@@ -1,11 +1,11 @@
 """Measure what a point of a loss surface costs.
 
-The program prints JSON: points one by one and in groups in one program, a loop on the host, and
-PyTorch. The loss is that of ResNet-14 on 1000 digits in evaluation mode, at 20 points of a plane.
-loss-landscapes, where it is installed, takes a square of about as many points of the same network
-in PyTorch. A bare forward pass is the least that any such tool costs there. Weights are random,
-which costs the same. All take turns on the machine. Run from the checkout: python -m
-experiments.benchmarks.planes
+The program prints JSON: points one by one and in groups in one program, one by one on every core as
+a device, a loop on the host, and PyTorch. The loss is that of ResNet-14 on 1000 digits in
+evaluation mode, at 20 points of a plane. loss-landscapes, where it is installed, takes a square of
+about as many points of the same network in PyTorch. A bare forward pass is the least that any such
+tool costs there. Weights are random, which costs the same. All take turns on the machine. Run from
+the checkout: python -m experiments.benchmarks.planes
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
+from experiments import command_line
 from experiments.benchmarks import group, timing
 from experiments.options import Checked, within
 from sgd_diffusion.landscape.planes import evaluate_plane, plane_point, random_plane
@@ -52,7 +53,7 @@ def measure(options: Options) -> dict[str, Any]:
         candidates[name], points[name] = candidate, count
     found = timing.seconds(candidates, repeats=options.repeats)
     per_point = {name: times["median"] / points[name] for name, times in found.items()}
-    mine = f"at_once_{min(options.at_once)}"
+    mine = "on_all_devices"
     return {
         "peers": versions,
         "seconds": found,
@@ -79,20 +80,24 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def ours(options: Options) -> dict:
-    """Return groups of every size in one compiled program, and the jitted loss in a host loop."""
+    """Return groups of every size and points on all devices in one compiled program each.
+
+    With them is the jitted loss in a loop on the host.
+    """
     problem = classification(ResNet(14), load("digits"), augment=None)
     params, state = jax.jit(problem.init)(jax.random.key(0))
     plane = random_plane(jax.random.key(1), params)
     batch = jax.tree.map(lambda leaf: leaf[: options.images], problem.examples)
     xs, ys = (np.linspace(-1, 1, count) for count in options.grid)
 
-    def surface(plane, at_once):
+    def surface(plane, at_once, devices=None):
         return evaluate_plane(
             lambda point: problem.loss(point, state, batch, False)[0],
             plane,
             xs,
             ys,
             at_once=at_once,
+            devices=devices,
         )
 
     at = jax.jit(lambda plane, x, y: problem.loss(plane_point(plane, x, y), state, batch, False)[0])
@@ -102,6 +107,9 @@ def ours(options: Options) -> dict:
         )
         for size in options.at_once
     }
+    candidates["on_all_devices"] = functools.partial(
+        jax.jit(functools.partial(surface, at_once=1, devices=jax.devices())), plane
+    )
     return candidates | {"host_loop": lambda: [at(plane, x, y) for y in ys for x in xs]}
 
 
@@ -147,4 +155,5 @@ def peers(options: Options, versions: dict, examples) -> dict:
 
 
 if __name__ == "__main__":
+    command_line.use_cores_as_devices()
     group.program(measure, Options, __doc__)

@@ -259,7 +259,7 @@ def _moments(gram, orders):
 @jax.jit
 def _non_gaussian(positions, lags):
     steps = len(positions) - 1
-    end = jnp.arange(steps + 1) + lags[:, None]
+    end = jnp.arange(steps + 1)[None] + lags[:, None]
     # (L, T+1, K), T+1-lag of them on the path.
     displacements = positions[jnp.minimum(end, steps)] - positions[None]
     displacements = jnp.where((end <= steps)[:, :, None], displacements, 0)

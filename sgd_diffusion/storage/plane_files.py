@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -41,6 +41,7 @@ def resumable_plane(
     chunk: IntegerLike,
     description: Mapping[str, Any],
     at_once: IntegerLike = 1,
+    devices: Sequence[jax.Device] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:
     """Return the loss on a grid of points of a plane, and keep it in a NetCDF file.
@@ -60,6 +61,7 @@ def resumable_plane(
         description: JSON-like facts that identify loss and data, such as those of a `Problem`. The
             file is continued only under the same ones, by the same plane, grid, chunk and at_once.
         at_once: points that are evaluated side by side.
+        devices: devices that share the points; the default one if None.
         progress: called as `progress(finished, total)` with numbers of points, after every chunk
             and at the start.
 
@@ -89,7 +91,9 @@ def resumable_plane(
     _make_directory(file.parent)
     stored = _read(file, configuration)
     done = 0 if stored is None else int(stored.attrs["finished"])
-    chunks = evaluate_in_chunks(loss, plane, xs, ys, chunk=chunk, at_once=at_once, done=done)
+    chunks = evaluate_in_chunks(
+        loss, plane, xs, ys, chunk=chunk, at_once=at_once, done=done, devices=devices
+    )
     if stored is None:
         stored = xr.Dataset(
             coords={"y": ys, "x": xs},

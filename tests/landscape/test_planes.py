@@ -383,22 +383,22 @@ def test_a_quadratic_has_its_closed_form():
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 15, 100])
-def test_every_point_is_evaluated_once_at_its_own_coordinates(at_once):
+@pytest.mark.parametrize("count", [None, 2, 3])
+def test_every_point_is_evaluated_once_at_its_own_coordinates(at_once, count):
     """Powers of two make the linear loss exact: a point that is left out, shifted or doubled is
     seen.
     """
     plane = Plane(
         np.zeros((2, 2)), np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]])
     )
-    seen = evaluate_plane(lambda w: (w[0, 0], w[1, 1], w[0, 1]), plane, XS, YS, at_once=at_once)
+    how = {"at_once": at_once, "devices": count and jax.devices()[:count]}
+    seen = evaluate_plane(lambda w: (w[0, 0], w[1, 1], w[0, 1]), plane, XS, YS, **how)
     x, y = np.meshgrid(XS, YS)
     for found, expected in zip(seen, (x, y, np.zeros_like(x)), strict=True):
         np.testing.assert_array_equal(found, expected)
     plane = plane_of()
     expected = total(plane.origin) + x * total(plane.first) + y * total(plane.second)
-    np.testing.assert_allclose(
-        evaluate_plane(total, plane, XS, YS, at_once=at_once), expected, rtol=1e-12
-    )
+    np.testing.assert_allclose(evaluate_plane(total, plane, XS, YS, **how), expected, rtol=1e-12)
 
 
 def test_a_grid_of_one_point_is_its_loss():
@@ -491,8 +491,10 @@ def test_all_of_geometry_goes_through_jit_and_vmap(dtype):
 # Chunks
 
 
-@pytest.mark.parametrize(("chunk", "at_once"), [(1, 1), (4, 1), (6, 3), (100, 4)])
-def test_chunks_are_the_plane_in_one_compiled_program(chunk, at_once):
+@pytest.mark.parametrize(
+    ("chunk", "at_once", "count"), [(1, 1, 1), (4, 1, 1), (6, 3, 1), (100, 4, 1), (4, 1, 3)]
+)
+def test_chunks_are_the_plane_in_one_compiled_program(chunk, at_once, count):
     traced = []
 
     def loss(params):
@@ -505,7 +507,10 @@ def test_chunks_are_the_plane_in_one_compiled_program(chunk, at_once):
     plane = plane_of()
     expected = evaluate_plane(loss, plane, XS, YS, at_once=at_once)
     traced.clear()
-    pieces = list(evaluate_in_chunks(loss, plane, XS, YS, chunk=chunk, at_once=at_once))
+    devices = jax.devices()[:count]
+    pieces = list(
+        evaluate_in_chunks(loss, plane, XS, YS, chunk=chunk, at_once=at_once, devices=devices)
+    )
     assert len(traced) <= 2  # a group, and the group that is left over
     assert [len(piece["square"]) for piece in pieces] == [
         min(chunk, 15 - begin) for begin in range(0, 15, chunk)

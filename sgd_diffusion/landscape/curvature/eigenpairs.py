@@ -240,7 +240,7 @@ def _restarted(krylov, values, vectors, keep, missing, converged):
             functools.partial(direction_outside, basis, missing[worst], place),
         )
         basis = basis.at[place].set(following)
-        missing = missing - dot(missing, following)[:, None] * following
+        missing = missing - dot(missing, following)[:, None] * following[None]
     return krylov._replace(
         basis=basis,
         images=krylov.images.at[:keep].set(images),
@@ -255,8 +255,8 @@ def _apart(values, tolerated):
     A block of two start vectors reaches two copies of an eigenvalue. Where it finds no two, there
     are none. Eigenvalues within a few residuals count as copies, which cannot be told from them.
     """
-    distance = abs(values[:, None] - values)
-    close = distance <= COPIES * jnp.maximum(tolerated[:, None], tolerated)
+    distance = abs(values[:, None] - values[None])
+    close = distance <= COPIES * jnp.maximum(tolerated[:, None], tolerated[None])
     return close.sum() == len(values)
 
 

@@ -2,11 +2,12 @@
 
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from sgd_diffusion._arrays import integer, own_precision
@@ -24,6 +25,7 @@ def evaluate_points(
     coordinates: ArrayLike,
     *,
     at_once: IntegerLike = 1,
+    devices: Sequence[jax.Device] | None = None,
 ) -> PyTree:
     """Return the loss at many points, computed in groups by one compiled program.
 
@@ -34,13 +36,20 @@ def evaluate_points(
         point_of: function of an entry of `coordinates` that returns the point.
         coordinates: (K, ...), in JAX's current precision.
         at_once: number of points in a group, which is vmapped; known before tracing.
+        devices: devices that share the points in equal parts; the default one if None.
 
     Returns:
         What the loss returns, every leaf with a leading axis (K,). NaN and infinite losses stay as
         they are.
 
     Raises:
-        InputError: `coordinates` has no axis, or `at_once` is not a positive integer.
+        InputError: `coordinates` has no axis, `at_once` is not a positive integer, or there are no
+            `devices`.
+
+    Notes:
+        On two cores, ResNet-14 on 1000 images of 8 x 8 pixels keeps a core busy for 29 ms a point.
+        One after the other on both, points take 20 ms. So the cores of a CPU are better used as
+        devices, with a point on each. Groups of vmapped points are slower there.
     """
     size = _positive("at_once", at_once)
     with own_precision("coordinates", coordinates) as coordinates:
@@ -48,11 +57,26 @@ def evaluate_points(
     coordinates = coordinates.astype(jax.dtypes.canonicalize_dtype(coordinates.dtype))
     if coordinates.ndim == 0:
         raise invalid("coordinates", "has shape ()", "(K, ...), the coordinates of K points")
-    with full_precision():
+    if devices is not None and not len(devices):
+        raise invalid("devices", "is empty", "at least one device, or None")
+
+    def evaluate(coordinates):
         # A group of one is not vmapped, so that it costs what the loss costs alone.
         return jax.lax.map(
             lambda entry: loss(point_of(entry)), coordinates, batch_size=size if size > 1 else None
         )
+
+    with full_precision():
+        if devices is None:
+            return evaluate(coordinates)
+        mesh, points = Mesh(np.asarray(devices), ("points",)), PartitionSpec("points")
+        spread = jax.shard_map(
+            evaluate, mesh=mesh, in_specs=points, out_specs=points, check_vma=False
+        )
+        count = len(coordinates)
+        surplus = [(0, -count % len(devices))] + [(0, 0)] * (coordinates.ndim - 1)
+        losses = jax.jit(spread)(jnp.pad(coordinates, surplus, mode="edge"))
+        return jax.tree.map(operator.itemgetter(slice(count)), losses)
 
 
 def evaluate_plane(
@@ -62,6 +86,7 @@ def evaluate_plane(
     ys: ArrayLike,
     *,
     at_once: IntegerLike = 1,
+    devices: Sequence[jax.Device] | None = None,
 ) -> PyTree:
     """Return the loss on a grid of points of a plane.
 
@@ -71,6 +96,7 @@ def evaluate_plane(
         xs: (X,) coordinates along the first direction.
         ys: (Y,) coordinates along the second direction.
         at_once: as in `evaluate_points`.
+        devices: as in `evaluate_points`.
 
     Returns:
         (Y, X), or a pytree of arrays (Y, X, ...). Entry [i, j] belongs to the point at xs[j],
@@ -87,7 +113,11 @@ def evaluate_plane(
     with in_own_precision(plane) as plane:
         grid = _grid(plane, xs, ys)
         losses = evaluate_points(
-            loss, functools.partial(point_at, plane), grid.reshape(-1, 2), at_once=at_once
+            loss,
+            functools.partial(point_at, plane),
+            grid.reshape(-1, 2),
+            at_once=at_once,
+            devices=devices,
         )
         return jax.tree.map(lambda leaf: leaf.reshape(*grid.shape[:2], *leaf.shape[1:]), losses)
 
@@ -132,6 +162,7 @@ def evaluate_in_chunks(
     chunk: IntegerLike,
     at_once: IntegerLike = 1,
     done: IntegerLike = 0,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Iterator[PyTree]:
     """Return an iterator over the loss on a grid of points of a plane, piece by piece.
 
@@ -148,6 +179,7 @@ def evaluate_in_chunks(
         at_once: as in `evaluate_points`.
         done: number of points in 0..XY that are finished and not evaluated again. The first rows of
             the grid come first, each from its first x on.
+        devices: as in `evaluate_points`.
 
     Returns:
         An iterator over the remaining pieces. Each is what the loss returns, as NumPy arrays
@@ -164,7 +196,9 @@ def evaluate_in_chunks(
 
     @jax.jit
     def evaluate(plane, part):
-        return evaluate_points(loss, functools.partial(point_at, plane), part, at_once=at_once)
+        return evaluate_points(
+            loss, functools.partial(point_at, plane), part, at_once=at_once, devices=devices
+        )
 
     def pieces():
         for begin in range(done, len(coordinates), size):
