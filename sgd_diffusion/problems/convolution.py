@@ -7,9 +7,9 @@ formulation=...)`. There are four formulations:
   fewer pixels than the kernel has taps (3x3 on 2 x 2). There it has the fewest multiplications and
   copies no image.
 - "patches": the window of every output pixel as a row, times the kernel as a matrix. It is for
-  strided and 1x1 kernels, and for float64, which XLA's libraries do not convolve.
-- "canonical": a convolution whose gradients are written as channels-last convolutions from the
-  start. It is for all others.
+  windows that do not overlap, such as 1x1, and for float64, which XLA's libraries do not convolve.
+- "canonical": a convolution whose gradients are written as fast products from the start (see
+  `problems.canonical`). It is for all others.
 - "xla": `lax.conv_general_dilated`. It is for GPU and TPU.
 
 All agree up to rounding in value and in derivatives of every order and mode, under jit, vmap, scan
@@ -30,20 +30,17 @@ Notes:
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from sgd_diffusion._platforms import platform
 from sgd_diffusion.errors import invalid
+from sgd_diffusion.problems.canonical import CHANNELS_LAST, canonical_convolution, output_size
 
 __all__ = ["FORMULATIONS", "convolution", "default_formulation"]
 
 FORMULATIONS = ("xla", "canonical", "patches", "dense")
-_CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
 def convolution(
@@ -86,8 +83,7 @@ def convolution(
 
     Raises:
         InputError: the formulation is unknown or cannot do what is asked. All but "xla" need two
-            spatial dimensions, channels last, no dilation and no groups; "canonical" needs stride
-            1.
+            spatial dimensions, channels last, no dilation and no groups.
     """
     if formulation not in (None, *FORMULATIONS):
         raise invalid(
@@ -123,8 +119,8 @@ def convolution(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     padding = tuple((int(low), int(high)) for low, high in padding)
-    chosen = {"canonical": _canonical, "patches": _patches, "dense": _dense}[str(formulation)]
-    return chosen(lhs, rhs, strides, padding, precision)
+    chosen = {"canonical": canonical_convolution, "patches": _patches, "dense": _dense}
+    return chosen[str(formulation)](lhs, rhs, strides, padding, precision)
 
 
 def _is_plain(
@@ -137,7 +133,7 @@ def _is_plain(
         return False
     given, plain = (
         lax.conv_dimension_numbers(lhs.shape, rhs.shape, numbers)
-        for numbers in (dimension_numbers, _CHANNELS_LAST)
+        for numbers in (dimension_numbers, CHANNELS_LAST)
     )
     return given == plain
 
@@ -156,19 +152,11 @@ def default_formulation(images: Any, kernel: Any, strides: Sequence[int]) -> str
     """
     if platform(images, kernel) != "cpu":
         return "xla"
-    pixels, taps = images.shape[1] * images.shape[2], kernel.shape[0] * kernel.shape[1]
-    if pixels < taps:
+    height, width = kernel.shape[:2]
+    if images.shape[1] * images.shape[2] < height * width:
         return "dense"
-    if taps == 1 or tuple(strides) != (1, 1) or images.dtype != jnp.float32:
-        return "patches"
-    return "canonical"
-
-
-def _output_size(images, kernel, strides, padding):
-    return tuple(
-        (images.shape[1 + axis] + sum(padding[axis]) - kernel.shape[axis]) // strides[axis] + 1
-        for axis in range(2)
-    )
+    apart = height <= strides[0] and width <= strides[1]
+    return "patches" if apart or images.dtype != jnp.float32 else "canonical"
 
 
 def _patches(images, kernel, strides, padding, precision):
@@ -176,7 +164,7 @@ def _patches(images, kernel, strides, padding, precision):
 
     A row holds the pixels that the taps meet, side by side on the channels.
     """
-    rows, columns = _output_size(images, kernel, strides, padding)
+    rows, columns = output_size(images, kernel, strides, padding)
     height, width, _, features = kernel.shape
     padded = lax.pad(
         images,
@@ -205,7 +193,7 @@ def _dense(images, kernel, strides, padding, precision):
     """
     batch, height, width, _ = images.shape
     features = kernel.shape[-1]
-    rows, columns = _output_size(images, kernel, strides, padding)
+    rows, columns = output_size(images, kernel, strides, padding)
     # Input pixel a meets output pixel i through tap a - i stride + low. That is the entry
     # a + (outputs - 1 - i) stride of `padded`.
     margins = [
@@ -230,91 +218,3 @@ def _dense(images, kernel, strides, padding, precision):
     return jnp.matmul(images.reshape(batch, -1), matrix, precision=precision).reshape(
         batch, rows, columns, features
     )
-
-
-def _canonical(images, kernel, strides, padding, precision):
-    """Bind the primitive below.
-
-    Stride 1 makes all three of its products convolutions without dilation.
-    """
-    if strides != (1, 1):
-        raise invalid("window_strides", f"is {strides}", "(1, 1) for 'canonical'", "take 'patches'")
-    images, kernel = _varying_alike(images, kernel)
-    # Read here, as lax does where it binds: the primitive is lowered later, in another context.
-    if precision is None:
-        precision = jax.config.jax_default_matmul_precision
-    return canonical_p.bind(images, kernel, padding=padding, precision=precision)
-
-
-# A custom_vjp would not do, because Hessian-vector products need forward mode over reverse mode.
-# Nor would a custom_jvp, because JAX would transpose the convolution inside it by the rule that is
-# to be avoided. A primitive has rules of its own for both.
-canonical_p = Primitive("canonical_convolution")
-
-
-def _convolve(images, kernel, *, padding, precision):
-    return lax.conv_general_dilated(
-        images, kernel, (1, 1), padding, dimension_numbers=_CHANNELS_LAST, precision=precision
-    )
-
-
-def _abstract(images, kernel, *, padding, precision):
-    rows, columns = _output_size(images, kernel, (1, 1), padding)
-    return images.update(shape=(images.shape[0], rows, columns, kernel.shape[-1]))
-
-
-def _images_cotangent(cotangent, images, kernel, *, padding, precision):
-    full = tuple(
-        (taps - 1 - low, taps - 1 - high)
-        for taps, (low, high) in zip(kernel.shape, padding, strict=False)
-    )
-    return canonical_p.bind(
-        cotangent, lax.rev(kernel, (0, 1)).swapaxes(2, 3), padding=full, precision=precision
-    )
-
-
-def _kernel_cotangent(cotangent, images, kernel, *, padding, precision):
-    """Convolve the images with the cotangent as the kernel and the batch as the summed channels."""
-    swapped = canonical_p.bind(
-        images.transpose(3, 1, 2, 0),
-        cotangent.transpose(1, 2, 0, 3),
-        padding=padding,
-        precision=precision,
-    )
-    return swapped.transpose(1, 2, 0, 3)
-
-
-def _batched(arguments, axes, **parameters):
-    """Map over members: one longer batch if they share the kernel, else a loop over the kernels.
-
-    The loop is faster than XLA's grouped convolution.
-    """
-    images, kernel = (
-        x if axis is None else jnp.moveaxis(x, axis, 0)
-        for x, axis in zip(arguments, axes, strict=True)
-    )
-    if axes[1] is None:
-        output = canonical_p.bind(images.reshape(-1, *images.shape[2:]), kernel, **parameters)
-        return output.reshape(*images.shape[:2], *output.shape[1:]), 0
-    if axes[0] is None:
-        return lax.map(lambda one: canonical_p.bind(images, one, **parameters), kernel), 0
-    return lax.map(lambda pair: canonical_p.bind(*pair, **parameters), (images, kernel)), 0
-
-
-def _varying_alike(*arrays):
-    """Let all arrays vary over every mesh axis that any of them varies over, as lax does."""
-    avals = [jax.typeof(array) for array in arrays]
-    # `mat` is jax 0.10's name, `vma` that of earlier versions.
-    varying = [aval.mat.varying if hasattr(aval, "mat") else aval.vma for aval in avals]
-    missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]
-    return [
-        lax.pcast(array, axes, to="varying") if axes else array
-        for array, axes in zip(arrays, missing, strict=True)
-    ]
-
-
-canonical_p.def_impl(_convolve)
-canonical_p.def_abstract_eval(_abstract)
-mlir.register_lowering(canonical_p, mlir.lower_fun(_convolve, multiple_results=False))
-ad.defbilinear(canonical_p, _images_cotangent, _kernel_cotangent)
-batching.primitive_batchers[canonical_p] = _batched
