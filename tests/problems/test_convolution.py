@@ -11,6 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.errors import InputError
+from sgd_diffusion.problems import canonical
 from sgd_diffusion.problems.convolution import convolution
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -31,7 +32,7 @@ CASES = {
     "SAME": ((2, 7, 6, 2), (3, 3, 4), (2, 2), "SAME"),
     "VALID": ((2, 5, 4, 2), (3, 3, 4), (1, 1), "VALID"),
 }
-PAIRS = [(case, formulation) for case in CASES for formulation in ("canonical", "patches", "dense")]
+FORMULATIONS = ("canonical", "patches", "dense")
 
 
 def draw(images_shape, kernel_shape, dtype=None, members=()):
@@ -76,7 +77,8 @@ def expectation(case):
     return arguments, jax.jit(partial(evaluate, reference))(*arguments)
 
 
-@pytest.mark.parametrize(("case", "formulation"), PAIRS)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_equals_lax_in_value_gradients_and_hessian_products(case, formulation):
     _, _, strides, padding = CASES[case]
     chosen = partial(
@@ -89,6 +91,50 @@ def test_equals_lax_in_value_gradients_and_hessian_products(case, formulation):
     with jax.enable_x64(True):
         arguments, expected = expectation(case)
         assert_close(jax.jit(partial(evaluate, chosen))(*arguments), expected, 1e-12)
+
+
+@pytest.mark.parametrize("case", ["3x3", "3x3, stride 2, odd", "uneven, uneven strides"])
+def test_canonical_in_reverse_over_reverse_mode(case):
+    images_shape, kernel_shape, strides, padding = CASES[case]
+
+    def product(formulation, images, kernel):
+        def loss(*pair):
+            return jnp.sin(
+                convolution(
+                    *pair,
+                    strides,
+                    padding,
+                    dimension_numbers=CHANNELS_LAST,
+                    formulation=formulation,
+                )
+            ).sum()
+
+        def twice(*pair):
+            return sum(jnp.cos(part).sum() for part in jax.grad(loss, argnums=(0, 1))(*pair))
+
+        return jax.grad(twice, argnums=(0, 1))(images, kernel)
+
+    with jax.enable_x64(True):
+        arguments = draw(images_shape, kernel_shape)
+        found, expected = (
+            jax.jit(partial(product, formulation))(*arguments)
+            for formulation in ("canonical", "xla")
+        )
+        assert_close(found, expected, 1e-12)
+
+
+def test_canonical_kernel_gradient_in_blocks_of_images(monkeypatch):
+    images, kernel = draw((5, 4, 4, 2), (3, 3, 3))
+    # The copies of an image: 4 x 4 pixels of 3 taps of 2 channels and 3 of 3 features, in float32.
+    monkeypatch.setattr(canonical, "BLOCK", 2 * 4 * 4 * (3 * 2 + 3 * 3) * 4)
+    gradient = jax.grad(loss_of("canonical"), argnums=1)
+    program = jax.jit(gradient).lower(images, kernel).as_text()
+    assert re.search(r"dynamic_slice.*<2x2x4x4x2xf32>", program)  # two blocks of two, and one left
+    assert_close(
+        jax.jit(gradient)(images, kernel),
+        jax.jit(jax.grad(loss_of("xla"), argnums=1))(images, kernel),
+        2e-5,
+    )
 
 
 def padded(formulation):
@@ -105,7 +151,7 @@ def loss_of(formulation):
     return lambda images, kernel: jnp.sin(padded(formulation)(images, kernel)).sum()
 
 
-@pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
+@pytest.mark.parametrize("formulation", FORMULATIONS)
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 3)])
 def test_vmap_equals_a_loop(axes, formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3), members=(3,))
@@ -122,7 +168,7 @@ def test_vmap_equals_a_loop(axes, formulation):
         assert_close(tuple(g[member] for g in gradients), reference(*pair), 2e-5)
 
 
-@pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
+@pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_scan_equals_a_loop_over_descent_steps(formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3))
     step = lambda f: lambda k, _: (k - 0.01 * jax.grad(loss_of(f), argnums=1)(images, k), None)  # noqa: E731
@@ -133,7 +179,7 @@ def test_scan_equals_a_loop_over_descent_steps(formulation):
     assert_close(scanned, expected, 1e-4)
 
 
-@pytest.mark.parametrize("formulation", ["canonical", "patches", "dense"])
+@pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_shard_map_with_a_shared_argument(formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3))
     gradient = jax.grad(loss_of(formulation), argnums=(0, 1))
@@ -145,12 +191,14 @@ def test_shard_map_with_a_shared_argument(formulation):
 
 def test_gradients_hold_only_convolutions_that_xla_executes_fast_inside_loops():
     images, kernel = draw((2, 8, 8, 2), (3, 3, 2))
-    loss = lambda k: jnp.sin(padded("canonical")(padded("canonical")(images, k), k)).sum()  # noqa: E731
+    strided = partial(padded("canonical"), window_strides=(2, 2))
+    loss = lambda k: jnp.sin(strided(padded("canonical")(images, k), k)).sum()  # noqa: E731
     product = lambda k: jax.jvp(jax.grad(loss), (k,), (k,))  # noqa: E731
     program = jax.jit(product).lower(kernel).as_text()
     numbers = re.findall(r"stablehlo.convolution.*?dim_numbers = (.*?),\s*window", program)
     assert len(numbers) > 5
     assert set(numbers) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+    assert set(re.findall(r"[lr]hs_dilate = \[(.*?)\]", program)) <= {"1, 1"}
 
 
 @pytest.mark.parametrize(
