@@ -66,23 +66,28 @@ def changes(old: Sequence[Row], new: Sequence[Row]) -> str:
     their seconds. A row has changed if the ranges from least to most of the repeats do not overlap
     and the medians are more than 5 % apart.
     """
-    before = {row["row"]: row for row in old}
+    before, after = ({_name(row): row for row in rows} for rows in (old, new))
     lines, same = [], 0
-    for row in new:
-        if row["row"] not in before:
-            lines.append(f"new: {row['row']}")
+    for name in after:
+        if name not in before:
+            lines.append(f"new: {name}")
             continue
-        times = [_compared(each, row, before[row["row"]]) for each in (before[row["row"]], row)]
+        both = before[name], after[name]
+        times = [_compared(row, *both) for row in both]
         if not differ(*times):
             same += 1
             continue
         factor = times[0]["median"] / times[1]["median"]
         word = "faster" if factor > 1 else "slower"
-        lines.append(f"{word}: {row['row']}: {_factor(max(factor, 1 / factor))}")
-    present = {row["row"] for row in new}
-    lines += [f"not measured now: {name}" for name in before if name not in present]
+        lines.append(f"{word}: {name}: {_factor(max(factor, 1 / factor))}")
+    lines += [f"not measured now: {name}" for name in before if name not in after]
     rule = f"ranges of the repeats overlap, or medians are within {MARGIN:.0%}"
     return "\n".join([*lines, f"no change: {same} rows ({rule})"])
+
+
+def _name(row):
+    """What tells a row from others: several peers may do the same."""
+    return row["row"] + (f", beside {row['peer']}" if row["peer"] else "")
 
 
 def _compared(row: Row, *both: Row) -> Mapping[str, Any]:

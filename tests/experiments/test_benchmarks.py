@@ -61,15 +61,15 @@ def test_the_table_tells_ratio_goal_peer_and_spread():
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [
-        (([1.0, 1.1], None), ([1.3, 1.2], None), "slower: a: 1.19 x"),
-        (([1.3, 1.2], None), ([1.0, 1.1], None), "faster: a: 1.19 x"),
+        (([1.0, 1.1], None), ([1.3, 1.2], None), "slower: a, beside them: 1.19 x"),
+        (([1.3, 1.2], None), ([1.0, 1.1], None), "faster: a, beside them: 1.19 x"),
         (([1.0, 1.3], None), ([1.2, 1.6], None), "no change: 1 rows"),
         (([1.0, 1.0], None), ([1.04, 1.04], None), "no change: 1 rows"),
         # The machine is half as fast, for both.
         (([1.0, 1.0], [3.0, 3.0]), ([2.0, 2.0], [6.0, 6.0]), "no change: 1 rows"),
-        (([1.0, 1.0], [3.0, 3.0]), ([2.0, 2.0], [3.0, 3.0]), "slower: a: 2 x"),
+        (([1.0, 1.0], [3.0, 3.0]), ([2.0, 2.0], [3.0, 3.0]), "slower: a, beside them: 2 x"),
         # The peer is gone: seconds are compared.
-        (([1.0, 1.0], [3.0, 3.0]), ([2.0, 2.0], None), "slower: a: 2 x"),
+        (([1.0, 1.0], [3.0, 3.0]), ([2.0, 2.0], None), "slower: a, beside them: 2 x"),
     ],
 )
 def test_only_what_is_beyond_the_noise_has_changed(before, now, said):
@@ -98,6 +98,13 @@ def test_a_first_update_is_seen_on_the_bar_and_not_before():
             bar.update(count)
             bar.refresh()
             assert bool(start.STARTED.search(said.getvalue().encode())) == seen
+
+
+def test_the_same_beside_several_peers_is_several_rows():
+    old = [group.row("a", [1.0], peer, [2.0]) for peer in ("them", "others")]
+    new = [old[0], group.row("a", [1.0], "others", [1.0])]
+    assert changes(old, new).splitlines()[0] == "slower: a, beside others: 2 x"
+    assert changes(old, new).splitlines()[1].startswith("no change: 1 rows")
 
 
 def test_a_file_that_holds_no_results_is_refused(call, tmp_path, capsys):
