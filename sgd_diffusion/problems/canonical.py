@@ -63,7 +63,7 @@ def canonical_convolution(
     images, kernel = _varying_alike(images, kernel)
     # Read here, as lax does where it binds: the primitive is lowered later, in another context.
     if precision is None:
-        precision = jax.config.jax_default_matmul_precision
+        precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     return convolution_p.bind(images, kernel, strides=strides, padding=padding, precision=precision)
 
 
