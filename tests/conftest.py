@@ -42,8 +42,9 @@ DEVICES = 3
 # 700 of Python the search takes a tenth of the time.
 CYCLES_AFTER = 100_000
 # In seconds. What takes longer to compile is written for the processes that this one starts. To
-# write and to read the many small programs took a tenth of the time of tests.
-WORTH_WRITING = 0.1
+# write and to read the many small programs took a tenth of the time of tests, and to write those
+# above 0.1 s a twentieth.
+WORTH_WRITING = 1.0
 # That a process has in memory, the last ones: the next tests of a file ask for them again.
 MOST_PROGRAMS = 2_000
 # What fits stable laws; a worker makes their tables in 10 s.

@@ -146,7 +146,14 @@ def test_names_are_unique_and_patterns_choose_them():
     ]
 
 
-@pytest.mark.parametrize("name", ["tpu-v5e", "tpu-v5e-2x2", "tpu-v6e", "h100"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tpu-v5e-2x2",
+        "h100",
+        *(pytest.param(f"tpu-{v}", marks=pytest.mark.slow) for v in ("v5e", "v6e")),
+    ],
+)
 def test_the_memory_of_compiled_windows_was_known(name):
     """Within the factors that `window_memory` states; one program for each, of 6 members."""
     file = pathlib.Path(experiments.__file__).parent / f"benchmarks/results/compile-{name}.json"
