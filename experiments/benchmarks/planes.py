@@ -66,7 +66,7 @@ def measure(options: Options) -> dict[str, Any]:
             group.row(
                 f"point of a plane, ResNet-14 on {options.images} digits",
                 found[mine]["rounds"],
-                "loss-landscapes",
+                peer,
                 found[name]["rounds"] if name in found else None,
                 amounts=(points[mine], points.get(name, 1)),
                 goal=goal,
