@@ -286,12 +286,13 @@ def block_bootstrap(
     """
     with _sums_and_counts(pairs) as (sums, counts):
         weights = block_weights(key, len(sums), num_resamples=num_resamples, num_blocks=num_blocks)
-
-        return _replicates(weights, sums, counts)
+        return reweighted(weights, sums, counts)
 
 
 @jax.jit
-def _replicates(weights, sums, counts):
+def reweighted(weights, sums, counts):
+    """Return replicates (B, K) of a curve for weights (B, n) of its points."""
+
     def weighted(array):
         return jax.lax.dot(weights.astype(sums.dtype), array, precision=jax.lax.Precision.HIGHEST)
 

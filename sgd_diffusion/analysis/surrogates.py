@@ -97,8 +97,17 @@ def shuffled_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
-        order = jax.random.permutation(key, len(gram))
-        return gram[order][:, order]
+        return reordered(random_order(key, len(gram)), gram)
+
+
+def random_order(key, steps):
+    """Return the order of `shuffled_steps`, a permutation of 0..T-1."""
+    return jax.random.permutation(key, steps)
+
+
+def reordered(order, gram):
+    """Return the step Gram matrix of a path with its steps in this order."""
+    return gram[order][:, order]
 
 
 def sign_flipped_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
@@ -122,10 +131,19 @@ def sign_flipped_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step ste
         InputError: `step_gram` is not one square matrix of real numbers with T >= 1.
     """
     with one_path(step_gram) as gram:
-        # Float32 gives the same draws in every precision.
-        heads = jax.random.bernoulli(key, np.float32(0.5), (len(gram),))
-        signs = jnp.where(heads, 1, -1).astype(gram.dtype)
-        return signs[:, None] * signs[None] * gram
+        return with_signs(random_signs(key, len(gram)), gram)
+
+
+def random_signs(key, steps):
+    """Return the signs of `sign_flipped_steps`, T of 1 or -1."""
+    # Float32 gives the same draws in every precision.
+    return jnp.where(jax.random.bernoulli(key, np.float32(0.5), (steps,)), 1, -1)
+
+
+def with_signs(signs, gram):
+    """Return the step Gram matrix of a path with its steps times these signs."""
+    signs = signs.astype(gram.dtype)
+    return signs[:, None] * signs[None] * gram
 
 
 def bridge_factor(steps: IntegerLike, lags: ArrayLike) -> Float[np.ndarray, "lag"]:

@@ -397,6 +397,9 @@ def save_figure(figure: "matplotlib.figure.Figure", path: pathlib.Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    # The same bytes as those of `savefig`, which draws a figure twice.
+    FigureCanvasAgg(figure).print_png(buffer)
     write_atomically(path, buffer.getvalue())

@@ -47,9 +47,9 @@ def call(monkeypatch):
     return run
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_layout(request):
-    """Lay out the first figure of each name in a file, and draw those of later runs as they stand.
+    """Lay out the first figure of each name, and draw those of later runs as they stand.
 
     With --optimized all are laid out, as users' are.
     """

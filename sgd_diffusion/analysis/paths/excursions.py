@@ -21,7 +21,14 @@ from sgd_diffusion.analysis.gram import (
     upper_squared_displacements,
 )
 from sgd_diffusion.analysis.guarded import where_known
-from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag
+from sgd_diffusion.analysis.pairs import (
+    NUM_BLOCKS,
+    PairAverages,
+    average,
+    block_weights,
+    by_lag,
+    reweighted,
+)
 from sgd_diffusion.analysis.scaling import fit_power_law
 from sgd_diffusion.errors import InputError, invalid
 
@@ -222,11 +229,12 @@ def excursion_slope(
                 f"have shapes {ends.shape} and {heights.shape}",
                 f"(N,) both, of N >= {NUM_BLOCKS} fragments",
             )
-        return _slope(key, ends, heights, num_resamples)
+        return slope_with(block_weights(key, len(ends), num_resamples=num_resamples), ends, heights)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _slope(key, ends, heights, num_resamples):
+@jax.jit
+def slope_with(weights, ends, heights):
+    """Return the `ExcursionSlope` for weights (B, N) of the fragments in its replicates."""
     known = jnp.all((ends != 0) & (heights != 0))
     ends, heights = (jnp.log(jnp.where(known, squares, 1)) for squares in (ends, heights))
     ends, heights = ends - ends.mean(), heights - heights.mean()
@@ -239,7 +247,7 @@ def _slope(key, ends, heights, num_resamples):
         return quotient, jnp.all(spread != 0)
 
     estimate, differ = slope(*average(pairs))
-    replicates, all_differ = slope(*block_bootstrap(key, pairs, num_resamples=num_resamples).T)
+    replicates, all_differ = slope(*reweighted(weights, pairs.sums, pairs.counts).T)
     known = known & differ
     return ExcursionSlope(
         where_known(known, estimate), where_known(known & all_differ, replicates.std(ddof=1))

@@ -3,8 +3,11 @@
 Fits are left to the readers of the results. The curves are kept, binned where they are long. With
 them are replicates from a block bootstrap over the window, in the dimension `replicate`; any fit
 gets its error from them. Resampling and surrogates use fixed keys, the same for all members and
-windows.
+windows. What they draw is a constant of the program of a window. To draw it there would take longer
+to compile than the training step of a small network.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +18,15 @@ from sgd_diffusion.analysis import paths, surrogates
 from sgd_diffusion.analysis.displacement import squared_displacements, time_averaged_msd
 from sgd_diffusion.analysis.guarded import ratio
 from sgd_diffusion.analysis.lags import standard_lags
-from sgd_diffusion.analysis.pairs import NUM_BLOCKS, PairAverages, average, block_bootstrap, by_lag
+from sgd_diffusion.analysis.pairs import (
+    NUM_BLOCKS,
+    PairAverages,
+    average,
+    block_weights,
+    by_lag,
+    reweighted,
+)
+from sgd_diffusion.analysis.paths.excursions import slope_with
 from sgd_diffusion.analysis.roughness import loss_by_contour, loss_by_distance
 from sgd_diffusion.dynamics.measurements.schema import PathMeasurement
 
@@ -48,29 +59,31 @@ def controls(window: int) -> PathMeasurement:
         window: T, updates in a window.
     """
     lags = standard_lags(window)
+    bootstrap_key, shuffle_key, sign_key = jax.random.split(jax.random.key(0), 3)
+    weights = _weights(bootstrap_key, window + 1)
+    orders = _drawn(surrogates.random_order, shuffle_key, window)
+    signs = _drawn(surrogates.random_signs, sign_key, window)
 
     def measure(record):
         gram = record.step_gram
-        bootstrap_key, shuffle_key, sign_key = jax.random.split(jax.random.key(0), 3)
         with jax.enable_x64(gram.dtype == jnp.float64):
             drift_subtracted = by_lag(surrogates.drift_subtracted(gram), lags)
             factor = surrogates.bridge_factor(window, lags)
             factor = jnp.asarray(factor, gram.dtype)
 
-            def draws(key, surrogate):
+            def of_all(draws, surrogate):
                 # One at a time, because each takes several (T, T) matrices.
-                keys = jax.random.split(key, NUM_DRAWS)
-                return jax.lax.map(lambda key: time_averaged_msd(surrogate(key, gram), lags), keys)
+                return jax.lax.map(
+                    lambda draw: time_averaged_msd(surrogate(draw, gram), lags), draws
+                )
 
-            of_sgd, of_drift_subtracted = _replicates(
-                bootstrap_key, by_lag(gram, lags), drift_subtracted
-            )
+            of_sgd, of_drift_subtracted = _replicates(weights, by_lag(gram, lags), drift_subtracted)
             return {
                 "msd_replicates": of_sgd,
                 "drift_subtracted_msd": ratio(average(drift_subtracted), factor),
                 "drift_subtracted_msd_replicates": ratio(of_drift_subtracted, factor),
-                "shuffled_msd": draws(shuffle_key, surrogates.shuffled_steps),
-                "sign_flipped_msd": draws(sign_key, surrogates.sign_flipped_steps),
+                "shuffled_msd": of_all(orders, surrogates.reordered),
+                "sign_flipped_msd": of_all(signs, surrogates.with_signs),
             }
 
     resampled, drawn = ("replicate", "fit_lag"), ("draw", "fit_lag")
@@ -116,14 +129,18 @@ def path_shape(window: int) -> PathMeasurement:
     length = max(2, window // 10)
     shown = np.linspace(0, window - length, min(NUM_FRAGMENTS, window - length + 1)).astype(int)
     components = min(10, window)
+    bootstrap_key, shuffle_key = jax.random.split(jax.random.key(0))
+    weights = _weights(bootstrap_key, window + 1)
+    fragment_weights = _weights(bootstrap_key, window + 1 - length)
+    order = np.asarray(surrogates.random_order(shuffle_key, window))
 
-    def of_motion(key, gram):
+    def of_motion(gram):
         end_to_end, by_length = (
             paths.end_to_end(gram, bins=EDGES),
             paths.excursions_by_length(gram, lengths),
         )
         curves = _with_replicates(
-            key,
+            weights,
             squared_end_to_end=end_to_end,
             squared_end_to_end_by_length=by_length.squared_end_to_end,
             squared_excursion_by_length=by_length.squared_excursion,
@@ -136,16 +153,13 @@ def path_shape(window: int) -> PathMeasurement:
 
     def measure(record):
         gram = record.step_gram
-        bootstrap_key, shuffle_key = jax.random.split(jax.random.key(0))
         with jax.enable_x64(gram.dtype == jnp.float64):
             motions = [
                 gram,
                 surrogates.drift_subtracted(gram),
-                surrogates.shuffled_steps(shuffle_key, gram),
+                surrogates.reordered(order, gram),
             ]
-            curves, share = jax.lax.map(
-                lambda motion: of_motion(bootstrap_key, motion), jnp.stack(motions)
-            )
+            curves, share = jax.lax.map(of_motion, jnp.stack(motions))
             for name, bridge in (
                 ("squared_end_to_end", 1 - share[DRIFT_SUBTRACTED]),
                 ("squared_end_to_end_by_length", surrogates.bridge_factor(window, lengths)),
@@ -155,7 +169,7 @@ def path_shape(window: int) -> PathMeasurement:
                         curves[curve].at[DRIFT_SUBTRACTED].divide(jnp.asarray(bridge, gram.dtype))
                     )
             fragments = paths.transverse_excursions(gram, length)
-            slope = paths.excursion_slope(bootstrap_key, fragments, num_resamples=NUM_REPLICATES)
+            slope = slope_with(fragment_weights, *fragments)
             principal = paths.principal_components(gram, components)
             return curves | {
                 "fragment_squared_end_to_end": fragments.squared_end_to_end[shown],
@@ -211,10 +225,10 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
     """
     kinds = ("batch", "probe") if probe else ("batch",)
     first, second = _random_pairs(window)
+    weights = _weights(jax.random.key(0), window + 1)
 
     def measure(record):
         gram = record.step_gram
-        key = jax.random.key(0)
         with jax.enable_x64(gram.dtype == jnp.float64):
             contour = paths.contour_length(gram)
             series = dict(zip(kinds, (record.losses, record.probe_losses), strict=False))
@@ -228,7 +242,7 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
                 "pair_contour_length": contour[second] - contour[first],
                 "distance": by_distance["batch_msl"].x,
                 "pairs": by_distance["batch_msl"].counts.sum(axis=0),
-                **_with_replicates(key, **by_distance),
+                **_with_replicates(weights, **by_distance),
             }
             for kind, losses in series.items():
                 values[f"{kind}_msl_by_contour"] = average(
@@ -249,20 +263,28 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
     return PathMeasurement(measure, dims, {"distance_bin": CENTERS, "contour_bin": CENTERS})
 
 
-def _replicates(key: Key, *curves: PairAverages) -> list[jax.Array]:
-    """Return replicates of several curves of one path; they share weights that compile slowly."""
-    joined = PairAverages(
-        *(jnp.concatenate(fields, axis=-1) for fields in zip(*curves, strict=True))
-    )
-    blocks = min(NUM_BLOCKS, len(joined.sums))
-    replicates = block_bootstrap(key, joined, num_resamples=NUM_REPLICATES, num_blocks=blocks)
-    return jnp.split(replicates, np.cumsum([curve.sums.shape[1] for curve in curves])[:-1], axis=1)
+def _weights(key: Key, points: int) -> np.ndarray:
+    """Return weights of the points of a window in all replicates, see `pairs.block_bootstrap`."""
+    blocks = min(NUM_BLOCKS, points)
+    return np.asarray(block_weights(key, points, num_resamples=NUM_REPLICATES, num_blocks=blocks))
 
 
-def _with_replicates(key: Key, **curves: PairAverages) -> dict[str, jax.Array]:
+def _drawn(draw: Callable[[Key, int], jax.Array], key: Key, steps: int) -> np.ndarray:
+    """Return what `NUM_DRAWS` surrogates of a path draw."""
+    return np.stack([draw(key, steps) for key in jax.random.split(key, NUM_DRAWS)])
+
+
+def _replicates(weights: np.ndarray, *curves: PairAverages) -> list[jax.Array]:
+    """Return replicates of several curves of one path."""
+    fields = [jnp.concatenate([curve[i] for curve in curves], axis=-1) for i in (1, 2)]
+    sizes = [curve.sums.shape[1] for curve in curves]
+    return jnp.split(reweighted(weights, *fields), np.cumsum(sizes)[:-1], axis=1)
+
+
+def _with_replicates(weights: np.ndarray, **curves: PairAverages) -> dict[str, jax.Array]:
     values = {name: average(pairs) for name, pairs in curves.items()}
     names = [f"{name}_replicates" for name in curves]
-    return values | dict(zip(names, _replicates(key, *curves.values()), strict=True))
+    return values | dict(zip(names, _replicates(weights, *curves.values()), strict=True))
 
 
 def _dims_with_replicates(dim: str, *names: str) -> dict[str, tuple[str, ...]]:
