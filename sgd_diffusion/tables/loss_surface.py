@@ -1,13 +1,16 @@
 """Dimensions of loss surfaces and of their level sets, compared with smooth surfaces."""
 
+import functools
+
 import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from sgd_diffusion._arrays import host_array
+from sgd_diffusion._arrays import host_array, integer
 from sgd_diffusion._types import ArrayLike, IntegerLike
 from sgd_diffusion.analysis.estimates import Status
+from sgd_diffusion.analysis.least_squares import MIN_REPLICATES
 from sgd_diffusion.errors import invalid
 from sgd_diffusion.landscape.box_counting import (
     box_counting_dimension,
@@ -74,7 +77,11 @@ def loss_surface(surfaces: xr.Dataset, *, calibration_repeats: IntegerLike = 20)
         lags; and `smooth_residual` (seed, learning_rate), the standard deviation of the loss's
         logarithm about the polynomial over that of the logarithm. NaN where a loss is not finite
         and positive.
+
+    Raises:
+        InputError: fewer than 10 repeats.
     """
+    repeats = integer("calibration_repeats", calibration_repeats, MIN_REPLICATES)
     losses = (
         surfaces["loss"]
         .sel(plane="random")
@@ -87,10 +94,8 @@ def loss_surface(surfaces: xr.Dataset, *, calibration_repeats: IntegerLike = 20)
     smooth = np.stack([[smooth_surface(surface) for surface in row] for row in heights])
     both = {"loss": heights, "smooth": smooth}
     rows = {}
-    for name, (estimator, truth) in ESTIMATORS.items():
-        calibration = calibrate(
-            jax.random.key(0), estimator, losses.shape[-1], truth=truth, repeats=calibration_repeats
-        )
+    for name, (estimator, _) in ESTIMATORS.items():
+        calibration = _calibration(name, losses.shape[-1], repeats)
         rows[name] = [
             _row(surface, estimator, calibration)
             for of_kind in both.values()
@@ -122,6 +127,12 @@ def loss_surface(surfaces: xr.Dataset, *, calibration_repeats: IntegerLike = 20)
             "size": _sizes(losses.shape[-1]),
         },
     )
+
+
+@functools.lru_cache  # small, and it takes seconds
+def _calibration(name, size, repeats):
+    estimator, truth = ESTIMATORS[name]
+    return calibrate(jax.random.key(0), estimator, size, truth=truth, repeats=repeats)
 
 
 def smooth_surface(heights: ArrayLike) -> Float[np.ndarray, "row column"]:
