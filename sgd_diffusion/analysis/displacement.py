@@ -113,8 +113,13 @@ def time_averaged_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Fl
     [1.0, 4.0]
     """
     with one_path(step_gram) as gram:
-        msd = diagonal_means(upper_squared_displacements(gram))[1:]
-        return msd if lags is None else msd[checked_lags(lags, len(gram)) - 1]
+        return _averaged(gram, None if lags is None else checked_lags(lags, len(gram)))
+
+
+@jax.jit
+def _averaged(gram, lags):
+    msd = diagonal_means(upper_squared_displacements(gram))
+    return msd[1:] if lags is None else msd[lags]
 
 
 def effective_pairs(steps: IntegerLike, lags: ArrayLike | None = None) -> Float[np.ndarray, "lag"]:
@@ -184,7 +189,12 @@ def displacement_from_start(
     """
     with one_path(step_gram) as gram:
         start = checked_integer("waiting_time", waiting_time, 0, len(gram) - 1, len(gram))
-        return non_negative(jnp.cumsum(each_pair_once(gram[start:, start:]).sum(axis=0)))
+        return _from_start(gram, start)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _from_start(gram, start):
+    return non_negative(jnp.cumsum(each_pair_once(gram[start:, start:]).sum(axis=0)))
 
 
 def step_autocorrelation(step_gram: ArrayLike) -> Float[Array, "lag"]:

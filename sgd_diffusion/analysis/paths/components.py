@@ -1,7 +1,9 @@
 """Principal components of a path."""
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -86,12 +88,18 @@ def principal_components(step_gram: ArrayLike, k: IntegerLike | None = None) -> 
     with one_path(step_gram) as gram:
         steps = len(gram)
         components = steps if k is None else checked_integer("k", k, 1, steps, steps)
-        centered = -squared_displacements(gram) / 2
-        centered = centered - centered.mean(axis=0, keepdims=True)
-        centered = centered - centered.mean(axis=1, keepdims=True)
-        values, vectors = _largest(centered, components)
-        scores = (_signs(vectors) * power(values, 0.5))[None] * vectors
-        return PrincipalComponents(values / steps, ratio(values, jnp.trace(centered)), scores)
+        return _of_gram(gram, components)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _of_gram(gram, components):
+    centered = -squared_displacements(gram) / 2
+    centered = centered - centered.mean(axis=0, keepdims=True)
+    centered = centered - centered.mean(axis=1, keepdims=True)
+    values, vectors = _largest(centered, components)
+    scores = (_signs(vectors) * power(values, 0.5))[None] * vectors
+    shares = ratio(values, jnp.trace(centered))
+    return PrincipalComponents(values / len(gram), shares, scores)
 
 
 def components_of_weights(weights: ArrayLike, k: IntegerLike | None = None) -> WeightComponents:
@@ -127,20 +135,26 @@ def components_of_weights(weights: ArrayLike, k: IntegerLike | None = None) -> W
             raise invalid(
                 "weights", f"has shape {points.shape}", "(T+1, P), at least two points of a path"
             )
-        steps, coordinates = len(points) - 1, points.shape[1]
-        most = min(steps, coordinates)
+        steps = len(points) - 1
+        most = min(steps, points.shape[1])
         components = most if k is None else checked_integer("k", k, 1, most, steps)
-        apart = points - points.mean(axis=0, keepdims=True)
-        if coordinates <= steps:
-            values, directions = _largest(apart.T @ apart, components)
-        else:
-            values, vectors = _largest(apart @ apart.T, components)
-            root = power(values, 0.5)
-            directions = apart.T @ (vectors / jnp.where(root > 0, root, 1)[None])
-        scores = apart @ directions
-        sign = _signs(scores)[None]
-        share = ratio(values, (apart**2).sum())
-        return WeightComponents(values / steps, share, sign * scores, (sign * directions).T)
+        return _of_points(points, components)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _of_points(points, components):
+    steps, coordinates = len(points) - 1, points.shape[1]
+    apart = points - points.mean(axis=0, keepdims=True)
+    if coordinates <= steps:
+        values, directions = _largest(apart.T @ apart, components)
+    else:
+        values, vectors = _largest(apart @ apart.T, components)
+        root = power(values, 0.5)
+        directions = apart.T @ (vectors / jnp.where(root > 0, root, 1)[None])
+    scores = apart @ directions
+    sign = _signs(scores)[None]
+    share = ratio(values, (apart**2).sum())
+    return WeightComponents(values / steps, share, sign * scores, (sign * directions).T)
 
 
 def _largest(
