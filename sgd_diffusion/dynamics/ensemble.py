@@ -13,6 +13,7 @@ import optax
 
 from sgd_diffusion._arrays import integer
 from sgd_diffusion._memory import available_bytes, check_memory
+from sgd_diffusion._platforms import options_of_single_runs
 from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import IntegerLike, PyTree
 from sgd_diffusion.dynamics.batches import batch_indices
@@ -92,7 +93,11 @@ class Ensemble:
         ).indices
         # The members start one by one. That is cheap, and their start cannot depend on how the
         # windows are executed.
-        self._start = self.placement.program(self._start_member, 1)
+        self._start = self.placement.program(
+            self._start_member,
+            1,
+            compiler_options=options_of_single_runs(self.placement.platform),
+        )
         self._window = self.placement.program(self._window_member, self._at_once)
         self._advance = self.placement.program(self._advance_member, self._at_once)
         self._states = self.placement.program(self._states_of_member, 1)

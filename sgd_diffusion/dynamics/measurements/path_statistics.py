@@ -7,13 +7,14 @@ windows. What they draw is a constant of the program of a window. To draw it the
 to compile than the training step of a small network.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion._types import Key
+from sgd_diffusion._platforms import options_of_single_runs
 from sgd_diffusion.analysis import paths, surrogates
 from sgd_diffusion.analysis.displacement import squared_displacements, time_averaged_msd
 from sgd_diffusion.analysis.guarded import ratio
@@ -59,10 +60,7 @@ def controls(window: int) -> PathMeasurement:
         window: T, updates in a window.
     """
     lags = standard_lags(window)
-    bootstrap_key, shuffle_key, sign_key = jax.random.split(jax.random.key(0), 3)
-    weights = _weights(bootstrap_key, window + 1)
-    orders = _drawn(surrogates.random_order, shuffle_key, window)
-    signs = _drawn(surrogates.random_signs, sign_key, window)
+    weights, orders, signs = _drawn(_draws_of_controls, window)
 
     def measure(record):
         gram = record.step_gram
@@ -129,10 +127,7 @@ def path_shape(window: int) -> PathMeasurement:
     length = max(2, window // 10)
     shown = np.linspace(0, window - length, min(NUM_FRAGMENTS, window - length + 1)).astype(int)
     components = min(10, window)
-    bootstrap_key, shuffle_key = jax.random.split(jax.random.key(0))
-    weights = _weights(bootstrap_key, window + 1)
-    fragment_weights = _weights(bootstrap_key, window + 1 - length)
-    order = np.asarray(surrogates.random_order(shuffle_key, window))
+    weights, fragment_weights, order = _drawn(_draws_of_shapes, window, length)
 
     def of_motion(gram):
         end_to_end, by_length = (
@@ -225,7 +220,7 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
     """
     kinds = ("batch", "probe") if probe else ("batch",)
     first, second = _random_pairs(window)
-    weights = _weights(jax.random.key(0), window + 1)
+    (weights,) = _drawn(_draws_of_roughness, window)
 
     def measure(record):
         gram = record.step_gram
@@ -263,15 +258,45 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
     return PathMeasurement(measure, dims, {"distance_bin": CENTERS, "contour_bin": CENTERS})
 
 
-def _weights(key: Key, points: int) -> np.ndarray:
+@functools.lru_cache(maxsize=8)  # as many as the windows of few runs
+def _drawn(draws: Callable[..., tuple[jax.Array, ...]], *sizes: int) -> tuple[np.ndarray, ...]:
+    """Return what is drawn for windows of a size, in one program that runs once."""
+    program = jax.jit(
+        lambda: draws(*sizes), compiler_options=options_of_single_runs(jax.default_backend())
+    )
+    return tuple(map(np.asarray, program()))
+
+
+def _draws_of_controls(window):
+    bootstrap_key, shuffle_key, sign_key = jax.random.split(jax.random.key(0), 3)
+
+    def many(draw, key):
+        return jax.vmap(lambda key: draw(key, window))(jax.random.split(key, NUM_DRAWS))
+
+    return (
+        _weights(bootstrap_key, window + 1),
+        many(surrogates.random_order, shuffle_key),
+        many(surrogates.random_signs, sign_key),
+    )
+
+
+def _draws_of_shapes(window, length):
+    bootstrap_key, shuffle_key = jax.random.split(jax.random.key(0))
+    return (
+        _weights(bootstrap_key, window + 1),
+        _weights(bootstrap_key, window + 1 - length),
+        surrogates.random_order(shuffle_key, window),
+    )
+
+
+def _draws_of_roughness(window):
+    return (_weights(jax.random.key(0), window + 1),)
+
+
+def _weights(key, points):
     """Return weights of the points of a window in all replicates, see `pairs.block_bootstrap`."""
     blocks = min(NUM_BLOCKS, points)
-    return np.asarray(block_weights(key, points, num_resamples=NUM_REPLICATES, num_blocks=blocks))
-
-
-def _drawn(draw: Callable[[Key, int], jax.Array], key: Key, steps: int) -> np.ndarray:
-    """Return what `NUM_DRAWS` surrogates of a path draw."""
-    return np.stack([draw(key, steps) for key in jax.random.split(key, NUM_DRAWS)])
+    return block_weights(key, points, num_resamples=NUM_REPLICATES, num_blocks=blocks)
 
 
 def _replicates(weights: np.ndarray, *curves: PairAverages) -> list[jax.Array]:
