@@ -48,7 +48,7 @@ GROUPS = {
         "--images digits --batch-size 4 --members 2 --steps 1 --repeats 1 --window 10",
     ),
     "curvature": Group(
-        "--repeats 3",
+        "--images 500 --updates 500 --repeats 2",
         "--images 4 --num-eigenvalues 1 --power-iteration-eigenvalues 1 --tolerance 0.1 "
         "--updates 2 --repeats 1",
     ),
