@@ -15,7 +15,8 @@ import pytest
 import result_types
 import xarray as xr
 from jax._src import compiler
-from jax._src.interpreters import mlir
+from jax._src import config as jax_config
+from jax._src.interpreters import mlir, partial_eval
 from xdist.scheduler import LoadFileScheduling
 
 result_types.install()  # before the package is imported
@@ -100,6 +101,7 @@ def pytest_configure(config):
     # Before the workers start. Every core has one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     share_mlir_context()
+    keep_traces()
     keep_programs()
     gc.set_threshold(CYCLES_AFTER)
 
@@ -126,6 +128,31 @@ def share_mlir_context():
         return
     shared = functools.cache(make)
     mlir.make_ir_context = lambda: shared() if mlir.ir.Context.current is None else make()
+
+
+def keep_traces():
+    """Let JAX trace what an operation is made of once, and not whenever it is lowered.
+
+    A quarter of the time to lower small programs went into loops of the random number generator. A
+    JAX without these parts goes its own way.
+    """
+    trace = getattr(partial_eval, "trace_to_jaxpr_dynamic", None)
+    context = getattr(jax_config, "trace_context", None)
+    if trace is None or context is None:
+        return
+    kept = {}
+
+    def trace_or_recall(function, avals, **options):
+        # Functions that are made anew never come again.
+        rule = getattr(function, "f", None)
+        if not options.get("lower") or not isinstance(rule, functools.partial):
+            return trace(function, avals, **options)
+        key = rule, function.params, tuple(avals), tuple(options.items()), context()
+        if key not in kept:
+            kept[key] = trace(function, avals, **options)
+        return kept[key]
+
+    partial_eval.trace_to_jaxpr_dynamic = trace_or_recall
 
 
 def keep_programs():

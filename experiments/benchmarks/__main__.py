@@ -44,7 +44,7 @@ class Group(NamedTuple):
 GROUPS = {
     "start": Group("--repeats 2", "--preset quick --repeats 1"),
     "training": Group(
-        "--members 4 --repeats 5 --steps 20 2",
+        "--members 4 --repeats 3 --steps 20 2",
         "--images digits --batch-size 4 --members 2 --steps 1 --repeats 1 --window 10",
     ),
     "curvature": Group(
