@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sgd_diffusion._arrays import integer
+from sgd_diffusion._arrays import integer, is_traced
 from sgd_diffusion._memory import available_bytes, check_memory
 from sgd_diffusion._platforms import options_of_single_runs
 from sgd_diffusion._pytrees import full_precision
@@ -93,11 +93,7 @@ class Ensemble:
         ).indices
         # The members start one by one. That is cheap, and their start cannot depend on how the
         # windows are executed.
-        self._start = self.placement.program(
-            self._start_member,
-            1,
-            compiler_options=options_of_single_runs(self.placement.platform),
-        )
+        self._start = self.placement.program(self._start_member, 1)
         self._window = self.placement.program(self._window_member, self._at_once)
         self._advance = self.placement.program(self._advance_member, self._at_once)
         self._states = self.placement.program(self._states_of_member, 1)
@@ -119,7 +115,12 @@ class Ensemble:
         if points is not None:
             self._check_points(*points)
         self._check_memory()
-        return self._start((), (self._members()[0], self.placement.deal(points)))
+        arguments = (), (self._members()[0], self.placement.deal(points))
+        disabled = jax.config.jax_disable_jit  # type: ignore[attr-defined]
+        if disabled or is_traced(arguments):
+            return self._start(*arguments)
+        options = options_of_single_runs(self.placement.platform)
+        return self._start.lower(*arguments).compile(compiler_options=options)(*arguments)
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, np.ndarray]]:
         """Run one window of all members from `carry` at waiting time `start`.

@@ -85,21 +85,13 @@ class Placement:
         """Return how many devices have one memory: those of a CPU."""
         return len(self._own) if self.device.platform == "cpu" else 1
 
-    def program(
-        self,
-        function: Callable[..., Any],
-        members_at_once: IntegerLike,
-        *,
-        compiler_options: dict[str, Any] | None = None,
-    ) -> Any:
+    def program(self, function: Callable[..., Any], members_at_once: IntegerLike) -> Any:
         """Return the jitted program that maps `function(shared, member)` over members.
 
         They are dealt out, and so are its results. See `map_members`.
         """
         mapped = map_members(function, members_at_once=members_at_once, mesh=self._mesh)
-        return jax.jit(
-            mapped, out_shardings=self._sharding(MEMBERS), compiler_options=compiler_options
-        )
+        return jax.jit(mapped, out_shardings=self._sharding(MEMBERS))
 
     def deal(self, tree: PyTree) -> PyTree:
         """Return a pytree with a leading axis of M members dealt out, for the program.

@@ -261,10 +261,9 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
 @functools.lru_cache(maxsize=8)  # as many as the windows of few runs
 def _drawn(draws: Callable[..., tuple[jax.Array, ...]], *sizes: int) -> tuple[np.ndarray, ...]:
     """Return what is drawn for windows of a size, in one program that runs once."""
-    program = jax.jit(
-        lambda: draws(*sizes), compiler_options=options_of_single_runs(jax.default_backend())
-    )
-    return tuple(map(np.asarray, program()))
+    options = options_of_single_runs(jax.default_backend())
+    with jax.ensure_compile_time_eval():  # also where a program is traced
+        return tuple(map(np.asarray, jax.jit(lambda: draws(*sizes), compiler_options=options)()))
 
 
 def _draws_of_controls(window):

@@ -164,3 +164,17 @@ def test_the_statistics_of_a_run_are_those_of_its_gram_matrices(make_regression)
     assert (
         run.fragments.sel(seed=0, window=0, learning_rate=0.05, motion="SGD").sum() == 40 * 41 / 2
     )
+
+
+def test_measurements_can_be_chosen_where_a_program_is_traced():
+    """What they draw is known by then."""
+
+    @jax.jit
+    def replicates(gram):
+        record = WindowRecord(gram, *[None] * (len(WindowRecord._fields) - 1))
+        return path_statistics.controls(len(gram)).function(record)["msd_replicates"]
+
+    gram = np.eye(12)
+    with jax.enable_x64(True):
+        traced = replicates(gram)
+        np.testing.assert_allclose(traced, replicates.__wrapped__(jnp.asarray(gram)), rtol=1e-12)
