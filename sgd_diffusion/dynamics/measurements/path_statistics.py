@@ -262,8 +262,10 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
 def _drawn(draws: Callable[..., tuple[jax.Array, ...]], *sizes: int) -> tuple[np.ndarray, ...]:
     """Return what is drawn for windows of a size, in one program that runs once."""
     options = options_of_single_runs(jax.default_backend())
-    with jax.ensure_compile_time_eval():  # also where a program is traced
-        return tuple(map(np.asarray, jax.jit(lambda: draws(*sizes), compiler_options=options)()))
+    # What is compiled apart runs at once, also where another program is traced.
+    with jax.disable_jit(False):
+        program = jax.jit(lambda: draws(*sizes)).lower().compile(compiler_options=options)
+        return tuple(map(np.asarray, program()))
 
 
 def _draws_of_controls(window):

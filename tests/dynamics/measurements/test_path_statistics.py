@@ -166,7 +166,7 @@ def test_the_statistics_of_a_run_are_those_of_its_gram_matrices(make_regression)
     )
 
 
-def test_measurements_can_be_chosen_where_a_program_is_traced():
+def test_measurements_can_be_chosen_where_a_program_is_traced_and_without_jit():
     """What they draw is known by then."""
 
     @jax.jit
@@ -178,3 +178,6 @@ def test_measurements_can_be_chosen_where_a_program_is_traced():
     with jax.enable_x64(True):
         traced = replicates(gram)
         np.testing.assert_allclose(traced, replicates.__wrapped__(jnp.asarray(gram)), rtol=1e-12)
+        path_statistics._drawn.cache_clear()
+        with jax.disable_jit():
+            np.testing.assert_allclose(replicates(jnp.asarray(gram)), traced, rtol=1e-9)
