@@ -14,7 +14,14 @@ from jax.sharding import AbstractDevice, AbstractMesh
 
 from sgd_diffusion.errors import invalid
 
-__all__ = ["host", "options_of_single_runs", "platform", "traced_on", "where_float64_is"]
+__all__ = ["host", "platform", "run_once", "traced_on", "where_float64_is"]
+
+# Without any optimization (level 0), numbers would differ in their last digits.
+CHEAP_ON_CPU = {
+    "xla_backend_optimization_level": 1,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_llvm_disable_expensive_passes": True,
+}
 
 
 def platform(*arrays: object) -> str:
@@ -78,16 +85,11 @@ def host() -> jax.Device:
         ) from error
 
 
-def options_of_single_runs(platform: str) -> dict[str, Any] | None:
-    """Return options of the compiler for a program that runs once on a platform.
+def run_once(program: Any, *arguments: Any, platform: str) -> Any:
+    """Return the results of a jitted program that runs once on a platform.
 
-    On CPU it takes half the time to compile, and gives the same numbers bit for bit. Without any
-    optimization it would not.
+    On CPU it takes half the time to compile, and gives the same numbers bit for bit. It runs at
+    once, also where another program is traced.
     """
-    if platform != "cpu":
-        return None
-    return {
-        "xla_backend_optimization_level": 1,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_llvm_disable_expensive_passes": True,
-    }
+    options = CHEAP_ON_CPU if platform == "cpu" else None
+    return program.lower(*arguments).compile(compiler_options=options)(*arguments)

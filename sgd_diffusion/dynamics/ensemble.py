@@ -13,7 +13,7 @@ import optax
 
 from sgd_diffusion._arrays import integer, is_traced
 from sgd_diffusion._memory import available_bytes, check_memory
-from sgd_diffusion._platforms import options_of_single_runs
+from sgd_diffusion._platforms import run_once
 from sgd_diffusion._pytrees import full_precision
 from sgd_diffusion._types import IntegerLike, PyTree
 from sgd_diffusion.dynamics.batches import batch_indices
@@ -119,8 +119,7 @@ class Ensemble:
         disabled = jax.config.jax_disable_jit  # type: ignore[attr-defined]
         if disabled or is_traced(arguments):
             return self._start(*arguments)
-        options = options_of_single_runs(self.placement.platform)
-        return self._start.lower(*arguments).compile(compiler_options=options)(*arguments)
+        return run_once(self._start, *arguments, platform=self.placement.platform)
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, np.ndarray]]:
         """Run one window of all members from `carry` at waiting time `start`.

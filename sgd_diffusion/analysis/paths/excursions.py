@@ -1,5 +1,6 @@
 """Transverse excursions of fragments of a path, and whether it is self-affine."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -219,6 +220,19 @@ def excursion_slope(
             2 replicates.
     """
     num_resamples = integer("num_resamples", num_resamples, 2)
+    with _ends_and_heights(excursions) as (ends, heights):
+        return _slope(block_weights(key, len(ends), num_resamples=num_resamples), ends, heights)
+
+
+def slope_with(weights: ArrayLike, excursions: Excursions) -> ExcursionSlope:
+    """Return `excursion_slope` for weights (B, N) of the fragments in its replicates."""
+    with _ends_and_heights(excursions) as (ends, heights):
+        return _slope(weights, ends, heights)
+
+
+@contextlib.contextmanager
+def _ends_and_heights(excursions):
+    """Yield the squares of enough fragments, in the precision of the first."""
     with own_precision("squared_end_to_end", excursions.squared_end_to_end) as ends:
         heights = jnp.asarray(
             real_array("squared_excursion", excursions.squared_excursion), ends.dtype
@@ -229,12 +243,11 @@ def excursion_slope(
                 f"have shapes {ends.shape} and {heights.shape}",
                 f"(N,) both, of N >= {NUM_BLOCKS} fragments",
             )
-        return slope_with(block_weights(key, len(ends), num_resamples=num_resamples), ends, heights)
+        yield ends, heights
 
 
 @jax.jit
-def slope_with(weights, ends, heights):
-    """Return the `ExcursionSlope` for weights (B, N) of the fragments in its replicates."""
+def _slope(weights, ends, heights):
     known = jnp.all((ends != 0) & (heights != 0))
     ends, heights = (jnp.log(jnp.where(known, squares, 1)) for squares in (ends, heights))
     ends, heights = ends - ends.mean(), heights - heights.mean()

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgd_diffusion._platforms import options_of_single_runs
+from sgd_diffusion._platforms import run_once
 from sgd_diffusion.analysis import paths, surrogates
 from sgd_diffusion.analysis.displacement import squared_displacements, time_averaged_msd
 from sgd_diffusion.analysis.guarded import ratio
@@ -164,7 +164,7 @@ def path_shape(window: int) -> PathMeasurement:
                         curves[curve].at[DRIFT_SUBTRACTED].divide(jnp.asarray(bridge, gram.dtype))
                     )
             fragments = paths.transverse_excursions(gram, length)
-            slope = slope_with(fragment_weights, *fragments)
+            slope = slope_with(fragment_weights, fragments)
             principal = paths.principal_components(gram, components)
             return curves | {
                 "fragment_squared_end_to_end": fragments.squared_end_to_end[shown],
@@ -261,11 +261,9 @@ def loss_roughness(window: int, *, probe: bool) -> PathMeasurement:
 @functools.lru_cache(maxsize=8)  # as many as the windows of few runs
 def _drawn(draws: Callable[..., tuple[jax.Array, ...]], *sizes: int) -> tuple[np.ndarray, ...]:
     """Return what is drawn for windows of a size, in one program that runs once."""
-    options = options_of_single_runs(jax.default_backend())
-    # What is compiled apart runs at once, also where another program is traced.
     with jax.disable_jit(False):
-        program = jax.jit(lambda: draws(*sizes)).lower().compile(compiler_options=options)
-        return tuple(map(np.asarray, program()))
+        drawn = run_once(jax.jit(lambda: draws(*sizes)), platform=jax.default_backend())
+        return tuple(map(np.asarray, drawn))
 
 
 def _draws_of_controls(window):
@@ -302,9 +300,10 @@ def _weights(key, points):
 
 def _replicates(weights: np.ndarray, *curves: PairAverages) -> list[jax.Array]:
     """Return replicates of several curves of one path."""
-    fields = [jnp.concatenate([curve[i] for curve in curves], axis=-1) for i in (1, 2)]
+    sums = jnp.concatenate([curve.sums for curve in curves], axis=1)
+    counts = jnp.concatenate([curve.counts for curve in curves], axis=1)
     sizes = [curve.sums.shape[1] for curve in curves]
-    return jnp.split(reweighted(weights, *fields), np.cumsum(sizes)[:-1], axis=1)
+    return jnp.split(reweighted(weights, sums, counts), np.cumsum(sizes)[:-1], axis=1)
 
 
 def _with_replicates(weights: np.ndarray, **curves: PairAverages) -> dict[str, jax.Array]:

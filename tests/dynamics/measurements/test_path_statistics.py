@@ -16,6 +16,7 @@ from sgd_diffusion.dynamics import measurements
 from sgd_diffusion.dynamics.measurements import path_statistics, step_grams
 from sgd_diffusion.dynamics.run import Plan, run_ensemble
 from sgd_diffusion.dynamics.window import WindowRecord
+from sgd_diffusion.errors import InputError
 
 STEPS = 80
 
@@ -181,3 +182,10 @@ def test_measurements_can_be_chosen_where_a_program_is_traced_and_without_jit():
         path_statistics._drawn.cache_clear()
         with jax.disable_jit():
             np.testing.assert_allclose(replicates(jnp.asarray(gram)), traced, rtol=1e-9)
+
+
+def test_the_slope_of_excursions_needs_ten_fragments():
+    """A window of 10 steps has 9 of two steps."""
+    record = WindowRecord(np.eye(10), *[None] * (len(WindowRecord._fields) - 1))
+    with pytest.raises(InputError, match="N >= 10 fragments"):
+        jax.eval_shape(lambda: path_statistics.path_shape(10).function(record))
