@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -112,14 +113,23 @@ class Ensemble:
             InputError: the points have other names, shapes or dtypes than those of `Problem.init`,
                 or the members need more memory than there is.
         """
-        if points is not None:
-            self._check_points(*points)
-        self._check_memory()
-        arguments = (), (self._members()[0], self.placement.deal(points))
-        disabled = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-        if disabled or is_traced(arguments):
-            return self._start(*arguments)
-        return run_once(self._start, *arguments, platform=self.placement.platform)
+        self._check_start(points)
+        return self._started(points)
+
+    def start_and_compile(self, points: tuple[PyTree, PyTree] | None = None) -> Carry:
+        """Do what `start` does, and `compile` at the same time.
+
+        Raises:
+            InputError: as for `start` and `compile`.
+        """
+        self._check_start(points)
+        lowered = self._lowered_window()
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            compiling = aside.submit(lowered.compile)
+            carry = self._started(points)
+            self._compiled = compiling.result()
+        self._check_peak()
+        return carry
 
     def window(self, carry: Carry, start: int) -> tuple[Carry, dict[str, np.ndarray]]:
         """Run one window of all members from `carry` at waiting time `start`.
@@ -128,7 +138,7 @@ class Ensemble:
             The carries after the window, dealt out, and the measurements of the M members.
         """
         if self._compiled is None and not jax.config.jax_disable_jit:  # type: ignore[attr-defined]
-            self.compile(carry)
+            self.compile()
         with _nan_is_a_value():
             run = self._compiled or self._window
             carry, values = run(*self._arguments(carry, start))
@@ -162,7 +172,7 @@ class Ensemble:
             platform=placement.platform,
         )
 
-    def compile(self, carry: Carry) -> int:
+    def compile(self) -> int:
         """Compile the window program.
 
         Returns:
@@ -172,17 +182,8 @@ class Ensemble:
             InputError: that is more than there is. Where this is certain before, nothing is
                 compiled.
         """
-        self.memory().check(available_bytes(self.placement.device))
-        self._compiled = self._window.lower(*self._arguments(carry, 0)).compile()
-        needed = self._peak_bytes()
-        check_memory(
-            needed,
-            "a window",
-            "run fewer members at once, use a shorter window, or set sketch_dim (a few "
-            "thousand) to keep a random projection of the increments in place of all of them",
-            self.placement.device,
-        )
-        return needed
+        self._compiled = self._lowered_window().compile()
+        return self._check_peak()
 
     def values(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return shapes and dtypes of all that is measured, with a leading axis of M members."""
@@ -223,11 +224,33 @@ class Ensemble:
             "states": (self._states, ((*data, number, number), every)),
         }
 
-    def _peak_bytes(self) -> int:
+    def _started(self, points):
+        arguments = (), (self._members()[0], self.placement.deal(points))
+        disabled = jax.config.jax_disable_jit  # type: ignore[attr-defined]
+        if disabled or is_traced(arguments):
+            return self._start(*arguments)
+        return run_once(self._start, *arguments, platform=self.placement.platform)
+
+    def _lowered_window(self):
+        """Return the window program, lowered, unless it is certain not to fit into memory."""
+        self.memory().check(available_bytes(self.placement.device))
+        program, shapes = self.programs()["window"]
+        return program.lower(*shapes)
+
+    def _check_peak(self):
+        """Return the bytes that a window needs, and refuse more than there is."""
         stats = self._compiled.memory_analysis()  # of the program on one device
-        return self.placement.devices_in_one_memory * (
+        needed = self.placement.devices_in_one_memory * (
             stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
         )
+        check_memory(
+            needed,
+            "a window",
+            "run fewer members at once, use a shorter window, or set sketch_dim (a few "
+            "thousand) to keep a random projection of the increments in place of all of them",
+            self.placement.device,
+        )
+        return needed
 
     @functools.cached_property
     def _data(self):
@@ -326,6 +349,11 @@ class Ensemble:
     def _precision(self):
         """Return the context of what is training; measurements that promise more have their own."""
         return full_precision() if self.plan.precision == "float32" else contextlib.nullcontext()
+
+    def _check_start(self, points):
+        if points is not None:
+            self._check_points(*points)
+        self._check_memory()
 
     def _check_points(self, params, state):
         expected = jax.tree.map(

@@ -123,14 +123,16 @@ def run_ensemble(
         "metadata": json.dumps(metadata),
     }
     files = None if run is None else RunFiles(run, processes, configuration)
-    carry = ensemble.start(None if points is None else (points.params, points.state))
+    first = None if points is None else (points.params, points.state)
     start = configuration.get("start")
     # Of a run that has begun, only the form of this carry counts.
     again = points is None and start is not None
     # A damaged window, if there is one, is compiled for when it is made again.
     finished = files is not None and files.has_windows(plan.num_windows)
-    if not (jax.config.jax_disable_jit or finished):  # type: ignore[attr-defined]
-        processes.by_all("compilation", lambda: ensemble.compile(carry))
+    if jax.config.jax_disable_jit or finished:  # type: ignore[attr-defined]
+        carry = ensemble.start(first)
+    else:
+        carry = processes.by_all("compilation", lambda: ensemble.start_and_compile(first))
     if files is not None:
         host = placement.collect(carry)
         check_storable(host)

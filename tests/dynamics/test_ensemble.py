@@ -182,7 +182,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_its_size(regression, monk
         measure_path=lambda record: {"g": record.step_gram},
     )
     with pytest.raises(InputError, match=r"a window needs about .* GiB of memory.*sketch_dim"):
-        ensemble.compile(ensemble.start())
+        ensemble.compile()
     with pytest.raises(InputError, match=r"3 members of 49 parameters needs.*smaller model"):
         Ensemble(
             regression,
@@ -200,7 +200,7 @@ def test_the_memory_estimate_holds_the_increments(regression):
     )
     carry = ensemble.start()
     size = sum(leaf.size for leaf in jax.tree.leaves(carry.params))
-    needed = ensemble.compile(carry)
+    needed = ensemble.compile()
     assert 300 * size * 4 + 300**2 * 8 <= needed < 20 * (300 * size * 4 + 300**2 * 8)
 
 
@@ -217,6 +217,6 @@ def test_members_one_after_the_other_hold_one_set_of_increments_at_a_time(make_r
             members_at_once=1,
             measure_path=lambda record: {"g": record.step_gram, "twin": record.twin_gram},
         )
-        return ensemble.compile(ensemble.start())
+        return ensemble.compile()
 
     assert needed(True) < needed(False) + 0.5 * 100 * 50 * 100 * 4

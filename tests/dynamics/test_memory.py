@@ -94,7 +94,7 @@ def test_is_that_of_the_compiled_program(problem, changes, where):
         devices=jax.devices()[:number],
         **where,
     )
-    needed = made.compile(made.start())
+    needed = made.compile()
     print("RATIO", changes, where, made.memory().total / needed)
     assert 0.6 < made.memory().total / needed < 2
 
@@ -134,11 +134,10 @@ def test_a_sketch_and_a_smaller_batch_are_ways_out_where_they_are(make_regressio
 
 def test_what_certainly_does_not_fit_is_not_compiled(problem, monkeypatch):
     made = Ensemble(problem, plan(), measure_path=lambda record: {"gram": record.step_gram})
-    carry = made.start()
     monkeypatch.setattr(ensembles, "available_bytes", lambda device: 4 * 100 * PARAMETERS)
     monkeypatch.setattr(made, "_window", None)
     with pytest.raises(InputError) as refused:
-        made.compile(carry)
+        made.compile()
     said = str(refused.value)
     assert "a window of 200 updates of 6200 parameters needs" in said
     assert "increments 4.7 MiB" in said and "2.4 MiB that are free" in said and "window " in said

@@ -63,7 +63,7 @@ def test_every_device_has_its_part_of_the_increments(make_regression):
 
     def bytes_of_a_device(devices):
         made = ensemble(problem, devices, lambda record: {"gram": record.step_gram}, window=steps)
-        made.compile(made.start())
+        made.compile()
         return made._compiled.memory_analysis().temp_size_in_bytes
 
     size = sum(leaf.size for leaf in jax.tree.leaves(problem.init(jax.random.key(0))[0]))
