@@ -4,8 +4,6 @@ import ast
 import graphlib
 import pathlib
 
-import pytest
-
 ROOT = pathlib.Path(__file__).parents[1]
 # From the top: a module imports from floors below its own, and from its own room. Rooms side by
 # side do not know each other.

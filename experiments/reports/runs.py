@@ -90,7 +90,7 @@ def _read(path: pathlib.Path, name: str) -> Run:
     for file in sorted(path.glob("*.nc")):
         try:
             tables[file.stem] = from_netcdf(file.read_bytes())
-        except (OSError, ValueError, IndexError, KeyError) as error:
+        except (OSError, ValueError) as error:
             notes.append(f"{file} cannot be read ({error}).")
     return Run(name, path, *parts, summary, sorted(path.glob("*.png")), tables, members, notes)
 

@@ -159,7 +159,7 @@ def _read(path: pathlib.Path, configuration: dict) -> xr.Dataset | None:
             raise ValueError("its checksum is wrong")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, IndexError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise StorageError(
             f"{path} is no file of a plane, or it is damaged ({error}). Delete it, or choose "
             "another file."

@@ -313,7 +313,7 @@ class RunDirectory:
         while (path := self.window_path(len(windows))).exists():
             try:
                 window = _load_window(path)
-            except (OSError, ValueError, IndexError, KeyError) as error:
+            except (OSError, ValueError) as error:
                 warnings.warn(
                     f"{path} is damaged ({error}); the {len(windows)} windows before it are used.",
                     DamagedResultsWarning,
@@ -386,9 +386,9 @@ def _checksum_path(path: pathlib.Path) -> pathlib.Path:
 
 def _load_window(path: pathlib.Path) -> xr.Dataset:
     content = path.read_bytes()
-    if _checksum_path(path).read_text().split()[0] != hashlib.sha256(content).hexdigest():
+    if _checksum_path(path).read_text().split()[:1] != [hashlib.sha256(content).hexdigest()]:
         raise ValueError("its checksum is wrong")
-    return from_netcdf(content)
+    return from_netcdf(content, checked=True)
 
 
 def save_figure(figure: "matplotlib.figure.Figure", path: pathlib.Path) -> None:
