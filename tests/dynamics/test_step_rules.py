@@ -265,7 +265,7 @@ def test_learning_rates_share_one_program(regression):
         ensemble = Ensemble(regression, plan, measure_path=lambda record: {"g": record.step_gram})
         made = []
         compile_it = ensemble.compile
-        ensemble.compile = lambda carry: made.append(compile_it(carry))
+        ensemble.compile = lambda: made.append(compile_it())
         carry = ensemble.start()
         for window in range(3):
             carry, _ = ensemble.window(carry, 9 * window)

@@ -25,6 +25,8 @@ def test_the_same_dataset_gives_the_same_bytes(dataset):
     assert to_netcdf(dataset) == to_netcdf(dataset.copy(deep=True))
 
 
+# h5netcdf closes what it could not open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("position", [0, 24, 48])
 def test_a_damaged_superblock_is_an_error_of_the_file(dataset, position):
     content = bytearray(to_netcdf(dataset))
