@@ -11,7 +11,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, PartitionSpec
 import sgd_diffusion as sd
 from sgd_diffusion import Plan
 from sgd_diffusion._arrays import in_double, own_precision
-from sgd_diffusion._platforms import host, platform, traced_on
+from sgd_diffusion._platforms import CHEAP_ON_CPU, host, platform, run_once, traced_on
 from sgd_diffusion.dynamics.ensemble import Ensemble
 from sgd_diffusion.errors import InputError
 
@@ -140,3 +140,26 @@ def test_a_program_for_a_platform_without_float64_stays_there(monkeypatch):
 
     program.trace(1.0)
     assert seen == [None]
+
+
+@pytest.mark.parametrize("said", ["", "--xla_backend_optimization_level=3"])
+def test_what_runs_once_is_cheap_unless_the_user_says_how_to_compile(monkeypatch, said):
+    monkeypatch.setenv("XLA_FLAGS", said)
+    seen = []
+
+    class Program:
+        def lower(self, *arguments):
+            assert arguments == (2,)
+            return self
+
+        def compile(self, compiler_options):
+            seen.append(compiler_options)
+            return lambda x: x + 1
+
+    assert run_once(Program(), 2, platform="cpu") == 3
+    assert run_once(Program(), 2, platform="tpu") == 3
+    cheap, as_usual = seen
+    assert as_usual is None
+    assert cheap.keys() == CHEAP_ON_CPU.keys() - (
+        {"xla_backend_optimization_level"} if said else ()
+    )

@@ -145,6 +145,23 @@ def test_keys_of_a_seed_are_distinct_and_its_own():
     assert len(set(data)) == 12
 
 
+def test_members_start_while_their_window_is_compiled(regression):
+    """To the same numbers, and a window is then compiled no more."""
+    ensemble = Ensemble(
+        regression,
+        Plan(seeds=(0, 1), window=20, batch_size=10),
+        measure_path=lambda record: {"loss": record.losses},
+    )
+    jax.tree.map(np.testing.assert_array_equal, ensemble.start_and_compile(), ensemble.start())
+    compiled = ensemble._compiled
+    assert compiled is not None
+    ensemble.window(ensemble.start(), 0)
+    assert ensemble._compiled is compiled
+    params, state = regression.init(jax.random.key(0))
+    with pytest.raises(InputError, match="points"):
+        ensemble.start_and_compile((params, state))
+
+
 def test_default_mapping_follows_the_platform():
     assert default_members_at_once(12, "cpu") == 1
     assert default_members_at_once(12, "gpu") == default_members_at_once(12, "tpu") == 12

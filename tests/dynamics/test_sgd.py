@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from sgd_diffusion.dynamics.sgd import ALIVE, initial_carry, sgd, sgd_step
+from sgd_diffusion.dynamics.sgd import ALIVE, Carry, initial_carry, sgd, sgd_step, update
 
 
 def run(problem, optimizer, learning_rate, steps):
@@ -98,3 +98,36 @@ def test_a_healthy_member_is_alive(regression):
     carry, infos = run(regression, sgd(), 0.1, 3)
     assert carry.diverged_at == ALIVE
     assert infos[-1].loss < infos[0].loss
+
+
+@pytest.mark.parametrize("where", ["gradient", "weights", "loss"])
+def test_one_number_that_is_not_finite_stops_the_member(where):
+    """In any leaf, and whatever of the update it is."""
+    optimizer = sgd()
+    params = {"a": jnp.ones(3), "b": jnp.full(2, 3e38), "c": jnp.ones((2, 2))}
+    loss, gradient = jnp.float32(1.0), jax.tree.map(jnp.zeros_like, params)
+    if where == "gradient":
+        gradient["c"] = gradient["c"].at[1, 0].set(jnp.nan)
+    elif where == "weights":
+        gradient["b"] = jnp.array([0.0, -3e38])
+    else:
+        loss = jnp.float32(jnp.inf)
+    carry = Carry(params, {}, optimizer.init(params), jnp.int32(ALIVE))
+    after, info = jax.jit(lambda *given: update(optimizer, *given, 1.0, 7))(
+        carry, loss, gradient, {}
+    )
+    assert after.diverged_at == 7
+    for name, leaf in params.items():
+        np.testing.assert_array_equal(after.params[name], leaf)
+        assert not np.any(info.increment[name])
+
+
+def test_what_all_leaves_have_in_common_is_found_once():
+    """XLA would compute a conjunction over all leaves again for each, 30 * 30 in this program."""
+    optimizer = sgd()
+    params = {str(k): jnp.ones(k + 1) for k in range(30)}
+    carry = Carry(params, {}, optimizer.init(params), jnp.int32(ALIVE))
+    loss = jnp.float32(0.0)
+    step = jax.jit(lambda carry, gradient: update(optimizer, carry, loss, gradient, {}, 0.1, 0))
+    text = step.lower(carry, params).compile().as_text()
+    assert text.count(" and(") <= 3 * 30

@@ -2,6 +2,7 @@
 
 import sys
 
+import jax
 import pytest
 
 from experiments import command_line, progress
@@ -35,6 +36,7 @@ def call(monkeypatch):
     Without bars, unless a test wants them, since programs that report are compiled every time.
     """
     monkeypatch.setitem(progress.STYLE, "disable", True)
+    jax.devices()  # those of the tests; programs ask for as many as there are cores
 
     def run(experiment, *arguments):
         monkeypatch.setattr(sys, "argv", [experiment.__name__, *last_of_each(map(str, arguments))])
@@ -48,21 +50,23 @@ def call(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_layout(request):
-    """Lay out the first figure of each name, and draw those of later runs as they stand.
+def one_drawing(request):
+    """Draw the first figure of each name; later runs make theirs, and leave the first as a file.
 
-    With --optimized all are laid out, as users' are.
+    With --optimized all are drawn, as users' are. What else is in figures is a matter of
+    tests/plots.
     """
     with pytest.MonkeyPatch.context() as patch:
-        save, drawn = run_directories.save_figure, set()
+        save, drawn = run_directories.save_figure, {}
 
-        def save_as_it_stands(figure, path):
+        def save_once(figure, path):
             if path.name in drawn and not request.config.getoption("--optimized"):
-                figure.set_layout_engine("none")
-            drawn.add(path.name)
-            save(figure, path)
+                run_directories.write_atomically(path, drawn[path.name])
+            else:
+                save(figure, path)
+                drawn[path.name] = path.read_bytes()
 
-        patch.setattr(run_directories, "save_figure", save_as_it_stands)
+        patch.setattr(run_directories, "save_figure", save_once)
         yield
 
 
