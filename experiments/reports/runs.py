@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from sgd_diffusion.errors import InputError, invalid
-from sgd_diffusion.storage.netcdf import from_netcdf
+from sgd_diffusion.storage.netcdf import DAMAGE, from_netcdf
 from sgd_diffusion.storage.run_directories import DamagedResultsWarning, RunDirectory, load_run
 
 
@@ -100,5 +100,5 @@ def _is_ensemble(window: pathlib.Path) -> bool:
     try:
         with xr.open_dataset(window, engine="h5netcdf") as first:
             return "diverged_at" in first.variables
-    except (OSError, ValueError):
+    except DAMAGE:
         return window.exists()

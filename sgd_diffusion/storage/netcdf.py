@@ -4,7 +4,10 @@ import io
 
 import xarray as xr
 
-__all__ = ["from_netcdf", "to_netcdf"]
+__all__ = ["DAMAGE", "from_netcdf", "to_netcdf"]
+
+# What HDF5 and its readers raise of bytes that are no such file, or damaged.
+DAMAGE = (OSError, ValueError, LookupError, RuntimeError, OverflowError)
 
 
 def to_netcdf(dataset: xr.Dataset) -> bytes:
@@ -31,9 +34,10 @@ def from_netcdf(content: bytes, *, checked: bool = False) -> xr.Dataset:
     Raises:
         OSError, ValueError: it is no such file, or it is damaged.
     """
-    if checked:
-        return xr.load_dataset(content, engine="netcdf4")
+    source, engine = (content, "netcdf4") if checked else (io.BytesIO(content), "h5netcdf")
     try:
-        return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
-    except (LookupError, RuntimeError, OverflowError) as error:
+        return xr.load_dataset(source, engine=engine)
+    except (OSError, ValueError):
+        raise
+    except DAMAGE as error:
         raise ValueError(f"it is no NetCDF file, or it is damaged: {error}") from error

@@ -282,6 +282,21 @@ def test_a_damaged_run_still_has_a_page(runs, call, tmp_path):
     assert len(notes) == 2 and "the 1 windows before it are used" in notes[0]
 
 
+@pytest.mark.parametrize("error", [KeyError("addr overflow"), RuntimeError("H5DSget_num_scales")])
+def test_a_window_in_which_hdf5_fails_is_damaged(runs, tmp_path, monkeypatch, error):
+    """Whatever it raises, the run is read, and the note says which window it is."""
+    copy = tmp_path / "copy"
+    shutil.copytree(runs[0], copy)
+    (copy / "windows" / "window_00000.nc").write_bytes(b"damaged")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(xr, "open_dataset", fail)
+    (run,) = read_runs([copy])
+    assert run.members is None and any("window_00000.nc is damaged" in note for note in run.notes)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
