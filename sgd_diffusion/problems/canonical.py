@@ -50,6 +50,8 @@ CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 # Bytes of the shifted copies of a block of images: about an L2 cache. From 0.3 to 2 MB the time is
 # the same.
 BLOCK = 2**20
+# Pixels of so few channels and features are convolved in pairs.
+NARROW = 16
 
 
 def canonical_convolution(
@@ -80,8 +82,45 @@ correlation_p = Primitive("canonical_correlation")
 
 
 def _convolve(images, kernel, *, strides, padding, precision):
-    return lax.conv_general_dilated(
+    batch, (rows, columns) = len(images), output_size(images, kernel, strides, padding)
+    if _gains_by_pairs(kernel, strides, padding[1], columns):
+        images, kernel, padding = _pairs(images, kernel, padding)
+    output = lax.conv_general_dilated(
         images, kernel, strides, padding, dimension_numbers=CHANNELS_LAST, precision=precision
+    )
+    return output.reshape(batch, rows, columns, -1)
+
+
+def _gains_by_pairs(kernel, strides, margins, columns):
+    """Say whether pairs of pixels are convolved faster than pixels.
+
+    The kernel for pairs has one column more, so 3x3 takes 4/3 of the operations. That pays where
+    the channels and features of a pixel are too few for the libraries.
+    """
+    width = kernel.shape[1]
+    whole = width % 2 == 1 and columns % 2 == 0 and min(margins) >= 0 and strides == (1, 1)
+    return whole and width > 1 and max(kernel.shape[2:]) <= NARROW
+
+
+def _pairs(images, kernel, padding):
+    """Let neighbouring pixels of a row be one, with twice as many channels and features."""
+    # A pad would run through the operations before it, pixel by pixel.
+    left, right = (
+        jnp.zeros((*images.shape[:2], margin, images.shape[3]), images.dtype)
+        for margin in padding[1]
+    )
+    images = jnp.concatenate([left, images, right], axis=2)
+    # The left pixel of a pair meets the taps one column before the right one does.
+    left, right = (
+        lax.pad(kernel, _zero(kernel), ((0, 0, 0), (*margins, 0), (0, 0, 0), (0, 0, 0)))
+        for margins in ((0, 1), (1, 0))
+    )
+    kernel = jnp.concatenate([left, right], axis=3)
+    paired = images.shape[2] // 2, 2 * images.shape[3]
+    return (
+        images.reshape(*images.shape[:2], *paired),
+        kernel.reshape(len(kernel), -1, paired[1], kernel.shape[3]),
+        (padding[0], (0, 0)),
     )
 
 
@@ -116,7 +155,10 @@ def _correlate(images, cotangents, *, taps, strides, padding, precision):
     size = max(1, min(len(images), BLOCK // copies))
     whole = len(images) // size * size
     blocks = tuple(x[:whole].reshape(-1, size, *x.shape[1:]) for x in (images, cotangents))
-    total = lax.map(lambda block: product(*block), blocks).sum(0)
+    first, _ = _varying_alike(
+        jnp.zeros((taps[0] * channels, taps[1] * features), images.dtype), images
+    )
+    total, _ = lax.scan(lambda total, block: (total + product(*block), None), first, blocks)
     if whole < len(images):
         total += product(images[whole:], cotangents[whole:])
     return total.reshape(taps[0], channels, taps[1], features).transpose(0, 2, 1, 3)

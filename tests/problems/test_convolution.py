@@ -29,6 +29,9 @@ CASES = {
     "uneven": ((2, 7, 6, 1), (3, 2, 4), (1, 1), ((0, 2), (2, 0))),
     "uneven, uneven strides": ((2, 7, 6, 1), (3, 2, 4), (1, 2), ((0, 2), (1, 0))),
     "cropped": ((2, 7, 6, 2), (3, 3, 4), (1, 1), ((-1, 0), (2, -1))),
+    "cropped, even": ((2, 5, 8, 2), (3, 3, 4), (1, 1), ((1, 0), (1, -1))),
+    "5x5, even": ((2, 5, 6, 2), (5, 5, 3), (1, 1), ((2, 2), (2, 2))),
+    "uneven margins, even": ((2, 4, 5, 3), (3, 3, 4), (1, 1), ((0, 2), (0, 1))),
     "SAME": ((2, 7, 6, 2), (3, 3, 4), (2, 2), "SAME"),
     "VALID": ((2, 5, 4, 2), (3, 3, 4), (1, 1), "VALID"),
 }
@@ -121,6 +124,22 @@ def test_canonical_in_reverse_over_reverse_mode(case):
             for formulation in ("canonical", "xla")
         )
         assert_close(found, expected, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("channels", "features", "paired"), [(16, 16, True), (17, 16, False), (16, 17, False)]
+)
+def test_canonical_convolves_pairs_of_narrow_pixels(channels, features, paired):
+    images, kernel = draw((2, 4, 4, channels), (3, 3, features))
+    convolve = jax.jit(
+        lambda *pair: convolution(*pair, (1, 1), ONE, dimension_numbers=CHANNELS_LAST)
+    )
+    program = convolve.lower(images, kernel).as_text()
+    assert (f"<2x4x2x{2 * features}xf32>" in program) == paired
+    expected = lax.conv_general_dilated(
+        images, kernel, (1, 1), ONE, dimension_numbers=CHANNELS_LAST
+    )
+    assert_close(convolve(images, kernel), expected, 1e-4)
 
 
 def test_canonical_kernel_gradient_in_blocks_of_images(monkeypatch):
