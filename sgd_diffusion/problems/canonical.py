@@ -9,25 +9,29 @@ Notes:
     Nor would a custom_jvp, because JAX would transpose the convolution inside it by the rule that
     is to be avoided. A primitive has rules of its own for both.
 
-    A training step of ResNet-14, batch 128, 32 x 32 x 3, takes 217 ms of one core in long windows
-    (jaxlib 0.10.2). It took 282 ms with kernel gradients as convolutions whose channels are the
-    batch and with strided convolutions as patches; PyTorch 2.13 takes 191 ms. Its 20 GFLOP would
-    take 93 ms at the rate of large products. Convolutions and gradients of images take about 95 ms,
-    gradients of kernels 55 ms, and all norms, activations and additions 26 ms: their maps stay in
-    the third cache.
+    A training step of ResNet-14, batch 128, 32 x 32 x 3, takes 355 ms of one core in long windows
+    (jaxlib 0.10.2), where large products do 104 GFLOP/s and would take 190 ms for its 20 GFLOP.
+    PyTorch 2.13 takes 280 ms. Convolutions and gradients of images take 180 ms, gradients of
+    kernels 100 ms, and all norms, activations and additions 70 ms.
 
-    These have been tried (3x3 unless said, batch 128, milliseconds of one core):
+    XLA has two libraries for convolutions, YNNPACK and Eigen, which takes those of 16 features and
+    fewer. At 32 x 32 x 16, YNNPACK takes 9.7 ms for pairs of pixels, at the rate of
+    large products but for a third more operations, and Eigen 13.4 for pixels; at 32 x 32 x 3 to 16,
+    3.1 and 9.9. At 16 x 16 x 32, where pixels take 6.2, pairs would be slower.
 
+    These have been tried (3x3 unless said, batch 128). Shares of a step are of one on this machine;
+    milliseconds are of one core of another machine, twice as fast:
+
+    - Pairs whose neighbours are further taps of the kernel, without a copy of the images: 14.3 for
+      9.7 above. Pairs as features of a convolution of stride 2, also without a copy: 2 % of a step
+      slower. Copies made by `lax.pad`: 8 % slower, since the operations before it become scalar.
     - Gradient of the kernel, 32 x 32 x 16: 8.5 as a convolution whose channels are the batch, and
       15 in a step, where its transposes meet other operations; 5.8 here, of which the product takes
       3.3; 9.5 as nine products of shifted maps; 11 with patches in the same blocks; 8.5 and more as
       convolutions of blocks. At 16 x 16 x 32 and 8 x 8 x 64 the last would win, 4.0 and 3.1 against
-      5.3 and 4.2.
+      5.3 and 4.2, some of which the sum over blocks took, which was apart (4 % of a step). Margins
+      added to all images before the blocks: 10 % of a step slower.
     - Stride 2, 32 x 32 x 16 to 16 x 16 x 32, all three products: 32 with patches, about 13 here.
-    - XLA gives convolutions of more than 16 channels to YNNPACK (2.7 at 16 x 16 x 32, 220 GFLOP/s)
-      and others to Eigen (6.1 at 32 x 32 x 16). Pairs of neighbouring pixels as one of 32 channels
-      take 5.0 alone and more than Eigen in a step, where the padding runs through the operations
-      before it.
     - oneDNN is in jaxlib but no option of 0.10.2 reaches it (`xla_cpu_use_onednn`,
       `xla_cpu_experimental_onednn_custom_call`). Called by the private name `__onednn$convolution`
       it takes 5.2 forward and 4.1 for the images, 32 x 32 x 16. Its description has changed between
@@ -153,6 +157,8 @@ def _correlate(images, cotangents, *, taps, strides, padding, precision):
 
     copies = rows * width * (taps[0] * channels + taps[1] * features) * images.dtype.itemsize
     size = max(1, min(len(images), BLOCK // copies))
+    # Images that are left over would be a program of their own.
+    size = next((less for less in range(size, size // 2, -1) if len(images) % less == 0), size)
     whole = len(images) // size * size
     blocks = tuple(x[:whole].reshape(-1, size, *x.shape[1:]) for x in (images, cotangents))
     first, _ = _varying_alike(
