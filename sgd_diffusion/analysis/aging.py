@@ -7,6 +7,8 @@ origin: of one window, of windows along a training run, averaged over members.
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy
 from jaxtyping import Array, Float, Int
@@ -94,8 +96,13 @@ def two_time_displacements(
         start = integer_array("waiting_times", waiting_times, 0, steps - 1)
         lags = checked_lags(lags, steps)
         end = start[:, None] + lags
-        inside = upper_squared_displacements(gram)[start[:, None], np.minimum(end, steps)]
-        return where_known(end <= steps, inside)
+        return _two_time_displacements(gram, start[:, None], end)
+
+
+@jax.jit
+def _two_time_displacements(gram, start, end):
+    inside = upper_squared_displacements(gram)[start, jnp.minimum(end, len(gram))]
+    return where_known(end <= len(gram), inside)
 
 
 def fit_aging(waiting_times: ArrayLike, lags: ArrayLike, displacements: ArrayLike) -> AgingFit:

@@ -66,11 +66,15 @@ def by_lag(step_gram: ArrayLike, lags: ArrayLike) -> PairAverages:
             an integer in 1..T.
     """
     with one_path(step_gram) as gram:
-        points = len(gram) + 1
-        lags = checked_lags(lags, points - 1)
-        sums = by_start_and_lag(upper_squared_displacements(gram))[:, lags]
-        counts = np.arange(points)[:, None] + lags < points
-        return PairAverages(jnp.asarray(lags, gram.dtype), sums, jnp.asarray(counts, gram.dtype))
+        return _by_lag(gram, checked_lags(lags, len(gram)))
+
+
+@jax.jit
+def _by_lag(gram, lags):
+    points = len(gram) + 1
+    sums = by_start_and_lag(upper_squared_displacements(gram))[:, lags]
+    counts = jnp.arange(points)[:, None] + lags < points
+    return PairAverages(lags.astype(gram.dtype), sums, counts.astype(gram.dtype))
 
 
 def in_bins(keys: ArrayLike, values: ArrayLike, bins: ArrayLike) -> PairAverages:

@@ -1,6 +1,7 @@
 """Losses of a classifier, under the names that command lines use."""
 
 import contextlib
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
         InputError: `logits` or `labels` have another shape, or `labels` are no integers.
     """
     with _scores(logits, labels) as (logits, labels):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        return _cross_entropy(logits, labels)
 
 
 def smoothed_kl(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
@@ -58,10 +59,7 @@ def smoothed_kl(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
         InputError: `logits` or `labels` have another shape, or `labels` are no integers.
     """
     with _scores(logits, labels) as (logits, labels):
-        targets = optax.smooth_labels(
-            jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), LABEL_SMOOTHING
-        )
-        return optax.losses.kl_divergence(jax.nn.log_softmax(logits), targets).mean()
+        return _smoothed_kl(logits, labels)
 
 
 def softmax_mse(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
@@ -78,8 +76,26 @@ def softmax_mse(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
         InputError: `logits` or `labels` have another shape, or `labels` are no integers.
     """
     with _scores(logits, labels) as (logits, labels):
-        one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-        return jnp.mean((jax.nn.softmax(logits) - one_hot) ** 2)
+        return _softmax_mse(logits, labels)
+
+
+@functools.partial(jax.jit, inline=True)
+def _cross_entropy(logits, labels):
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+@functools.partial(jax.jit, inline=True)
+def _smoothed_kl(logits, labels):
+    targets = optax.smooth_labels(
+        jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), LABEL_SMOOTHING
+    )
+    return optax.losses.kl_divergence(jax.nn.log_softmax(logits), targets).mean()
+
+
+@functools.partial(jax.jit, inline=True)
+def _softmax_mse(logits, labels):
+    one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return jnp.mean((jax.nn.softmax(logits) - one_hot) ** 2)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ __all__ = ["MOST", "checked_size", "positions_from", "random_directions", "size_
 MOST = 2**31 - 1  # steps or coordinates: int32 counts them
 
 
+@jax.jit
 def positions_from(steps: Any) -> Float[Array, "point ..."]:
     """Return positions from steps along the first axis, from the origin."""
     return jnp.concatenate([jnp.zeros_like(steps[:1]), steps]).cumsum(axis=0)

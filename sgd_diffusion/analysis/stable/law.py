@@ -192,10 +192,8 @@ def sample(
     if not isinstance(shape, tuple | list):
         raise invalid("shape", f"is {shape}", "a tuple of integers")
     shape = tuple(integer("shape", size, 0, MAX_SIZE) for size in shape)
-    angle_key, exponential_key = jax.random.split(key)
     with in_double():
-        angle = jnp.pi * open_uniform_double(angle_key, shape)
-        exponential = -jnp.log(open_uniform_double(exponential_key, shape))
+        angle, exponential = _angle_and_exponential(key, shape)
         alpha, beta, location, scale = _parameters(alpha, beta, location, scale, parameterization)
         if _together(alpha=alpha, beta=beta, location=location, scale=scale, shape=angle) != shape:
             raise invalid(
@@ -204,6 +202,14 @@ def sample(
                 "a shape to which all parameters broadcast, as each gets its own numbers",
             )
         return location + scale * _on_points(standard_number, angle, exponential, alpha, beta)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _angle_and_exponential(key, shape):
+    """Uniform numbers in (0, pi) and exponential ones, in double precision."""
+    angle_key, exponential_key = jax.random.split(key)
+    angle = jnp.pi * open_uniform_double(angle_key, shape)
+    return angle, -jnp.log(open_uniform_double(exponential_key, shape))
 
 
 def _of_location_scale(function, rescaled, x, alpha, beta, location, scale, parameterization):

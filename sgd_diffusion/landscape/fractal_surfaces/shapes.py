@@ -3,6 +3,9 @@
 They are deterministic; r is the distance from the center.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 
 from sgd_diffusion._arrays import integer, parameter
@@ -30,7 +33,7 @@ def cone(size: IntegerLike, *, slope: NumberLike = 0.5, extent: NumberLike = 2.0
             positive.
     """
     slope, extent = parameter("slope", slope), parameter("extent", extent, above=0)
-    return Surface(slope * extent * _distance(size), jnp.asarray(extent, float))
+    return Surface(slope * extent * _distance(_side(size)), jnp.asarray(extent, float))
 
 
 def paraboloid(
@@ -51,7 +54,9 @@ def paraboloid(
             positive.
     """
     curvature, extent = parameter("curvature", curvature), parameter("extent", extent, above=0)
-    return Surface(curvature / 2 * (extent * _distance(size)) ** 2, jnp.asarray(extent, float))
+    return Surface(
+        curvature / 2 * (extent * _distance(_side(size))) ** 2, jnp.asarray(extent, float)
+    )
 
 
 def gaussian_well(
@@ -81,13 +86,21 @@ def gaussian_well(
         parameter("width", width, above=0),
         parameter("extent", extent, above=0),
     )
-    return Surface(
-        -depth * jnp.exp(-((extent * _distance(size) / width) ** 2) / 2), jnp.asarray(extent, float)
-    )
+    return Surface(_well(_side(size), depth, width, extent), jnp.asarray(extent, float))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _well(size, depth, width, extent):
+    return -depth * jnp.exp(-((extent * _distance(size) / width) ** 2) / 2)
+
+
+def _side(size):
+    """Return the checked number of points along a side."""
+    return integer("size", size, 2, MOST_POINTS, what="points along a side")
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def _distance(size):
     """Distances from the center, (size, size), in units of the side."""
-    size = integer("size", size, 2, MOST_POINTS, what="points along a side")
     place = (jnp.arange(size, dtype=float) - (size - 1) / 2) / (size - 1)
     return jnp.hypot(place[:, None], place[None])

@@ -149,10 +149,15 @@ def quadratic_flatness(
             if not is_traced(values) and not bool(inside.all()):
                 least = "above 0" if name == "base_loss" else "of at least 0"
                 raise invalid(name, "has entries out of range", f"finite numbers {least}")
-        loss, bent = where_known(loss > 0, loss), where_known(bent >= 0, bent)
-        flat = bent == 0
-        width = jnp.sqrt(8 * (growth - 1) * loss / jnp.where(flat, 1, bent))
-        return jnp.where(flat, jnp.inf * loss, width)
+        return _quadratic_width(loss, bent, growth)
+
+
+@jax.jit
+def _quadratic_width(loss, bent, growth):
+    loss, bent = where_known(loss > 0, loss), where_known(bent >= 0, bent)
+    flat = bent == 0
+    width = jnp.sqrt(8 * (growth - 1) * loss / jnp.where(flat, 1, bent))
+    return jnp.where(flat, jnp.inf * loss, width)
 
 
 def _crossings(

@@ -188,23 +188,26 @@ def _over_lags(lags, law, one, value, of_modes, *shared):
     apart = np.diff(counts[order], prepend=0)
     strides, which = np.unique(apart, return_inverse=True)
     few = len(strides) <= MOST_STRIDES  # as of lags that are evenly spaced
-    shape = law.curvature.shape
-    modes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape).ravel(), (law, one, of_modes))
-    values = _from_lag_to_lag(
-        modes,
+    return _from_lag_to_lag(
+        (law, one, of_modes),
         shared,
-        jnp.asarray(which if few else apart),
-        jnp.asarray(strides) if few else None,
+        which if few else apart,
+        strides if few else None,
+        np.argsort(order),
         value,
         int(strides[-1]).bit_length(),
     )
-    return values[np.argsort(order)]
 
 
 # Without jit, its loops would be compiled at every call.
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def _from_lag_to_lag(modes, shared, numbers, strides, value, digits):
-    """The sums at each lag; `numbers` are steps to the next one, or places among the strides."""
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _from_lag_to_lag(modes, shared, numbers, strides, places, value, digits):
+    """The sums at each lag, from its place among increasing ones.
+
+    The `numbers` are steps to the next lag, or their places among the strides.
+    """
+    shape = modes[0].curvature.shape
+    modes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape).ravel(), modes)
     most = 2**digits - 1
 
     def sums(modes):
@@ -226,7 +229,7 @@ def _from_lag_to_lag(modes, shared, numbers, strides, value, digits):
 
         nothing = jnp.zeros_like(one.way)
         start = Response(nothing, nothing, jnp.ones_like(nothing))
-        return jax.lax.scan(at_next, start, numbers)[1]
+        return jax.lax.scan(at_next, start, numbers)[1][places]
 
     count = modes[0].curvature.size
     if count <= PART:

@@ -1,5 +1,6 @@
 """The stationary law of positions and velocities about a minimum."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -76,15 +77,19 @@ def stationary_covariance(
     with in_double():
         hyper = checked(hyper)
         h = curvatures(eigenvalues, hyper, stationary=True)
-        pushed = batch_noise(noise, h, hyper)
-        eta, beta = hyper.learning_rate, hyper.momentum
-        factor = discreteness(h, hyper) if discrete else jnp.ones_like(h)
-        velocity = factor * pushed / ((1 - beta) * (1 + beta))
-        bent = h != 0
-        position = factor * eta * pushed / (2 * (1 - beta) * jnp.where(bent, h, 1))
-        position = jnp.where(bent, position, jnp.where(pushed == 0, 0.0, jnp.inf))
-        cross = eta / 2 * velocity if discrete else jnp.zeros_like(velocity)
-        return PhaseCovariance(position, cross, velocity)
+        return _stationary_law(h, batch_noise(noise, h, hyper), hyper, bool(discrete))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _stationary_law(h, pushed, hyper, discrete):
+    eta, beta = hyper.learning_rate, hyper.momentum
+    factor = discreteness(h, hyper) if discrete else jnp.ones_like(h)
+    velocity = factor * pushed / ((1 - beta) * (1 + beta))
+    bent = h != 0
+    position = factor * eta * pushed / (2 * (1 - beta) * jnp.where(bent, h, 1))
+    position = jnp.where(bent, position, jnp.where(pushed == 0, 0.0, jnp.inf))
+    cross = eta / 2 * velocity if discrete else jnp.zeros_like(velocity)
+    return PhaseCovariance(position, cross, velocity)
 
 
 def local_displacement(
