@@ -2,6 +2,11 @@
 
 import functools
 import gc
+
+# Objects that are made before Python looks for cycles among them, of which JAX leaves few. With the
+# 700 of Python the search takes a tenth of the time, and 2 s of a worker's imports.
+gc.set_threshold(100_000)
+
 import itertools
 import os
 import pathlib
@@ -43,9 +48,6 @@ QUICK_TO_COMPILE = (
 )
 # Users have one for each core. With three, members can be left over.
 DEVICES = 3
-# Objects that are made before Python looks for cycles among them, of which JAX leaves few. With the
-# 700 of Python the search takes a tenth of the time.
-CYCLES_AFTER = 100_000
 # In seconds. What takes longer to compile is written for the processes that this one starts. To
 # write and to read the many small programs took a tenth of the time of tests, and to write those
 # above 0.1 s a twentieth.
@@ -107,7 +109,6 @@ def pytest_configure(config):
     share_mlir_context()
     keep_traces()
     keep_programs()
-    gc.set_threshold(CYCLES_AFTER)
 
 
 def keep_files_in_memory():

@@ -73,7 +73,7 @@ def by_lag(step_gram: ArrayLike, lags: ArrayLike) -> PairAverages:
 def _by_lag(gram, lags):
     points = len(gram) + 1
     sums = by_start_and_lag(upper_squared_displacements(gram))[:, lags]
-    counts = jnp.arange(points)[:, None] + lags < points
+    counts = jnp.arange(points)[:, None] + lags[None] < points
     return PairAverages(lags.astype(gram.dtype), sums, counts.astype(gram.dtype))
 
 

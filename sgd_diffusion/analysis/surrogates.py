@@ -21,6 +21,8 @@ it. All functions take one path and can be jitted. `jax.vmap` maps them over pat
 many surrogates of one path. A matrix with NaN (a member that diverged) gives NaN.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -240,11 +242,15 @@ def shuffled_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Float[A
     [1.0, 0.0]
     """
     with one_path(step_gram) as gram:
-        steps = len(gram)
-        lags = jnp.asarray(_lags_or_all(lags, steps), gram.dtype)
-        diagonal = jnp.diagonal(gram).mean()
-        off_diagonal = jnp.triu(gram, 1).sum() / max(steps * (steps - 1) / 2, 1)
-        return non_negative(lags * diagonal + lags * (lags - 1) * off_diagonal)
+        return _shuffled_msd(gram, jnp.asarray(_lags_or_all(lags, len(gram)), gram.dtype))
+
+
+@functools.partial(jax.jit, inline=True)
+def _shuffled_msd(gram, lags):
+    steps = len(gram)
+    diagonal = jnp.diagonal(gram).mean()
+    off_diagonal = jnp.triu(gram, 1).sum() / max(steps * (steps - 1) / 2, 1)
+    return non_negative(lags * diagonal + lags * (lags - 1) * off_diagonal)
 
 
 def _lags_or_all(lags, steps):

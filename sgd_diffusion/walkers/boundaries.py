@@ -62,7 +62,11 @@ def reject(
     Raises:
         InputError: the shapes do not broadcast, or a known `wall` is not positive.
     """
-    mean, std, uniform, wall = _read(mean, std, uniform, wall)
+    return _rejected(*_read(mean, std, uniform, wall))
+
+
+@functools.partial(jax.jit, inline=True)
+def _rejected(mean, std, uniform, wall):
     mirrored = mean < 0  # so that the wall above is the nearer one
     mean, rest = jnp.abs(mean), jnp.where(mirrored, uniform, 1 - uniform)
     level = jnp.where(mirrored, 1 - uniform, uniform)

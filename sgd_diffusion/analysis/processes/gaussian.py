@@ -1,5 +1,6 @@
 """Gaussian processes, ballistic motion, and a period of two."""
 
+import functools
 import math
 
 import jax
@@ -193,9 +194,15 @@ def fractional_brownian(
     powers = np.abs(np.arange(-1.0, steps + 2)) ** (2 * hurst)
     covariance = np.diff(powers, 2) / 2  # of steps 0..steps apart
     eigenvalues = np.fft.rfft(np.concatenate([covariance, covariance[-2:0:-1]])).real
-    noise = jax.random.normal(key, (2 * steps, dim))
     # Eigenvalues are negative only by rounding.
-    gain = np.sqrt(np.maximum(eigenvalues, 0)).astype(noise.dtype)
+    return _colored_walk(key, np.sqrt(np.maximum(eigenvalues, 0)), dim)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _colored_walk(key, gain, dim):
+    """Positions of a walk whose steps have a spectrum of gain (steps + 1,)."""
+    steps = len(gain) - 1
+    noise = jax.random.normal(key, (2 * steps, dim))
     spectrum = jnp.fft.rfft(noise, axis=0)
     colored = jnp.fft.irfft(gain[:, None].astype(spectrum.dtype) * spectrum, 2 * steps, axis=0)
     return positions_from(colored[:steps])

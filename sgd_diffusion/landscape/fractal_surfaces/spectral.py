@@ -1,5 +1,7 @@
 """Make surfaces with a power law as their spectrum, continuous under periodic boundaries."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -57,6 +59,11 @@ def spectral_surface(
     )
     hurst = parameter("hurst", hurst, at_least=-1, at_most=100)
     extent = parameter("extent", extent, above=0)
+    return Surface(_periodic_heights(key, period, hurst), jnp.asarray(extent, float))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _periodic_heights(key, period, hurst):
     waves = period * jnp.fft.fftfreq(period)
     square = waves[:, None] ** 2 + waves[None] ** 2
     gain = jnp.where(square > 0, jnp.maximum(square, 1) ** (-(hurst + 1) / 2), 0)
@@ -64,4 +71,4 @@ def spectral_surface(
     noise = jax.random.normal(key, (period, period))
     spectrum = jnp.fft.rfft2(noise)
     heights = jnp.fft.irfft2(gain.astype(spectrum.dtype) * spectrum, noise.shape)
-    return Surface(jnp.pad(heights, (0, 1), "wrap"), jnp.asarray(extent, float))
+    return jnp.pad(heights, (0, 1), "wrap")

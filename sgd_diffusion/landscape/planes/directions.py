@@ -4,6 +4,8 @@ Directions are pytrees. Users find these functions in `landscape.planes`, which 
 precision and transformations.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,13 +91,6 @@ def layer_normalize(direction: PyTree, params: PyTree, *, ignore_vectors: bool =
 
 
 def _normalize(direction, params, ignore_vectors, *, by_filter):
-    def rescale(direction, params):
-        if ignore_vectors and params.ndim < 2:
-            return jnp.zeros_like(params)
-        axes = tuple(range(params.ndim - 1 if by_filter and params.ndim > 1 else params.ndim))
-        norm = norms(direction, axes)
-        return direction / jnp.where(norm == 0, 1, norm) * norms(params, axes)
-
     with in_precision_of("params", params, direction=direction) as (params, direction):
         if ignore_vectors and all(leaf.ndim < 2 for leaf in jax.tree.leaves(params)):
             raise invalid(
@@ -104,4 +99,16 @@ def _normalize(direction, params, ignore_vectors, *, by_filter):
                 "kernels",
                 "pass ignore_vectors=False to keep vectors",
             )
-        return jax.tree.map(rescale, direction, params)
+        return _rescaled(direction, params, bool(ignore_vectors), by_filter)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _rescaled(direction, params, ignore_vectors, by_filter):
+    def rescale(direction, params):
+        if ignore_vectors and params.ndim < 2:
+            return jnp.zeros_like(params)
+        axes = tuple(range(params.ndim - 1 if by_filter and params.ndim > 1 else params.ndim))
+        norm = norms(direction, axes)
+        return direction / jnp.where(norm == 0, 1, norm) * norms(params, axes)
+
+    return jax.tree.map(rescale, direction, params)
