@@ -117,7 +117,7 @@ def test_lower_bound_of_the_power():
     ],
 )
 def test_errors_against_scatter(fit, law):
-    samples = sample(law, size=(200, 1000))
+    samples = sample(law, size=(200, 500))
     with jax.enable_x64(True):
         found = jax.tree.map(np.asarray, jax.jit(lambda x: jax.lax.map(fit, x))(samples))
     estimates, errors = np.array(found[:6:2]), np.array(found[1:6:2])
