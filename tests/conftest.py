@@ -204,19 +204,6 @@ class ByPrograms(LoadFileScheduling):
         return SAME_PROGRAMS[0] if file.startswith(SAME_PROGRAMS) else file
 
 
-def pytest_collection_modifyitems(items):
-    """Put the long files of the last folder first, so that no worker waits for another at the end.
-
-    The last ones are then the examples of docstrings, a second each.
-    """
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/walkers/"))
-
-
-def pytest_collection_finish(session):
-    """Let Python look for no cycles in what stays to the end."""
-    gc.freeze()
-
-
 def pytest_unconfigure(config):
     """Leave nothing behind, and look for cycles once in place of twice."""
     gc.collect()

@@ -57,6 +57,7 @@ def random_crop(padding: IntegerLike) -> Augmentation:
     return crop
 
 
+# One program where it is called alone. Inlined, so that programs that train stay as they are.
 @functools.partial(jax.jit, static_argnums=2, inline=True)
 def _cropped(key, images, padding):
     corners = jax.random.randint(key, (len(images), 2), 0, 2 * padding + 1, dtype=jnp.int32)

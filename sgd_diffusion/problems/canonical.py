@@ -15,16 +15,16 @@ Notes:
     kernels 100 ms, and all norms, activations and additions 70 ms.
 
     XLA has two libraries for convolutions, YNNPACK and Eigen, which takes those of 16 features and
-    fewer. At 32 x 32 x 16, YNNPACK takes 9.7 ms for pairs of pixels, at the rate of
-    large products but for a third more operations, and Eigen 13.4 for pixels; at 32 x 32 x 3 to 16,
-    3.1 and 9.9. At 16 x 16 x 32, where pixels take 6.2, pairs would be slower.
+    fewer. At 32 x 32 x 16, YNNPACK takes 9.7 ms for pairs of pixels, at the rate of large products
+    but for a third more operations, and Eigen takes 13.4 ms for pixels. At 32 x 32 x 3 to 16 they
+    take 3.1 and 9.9 ms. At 16 x 16 x 32, where pixels take 6.2 ms, pairs would be slower.
 
-    These have been tried (3x3 unless said, batch 128). Shares of a step are of one on this machine;
-    milliseconds are of one core of another machine, twice as fast:
+    These have been tried (3x3 unless said, batch 128). Shares of a step, and times of pairs, are of
+    the machine above; other times are milliseconds of one core of a machine twice as fast:
 
     - Pairs whose neighbours are further taps of the kernel, without a copy of the images: 14.3 for
       9.7 above. Pairs as features of a convolution of stride 2, also without a copy: 2 % of a step
-      slower. Copies made by `lax.pad`: 8 % slower, since the operations before it become scalar.
+      slower. Copies made by `lax.pad`: 7 % slower, since the operations before it become scalar.
     - Gradient of the kernel, 32 x 32 x 16: 8.5 as a convolution whose channels are the batch, and
       15 in a step, where its transposes meet other operations; 5.8 here, of which the product takes
       3.3; 9.5 as nine products of shifted maps; 11 with patches in the same blocks; 8.5 and more as

@@ -79,6 +79,7 @@ def softmax_mse(logits: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
         return _softmax_mse(logits, labels)
 
 
+# One program where it is called alone. Inlined, so that programs that train stay as they are.
 @functools.partial(jax.jit, inline=True)
 def _cross_entropy(logits, labels):
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
