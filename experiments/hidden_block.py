@@ -67,16 +67,21 @@ def hidden_block(problem: Problem, params: Any) -> HiddenBlock:
     bias, output_bias, first_bias = (
         jnp.atleast_1d(layer.get("bias", 0.0)) for layer in (own, last, first)
     )
-    with full_precision():
-        inputs = jax.nn.relu(problem.examples.images @ first["kernel"] + first_bias)
     return HiddenBlock(
         jnp.asarray(own["kernel"]),
-        inputs,
+        _hidden(problem.examples.images, first["kernel"], first_bias),
         jnp.asarray(last["kernel"]),
         problem.examples.labels,
         bias,
         output_bias,
     )
+
+
+@jax.jit
+def _hidden(images, kernel, bias):
+    """What the first layer makes of images."""
+    with full_precision():
+        return jax.nn.relu(images @ kernel + bias)
 
 
 def loss_along(block: HiddenBlock, direction: Array) -> Callable[[Array], Array]:
@@ -133,16 +138,16 @@ def moments(block: HiddenBlock) -> Moments:
     """Return the Hessian of the loss, and the covariance of per-example gradients."""
     count = len(block.labels)
     with in_double():
-        wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), block)
-        wide = wide._replace(labels=block.labels)
+        wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), block)
+        wide = wide._replace(labels=np.asarray(block.labels))
         hessian = covariance = mean = 0.0
         for start in range(0, count, PART):
             rows = slice(start, start + PART)
             part = wide._replace(inputs=wide.inputs[rows], labels=wide.labels[rows])
-            of_hessian, of_gradients, gradient = sums(part)
+            of_hessian, of_gradients, gradient = jax.tree.map(np.asarray, sums(part))
             hessian, covariance = hessian + of_hessian, covariance + of_gradients
             mean = mean + gradient
-        mean = np.asarray(mean).ravel() / count
+        mean = np.ravel(mean) / count
         return Moments(
             _matrix(hessian / count, block),
             _matrix(covariance / count, block) - np.outer(mean, mean),
@@ -180,12 +185,12 @@ def _curvature(block: HiddenBlock):
     return mean, square - mean[:, :, None] * mean[:, None]
 
 
-def _matrix(pairs: Array, block: HiddenBlock) -> np.ndarray:
+def _matrix(pairs: np.ndarray, block: HiddenBlock) -> np.ndarray:
     """The matrix over all parameters from its entries for pairs of inputs and of units."""
     inputs, units = block.weights.shape
     place = [np.zeros((size, size), int) for size in (inputs, units)]
     for index in place:
         upper = np.triu_indices(len(index))
         index[upper] = index.T[upper] = np.arange(len(upper[0]))
-    full = np.asarray(pairs)[place[0][:, None, :, None], place[1][None, :, None, :]]
+    full = pairs[place[0][:, None, :, None], place[1][None, :, None, :]]
     return full.reshape(inputs * units, inputs * units)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
@@ -54,9 +53,8 @@ def base_point(problem: Any, params: Any) -> Base:
     found = hidden_block.moments(block)
     eigenvalues, modes = np.linalg.eigh(found.hessian)
     with in_double():
-        along = hidden_block.loss_along(block, jnp.zeros(block.weights.size))
-        loss = float(along(jnp.zeros(())))
-    return Base(block, loss, found, np.maximum(eigenvalues[::-1], 0), modes[:, ::-1])
+        (loss,) = losses_along(block, np.zeros(block.weights.size), np.zeros(1))
+    return Base(block, float(loss), found, np.maximum(eigenvalues[::-1], 0), modes[:, ::-1])
 
 
 def walks(

@@ -72,6 +72,7 @@ def network(
         images = examples.images.reshape(len(examples.labels), -1).astype(np.float32)
         return Examples(images / scale, examples.labels)
 
+    @jax.jit
     def init(key):
         return model.init(key, jnp.zeros((1, data.train.images[0].size)), train=False)["params"], ()
 
@@ -205,7 +206,7 @@ def train_until(
         jax.tree.map(np.asarray, carry.params),
         np.concatenate([*paths, end]),
         np.array(losses),
-        float(accuracy(problem, carry.params, ())),
+        float(jax.jit(lambda params: accuracy(problem, params, ()))(carry.params)),
     )
 
 

@@ -99,22 +99,15 @@ def _planes_of_member(options, problem, run, directory, seed, rate, start, progr
         return dict.fromkeys(options.planes, lost)
     keys = member_keys(int(seed))
     start, state = start
-    flat, unravel = ravel_pytree(start)
-    path = jax.vmap(unravel)(jnp.concatenate([flat[None], jnp.asarray(member.params.values)]))
-    state = ravel_pytree(state)[1](jnp.asarray(member.state.values[-1]))
+    path, state = _unraveled((start, state), member.params.values, member.state.values[-1])
     loss, chunk_loss, examples = surface_of(options, problem, state)
     description = dict(problem.description) | {
         "update": int(run.waiting_time[-1]) + run.sizes["update"],
         "examples_of_surface": options.surface_examples,
         "statistics": options.statistics,
     }
-    last = jax.tree.map(lambda leaf: leaf - leaf[-1], path)
-    length = np.sqrt(
-        sum(
-            (np.asarray(leaf, float).reshape(len(leaf), -1) ** 2).sum(axis=1)
-            for leaf in jax.tree.leaves(last)
-        )
-    )
+    points = [np.asarray(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(path)]
+    length = np.sqrt(sum(((leaf - leaf[-1]).astype(float) ** 2).sum(axis=1) for leaf in points))
     planes = {}
     for kind in options.planes:
         progress.doing(f"{kind} plane of seed {seed}")
@@ -157,6 +150,15 @@ def surface_of(
         return mean_over_chunks(lambda chunk: chunk_loss(params, chunk), examples, EVALUATION_BATCH)
 
     return loss, chunk_loss, examples
+
+
+@jax.jit
+def _unraveled(start, points, state):
+    """The path (update, ...) from its first point and later ones in a row, and a state likewise."""
+    first, own = start
+    flat, unravel = ravel_pytree(first)
+    path = jax.vmap(unravel)(jnp.concatenate([flat[None], points]))
+    return path, ravel_pytree(own)[1](state)
 
 
 def _plane(kind, key, path, loss, examples):

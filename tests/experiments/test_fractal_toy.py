@@ -50,7 +50,7 @@ def few_samples():
     with pytest.MonkeyPatch.context() as patch:
         for module in ("walk_statistics", "toy_walks"):
             patch.setattr(sys.modules[f"sgd_diffusion.tables.{module}"], "SAMPLE", 50)
-        for name, few in (("POOLED", 500), ("REPLICATES", 20), ("STABLE_REPLICATES", 10)):
+        for name, few in (("POOLED", 50), ("REPLICATES", 20), ("STABLE_REPLICATES", 10)):
             patch.setattr(sys.modules["sgd_diffusion.tables.toy_walks"], name, few)
         patch.setattr(toy_walks, "FREE_WALKERS", 200)
         yield

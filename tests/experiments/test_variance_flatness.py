@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from experiments import hidden_block, variance_flatness
-from experiments.late_motion import base_point, walks
+from experiments.late_motion import base_point, losses_along, slopes_along, walks
 from experiments.late_training import BLOCK, margin_cross_entropy, network
 from sgd_diffusion.problems.datasets import Dataset, Examples
 
@@ -48,8 +48,8 @@ def test_moments_of_the_block_are_those_of_automatic_derivatives(problem, params
             return loss_of_block(problem, wide, block, examples)
 
         single = jax.tree.map(lambda leaf: leaf[:, None], examples)
-        gradients = jax.vmap(jax.grad(loss), (None, 0))(own, single)
-        hessian = np.asarray(jax.hessian(loss)(own, examples))
+        gradients = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(own, single)
+        hessian = np.asarray(jax.jit(jax.hessian(loss))(own, examples))
         covariance = np.cov(np.asarray(gradients).T, bias=True)
     np.testing.assert_allclose(found.hessian, hessian, atol=1e-6 * abs(hessian).max())
     np.testing.assert_allclose(found.covariance, covariance, atol=1e-6 * abs(covariance).max())
@@ -59,12 +59,14 @@ def test_losses_and_slopes_along_a_direction(problem, params):
     block = hidden_block.hidden_block(problem, params)
     direction = jax.random.normal(jax.random.key(1), (25,))
     own = params[BLOCK]["kernel"].ravel()
-    expected, slope = jax.value_and_grad(
-        lambda x: loss_of_block(problem, params, own + x * direction, problem.examples)
+    expected, slope = jax.jit(
+        jax.value_and_grad(
+            lambda x: loss_of_block(problem, params, own + x * direction, problem.examples)
+        )
     )(0.3)
     with jax.enable_x64(True):
-        found = hidden_block.loss_along(block, direction)(jnp.float64(0.3))
-        slopes = hidden_block.slopes_along(block, direction, jnp.float64(0.3))
+        (found,) = losses_along(block, direction, np.array([0.3]))
+        (slopes,) = slopes_along(block, direction, np.array([0.3]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(slopes.mean(), slope, rtol=1e-4)
 
