@@ -120,9 +120,13 @@ def ways_out(inputs: np.ndarray, labels: np.ndarray) -> list[WayOut]:
     of_each = Gradients(inputs, labels)
     slope_of = functools.partial(mean_gradient, of_each)
 
-    theta = jnp.full(FEATURES, -WELL)
-    for _ in range(10):  # of Newton's method
-        theta = theta - jnp.linalg.solve(jax.jacfwd(slope_of)(theta), slope_of(theta))
+    @jax.jit
+    def newton(theta):
+        return theta - jnp.linalg.solve(jax.jacfwd(slope_of)(theta), slope_of(theta))
+
+    theta = np.full(FEATURES, -WELL, np.float32)
+    for _ in range(10):
+        theta = newton(theta)
     places = np.linspace(WALL, float(WELL) / 2, STEPS)
 
     @functools.partial(jax.jit, static_argnums=0)

@@ -80,9 +80,11 @@ def test_what_is_measured_along_a_way_out(ways):
         assert way.slope[1200] == pytest.approx(each.mean() + 2 * place**3 - place, abs=1e-5)
         assert way.variance[1200] == pytest.approx(each.var(), rel=1e-4)
     minimum = np.array([way.minimum for way in ways], np.float32)
-    each = np.asarray(Gradients(inputs, labels)(minimum))
+    each = np.asarray(jax.jit(lambda theta: Gradients(inputs, labels)(theta))(minimum))
     np.testing.assert_allclose(each.mean(axis=0), 0, atol=1e-5)
-    of_one = jax.vmap(jax.grad(logistic, 1), (None, None, 0, 0))(1.0, minimum, inputs, labels)
+    of_one = jax.jit(jax.vmap(jax.grad(logistic, 1), (None, None, 0, 0)))(
+        1.0, minimum, inputs, labels
+    )
     np.testing.assert_allclose(each, of_one, atol=1e-5)
     assert all(way.top <= 0 for way in ways)
 

@@ -41,7 +41,10 @@ def params(problem):
     """Initial weights, with biases that are not zero."""
     random = np.random.default_rng(2)
     weights = problem.init(jax.random.key(0))[0]
-    return jax.tree.map(lambda leaf: leaf + 0.1 * random.normal(size=leaf.shape), weights)
+    return jax.tree.map(
+        lambda leaf: (leaf + 0.1 * random.normal(size=leaf.shape)).astype(np.float32),
+        jax.tree.map(np.asarray, weights),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +111,9 @@ def test_units_of_norm_1_do_not_change_with_a_rescaling(problem, params):
         "linear3": {**params["linear3"], "kernel": params["linear3"]["kernel"] / second[:, None]},
     }
     normal = with_unit_norms(params)
+    logits_of = jax.jit(lambda point: problem.loss(point, (), problem.examples, False)[1][1])
     for own in (rescaled, normal):
-        logits, expected = (
-            problem.loss(each, (), problem.examples, False)[1][1] for each in (own, params)
-        )
+        logits, expected = logits_of(own), logits_of(params)
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
@@ -130,8 +132,8 @@ def test_branches_descend_as_each_would_alone(problem, params, descend, step):
     """Also the one that is done early, by the same rule; none is moved by another."""
     rate, rule, left = 0.5, Looks(7, 30), [0, 5, 45, 1000, 38]
     starts = [jax.tree.map(lambda leaf, i=i: leaf * (1 + 0.1 * i), params) for i in range(5)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
-    found, made = descend(stacked, jnp.asarray(left), rate, rule)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
+    found, made = jax.tree.map(np.asarray, descend(stacked, jnp.asarray(left), rate, rule))
     for i, (own, most) in enumerate(zip(starts, left, strict=True)):
         taken = good = 0
         while taken < most and good < STOP_AFTER:
@@ -150,10 +152,10 @@ def test_trainings_without_noise_are_gradient_descent(problem, params, step):
     expected = [params]
     for _ in range(6):
         expected.append(step(expected[-1], 0.1))
-    expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *expected[::3])
+    expected = jax.tree.map(lambda *leaves: np.stack(leaves), *expected[::3])
     whole = by_batches(problem, batch_size=EXAMPLES, steps=3)
     for stride in (whole, by_matched_noise(problem)):
-        path = training(stride, 2)(params, keys, 0, setting)
+        path = jax.tree.map(np.asarray, training(stride, 2)(params, keys, 0, setting))
         for found, own in zip(jax.tree.leaves(path), jax.tree.leaves(expected), strict=True):
             assert found.shape == (3, 2, *own.shape[1:])
             for copy in (0, 1):
@@ -163,8 +165,10 @@ def test_trainings_without_noise_are_gradient_descent(problem, params, step):
 def test_a_clone_with_the_same_batches_is_the_same_training(problem, params):
     train = training(by_batches(problem, batch_size=4, steps=5), 4)
     keys, setting = jax.random.split(jax.random.key(4), 2), Setting(0.1, 5)
-    path = train(params, keys, 0, setting)
-    again = train(jax.tree.map(lambda leaf: leaf[2, 1], path), keys[::-1], 2, setting)
+    path = jax.tree.map(np.asarray, train(params, keys, 0, setting))
+    again = jax.tree.map(
+        np.asarray, train(jax.tree.map(lambda leaf: leaf[2, 1], path), keys[::-1], 2, setting)
+    )
     for one, other in zip(jax.tree.leaves(path), jax.tree.leaves(again), strict=True):
         np.testing.assert_allclose(other[2:, 0], one[2:, 1], rtol=1e-5, atol=1e-6)
         assert abs(other[-1, 1] - one[-1, 1]).max() > 1e-3  # from there with other batches
