@@ -54,12 +54,17 @@ def test_plain_sgd_agrees_with_optax(regression):
     optimizer = optax.sgd(0.1)
     params, state = regression.init(jax.random.key(0))
     memory = optimizer.init(params)
-    for _ in range(4):
+
+    @jax.jit
+    def step(params, memory):
         gradient = jax.grad(lambda p: regression.loss(p, state, regression.examples, True)[0])(
             params
         )
         updates, memory = optimizer.update(gradient, memory, params)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), memory
+
+    for _ in range(4):
+        params, memory = step(params, memory)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), carry.params, params
     )
@@ -125,7 +130,7 @@ def test_one_number_that_is_not_finite_stops_the_member(where):
 def test_what_all_leaves_have_in_common_is_found_once():
     """XLA would compute a conjunction over all leaves again for each, 30 * 30 in this program."""
     optimizer = sgd()
-    params = {str(k): jnp.ones(k + 1) for k in range(30)}
+    params = {str(k): np.ones(k + 1, np.float32) for k in range(30)}
     carry = Carry(params, {}, optimizer.init(params), jnp.int32(ALIVE))
     loss = jnp.float32(0.0)
     step = jax.jit(lambda carry, gradient: update(optimizer, carry, loss, gradient, {}, 0.1, 0))

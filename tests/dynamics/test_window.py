@@ -82,14 +82,16 @@ def replay(problem, steps=12, learning_rate=0.05):
         jax.random.key(2), 0, steps + 1, num_examples=problem.num_examples, batch_size=10
     )
     points, gradients, losses, carries = [ravel_pytree(carry.params)[0]], [], [], [carry]
-    step_once = jax.jit(
-        lambda carry, batch, step: sgd_step(problem, optimizer, carry, batch, learning_rate, step)
-    )
-    for step in range(steps):
-        batch = jax.tree.map(lambda leaf, step=step: leaf[rows[step]], problem.examples)
+
+    @jax.jit
+    def step_once(carry, step):
+        batch = jax.tree.map(lambda leaf: leaf[rows[step]], problem.examples)
         if problem.augment is not None:
             batch = problem.augment(jax.random.fold_in(jax.random.key(3), step), batch)
-        carry, info = step_once(carry, batch, step)
+        return sgd_step(problem, optimizer, carry, batch, learning_rate, step)
+
+    for step in range(steps):
+        carry, info = step_once(carry, step)
         points.append(ravel_pytree(carry.params)[0])
         gradients.append(ravel_pytree(info.gradient)[0])
         losses.append(float(info.loss))
@@ -113,7 +115,8 @@ def test_a_window_is_the_steps_one_by_one(make_regression):
     np.testing.assert_allclose(
         window.gradient_samples, gradients[:, coordinates], rtol=1e-3, atol=1e-6
     )
-    probes = [problem.loss(c.params, c.state, problem.probe, True)[0] for c in carries]
+    probe = jax.jit(lambda params, state: problem.loss(params, state, problem.probe, True)[0])
+    probes = [probe(each.params, each.state) for each in carries]
     np.testing.assert_allclose(window.probe_losses, probes, rtol=1e-5)
     assert (
         carry.state["evaluations"] == 12
