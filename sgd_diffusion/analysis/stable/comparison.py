@@ -326,7 +326,7 @@ def _student_t_tails(t, nu):
 
 @functools.partial(jax.jit, static_argnums=2)
 def _normal_exceedance(test, num_samples, symmetric):
-    """Probability that as many independent normal samples give a larger ratio of the likelihoods."""
+    """Probability that as many normal samples give a larger ratio of the likelihoods."""
     size = jnp.minimum(test.effective_sample_size, num_samples)
     ratio = test.log_likelihood_ratio * size / num_samples
     positive = ratio > ROUNDING

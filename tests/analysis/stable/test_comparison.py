@@ -185,7 +185,10 @@ def test_level_and_power_against_the_normal_law():
     parts = [fits.fit(part) for part in np.split(samples, 7)]
     found = jax.tree.map(lambda *fields: np.concatenate(fields), *parts)
     tests = transformed(comparison.compare_with_normal, samples, found)
-    normal, stable = (type(tests)(*(field[part] for field in tests)) for part in np.split(np.arange(420), [400]))
+    normal, stable = (
+        comparison.VuongTest(*fields)
+        for fields in zip(*(np.split(field, [400]) for field in tests), strict=True)
+    )
     rate = (normal.p_value < 0.05).mean()
     assert abs(rate - 0.05) < level_bound(0.05, 400)
     assert np.all(normal.log_likelihood_ratio > -1e-6)
