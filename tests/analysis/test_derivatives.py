@@ -2,6 +2,8 @@
 differences.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,30 +106,34 @@ OF_OTHERS = {
 }
 
 
+@functools.cache
+def total_and_slope(function):
+    """The sum of the finite results of a function, weighted at random, and its derivative."""
+
+    def total(x):
+        leaves = jax.tree.leaves(function(x))
+        weights = [
+            np.random.default_rng(k).normal(size=leaf.shape) for k, leaf in enumerate(leaves)
+        ]
+        return sum(
+            jnp.sum(jnp.where(jnp.isfinite(leaf), leaf * weight, 0.0))
+            for leaf, weight in zip(leaves, weights, strict=True)
+        )
+
+    return jax.jit(jax.value_and_grad(total))
+
+
 def check_gradient(function, x, directions):
-    """The derivative of the finite results, weighted at random, along directions of the numbers
-    that are finite.
-    """
+    """The derivative along directions of the numbers that are finite."""
+    total = total_and_slope(function)
     with jax.enable_x64(True):
-
-        @jax.jit
-        @jax.value_and_grad
-        def total(x):
-            leaves = jax.tree.leaves(function(x))
-            weights = [
-                np.random.default_rng(k).normal(size=leaf.shape) for k, leaf in enumerate(leaves)
-            ]
-            return sum(
-                jnp.sum(jnp.where(jnp.isfinite(leaf), leaf * weight, 0.0))
-                for leaf, weight in zip(leaves, weights, strict=True)
-            )
-
         value, gradient = map(np.asarray, total(x))
         assert value != 0
         assert np.isfinite(gradient).all()
         for direction in directions:
             step = 1e-5 * direction
-            expected = (total(x + step)[0] - total(x - step)[0]) / 2e-5
+            above, below = (float(total(x + sign * step)[0]) for sign in (1, -1))
+            expected = (above - below) / 2e-5
             np.testing.assert_allclose((gradient * direction).sum(), expected, rtol=2e-5, atol=1e-7)
 
 

@@ -47,7 +47,11 @@ def ballistic(
         (steps + 1, dim) positions.
     """
     steps, dim = checked_size(steps, dim)
-    speed = size_or_speed("speed", speed)
+    return _ballistic(key, size_or_speed("speed", speed), steps, dim)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _ballistic(key, speed, steps, dim):
     return speed * jnp.arange(steps + 1.0)[:, None] * random_directions(key, 1, dim)
 
 
@@ -74,10 +78,15 @@ def brownian(
         (steps + 1, dim) positions.
     """
     steps, dim = checked_size(steps, dim)
-    step_std = size_or_speed("step_std", step_std)
+    step_std, drift = size_or_speed("step_std", step_std), size_or_speed("drift", drift)
+    return _brownian(key, step_std, drift, steps, dim)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _brownian(key, step_std, drift, steps, dim):
     walk_key, drift_key = jax.random.split(key)
     walk = positions_from(step_std * jax.random.normal(walk_key, (steps, dim)))
-    return walk + ballistic(drift_key, steps, dim, speed=drift)
+    return walk + _ballistic(drift_key, drift, steps, dim)
 
 
 def ornstein_uhlenbeck(
@@ -236,9 +245,14 @@ def scaled_brownian(
     """
     steps, dim = checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0)
-    noise = jax.random.normal(key, (steps, dim))
-    step_std = np.sqrt(np.diff(np.arange(steps + 1.0) ** alpha)).astype(noise.dtype)
-    return positions_from(step_std[:, None] * noise)
+    return _walk(key, np.sqrt(np.diff(np.arange(steps + 1.0) ** alpha)), dim)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _walk(key, step_std, dim):
+    """Positions of a walk with Gaussian steps of standard deviations (steps,)."""
+    noise = jax.random.normal(key, (len(step_std), dim))
+    return positions_from(step_std[:, None].astype(noise.dtype) * noise)
 
 
 def period_two_with_drift(
@@ -278,6 +292,11 @@ def period_two_with_drift(
         size_or_speed(name, value)
         for name, value in (("amplitude", amplitude), ("drift", drift), ("step_std", step_std))
     )
+    return _period_two_with_drift(key, amplitude, drift, step_std, steps, dim)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _period_two_with_drift(key, amplitude, drift, step_std, steps, dim):
     direction_key, walk_key = jax.random.split(key)
     along, across = random_directions(direction_key, 2, dim)
     across = across - (across * along).sum() * along
@@ -351,9 +370,14 @@ def _autoregressive(key, steps, dim, correlation_time):
 
     Its correlation is exp(-k / correlation_time).
     """
-    noise = jax.random.normal(key, (steps, dim))
     correlation = math.exp(-1 / correlation_time)
     innovation = math.sqrt(-math.expm1(-2 / correlation_time))
+    return _recursion(key, correlation, innovation, steps, dim)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _recursion(key, correlation, innovation, steps, dim):
+    noise = jax.random.normal(key, (steps, dim))
 
     def advance(value, noise):
         value = correlation * value + innovation * noise

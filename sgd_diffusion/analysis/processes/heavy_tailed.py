@@ -1,5 +1,6 @@
 """Processes with power laws in steps, durations or waiting times."""
 
+import functools
 import math
 
 import jax
@@ -58,6 +59,11 @@ def levy_flight(
     """
     steps, dim = checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0, at_most=2, what="which is Brownian motion")
+    return _levy_flight(key, alpha, steps, dim)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _levy_flight(key, alpha, steps, dim):
     angle_key, exponential_key, normal_key = jax.random.split(key, 3)
     exponential = -jnp.log(open_uniform(exponential_key, (steps, 1)))
     root = stable_root(open_uniform(angle_key, (steps, 1)), exponential, alpha)
@@ -105,13 +111,18 @@ def levy_walk(
     """
     steps, dim = checked_size(steps, dim)
     alpha = number("alpha", alpha, above=1, what="where durations have a mean; use ballistic below")
-    speed = size_or_speed("speed", speed)
+    return _levy_walk(key, alpha, alpha - 1, size_or_speed("speed", speed), steps, dim)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _levy_walk(key, alpha, excess, speed, steps, dim):
+    """The walk, given alpha - 1 as well, with all digits."""
     first_key, duration_key, direction_key = jax.random.split(key, 3)
     chance = open_uniform(first_key, (1,))  # that the flight under way lasts longer
     first = jnp.where(
         chance < 1 / alpha,
-        (alpha * chance) ** (1 / (1 - alpha)),
-        (1 - chance) * alpha / (alpha - 1),
+        (alpha * chance) ** (-1 / excess),
+        (1 - chance) * alpha / excess,
     )
     durations = _within_window(
         jnp.concatenate([first, _pareto(duration_key, steps + 1, alpha)]), steps
@@ -167,6 +178,11 @@ def continuous_time_random_walk(
     steps, dim = checked_size(steps, dim)
     alpha = number("alpha", alpha, above=0, below=1, what="or brownian above")
     step_std = size_or_speed("step_std", step_std)
+    return _continuous_time_random_walk(key, alpha, step_std, steps, dim)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _continuous_time_random_walk(key, alpha, step_std, steps, dim):
     waiting_key, jump_key = jax.random.split(key)
     jump_times = jnp.cumsum(_within_window(_pareto(waiting_key, steps, alpha), steps))
     # Numbers of jumps until each time.

@@ -219,9 +219,7 @@ def compare_with_normal(
             x, normal
         )
         test = _of_fits(vuong(differences, num_blocks=num_blocks), fit.status, normal.status)
-        size = jnp.minimum(test.effective_sample_size, differences.size)
-        ratio = test.log_likelihood_ratio * size / differences.size
-        return test._replace(p_value=_normal_exceedance(ratio, size, symmetric))
+        return test._replace(p_value=_normal_exceedance(test, differences.size, symmetric))
 
 
 def ks_distance(
@@ -269,6 +267,7 @@ _RIVALS = {
 }
 
 
+@jax.jit
 def _of_fits(test, *statuses):
     """A test with the status of both fits, without numbers unless both have their maximum."""
     first, second = (jnp.asarray(status, jnp.int32) for status in statuses)
@@ -326,8 +325,10 @@ def _student_t_tails(t, nu):
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _normal_exceedance(ratio, size, symmetric):
-    """Probability that `size` normal samples give a larger ratio of the likelihoods."""
+def _normal_exceedance(test, num_samples, symmetric):
+    """Probability that as many normal samples give a larger ratio of the likelihoods."""
+    size = jnp.minimum(test.effective_sample_size, num_samples)
+    ratio = test.log_likelihood_ratio * size / num_samples
     positive = ratio > ROUNDING
     ratio = jnp.where(positive, ratio, 1)
 

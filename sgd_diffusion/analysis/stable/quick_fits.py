@@ -163,6 +163,7 @@ def from_quantiles(values: ArrayLike, *, symmetric: bool = True) -> Float[Array,
         return _from_quantiles(jnp.asarray(values, jnp.float64), symmetric)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def _from_quantiles(values, symmetric):
     table = _table()
     low, lower, middle, upper, high = values

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -62,7 +63,7 @@ def noise_along_path(
         InputError: as for `along_path`; or the noise vanishes or is negative on the path.
     """
     values = along_path(name, function, points)
-    absent = (values <= 0) | _vanishes_between(values)
+    absent = _absent(values)
     if not is_traced(absent) and bool(absent.any()):
         raise invalid(
             name,
@@ -74,8 +75,9 @@ def noise_along_path(
     return where_known(~absent, values)
 
 
-def _vanishes_between(values: Float[Array, "point"]) -> Bool[Array, "point"]:
-    """Return where values fall to less than half and rise again within two points.
+@jax.jit
+def _absent(values: Float[Array, "point"]) -> Bool[Array, "point"]:
+    """Return where values are not positive, or fall to less than half and rise within two points.
 
     A zero between two points does so, such as that of |x| or of x^2, and so does what the points do
     not resolve. A jump does not.
@@ -83,4 +85,4 @@ def _vanishes_between(values: Float[Array, "point"]) -> Bool[Array, "point"]:
     twice = 2 * values[2:-2]
     fall = jnp.maximum(values[:-4], values[1:-3]) >= twice
     rise = jnp.maximum(values[3:-1], values[4:]) >= twice
-    return jnp.pad(fall & rise, 2)
+    return (values <= 0) | jnp.pad(fall & rise, 2)

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -61,9 +62,7 @@ def kramers_white(
                 f"has shape {saddle.shape}",
                 f"{minimum.shape}, that of curvatures_minimum",
             )
-        valley = (minimum > 0).all()
-        negative = saddle < 0
-        saddle_point = (negative.sum() == 1) & (saddle != 0).all()
+        log_time, valley, saddle_point = _white(minimum, saddle, height, noise)
         if not is_traced(minimum) and not bool(valley):
             raise invalid(
                 "curvatures_minimum",
@@ -74,16 +73,25 @@ def kramers_white(
         if not is_traced(saddle) and not bool(saddle_point):
             raise invalid(
                 "curvatures_saddle",
-                f"has {int(negative.sum())} eigenvalues below 0 and {int((saddle == 0).sum())} "
+                f"has {int((saddle < 0).sum())} eigenvalues below 0 and {int((saddle == 0).sum())} "
                 "equal to 0",
                 "exactly one below 0 and all others above",
                 "take the lowest saddle on the way out, with the signs of its eigenvalues",
             )
-        minimum = jnp.log(where_known(valley, minimum))
-        saddle = jnp.log(abs(where_known(saddle_point, saddle)))
-        downhill = jnp.where(negative, saddle, 0).sum()
-        determinants = (saddle.sum() - minimum.sum()) / 2
-        return math.log(2 * math.pi) - downhill + determinants + height / noise
+        return log_time
+
+
+@jax.jit
+def _white(minimum, saddle, height, noise):
+    """The logarithm of the time, and whether there are a valley and a saddle point."""
+    negative, valley = saddle < 0, (minimum > 0).all()
+    saddle_point = (negative.sum() == 1) & (saddle != 0).all()
+    log_minimum = jnp.log(where_known(valley, minimum))
+    log_saddle = jnp.log(abs(where_known(saddle_point, saddle)))
+    downhill = jnp.where(negative, log_saddle, 0).sum()
+    determinants = (log_saddle.sum() - log_minimum.sum()) / 2
+    log_time = math.log(2 * math.pi) - downhill + determinants + height / noise
+    return log_time, valley, saddle_point
 
 
 def kramers_sgd(
@@ -144,9 +152,14 @@ def kramers_sgd(
         batch = real("batch_size", batch_size, at_least=1)
         rate = real("learning_rate", learning_rate, above=0)
         share = real("path", path, at_least=0, at_most=1)
-        prefactor = alpha * jnp.log(minimum) + (1 - alpha) * jnp.log(saddle)
-        coldness = share / minimum + (1 - share) / saddle
-        return math.log(2 * math.pi) - prefactor + 2 * batch * height / rate * coldness
+        return _sgd(minimum, saddle, height, batch, rate, share, alpha)
+
+
+@jax.jit
+def _sgd(minimum, saddle, height, batch, rate, share, alpha):
+    prefactor = alpha * jnp.log(minimum) + (1 - alpha) * jnp.log(saddle)
+    coldness = share / minimum + (1 - share) / saddle
+    return math.log(2 * math.pi) - prefactor + 2 * batch * height / rate * coldness
 
 
 def _barrier(value):

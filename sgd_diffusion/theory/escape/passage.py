@@ -1,5 +1,6 @@
 """Mean first passage times of one coordinate, exact up to a quadrature in logarithms."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -84,13 +85,17 @@ def mean_first_passage_time(
                 "reflecting <= start < end, or the opposite order for a walker to the left",
                 "put the reflecting wall behind the start",
             )
-        # The start is a point of the path, whatever its place.
-        before, after = jnp.linspace(first, start, half + 1), jnp.linspace(start, end, half + 1)
-        path = jnp.concatenate([before, after[1:]])
-        path = where_known(ordered, path)
+        path = _path(first, start, end, ordered, half)
         slope = along_path("force", force, path)
         strength = noise_along_path("diffusion", diffusion, path)
         return jnp.exp(_log_time(path, slope, strength, alpha))
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _path(first, start, end, ordered, half):
+    """Points from the wall to the end, of which the start is one, whatever its place."""
+    before, after = jnp.linspace(first, start, half + 1), jnp.linspace(start, end, half + 1)
+    return where_known(ordered, jnp.concatenate([before, after[1:]]))
 
 
 @jax.jit

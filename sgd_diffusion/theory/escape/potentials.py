@@ -49,8 +49,7 @@ def double_well(theta: ArrayLike) -> Float[Array, ""]:
     -0.5
     """
     with in_double():
-        x = _coordinates(theta)
-        return (x**4 / 4 - x**2 / 2).sum()
+        return _double_well(_coordinates(theta))
 
 
 def styblinski_tang(theta: ArrayLike, shift_std: NumberLike | Array = 0.0) -> Float[Array, ""]:
@@ -80,10 +79,7 @@ def styblinski_tang(theta: ArrayLike, shift_std: NumberLike | Array = 0.0) -> Fl
     -39.166166
     """
     with in_double():
-        x = _coordinates(theta)
-        variance = real("shift_std", shift_std, at_least=0) ** 2
-        quartic = x**4 + 6 * variance * x**2 + 3 * variance**2
-        return ((quartic - 16 * (x**2 + variance) + 5 * x) / 2).sum()
+        return _styblinski_tang(_coordinates(theta), real("shift_std", shift_std, at_least=0))
 
 
 def styblinski_tang_noise(theta: ArrayLike, shift_std: NumberLike | Array) -> Float[Array, "*n"]:
@@ -110,10 +106,8 @@ def styblinski_tang_noise(theta: ArrayLike, shift_std: NumberLike | Array) -> Fl
     [124.0]
     """
     with in_double():
-        squares = _coordinates(theta) ** 2
-        variance = real("shift_std", shift_std, at_least=0) ** 2
-        linear = variance * (6 * squares - 16) ** 2
-        return linear + variance**2 * (144 * squares - 192) + 60 * variance**3
+        shift = real("shift_std", shift_std, at_least=0)
+        return _styblinski_tang_noise(_coordinates(theta), shift)
 
 
 def logistic_double_well(
@@ -156,11 +150,7 @@ def logistic_double_well(
         binary = (y >= 0) & (y <= 1)
         if not is_traced(y) and not bool(binary.all()):
             raise invalid("labels", "has entries out of 0..1", "0 or 1 for each example")
-        logits = (features * x).sum(
-            axis=-1
-        )  # a product of matrices warns in derivatives of float32
-        fit = (jax.nn.softplus(logits) - where_known(binary, y) * logits).mean()
-        return fit + ((x**4 - x**2) / 2).sum()
+        return _logistic_double_well(x, features, where_known(binary, y))
 
 
 def sharpened(loss: Callable[..., Any], k: NumberLike | Array) -> Callable[..., Any]:
@@ -199,3 +189,30 @@ def sharpened(loss: Callable[..., Any], k: NumberLike | Array) -> Callable[..., 
 
 def _coordinates(theta: ArrayLike) -> Float[Array, "*n"]:
     return jnp.asarray(real_array("theta", theta), jnp.float64)
+
+
+@jax.jit
+def _double_well(x):
+    return (x**4 / 4 - x**2 / 2).sum()
+
+
+@jax.jit
+def _styblinski_tang(x, shift):
+    variance = shift**2
+    quartic = x**4 + 6 * variance * x**2 + 3 * variance**2
+    return ((quartic - 16 * (x**2 + variance) + 5 * x) / 2).sum()
+
+
+@jax.jit
+def _styblinski_tang_noise(x, shift):
+    squares, variance = x**2, shift**2
+    linear = variance * (6 * squares - 16) ** 2
+    return linear + variance**2 * (144 * squares - 192) + 60 * variance**3
+
+
+@jax.jit
+def _logistic_double_well(x, features, labels):
+    # A product of matrices warns in derivatives of float32.
+    logits = (features * x).sum(axis=-1)
+    fit = (jax.nn.softplus(logits) - labels * logits).mean()
+    return fit + ((x**4 - x**2) / 2).sum()

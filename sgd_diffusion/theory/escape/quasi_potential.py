@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -61,7 +62,7 @@ def quasi_potential(
         path = where_known(apart, jnp.linspace(first, last, count))
         slope = along_path("force", force, path)
         strength = noise_along_path("noise", noise, path)
-        return jnp.trapezoid(2 * slope / strength, path)
+        return _integral(path, slope, strength)
 
 
 def effective_path(
@@ -109,3 +110,8 @@ def effective_path(
                 "use any path",
             )
         return ratio(exponent / (2 * height) - saddle, minimum - saddle)
+
+
+@jax.jit
+def _integral(path, slope, strength):
+    return jnp.trapezoid(2 * slope / strength, path)

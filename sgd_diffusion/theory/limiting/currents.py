@@ -8,6 +8,7 @@ velocities.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
@@ -159,7 +160,7 @@ def modified_loss(
     """
     law = stationary_covariance_matrix(hessian, noise_covariance, hyper)
     with in_double():
-        covariance = jnp.block([[law.position, law.cross], [law.cross.T, law.velocity]])
+        covariance = _as_one_matrix(law)
         size = len(covariance) // 2
         x, v = (
             jnp.asarray(real_array(name, value), jnp.float64)
@@ -170,17 +171,26 @@ def modified_loss(
                 raise invalid(name, f"has shape {value.shape}", f"(..., {size}), both the same")
         if not is_traced(covariance):
             # Positions and velocities have different units; each is judged by itself.
-            scale = jnp.sqrt(jnp.diagonal(covariance))
-            least = jnp.linalg.eigvalsh(
-                covariance / jnp.where(scale > 0, jnp.outer(scale, scale), 1)
-            )
-            if not float(least[0]) > SINGULAR:
+            matrix = np.asarray(covariance)
+            variances = np.diagonal(matrix)
+            scale = np.sqrt(np.where(variances > 0, variances, 1))
+            if not np.linalg.eigvalsh(matrix / np.outer(scale, scale))[0] > SINGULAR:
                 raise invalid(
                     "noise_covariance",
                     "leaves out a direction",
                     "noise in every direction",
                     "project the Hessian, the noise and the points on the directions that have it",
                 )
-        points = jnp.concatenate([x, v], axis=-1)
-        pulled = jnp.linalg.solve(covariance, points[..., None])[..., 0]
-        return (points * pulled).sum(axis=-1) / (2 * checked(hyper).inverse_temperature)
+        return _modified_loss(x, v, covariance, checked(hyper).inverse_temperature)
+
+
+@jax.jit
+def _as_one_matrix(law):
+    return jnp.block([[law.position, law.cross], [law.cross.T, law.velocity]])
+
+
+@jax.jit
+def _modified_loss(x, v, covariance, inverse_temperature):
+    points = jnp.concatenate([x, v], axis=-1)
+    pulled = jnp.linalg.solve(covariance, points[..., None])[..., 0]
+    return (points * pulled).sum(axis=-1) / (2 * inverse_temperature)

@@ -157,8 +157,12 @@ def predicted_exponent(
         msd = msd_from_point(counts, offset, eigenvalues, noise, hyper)
     with in_double():
         x = np.log(counts)
-        x = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-        return x @ where_known(msd > 0, jnp.log(jnp.where(msd > 0, msd, 1)))
+        return _slope((x - x.mean()) / ((x - x.mean()) ** 2).sum(), msd)
+
+
+@jax.jit
+def _slope(weights, msd):
+    return weights @ where_known(msd > 0, jnp.log(jnp.where(msd > 0, msd, 1)))
 
 
 @functools.partial(jax.jit, static_argnums=3)

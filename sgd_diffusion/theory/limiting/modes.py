@@ -6,6 +6,7 @@ position x and the velocity v of a mode obey dx = v dt and dv = -(2 gamma v + om
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -67,17 +68,13 @@ def modes(eigenvalues: ArrayLike, hyper: Hyperparameters) -> Modes:
     with in_double():
         hyper = checked(hyper)
         h = curvatures(eigenvalues, hyper)
-        squared, friction = rates(h, hyper)
-        damping = friction / 2
-        excess = squared - damping**2
-        bound = squared >= 0
-        frequency = where_known(bound, jnp.sqrt(jnp.where(squared > 0, squared, 1)) * (squared > 0))
-        oscillation = jnp.sqrt(jnp.where(excess == 0, 1, abs(excess))) * (excess != 0)
+        damping, frequency, oscillation, excess = _frequencies(*rates(h, hyper))
         regime = None
         if not is_traced(excess):
-            critical = abs(excess) <= CRITICAL * damping**2
+            excess = np.asarray(excess)
+            critical = abs(excess) <= CRITICAL * np.asarray(damping) ** 2
             regime = np.where(critical, "critical", np.where(excess > 0, "under", "over"))
-        return Modes(jnp.asarray(damping), frequency, oscillation, regime)
+        return Modes(damping, frequency, oscillation, regime)
 
 
 def propagator(
@@ -113,9 +110,25 @@ def propagator(
             raise invalid("time", "has entries that are negative or not finite", "times >= 0")
         time = where_known(forward, time).reshape(*time.shape, *(1,) * h.ndim)
         squared, friction = rates(h, hyper)
-        _, (velocity, _, kept) = of_time(squared, friction, time)
-        rows = [[kept, velocity], [-squared * velocity, kept - friction * velocity]]
-        return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+        return _propagator(time, squared, friction)
+
+
+@jax.jit
+def _frequencies(squared, friction):
+    """The damping, the frequency without and with it, and omega^2 - gamma^2."""
+    damping = friction / 2
+    excess = squared - damping**2
+    bound = squared >= 0
+    frequency = where_known(bound, jnp.sqrt(jnp.where(squared > 0, squared, 1)) * (squared > 0))
+    oscillation = jnp.sqrt(jnp.where(excess == 0, 1, abs(excess))) * (excess != 0)
+    return damping, frequency, oscillation, excess
+
+
+@jax.jit
+def _propagator(time, squared, friction):
+    _, (velocity, _, kept) = of_time(squared, friction, time)
+    rows = [[kept, velocity], [-squared * velocity, kept - friction * velocity]]
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def rates(

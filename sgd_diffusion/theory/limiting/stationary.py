@@ -164,17 +164,19 @@ def stationary_covariance_matrix(
                 f"has the eigenvalue {float(eigenvalues.min()):g}",
                 "eigenvalue + weight_decay > 0, as positions have no stationary law otherwise",
             )
-        eta, beta, _, size = hyper
-        squared, friction = rates(where_known(h > 0, h), hyper)
-        force = 4 * (vectors.T @ noise @ vectors) / (eta * size * (1 + beta) ** 2)
-        total = squared[:, None] + squared
-        apart = squared[:, None] - squared
-        position = force / (friction * total + apart**2 / (2 * friction))
-        cross = apart / (2 * friction) * position
-        velocity = total / 2 * position
-        return PhaseCovariance(
-            *(vectors @ matrix @ vectors.T for matrix in (position, cross, velocity))
-        )
+        return _law_of_bowl(h, vectors, noise, hyper)
+
+
+@jax.jit
+def _law_of_bowl(h, vectors, noise, hyper):
+    eta, beta, _, size = hyper
+    squared, friction = rates(where_known(h > 0, h), hyper)
+    force = 4 * (vectors.T @ noise @ vectors) / (eta * size * (1 + beta) ** 2)
+    total = squared[:, None] + squared
+    apart = squared[:, None] - squared
+    position = force / (friction * total + apart**2 / (2 * friction))
+    of_modes = position, apart / (2 * friction) * position, total / 2 * position
+    return PhaseCovariance(*(vectors @ matrix @ vectors.T for matrix in of_modes))
 
 
 @jax.jit
@@ -219,7 +221,14 @@ def _symmetric(
         raise invalid(name, f"has shape {array.shape}", "(d, d), a square matrix")
     if like is not None and like.shape != array.shape:
         raise invalid(name, f"has shape {array.shape}", f"{like.shape}, as the other matrix")
-    same = abs(array - array.T).max() <= 1e-6 * abs(array).max()  # rounding of float32
+    same, mean = _with_transpose(array)
     if not is_traced(array) and not bool(same):
         raise invalid(name, "is not symmetric or not finite", "a symmetric matrix")
-    return where_known(same, (array + array.T) / 2)
+    return mean
+
+
+@jax.jit
+def _with_transpose(array):
+    """Whether a matrix is symmetric, and the mean with its transpose; NaN where it is not."""
+    same = abs(array - array.T).max() <= 1e-6 * abs(array).max()  # rounding of float32
+    return same, where_known(same, (array + array.T) / 2)

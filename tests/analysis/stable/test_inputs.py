@@ -11,36 +11,13 @@ from sgd_diffusion.analysis.stable import fits, quick_fits, rivals
 
 KEY = jax.random.key(0)
 POINTS = np.array([0.0, 1.0, 3.0, 7.0, 2.0])
-SAMPLES = np.array(
-    [
-        50,
-        48,
-        53,
-        55,
-        41,
-        60,
-        49,
-        52,
-        51,
-        47,
-        46,
-        57,
-        30,
-        51,
-        54,
-        99,
-        44,
-        52,
-        49,
-        50,
-        53,
-        48,
-        56,
-        45.0,
-    ]
-)
+# Whole numbers, as many as the other tests of these functions take, so that all share programs.
+RANDOM = np.random.default_rng(0)
+SAMPLES = np.clip(np.round(50 + 4 * RANDOM.standard_t(3, 500)), 0, 100)
+SKEWED = np.clip(np.round(20 + 4 * RANDOM.standard_exponential(1000)), 0, 100)
+FEWEST = SAMPLES[:20]
 SIZES = np.array([1.0, 2.0, 3.0, 1.0, 2.0])
-TIMES = np.arange(24)
+TIMES = np.arange(500) // 10
 
 
 @functools.cache
@@ -95,7 +72,7 @@ ARGUMENTS = [
     Argument("fit(x)", stable.fit, SAMPLES, eager=False),
     Number("fit(alpha)", lambda alpha: stable.fit(SAMPLES, alpha=alpha), 1.5, eager=False),
     Number(
-        "fit(beta)", lambda beta: stable.fit(SAMPLES, beta=beta, symmetric=False), 0.5, eager=False
+        "fit(beta)", lambda beta: stable.fit(SKEWED, beta=beta, symmetric=False), 0.5, eager=False
     ),
     Number(
         "fit(location)", lambda location: stable.fit(SAMPLES, location=location), 50.0, eager=False
@@ -105,7 +82,7 @@ ARGUMENTS = [
     Argument("bootstrap_fit(x)", bootstrap, SAMPLES, eager=False),
     Integers(
         "bootstrap_fit(times)",
-        lambda times: bootstrap(times=times, num_times=24),
+        lambda times: bootstrap(times=times, num_times=50),
         TIMES,
         takes_none=True,
         eager=False,
@@ -116,8 +93,8 @@ ARGUMENTS = [
     Option("bootstrap_fit(num_blocks)", lambda count: bootstrap(num_blocks=count), 4, eager=False),
     Option(
         "bootstrap_fit(num_times)",
-        lambda count: bootstrap(times=np.arange(24), num_times=count),
-        24,
+        lambda count: bootstrap(times=TIMES, num_times=count),
+        50,
         eager=False,
     ),
     Argument("vuong(differences)", stable.vuong, SAMPLES),
@@ -141,17 +118,22 @@ ARGUMENTS = [
         4,
         eager=False,
     ),
-    Argument("ks_distance(x)", lambda x: stable.ks_distance(x, np.linspace(0, 1, 24)), SAMPLES),
+    Argument("ks_distance(x)", lambda x: stable.ks_distance(x, np.linspace(0, 1, 500)), SAMPLES),
     Argument(
         "ks_distance(cdf)",
         lambda values: stable.ks_distance(np.arange(3.0), values),
         np.array([0.0, 1.0, 1.0]),
     ),
-    Argument("quick_fits.quantiles(x)", quick_fits.quantiles, SAMPLES, eager=False),
+    Argument(
+        "quick_fits.quantiles(x)",
+        lambda x: quick_fits.quantiles(x, symmetric=False),
+        FEWEST,
+        eager=False,
+    ),
     Argument(
         "quick_fits.characteristic_function(x)",
-        quick_fits.characteristic_function,
-        SAMPLES,
+        lambda x: quick_fits.characteristic_function(x, symmetric=False),
+        FEWEST,
         single=1e-3,
         eager=False,
     ),

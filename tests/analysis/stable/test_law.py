@@ -1021,12 +1021,9 @@ def test_slopes_in_32_bit_mode():
         np.linspace(-3, 2, 8, dtype=np.float32),
         np.array([1.4, 0.3, 0.2, 1.5], np.float32),
     )
-    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(mean_log_density), in_axes=(0, None)))(
-        parameters[None], x
-    )
+    slopes = jax.jit(jax.vmap(jax.grad(mean_log_density), in_axes=(0, None)))(parameters[None], x)
     assert slopes.dtype == np.float32
     value = values_beside(parameters, x)
-    np.testing.assert_allclose(values, [value(0)], rtol=1e-6)
     secants = [
         (value(step) - value(-step)) / 2e-3 for step in 1e-3 * np.eye(4)
     ]  # third derivatives are of order 1

@@ -202,7 +202,9 @@ def test_traced_arguments_out_of_range_give_nan():
         ([2.0, 1.0], [-1.0, 1.0], np.inf, 0.05),
     ]:
         assert np.isnan(white(*(np.asarray(value, np.float32) for value in wrong))), wrong
-    jitted = jax.jit(sgd)
+    jitted, usual = jax.jit(sgd), {"minimum": 2.0, "saddle": -1.0, "barrier": 0.25}
+    usual |= {"batch": 1.0, "rate": 0.1, "path": 0.5}
+    assert np.isfinite(jitted(**usual))
     for wrong in [
         {"minimum": 0.0},
         {"saddle": 1.0},
@@ -211,7 +213,7 @@ def test_traced_arguments_out_of_range_give_nan():
         {"rate": 0.0},
         {"path": 1.1},
     ]:
-        assert np.isnan(jitted(**wrong)), wrong
+        assert np.isnan(jitted(**(usual | wrong))), wrong
     path = jax.jit(effective_path)
     assert np.isnan(path(0.4, 1.0, -1.0, 0.25)) and np.isnan(path(0.4, 2.0, 1.0, 0.25))
 
