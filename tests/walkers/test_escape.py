@@ -13,8 +13,8 @@ import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from optimized import OPTIMIZED
 from jax.tree_util import Partial
+from optimized import OPTIMIZED
 
 from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.errors import InputError
