@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sgd_diffusion._arrays import parameter
+from sgd_diffusion._arrays import is_traced, parameter
 from sgd_diffusion.analysis.guarded import where_known
 
 __all__ = ["real"]
@@ -31,6 +31,8 @@ def real(
         name, value, above=above, at_least=at_least, below=below, at_most=at_most, what=what
     )
     scalar = jnp.asarray(found, jnp.float64)
+    if not is_traced(found):
+        return scalar
     inside = jnp.isfinite(scalar)
     for holds, limit in (
         (operator.gt, above),
