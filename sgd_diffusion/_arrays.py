@@ -270,7 +270,8 @@ def nonnegative(name: str, values: ArrayLike) -> Float[Array, "value"]:
         InputError: there are more axes or no values, or one is negative or not finite, where that
             is known.
     """
-    values = jnp.atleast_1d(floats(name, values))
+    values = floats(name, values)
+    values = values if values.ndim else values[None]
     if values.ndim > 1 or not values.size:
         raise invalid(name, f"has shape {values.shape}", "one or more numbers, (R,)")
     if not is_traced(values):

@@ -66,7 +66,8 @@ def reject(
 
 
 @functools.partial(jax.jit, inline=True)
-def _rejected(mean, std, uniform, wall):
+def _rejected(*inputs):
+    mean, std, uniform, wall = _alike(*inputs)
     mirrored = mean < 0  # so that the wall above is the nearer one
     mean, rest = jnp.abs(mean), jnp.where(mirrored, uniform, 1 - uniform)
     level = jnp.where(mirrored, 1 - uniform, uniform)
@@ -140,7 +141,12 @@ def reflect(
 
     Arguments, results and errors are those of `reject`.
     """
-    mean, std, uniform, wall = _read(mean, std, uniform, wall)
+    return _reflected(*_read(mean, std, uniform, wall))
+
+
+@functools.partial(jax.jit, inline=True)
+def _reflected(*inputs):
+    mean, std, uniform, wall = _alike(*inputs)
     place = _normal(mean, std, uniform)
     crossed = jnp.abs(place) > wall
     return jnp.where(
@@ -155,7 +161,12 @@ def periodic(
 
     Arguments, results and errors are those of `reject`.
     """
-    mean, std, uniform, wall = _read(mean, std, uniform, wall)
+    return _continued(*_read(mean, std, uniform, wall))
+
+
+@functools.partial(jax.jit, inline=True)
+def _continued(*inputs):
+    mean, std, uniform, wall = _alike(*inputs)
     place = _normal(mean, std, uniform)
     crossed = jnp.abs(place) > wall
     return jnp.where(crossed, (place + wall) % (2 * wall) - wall, place), crossed
@@ -166,14 +177,22 @@ def _normal(mean, std, uniform):
     return mean + std * SQRT_2 * jax.lax.erf_inv(2 * uniform - 1)
 
 
+def _alike(*inputs):
+    """Return arrays of one type and shape; NaN for negative noise."""
+    dtype = np.result_type(*(array.dtype for array in inputs))
+    shape = np.broadcast_shapes(*(array.shape for array in inputs))
+    mean, std, uniform, wall = (jnp.broadcast_to(array.astype(dtype), shape) for array in inputs)
+    return mean, jnp.where(std >= 0, std, jnp.nan), uniform, wall
+
+
 def _read(*inputs):
-    """Return floats of one type and shape."""
+    """Return floats whose shapes broadcast."""
     arrays = [
         floats(name, value)
         for name, value in zip(("mean", "std", "uniform", "wall"), inputs, strict=True)
     ]
     try:
-        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
         raise invalid(
             "mean, std, uniform and wall",
@@ -186,9 +205,7 @@ def _read(*inputs):
             f"is {np.asarray(arrays[3]).tolist()}",
             "a positive distance from the middle",
         )
-    dtype = np.result_type(*(array.dtype for array in arrays))
-    mean, std, uniform, wall = (jnp.broadcast_to(array.astype(dtype), shape) for array in arrays)
-    return mean, jnp.where(std >= 0, std, jnp.nan), uniform, wall
+    return arrays
 
 
 BOUNDARIES = {"reject": reject, "reflect": reflect, "periodic": periodic}

@@ -1,5 +1,6 @@
 """Interpolate a surface between its grid points, so that its exact gradient can drive a walker."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -55,12 +56,10 @@ def interpolator(
     if interpolant not in INTERPOLANTS:
         raise invalid("interpolant", f"is {interpolant!r}", f"one of {', '.join(INTERPOLANTS)}")
     surface = checked(surface, least=2)
-    shape, dtype = surface.heights.shape, surface.heights.dtype
-    heights, weights = INTERPOLANTS[interpolant](surface.heights, periodic)
-    sides, spacing = half_sides(surface), surface.extent / (shape[0] - 1)
+    grid, shape = _grid(interpolant, bool(periodic), surface), surface.heights.shape
 
     def height(x, y):
-        position = [floats(name, at).astype(dtype) for name, at in (("x", x), ("y", y))]
+        position = [floats(name, at) for name, at in (("x", x), ("y", y))]
         if any(at.ndim for at in position):
             raise invalid(
                 "x and y",
@@ -68,22 +67,42 @@ def interpolator(
                 "two numbers",
                 "map with jax.vmap",
             )
-        places = [(at + side) / spacing for at, side in zip(position, sides, strict=True)]
-        cells = [
-            jnp.clip(place, 0, points - 2).astype(int)
-            for place, points in zip(places, shape, strict=True)
-        ]
-        along_x, along_y = (
-            weights(place - cell.astype(dtype)) for place, cell in zip(places, cells, strict=True)
-        )
-        corners = jax.lax.dynamic_slice(heights, cells, (len(along_x), len(along_y)))
-        rows = [
-            sum(weight * corners[i, j] for j, weight in enumerate(along_y))
-            for i in range(len(along_x))
-        ]
-        return sum(weight * row for weight, row in zip(along_x, rows, strict=True))
+        return _height(interpolant, shape, grid, *position)
 
     return height
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _grid(interpolant, periodic, surface):
+    """Heights with the points around that an interpolant needs, half the sides, and the spacing."""
+    heights, spacing = surface.heights, surface.extent / (surface.heights.shape[0] - 1)
+    if interpolant == "bicubic":
+        heights = (
+            jnp.pad(heights[:-1, :-1], ((1, 2), (1, 2)), mode="wrap")
+            if periodic
+            else jnp.pad(heights, 1, mode="reflect", reflect_type="odd")
+        )
+    return heights, half_sides(surface), spacing
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _height(interpolant, shape, grid, *position):
+    """The height at two numbers, on a grid of this shape without the points around it."""
+    (heights, sides, spacing), weights = grid, INTERPOLANTS[interpolant]
+    dtype = heights.dtype
+    places = [(at.astype(dtype) + side) / spacing for at, side in zip(position, sides, strict=True)]
+    cells = [
+        jnp.clip(place, 0, points - 2).astype(int)
+        for place, points in zip(places, shape, strict=True)
+    ]
+    along_x, along_y = (
+        weights(place - cell.astype(dtype)) for place, cell in zip(places, cells, strict=True)
+    )
+    corners = jax.lax.dynamic_slice(heights, cells, (len(along_x), len(along_y)))
+    rows = [
+        sum(weight * corners[i, j] for j, weight in enumerate(along_y)) for i in range(len(along_x))
+    ]
+    return sum(weight * row for weight, row in zip(along_x, rows, strict=True))
 
 
 def nearest(
@@ -114,14 +133,21 @@ def nearest(
             f"has shape {x.shape} and y {y.shape}",
             "the same shape, one pair for each position",
         )
-    spacing = frame.extent / (heights.shape[0] - 1)
+    region = heights.dtype == bool
+    surface = frame._replace(heights=jnp.asarray(heights)) if region else frame
+    return _nearest(surface, x, y)
+
+
+@functools.partial(jax.jit, inline=True)
+def _nearest(surface, x, y):
+    """`nearest` for arguments that have been checked."""
+    heights, spacing = surface.heights, surface.extent / (surface.heights.shape[0] - 1)
     places = (
         jnp.clip(jnp.rint((at + side) / spacing), 0, points - 1).astype(int)
-        for at, side, points in zip((x, y), half_sides(frame), heights.shape, strict=True)
+        for at, side, points in zip((x, y), half_sides(surface), heights.shape, strict=True)
     )
-    region, lost = heights.dtype == bool, jnp.isnan(x) | jnp.isnan(y)
-    there = (jnp.asarray(heights) if region else frame.heights).at[tuple(places)].get(mode="clip")
-    return there & ~lost if region else jnp.where(lost, jnp.nan, there)
+    there, lost = heights.at[tuple(places)].get(mode="clip"), jnp.isnan(x) | jnp.isnan(y)
+    return there & ~lost if heights.dtype == bool else jnp.where(lost, jnp.nan, there)
 
 
 def half_sides(surface: Surface) -> tuple[Float[Array, "*surfaces"], Float[Array, "*surfaces"]]:
@@ -131,19 +157,14 @@ def half_sides(surface: Surface) -> tuple[Float[Array, "*surfaces"], Float[Array
     return half, half * ((columns - 1) / (rows - 1))
 
 
-def _bilinear(heights, periodic):
-    """Heights, and the weights of a cell's corners by the fraction of the cell that is passed."""
-    return heights, lambda t: (1 - t, t)
+def _bilinear(t):
+    """The weights of a cell's corners by the fraction of the cell that is passed."""
+    return 1 - t, t
 
 
-def _bicubic(heights, periodic):
-    """Heights with one more row and column around and the weights of the four points at a place."""
-    padded = (
-        jnp.pad(heights[:-1, :-1], ((1, 2), (1, 2)), mode="wrap")
-        if periodic
-        else jnp.pad(heights, 1, mode="reflect", reflect_type="odd")
-    )
-    return padded, lambda t: (
+def _bicubic(t):
+    """The weights of the four points at a place."""
+    return (
         ((2 - t) * t - 1) * t / 2,
         ((3 * t - 5) * t * t + 2) / 2,
         ((4 - 3 * t) * t + 1) * t / 2,

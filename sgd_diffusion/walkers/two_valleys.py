@@ -11,6 +11,7 @@ and all strengths of the noise are one compiled program, and no path is stored.
 [[False, True]]
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -135,6 +136,12 @@ def simulate(
         "simulate fewer walkers, or record less often",
         program.devices[0],
     )
+    return _walks(program, key, rates, strengths, start_y, landscape)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _walks(program, key, rates, strengths, start_y, landscape):
+    """`simulate` for arguments that have been checked."""
     rates, strengths = (
         jnp.where(values >= 0, values, jnp.nan).astype(jnp.float32) for values in (rates, strengths)
     )

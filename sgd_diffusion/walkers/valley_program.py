@@ -74,7 +74,6 @@ class _Pairs(NamedTuple):
     sigma: Array
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def run(
     program: Program,
     key: Key,
@@ -83,7 +82,7 @@ def run(
     start_y: Float32[Array, ""],
     landscape: TwoValleys,
 ) -> tuple[Ends, Records]:
-    """Return ends (R, S, W) and records (R, S, K) of the walkers of all pairs.
+    """Return ends (R, S, W) and records (R, S, K) of the walkers of all pairs, within a program.
 
     Args:
         program: what is compiled.

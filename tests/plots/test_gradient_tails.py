@@ -11,7 +11,7 @@ from sgd_diffusion.plots.gradient_tails import SOURCE_STYLES
 from sgd_diffusion.tables.members import MEMBERS, member_coordinates
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table(gradient_run):
     """What a table of the run looks like, with numbers that say where they come from."""
     sources, present = list(SOURCE_STYLES), np.array([[1, 1], [1, np.nan]])[..., None]
@@ -41,8 +41,14 @@ def table(gradient_run):
     )
 
 
-def test_densities_are_those_of_the_entries_and_of_the_fit(gradient_run, table):
-    density, tail, *_ = plots.gradient_tails(gradient_run, table).axes
+@pytest.fixture(scope="module")
+def panels(gradient_run, table):
+    """The axes of the figure of the whole run."""
+    return plots.gradient_tails(gradient_run, table).axes
+
+
+def test_densities_are_those_of_the_entries_and_of_the_fit(gradient_run, panels):
+    density, tail, *_ = panels
     gradients = gradient_run.gradient_sample.isel(window=0, seed=0, learning_rate=0).values.astype(
         float
     )
@@ -65,8 +71,8 @@ def test_densities_are_those_of_the_entries_and_of_the_fit(gradient_run, table):
     assert tail.get_xscale() == tail.get_yscale() == "log" and np.all(sizes.get_ydata() > 0)
 
 
-def test_alpha_of_every_source_with_its_bar(gradient_run, table):
-    alpha_panel = plots.gradient_tails(gradient_run, table).axes[2]
+def test_alpha_of_every_source_with_its_bar(gradient_run, table, panels):
+    alpha_panel = panels[2]
     assert [container.get_label() for container in alpha_panel.containers] == list(SOURCE_STYLES)
     for container, source in zip(alpha_panel.containers, SOURCE_STYLES, strict=True):
         line, _, (bars,) = container.lines
@@ -86,8 +92,8 @@ def test_alpha_of_every_source_with_its_bar(gradient_run, table):
     np.testing.assert_allclose(bars.get_segments()[0][:, 1] - line.get_ydata()[0], [-0.1, 0.2])
 
 
-def test_losses_are_not_shifted(gradient_run, table):
-    change, variance = plots.gradient_tails(gradient_run, table).axes[4:6]
+def test_losses_are_not_shifted(table, panels):
+    change, variance = panels[4:6]
     for line, window in zip(change.lines, (0, 1), strict=True):
         np.testing.assert_array_equal(
             line.get_ydata(), table.loss_change.isel(window=window, seed=0, learning_rate=0)

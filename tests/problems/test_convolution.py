@@ -41,12 +41,9 @@ FORMULATIONS = ("canonical", "patches", "dense")
 def draw(images_shape, kernel_shape, dtype=None, members=()):
     generator = np.random.default_rng(0)
     height, width, features = kernel_shape
-    return (
-        jnp.asarray(generator.normal(size=(*members, *images_shape)), dtype),
-        jnp.asarray(
-            generator.normal(size=(*members, height, width, images_shape[-1], features)), dtype
-        ),
-    )
+    shapes = images_shape, (height, width, images_shape[-1], features)
+    dtype = jax.dtypes.canonicalize_dtype(dtype or float)
+    return tuple(generator.normal(size=(*members, *shape)).astype(dtype) for shape in shapes)
 
 
 def evaluate(function, images, kernel, tangents):
@@ -66,34 +63,33 @@ def assert_close(result, expected, tolerance):
 
 
 @functools.cache
-def expectation(case):
-    """The arguments of a case in float64, and what JAX itself makes of them."""
+def evaluated(case):
+    """What all formulations make of a case in float64, and JAX itself, in one program."""
     images_shape, kernel_shape, strides, padding = CASES[case]
+    options = {
+        "window_strides": strides,
+        "padding": padding,
+        "dimension_numbers": CHANNELS_LAST,
+    }
+    functions = {
+        "lax": partial(lax.conv_general_dilated, **options),
+        **{name: partial(convolution, formulation=name, **options) for name in FORMULATIONS},
+    }
     images, kernel = draw(images_shape, kernel_shape)
-    arguments = (images, kernel, (jnp.cos(images), jnp.cos(kernel)))
-    reference = partial(
-        lax.conv_general_dilated,
-        window_strides=strides,
-        padding=padding,
-        dimension_numbers=CHANNELS_LAST,
-    )
-    return arguments, jax.jit(partial(evaluate, reference))(*arguments)
+    tangents = np.cos(images), np.cos(kernel)
+    return jax.jit(
+        lambda *arguments: {
+            name: evaluate(function, *arguments) for name, function in functions.items()
+        }
+    )(images, kernel, tangents)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_equals_lax_in_value_gradients_and_hessian_products(case, formulation):
-    _, _, strides, padding = CASES[case]
-    chosen = partial(
-        convolution,
-        window_strides=strides,
-        padding=padding,
-        dimension_numbers=CHANNELS_LAST,
-        formulation=formulation,
-    )
     with jax.enable_x64(True):
-        arguments, expected = expectation(case)
-        assert_close(jax.jit(partial(evaluate, chosen))(*arguments), expected, 1e-12)
+        found = evaluated(case)
+    assert_close(found[formulation], found["lax"], 1e-12)
 
 
 @pytest.mark.parametrize("case", ["3x3", "3x3, stride 2, odd", "uneven, uneven strides"])
@@ -175,7 +171,7 @@ def loss_of(formulation):
 def test_vmap_equals_a_loop(axes, formulation):
     images, kernel = draw((2, 4, 4, 2), (3, 3, 3), members=(3,))
     placed = [
-        x[0] if axis is None else jnp.moveaxis(x, 0, axis)
+        x[0] if axis is None else np.moveaxis(x, 0, axis)
         for x, axis in zip((images, kernel), axes, strict=True)
     ]
     gradients = jax.jit(jax.vmap(jax.grad(loss_of(formulation), argnums=(0, 1)), axes))(*placed)
@@ -184,7 +180,7 @@ def test_vmap_equals_a_loop(axes, formulation):
         pair = [
             x[0 if axis is None else member] for x, axis in zip((images, kernel), axes, strict=True)
         ]
-        assert_close(tuple(g[member] for g in gradients), reference(*pair), 2e-5)
+        assert_close(tuple(np.asarray(g)[member] for g in gradients), reference(*pair), 2e-5)
 
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)

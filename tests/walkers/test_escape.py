@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
+from optimized import OPTIMIZED
 
 from sgd_diffusion._platforms import traced_on
 from sgd_diffusion.errors import InputError
@@ -82,12 +83,10 @@ def test_a_trial_depends_on_the_key_and_its_number():
     assert (one_jump(key=jax.random.key(1)) != times).mean() > 0.8
     # 667 on each of three devices, of which each drops those of its own
     np.testing.assert_array_equal(one_jump(devices=jax.devices()), times)
-    by_hand = next(
-        step
-        for step in range(1, 1000)
-        if jump(jax.random.fold_in(jax.random.fold_in(KEY, 7), step), 0)
-    )
-    assert times[7] == by_hand
+    steps = np.arange(1, 1000)
+    of_trial = jax.random.fold_in(KEY, 7)
+    jumps = jax.vmap(lambda step: jump(jax.random.fold_in(of_trial, step), 0))
+    assert times[7] == steps[np.asarray(jax.jit(jumps)(steps)) > 0][0]
 
 
 @pytest.mark.parametrize("most", [1, 15, 16, 17])
@@ -174,7 +173,7 @@ def test_steps_of_minibatches_by_hand():
     step = minibatch_steps(loss, (inputs, targets), 0.01, 4)
     chosen = np.asarray(jax.random.bits(KEY, (4,), jnp.uint32)) % 6
     misfit = inputs[chosen] @ np.array([0.1, -0.2]) + 0.3 - targets[chosen]
-    found = step(KEY, theta)
+    found = jax.jit(step)(KEY, theta)
     expected = np.array([0.1, -0.2]) - 0.01 * misfit @ inputs[chosen] / 4
     np.testing.assert_allclose(found["w"], expected, rtol=1e-5)
     np.testing.assert_allclose(found["b"], 0.3 - 0.01 * misfit.mean(), rtol=1e-5)
@@ -211,7 +210,7 @@ def test_steps_of_langevin_have_their_mean_and_covariance():
     assert (abs(kurtosis - 3) < 4 * (96 / 10_000) ** 0.5).all()
     assert abs((two[:, 0] * two[:, 1]).mean()) < 4 / 10_000**0.5
     tree = {"a": jnp.zeros(2), "b": (jnp.zeros(()),)}
-    moved_tree = langevin_steps(lambda theta: theta, 0.5, 1.0)(KEY, tree)
+    moved_tree = jax.eval_shape(langevin_steps(lambda theta: theta, 0.5, 1.0), KEY, tree)
     assert jax.tree.map(jnp.shape, moved_tree) == jax.tree.map(jnp.shape, tree)
 
 
@@ -236,12 +235,17 @@ def curved(scale, k, x):
     return scale * k * (1 + k * x**2)
 
 
+many_escapes = jax.jit(
+    escape_times, static_argnames=("repeats", "max_steps"), compiler_options=OPTIMIZED
+)
+
+
 def log_mean_times(runs, etas, repeats):
     """The logarithm of the mean time, -ln Gamma, for each run of a sweep."""
     found = []
     for number, ((step, start, is_outside), eta) in enumerate(zip(runs, etas, strict=True)):
         key = jax.random.key(number)
-        times = escape_times(key, step, start, is_outside, repeats=repeats, max_steps=MOST)
+        times = many_escapes(key, step, start, is_outside, repeats=repeats, max_steps=MOST)
         found.append(-np.log(escape_rate(times, MOST, float(eta)).rate))
     return np.array(found)
 
@@ -455,7 +459,7 @@ def past_zero(theta):
 def logistic_run(k, eta, size):
     scale = np.float32(k**0.5)
     step = minibatch_steps(Partial(sharp_logistic, scale), (INPUTS, LABELS), eta, size)
-    return step, np.full(5, -(0.5**0.5) / scale, np.float32), past_zero
+    return step, np.full(5, -(0.5**0.5) / scale, np.float32), Partial(past_zero)
 
 
 LOGISTIC = {

@@ -55,7 +55,7 @@ def an_ensemble(heights=FLAT[None], starts=((0.0, 0.0),), rates=(0.1,)):
 
 def place_and_slopes(heights):
     height = interpolator(Surface(heights, 2.0), interpolant="bicubic")
-    return height(0.3, -0.2), jax.grad(height, argnums=(0, 1))(0.3, -0.2)
+    return jax.value_and_grad(height, argnums=(0, 1))(0.3, -0.2)
 
 
 def onward(theta):
@@ -66,12 +66,24 @@ def misfit(theta, x):
     return ((theta - x.astype(theta.dtype)) ** 2).sum()
 
 
+def upward(theta):
+    return -jnp.ones_like(theta)
+
+
+def above(theta):
+    return (theta > 20).any()
+
+
 def outside_of(start, repeats=3, max_steps=100):
     """Steps until walkers that go up with little noise are above 20 somewhere."""
-    step = langevin_steps(lambda theta: -jnp.ones_like(theta), 1e-3, 1.0)
-    return escape_times(
-        KEY, step, start, lambda theta: (theta > 20).any(), repeats=repeats, max_steps=max_steps
-    )
+    step = langevin_steps(upward, 1e-3, 1.0)
+    return escape_times(KEY, step, start, above, repeats=repeats, max_steps=max_steps)
+
+
+@jax.jit
+def moved(step, theta):
+    """One step, in one program for all values of its arguments."""
+    return step(KEY, theta)
 
 
 def in_two_valleys(rates=(0.1,), sigmas=(0.1,), walkers=2, steps=2, start_y=5.0, every=None):
@@ -134,27 +146,27 @@ ESCAPES = [
     ),
     Argument(
         "minibatch_steps(examples)",
-        lambda x: minibatch_steps(misfit, (x,), 0.5, 2)(KEY, jnp.zeros(2)),
+        lambda x: moved(minibatch_steps(misfit, (x,), 0.5, 2), np.zeros(2)),
         np.array([[0.0, 1.0], [1.0, 3.0], [2.0, 5.0]]),
     ),
     Number(
         "minibatch_steps(learning_rate)",
-        lambda rate: minibatch_steps(misfit, (POINTS,), rate, 2)(KEY, jnp.zeros(())),
+        lambda rate: moved(minibatch_steps(misfit, (POINTS,), rate, 2), 0.0),
         0.5,
     ),
     Option(
         "minibatch_steps(batch_size)",
-        lambda size: minibatch_steps(misfit, (POINTS,), 0.5, size)(KEY, jnp.zeros(())),
+        lambda size: moved(minibatch_steps(misfit, (POINTS,), 0.5, size), 0.0),
         3,
     ),
     Number(
         "langevin_steps(diffusion)",
-        lambda noise: langevin_steps(onward, noise, 0.5)(KEY, jnp.zeros(2)),
+        lambda noise: moved(langevin_steps(onward, noise, 0.5), np.zeros(2)),
         0.5,
     ),
     Number(
         "langevin_steps(learning_rate)",
-        lambda rate: langevin_steps(onward, 0.5, rate)(KEY, jnp.zeros(2)),
+        lambda rate: moved(langevin_steps(onward, 0.5, rate), np.zeros(2)),
         0.5,
     ),
 ]

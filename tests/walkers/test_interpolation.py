@@ -2,6 +2,8 @@
 walls too.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,31 +23,31 @@ SPACING = 0.25
 every_kind = pytest.mark.parametrize("kind", INTERPOLANTS)
 
 
-def heights_and_slopes(kind, surface=SURFACE, **options):
-    return jax.jit(
-        jax.vmap(
-            jax.value_and_grad(interpolator(surface, interpolant=kind, **options), argnums=(0, 1))
-        )
-    )
+@functools.partial(jax.jit, static_argnames=("kind", "periodic"))
+def heights_and_slopes(surface, xs, ys, kind, periodic):
+    height = interpolator(surface, interpolant=kind, periodic=periodic)
+    return jax.vmap(jax.value_and_grad(height, argnums=(0, 1)))(xs, ys)
 
 
-def at(function, xs, ys):
-    """Height, slope along x and slope along y, (3, ...), float64."""
+def at(kind, xs, ys, surface=SURFACE, periodic=False):
+    """Height, slope along x and slope along y, (3, ...), float64.
+
+    Positions are repeated until there are as many as in `INSIDE`, for which the program is made.
+    """
     xs, ys = np.broadcast_arrays(xs, ys)
-    height, slopes = function(
-        jnp.asarray(xs.ravel(), np.float32), jnp.asarray(ys.ravel(), np.float32)
-    )
-    return np.array([height, *slopes], dtype=np.float64).reshape(3, *xs.shape)
+    places = [np.resize(np.float32(each), INSIDE.shape[1]) for each in (xs, ys)]
+    height, slopes = heights_and_slopes(surface, *places, kind, periodic)
+    return np.array([height, *slopes], dtype=np.float64)[:, : xs.size].reshape(3, *xs.shape)
 
 
 @every_kind
 def test_it_goes_through_the_points(kind):
-    np.testing.assert_allclose(at(heights_and_slopes(kind), XS[:, None], YS)[0], HEIGHTS, atol=1e-6)
+    np.testing.assert_allclose(at(kind, XS[:, None], YS)[0], HEIGHTS, atol=1e-6)
 
 
 def test_bilinear_is_that_of_scipy():
     expected = RegularGridInterpolator((XS, YS), HEIGHTS.astype(float))(INSIDE.T)
-    np.testing.assert_allclose(at(heights_and_slopes("bilinear"), *INSIDE)[0], expected, atol=2e-6)
+    np.testing.assert_allclose(at("bilinear", *INSIDE)[0], expected, atol=2e-6)
 
 
 @every_kind
@@ -61,12 +63,11 @@ def test_gradients_are_differences_of_the_interpolant(kind):
     with jax.enable_x64(True):
         surface = Surface(jnp.asarray(HEIGHTS, jnp.float64), jnp.float64(2))
         height = jax.jit(jax.vmap(interpolator(surface, interpolant=kind)))
-        along_x, along_y = (
-            height(x + step, y) - height(x - step, y),
-            height(x, y + step) - height(x, y - step),
-        )
+        moves = (step, 0), (-step, 0), (0, step), (0, -step)
+        heights = [np.asarray(height(x + along_x, y + along_y)) for along_x, along_y in moves]
+        along_x, along_y = heights[0] - heights[1], heights[2] - heights[3]
         expected = np.array([along_x, along_y]) / (2 * step)
-    np.testing.assert_allclose(at(heights_and_slopes(kind), x, y)[1:], expected, atol=1e-4)
+    np.testing.assert_allclose(at(kind, x, y)[1:], expected, atol=1e-4)
 
 
 def test_bilinear_gradients_at_edges_and_walls():
@@ -74,10 +75,10 @@ def test_bilinear_gradients_at_edges_and_walls():
     cell.
     """
     slopes = np.diff(HEIGHTS.astype(float), axis=0) / SPACING
-    found = at(heights_and_slopes("bilinear"), XS[:, None], YS)[1]
+    found = at("bilinear", XS[:, None], YS)[1]
     np.testing.assert_allclose(found, np.vstack([slopes, slopes[-1:]]), atol=1e-5)
     slopes = np.diff(HEIGHTS.astype(float), axis=1) / SPACING
-    found = at(heights_and_slopes("bilinear"), XS[:, None], YS)[2]
+    found = at("bilinear", XS[:, None], YS)[2]
     np.testing.assert_allclose(found, np.hstack([slopes, slopes[:, -1:]]), atol=1e-5)
 
 
@@ -85,7 +86,7 @@ def test_bicubic_gradients_are_continuous_across_edges():
     """From both sides of every inner edge; the central difference of the points on them."""
     step = np.spacing(np.float32(1))
     inner = XS[1:-1, None]
-    below, above = (at(heights_and_slopes("bicubic"), inner + sign * step, YS) for sign in (-1, 1))
+    below, above = (at("bicubic", inner + sign * step, YS) for sign in (-1, 1))
     np.testing.assert_allclose(below, above, atol=1e-4)
     np.testing.assert_allclose(
         above[1], (HEIGHTS[2:].astype(float) - HEIGHTS[:-2]) / (2 * SPACING), atol=1e-4
@@ -93,7 +94,7 @@ def test_bicubic_gradients_are_continuous_across_edges():
 
 
 def test_bicubic_walls_go_on_in_a_straight_line():
-    found = at(heights_and_slopes("bicubic"), XS[[0, -1], None], YS)[1]
+    found = at("bicubic", XS[[0, -1], None], YS)[1]
     np.testing.assert_allclose(
         found, np.diff(HEIGHTS.astype(float), axis=0)[[0, -1]] / SPACING, atol=1e-5
     )
@@ -104,23 +105,21 @@ def test_bicubic_is_exact_for_quadratics_away_from_walls():
     surface = Surface(jnp.asarray(heights, np.float32), jnp.float32(2))
     x, y = 0.7 * INSIDE[0], 0.5 * INSIDE[1]
     expected = x**2 - 3 * x * y + 2 * y, 2 * x - 3 * y, -3 * x + 2
-    np.testing.assert_allclose(
-        at(heights_and_slopes("bicubic", surface), x, y), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(at("bicubic", x, y, surface), expected, atol=1e-5)
 
 
 def test_a_periodic_bicubic_surface_has_no_seam():
     heights = np.cos(np.pi * XS)[:, None] + np.sin(np.pi * XS)
-    function = heights_and_slopes(
-        "bicubic", Surface(jnp.asarray(heights, np.float32), jnp.float32(2)), periodic=True
+    function = functools.partial(
+        at, "bicubic", surface=Surface(np.float32(heights), np.float32(2)), periodic=True
     )
-    np.testing.assert_allclose(at(function, -1.0, XS), at(function, 1.0, XS), atol=1e-5)
-    np.testing.assert_allclose(at(function, XS, -1.0), at(function, XS, 1.0), atol=1e-5)
+    np.testing.assert_allclose(function(-1.0, XS), function(1.0, XS), atol=1e-5)
+    np.testing.assert_allclose(function(XS, -1.0), function(XS, 1.0), atol=1e-5)
 
 
 def test_surfaces_can_be_mapped_and_differentiated():
     """The derivative by the heights is the weights, which add up to 1."""
-    stack = Surface(jnp.stack([SURFACE.heights, 2 * SURFACE.heights]), jnp.array([2.0, 2.0]))
+    stack = Surface(np.stack([HEIGHTS, 2 * HEIGHTS]), np.float32([2.0, 2.0]))
     found = jax.jit(jax.vmap(lambda surface: interpolator(surface)(0.3, -0.2)))(stack)
     np.testing.assert_allclose(
         found, [interpolator(SURFACE)(0.3, -0.2)] * np.array([1, 2]), rtol=1e-6
@@ -132,7 +131,7 @@ def test_surfaces_can_be_mapped_and_differentiated():
         surface = SURFACE._replace(heights=heights)
         return interpolator(surface, interpolant="bicubic")(0.3, -0.2)
 
-    np.testing.assert_allclose(weights(SURFACE.heights).sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.sum(weights(SURFACE.heights)), 1, rtol=1e-5)
     assert half_sides(stack)[1].tolist() == [0.625, 0.625]
 
 
@@ -145,7 +144,8 @@ def test_the_nearest_point():
         )
     assert nearest(SURFACE, 7.0, -7.0) == HEIGHTS[-1, 0]
     regions = Surface(np.stack([HEIGHTS > 0, HEIGHTS < 0]), np.full(2, 2.0))
-    inside = jax.vmap(nearest)(regions, *np.broadcast_arrays(XS[:, None], np.zeros((2, 1, 1))))
+    places = np.broadcast_arrays(XS[:, None], np.zeros((2, 1, 1)))
+    inside = np.asarray(jax.jit(jax.vmap(nearest))(regions, *places))
     assert inside.dtype == bool
     np.testing.assert_array_equal(inside[0] ^ inside[1], True)
 

@@ -41,8 +41,8 @@ def test_noise_is_the_curvature_of_the_fit_where_labels_are_from_the_model():
     """A double well adds curvature and no noise, so it is taken off."""
     labels = (RANDOM.random(EXAMPLES) < 1 / (1 + np.exp(-LOGITS))).astype(np.float32)
     np.testing.assert_allclose(
-        logistic(TRUTH, INPUTS[0], labels[0]),
-        logistic_double_well(TRUTH, INPUTS[0], labels[0]),
+        jax.jit(logistic)(TRUTH, INPUTS[0], labels[0]),
+        jax.jit(logistic_double_well)(TRUTH, INPUTS[0], labels[0]),
         rtol=1e-5,
     )
     covariance, curvature = covariance_and_curvature(logistic, labels)

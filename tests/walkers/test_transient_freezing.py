@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optimized import OPTIMIZED
 from scipy import stats
 
 from sgd_diffusion.theory.freezing import TwoValleys
@@ -53,7 +54,6 @@ SIX_FREEZING_Y = [1.19, 1.81, 2.72, 4.17, 6.78, 11.92]
 SIX_FREEZING_TIME = [12.9, 51, 100, 167, 272, 468]
 
 KEY = jax.random.key(0)
-OPTIMIZED = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": True}
 sizes = pytest.mark.parametrize(
     "size", [pytest.param(1, id="few"), pytest.param(20, id="all", marks=pytest.mark.slow)]
 )
@@ -215,8 +215,6 @@ def test_isotropic_noise_prefers_no_valley_more_when_it_is_stronger(walkers, lea
 
 def test_valleys_as_flat_as_each_other_are_taken_as_often():
     """In the mean over starts on both sides, after any number of steps."""
-    found = simulate(
-        KEY, [0.1], [0.05], walkers=4000, steps=300, start_y=1.0, landscape=TwoValleys(x2=0.8)
-    )
+    found = run([0.1], [0.05], 4000, 300, 1.0, landscape=TwoValleys(x2=0.8))
     assert (found.freezing_step > 1).mean() > 0.9
     assert abs(found.flat_fraction[0, 0] - 0.5) < 4 * 0.5 / 4000**0.5

@@ -7,14 +7,13 @@ What the paper finds with them is in test_transient_freezing.py.
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
 from sgd_diffusion.errors import InputError
 from sgd_diffusion.theory.freezing import TwoValleys
-from sgd_diffusion.walkers import valley_program
+from sgd_diffusion.walkers import two_valleys, valley_program
 from sgd_diffusion.walkers.counted_noise import hashed, normal_pair
 from sgd_diffusion.walkers.two_valleys import simulate
 
@@ -28,40 +27,44 @@ def walks(key=KEY, rates=RATES, sigmas=SIGMAS, **options):
     return simulate(key, rates, sigmas, **(defaults | options))
 
 
+def known_walks(*args, **options):
+    return jax.tree.map(np.asarray, walks(*args, **options))
+
+
 # Noise
 
 
+hashes, normal_pairs = jax.jit(hashed), jax.jit(normal_pair)
+
+
 def key_words(key=KEY):
-    return tuple(jax.random.key_data(key))
+    return tuple(np.asarray(jax.random.key_data(key)))
 
 
 def counters(steps, walkers):
     """All steps from 1 on of all walkers, as two arrays (T, W)."""
-    return jnp.meshgrid(
-        jnp.arange(1, steps + 1, dtype=jnp.uint32),
-        jnp.arange(walkers, dtype=jnp.uint32),
-        indexing="ij",
-    )
+    numbers = np.arange(1, steps + 1, dtype=np.uint32), np.arange(walkers, dtype=np.uint32)
+    return tuple(np.meshgrid(*numbers, indexing="ij"))
 
 
 def test_words_are_those_of_jax():
     """`jax.random.fold_in` hashes a number as the second counter, with 0 as the first."""
-    numbers = jnp.arange(50, dtype=jnp.uint32)
+    numbers = np.arange(50, dtype=np.uint32)
     expected = jax.random.key_data(jax.vmap(jax.random.fold_in, (None, 0))(KEY, numbers))
-    found = hashed(key_words(), (jnp.uint32(0), numbers))
-    np.testing.assert_array_equal(jnp.stack(found, axis=-1), expected)
+    found = hashes(key_words(), (np.zeros_like(numbers), numbers))
+    np.testing.assert_array_equal(np.stack(found, axis=-1), expected)
 
 
 def test_normal_numbers_of_two_uniform_ones():
-    counter = tuple(counters(200, 100))
-    u, v = ((np.asarray(word) // 512 + 0.5) / 2**23 for word in hashed(key_words(), counter))
+    counter = counters(200, 100)
+    u, v = ((np.asarray(word) // 512 + 0.5) / 2**23 for word in hashes(key_words(), counter))
     expected = np.sqrt(-2 * np.log(u)) * np.exp(1j * np.pi * (2 * v - 1))
-    found = normal_pair(key_words(), *counter)
+    found = normal_pairs(key_words(), *counter)
     np.testing.assert_allclose(found, [expected.real, expected.imag], atol=5e-6)
 
 
 def test_normal_numbers_of_steps_and_walkers_are_independent():
-    found = np.asarray(normal_pair(key_words(), *counters(200, 100)))
+    found = np.asarray(normal_pairs(key_words(), *counters(200, 100)))
     assert stats.kstest(found.ravel(), "norm").pvalue > 0.01
     neighbors = [
         found[:, 1:] * found[:, :-1],
@@ -75,11 +78,17 @@ def test_normal_numbers_of_steps_and_walkers_are_independent():
 # Steps and bookkeeping
 
 
+@jax.jit
+def slope_and_curvature(place):
+    x, y = place[..., 0], place[..., 1]
+    return TwoValleys().gradient(x, y), TwoValleys().hessian(x, y)
+
+
 def literal(noise, *, hold_y, walkers, steps):
     """The paths (T + 1, R, S, W) of x and of y in float64, with an eigenproblem for each step."""
     keys = [[jax.random.fold_in(jax.random.fold_in(KEY, r), s) for s in range(3)] for r in range(2)]
     counter = counters(steps, walkers)
-    normal = [[normal_pair(key_words(key), *counter) for key in row] for row in keys]
+    normal = [[normal_pairs(key_words(key), *counter) for key in row] for row in keys]
     normal = np.moveaxis(np.asarray(normal, np.float64), (2, 3), (-1, 0))  # (T, R, S, W, 2)
     roots = {
         "hessian": lambda values: np.sqrt(values),
@@ -89,11 +98,9 @@ def literal(noise, *, hold_y, walkers, steps):
     eta, sigma = np.array(RATES)[:, None, None, None], np.array(SIGMAS)[:, None, None]
     x = np.broadcast_to(np.where(np.arange(walkers) % 2, 0.01, -0.01), (2, 3, walkers))
     path = [np.stack([x, np.full_like(x, START_Y)], axis=-1)]
-    slopes = jax.jit(lambda place: TwoValleys().gradient(place[..., 0], place[..., 1]))
-    curves = jax.jit(lambda place: TwoValleys().hessian(place[..., 0], place[..., 1]))
     for draw in normal:
         with jax.enable_x64(True):
-            slope, curvature = np.asarray(slopes(path[-1])), np.asarray(curves(path[-1]))
+            slope, curvature = map(np.asarray, slope_and_curvature(path[-1]))
         values, vectors = np.linalg.eigh(curvature)
         root = (vectors * roots[noise](np.maximum(values, 0))[..., None, :]) @ vectors.mT
         xi = np.sqrt(2 * sigma) * (root @ draw[..., None])[..., 0]
@@ -114,7 +121,7 @@ def freezing_steps(sides):
 )
 def test_walks_beside_a_literal_loop(noise, hold_y):
     x, y = literal(noise, hold_y=hold_y, walkers=5, steps=120)
-    found = walks(noise=noise, hold_y=hold_y)
+    found = known_walks(noise=noise, hold_y=hold_y)
     close = functools.partial(np.testing.assert_allclose, rtol=0, atol=2e-5)
     close(found.final_x, x[-1])
     close(found.final_y, y[-1])
@@ -146,26 +153,26 @@ def first(found, rates=None, sigmas=None, walkers=None):
 
 
 def test_a_walker_depends_on_the_key_and_its_numbers():
-    many = walks()
+    many = known_walks()
     assert len(np.unique(many.final_y[:, 1:])) == 2 * 2 * 5
     same_ends(walks(rates=RATES[:1], sigmas=SIGMAS[:2], walkers=3), first(many, 1, 2, 3))
-    assert (walks(jax.random.key(4)).final_y != many.final_y)[:, 1:].all()
+    assert (known_walks(jax.random.key(4)).final_y != many.final_y)[:, 1:].all()
 
 
 def test_walkers_depend_on_no_group(monkeypatch):
     """Three pairs, two at once: the last group has one that is left."""
-    many = first(walks(), 1)
+    many = first(known_walks(), 1)
     monkeypatch.setitem(valley_program.AT_ONCE, "cpu", 11)
-    valley_program.run.clear_cache()
-    few = walks(rates=RATES[:1])
-    valley_program.run.clear_cache()
+    two_valleys._walks.clear_cache()
+    few = known_walks(rates=RATES[:1])
+    two_valleys._walks.clear_cache()
     same_ends(few, many)
     np.testing.assert_allclose(few.recorded_y_std, many.recorded_y_std[:1], rtol=1e-4, atol=1e-6)
 
 
 def test_walkers_depend_on_no_device():
     """Two on each of three devices. Those of the last are surplus."""
-    many, dealt = walks(), walks(walkers=4, devices=jax.devices())
+    many, dealt = known_walks(), known_walks(walkers=4, devices=jax.devices())
     same_ends(dealt, first(many, walkers=4))
     np.testing.assert_allclose(
         dealt.recorded_flat_fraction[..., -1], (dealt.final_x >= 0).mean(-1), rtol=1e-6
@@ -177,13 +184,13 @@ def test_walkers_depend_on_no_device():
 
 
 def test_jitted_and_mapped():
-    landscapes = TwoValleys(x1=jnp.array([0.8, 0.7]))
+    landscapes = TwoValleys(x1=np.array([0.8, 0.7]))
     axes = TwoValleys(*(0 if name == "x1" else None for name in TwoValleys._fields))
     run = jax.vmap(
         lambda landscape, y: walks(rates=[0.1], sigmas=[0.1], landscape=landscape, start_y=y),
         (axes, None),
     )
-    found = jax.jit(run)(landscapes, 4.0)
+    found = jax.tree.map(np.asarray, jax.jit(run)(landscapes, 4.0))
     for number, x1 in enumerate((0.8, 0.7)):
         expected = walks(rates=[0.1], sigmas=[0.1], landscape=TwoValleys(x1=x1))
         same_ends(jax.tree.map(lambda each, number=number: each[number], found), expected)
@@ -191,8 +198,9 @@ def test_jitted_and_mapped():
 
 def test_traced_values_out_of_range_are_nan():
     found = jax.jit(lambda rates, sigmas: walks(rates=rates, sigmas=sigmas))(
-        jnp.array([-0.1, 0.1]), jnp.array([0.1, -0.1, 0.0])
+        np.array([-0.1, 0.1]), np.array([0.1, -0.1, 0.0])
     )
+    found = jax.tree.map(np.asarray, found)
     wrong = [[True, True, True], [False, True, False]]
     for each in (found.flat_fraction, found.final_y[..., 0], found.recorded_y[..., 0]):
         np.testing.assert_array_equal(np.isnan(each), wrong)

@@ -27,6 +27,20 @@ every_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
 
 # Three walkers on the rough surface, in one program for all tests.
 SHORT = {"steps": 20}
+# And a crowd of 200 on surfaces of the same size, in one program for each boundary.
+REGION = np.zeros(ROUGH.heights.shape, bool)
+REGION[20:40, 10:50] = True
+CROWD = {"steps": 200, "alpha": 2.0, "boundary": "reject", "region": REGION}
+LARGE_AND_FLAT = ROUGH._replace(heights=np.zeros_like(ROUGH.heights))
+
+
+def crowd(seed):
+    return np.random.default_rng(seed).uniform(-1, 1, size=(200, 2))
+
+
+@functools.cache
+def keys_of(number):
+    return jax.random.split(KEY, number)
 
 
 @functools.cache
@@ -42,8 +56,9 @@ def program(**options):
 
 def walks(surface, starts, *, learning_rate, noise_std, region=None, **options):
     """Walkers from (W, 2), as float64 arrays."""
-    keys, starts = jax.random.split(KEY, len(starts)), jnp.asarray(starts, np.float32)
-    found = program(**options)(keys, starts, surface, learning_rate, noise_std, region)
+    found = program(**options)(
+        keys_of(len(starts)), np.float32(starts), surface, learning_rate, noise_std, region
+    )
     return jax.tree.map(
         lambda leaf: np.asarray(leaf, np.float64 if leaf.dtype == np.float32 else leaf.dtype), found
     )
@@ -164,9 +179,10 @@ def test_stable_noise():
     first = steps[:, 0, 0]  # independent, and with all their digits
     assert stats.kstest(first, lambda x: np.asarray(law(x))).pvalue > 1e-3
     assert np.corrcoef(np.abs(steps[ordinary.all(axis=-1)]).T)[0, 1] > 0.2  # the components share A
+    options = {"learning_rate": 0.01, "noise_std": 0.05, **SHORT}
     np.testing.assert_array_equal(
-        walks(far, np.zeros((3, 2)), alpha=2.0, **options).positions,
-        walks(far, np.zeros((3, 2)), **options).positions,
+        walks(ROUGH, np.zeros((3, 2)), alpha=2.0, **options).positions,
+        walks(ROUGH, np.zeros((3, 2)), **options).positions,
     )
 
 
@@ -187,10 +203,8 @@ def test_no_walker_leaves_the_square_and_none_rests(boundary, alpha):
     """On a surface so steep that single steps lead far outside; a skipped step would leave a
     position as it was.
     """
-    starts = np.random.default_rng(0).uniform(-1, 1, size=(200, 2))
-    path = walks(
-        ROUGH, starts, learning_rate=0.02, noise_std=0.05, steps=200, boundary=boundary, alpha=alpha
-    )
+    options = CROWD | {"boundary": boundary, "alpha": alpha}
+    path = walks(ROUGH, crowd(0), learning_rate=0.02, noise_std=0.05, **options)
     assert np.isfinite(path.positions).all()
     assert np.abs(path.positions).max() <= 1
     assert (path.wall_steps > 0).all()
@@ -207,9 +221,8 @@ def test_a_rejecting_walk_on_a_flat_surface_avoids_its_walls():
     wall_steps count.
     """
     std = 0.3
-    starts = np.random.default_rng(1).uniform(-1, 1, size=(4000, 2))
-    path = walks(FLAT, starts, learning_rate=0.0, noise_std=std, steps=40, every=40)
-    last = path.positions[:, -1].ravel()
+    path = walks(LARGE_AND_FLAT, crowd(1), learning_rate=0.0, noise_std=std, **CROWD)
+    last = path.positions[:, 40::40].ravel()  # after 40 steps a correlation of 0.01 is left
 
     def accepted(x):
         return stats.norm.cdf((1 - x) / std) - stats.norm.cdf((-1 - x) / std)
@@ -223,8 +236,8 @@ def test_a_rejecting_walk_on_a_flat_surface_avoids_its_walls():
     outside = (
         1 - ((accepted(middles) ** 2).sum() / accepted(middles).sum()) ** 2
     )  # in either coordinate, when stationary
-    per_walker = path.wall_steps / 40
-    error = per_walker.std(ddof=1) / np.sqrt(4000)
+    per_walker = path.wall_steps / 200
+    error = per_walker.std(ddof=1) / np.sqrt(200)
     assert error < 0.01
     assert (
         abs(per_walker.mean() - outside) < 4 * error + 0.004
@@ -236,52 +249,36 @@ def test_the_longest_jumps_end_within_the_walls(boundary):
     """alpha = 0.3: up to 1e20 sides; where such a jump ends within the square has no meaning, but
     it does.
     """
-    path = walks(
-        ROUGH,
-        np.zeros((200, 2)),
-        learning_rate=0.02,
-        noise_std=0.05,
-        steps=200,
-        boundary=boundary,
-        alpha=0.3,
-    )
+    options = CROWD | {"boundary": boundary, "alpha": 0.3}
+    path = walks(ROUGH, np.zeros((200, 2)), learning_rate=0.02, noise_std=0.05, **options)
     assert np.abs(path.positions).max() <= 1  # and not NaN
     assert path.wall_steps.mean() > 20
 
 
 @pytest.mark.parametrize("boundary", ["reflect", "periodic"])
 def test_other_walls_leave_the_uniform_law_as_it_is(boundary):
-    starts = np.random.default_rng(2).uniform(-1, 1, size=(4000, 2))
-    path = walks(FLAT, starts, learning_rate=0.0, noise_std=0.8, steps=5, boundary=boundary)
-    assert stats.kstest(path.positions[:, -1].ravel(), "uniform", (-1, 2)).pvalue > 1e-3
+    options = CROWD | {"boundary": boundary}
+    path = walks(LARGE_AND_FLAT, crowd(2), learning_rate=0.0, noise_std=0.8, **options)
+    independent = path.positions[:, 10::10].ravel()  # after 10 steps 1e-3 of a correlation is left
+    assert stats.kstest(independent, "uniform", (-1, 2)).pvalue > 1e-3
 
 
 # What is kept
 
 
 def test_sums_over_steps_are_those_of_the_path():
-    region = np.zeros(ROUGH.heights.shape, bool)
-    region[20:40, 10:50] = True
-    starts = np.random.default_rng(3).uniform(-1, 1, size=(100, 2))
-    path = walks(
-        ROUGH,
-        starts,
-        learning_rate=0.002,
-        noise_std=0.03,
-        steps=60,
-        region=region,
-        boundary="reflect",
-    )
+    options = CROWD | {"boundary": "reflect"}
+    path = walks(ROUGH, crowd(3), learning_rate=0.002, noise_std=0.03, **options)
     nearest = np.rint((path.positions + 1) * 32).astype(int)
-    inside = region[nearest[..., 0], nearest[..., 1]]
+    inside = REGION[nearest[..., 0], nearest[..., 1]]
     assert 0.1 < inside.mean() < 0.9
     np.testing.assert_array_equal(path.region_steps, inside.sum(axis=1))
     np.testing.assert_array_equal(
-        path.first_region_step, np.where(inside.any(axis=1), inside.argmax(axis=1), 61)
+        path.first_region_step, np.where(inside.any(axis=1), inside.argmax(axis=1), 201)
     )
     np.testing.assert_array_equal(path.lowest_loss, path.losses.min(axis=1))
     np.testing.assert_array_equal(path.lowest_step, path.losses.argmin(axis=1))
-    assert np.all((path.wall_steps > 0) == (path.first_wall_step <= 60))
+    assert np.all((path.wall_steps > 0) == (path.first_wall_step <= 200))
     assert np.any(path.wall_steps > 0)
 
 
@@ -302,9 +299,10 @@ def test_an_ensemble_is_its_walks():
     random numbers.
     """
     keys, rates, noises = jax.random.split(KEY, 2), [0.01, 0.02], [0.0, 0.01, 0.02]
-    surfaces = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), ROUGH)
-    starts = jax.random.uniform(KEY, (2, 4, 2), minval=-1, maxval=1)
-    regions = jnp.stack([ROUGH.heights > 0, ROUGH.heights < 0])
+    rough = jax.tree.map(np.asarray, ROUGH)
+    surfaces = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), rough)
+    starts = np.random.default_rng(4).uniform(-1, 1, size=(2, 4, 2)).astype(np.float32)
+    regions = np.stack([rough.heights > 0, rough.heights < 0])
     found = walk_ensemble(
         keys,
         surfaces,

@@ -156,17 +156,21 @@ def top_eigenpairs(
         krylov, residuals, num_products = _searched(
             matrix.matvec, krylov, k, which, tol, max_restarts
         )
-        values = jnp.diagonal(krylov.projected)[:k]
-        order = jnp.argsort(-values) if which == "both" else jnp.arange(k)
-        values, residuals = values[order], residuals[order]
-        unit = jnp.where(krylov.unit == 0, 1, krylov.unit)
-        return Eigenpairs(
-            values * unit,
-            jax.vmap(matrix.tree)(krylov.basis[:k][order]),
-            residuals * unit,
-            residuals <= _tolerated(values, krylov.norm, tol),
-            num_products,
-        )
+        values, vectors, residuals, converged = _in_order(krylov, residuals, which, tol)
+        vectors = jax.vmap(matrix.tree)(vectors)
+        return Eigenpairs(values, vectors, residuals, converged, num_products)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
+def _in_order(krylov, residuals, which, tol):
+    """The first fields of `Eigenpairs`, with vectors (k, n)."""
+    k = len(residuals)
+    values = jnp.diagonal(krylov.projected)[:k]
+    order = jnp.argsort(-values) if which == "both" else jnp.arange(k)
+    values, residuals = values[order], residuals[order]
+    unit = jnp.where(krylov.unit == 0, 1, krylov.unit)
+    converged = residuals <= _tolerated(values, krylov.norm, tol)
+    return values * unit, krylov.basis[:k][order], residuals * unit, converged
 
 
 def _searched(matvec, krylov, k, which, tol, max_restarts):

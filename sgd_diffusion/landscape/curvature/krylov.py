@@ -9,6 +9,7 @@ Matrices may have any size: they are divided by a power of two. Their first prod
 then has entries of about 1, and squares neither overflow nor underflow.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -58,6 +59,7 @@ class Krylov(NamedTuple):
     key: Key
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
 def started(key: Key, start: Float[Array, "n"], size: int, block: int = 1) -> Krylov:
     """Return a basis of `size` vectors with only its first `block`.
 

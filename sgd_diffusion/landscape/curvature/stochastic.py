@@ -1,5 +1,6 @@
 """Estimate what depends on all eigenvalues from vectors: spectral density, measures and trace."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -141,14 +142,19 @@ def spectral_density(
             return _quadrature(other_key, matrix, start, num_products)
 
         nodes, weights = jax.lax.map(quadrature, jax.random.split(key, num_probes))
-        if width is None:
-            largest = abs(nodes).max()
-            least = ROUNDING * jnp.finfo(nodes.dtype).eps * jnp.where(largest == 0, 1, largest)
-            std = jnp.maximum((nodes.max() - nodes.min()) / 100, least)
-        else:
-            std = _checked_width(width, nodes.dtype)
-        grid = jnp.linspace(nodes.min() - 5 * std, nodes.max() + 5 * std, num_points)
-        return SpectralDensity(nodes, weights, grid, *_smoothed(nodes, weights, grid, std))
+        width = None if width is None else _checked_width(width, nodes.dtype)
+        return SpectralDensity(nodes, weights, *_on_grid(nodes, weights, width, num_points))
+
+
+@functools.partial(jax.jit, static_argnums=3, inline=True)
+def _on_grid(nodes, weights, width, num_points):
+    """The other fields of `SpectralDensity`."""
+    if width is None:
+        largest = abs(nodes).max()
+        least = ROUNDING * jnp.finfo(nodes.dtype).eps * jnp.where(largest == 0, 1, largest)
+        width = jnp.maximum((nodes.max() - nodes.min()) / 100, least)
+    grid = jnp.linspace(nodes.min() - 5 * width, nodes.max() + 5 * width, num_points)
+    return grid, *_smoothed(nodes, weights, grid, width)
 
 
 def spectral_measure(
@@ -280,21 +286,36 @@ def hutchpp_trace(
     with flat_matrix(matvec, like) as matrix:
         zero, count = matrix.zero, num_products // 3
         inside = min(count, zero.size)
-        signs = jax.random.rademacher(key, (inside + count, zero.size), jnp.int8).astype(zero.dtype)
-        images = jax.lax.map(matrix.matvec, signs[:inside])
-        unit = power_of_two(abs(images).max())
-        unit = jnp.where(unit == 0, 1, unit)
-        basis = jnp.linalg.qr((images / unit).T)[0]
-        rest = signs[inside:]
-        for _ in range(2):
-            rest = rest - dot(dot(rest, basis), basis.T)
+        first, rest = _signs(key, inside, count, zero)
+        both, unit = _apart(jax.lax.map(matrix.matvec, first), rest)
         # One program for both products of the matrix.
-        both = jnp.concatenate([basis.T, rest])
-        forms = (both * (jax.lax.map(matrix.matvec, both) / unit)).sum(axis=1)
-        return TraceEstimate(
-            (forms[:inside].sum() + forms[inside:].mean()) * unit,
-            standard_error(forms[inside:]) * unit,
-        )
+        return _trace(both, jax.lax.map(matrix.matvec, both), unit, inside)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2), inline=True)
+def _signs(key, inside, count, zero):
+    """Random signs, (inside, n) and (count, n)."""
+    signs = jax.random.rademacher(key, (inside + count, zero.size), jnp.int8).astype(zero.dtype)
+    return signs[:inside], signs[inside:]
+
+
+@functools.partial(jax.jit, inline=True)
+def _apart(images, rest):
+    """A basis of images (inside, n), then the rest without its projection on it, and a unit."""
+    unit = power_of_two(abs(images).max())
+    unit = jnp.where(unit == 0, 1, unit)
+    basis = jnp.linalg.qr((images / unit).T)[0]
+    for _ in range(2):
+        rest = rest - dot(dot(rest, basis), basis.T)
+    return jnp.concatenate([basis.T, rest]), unit
+
+
+@functools.partial(jax.jit, static_argnums=3, inline=True)
+def _trace(vectors, images, unit, inside):
+    """The trace in the space of the first vectors, and the mean outside, with its error."""
+    forms = (vectors * (images / unit)).sum(axis=1)
+    within, outside = forms[:inside], forms[inside:]
+    return TraceEstimate((within.sum() + outside.mean()) * unit, standard_error(outside) * unit)
 
 
 def _normal(key, shape, dtype):

@@ -44,11 +44,16 @@ def shuffled(
     smoothing = number(
         "smoothing", smoothing, at_least=0, at_most=MOST_STD, what="steps of the grid"
     )
-    heights = jax.random.permutation(key, surface.heights.ravel()).reshape(surface.heights.shape)
-    heights = smoothed(Surface(heights, surface.extent), smoothing).heights
     if power is not None:
-        heights = jnp.sign(heights) * jnp.abs(heights) ** parameter("power", power, above=0)
-    return Surface(heights, surface.extent)
+        power = parameter("power", power, above=0)
+    return surface._replace(heights=_shuffled(key, surface.heights, smoothing, power))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _shuffled(key, heights, smoothing, power):
+    heights = jax.random.permutation(key, heights.ravel()).reshape(heights.shape)
+    heights = _smoothed(heights, smoothing)
+    return heights if power is None else jnp.sign(heights) * jnp.abs(heights) ** power
 
 
 def smoothed(surface: Surface, std: NumberLike) -> Surface:
@@ -70,15 +75,15 @@ def smoothed(surface: Surface, std: NumberLike) -> Surface:
     """
     surface = checked(surface)
     std = number("std", std, at_least=0, at_most=MOST_STD, what="steps of the grid")
+    return surface._replace(heights=_smoothed(surface.heights, std))
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
+def _smoothed(heights, std):
     if std == 0:
-        return surface
-    heights = surface.heights
+        return heights
     rows, columns = (filter_along(points, std).astype(heights.dtype) for points in heights.shape)
-    return surface._replace(
-        heights=jnp.linalg.multi_dot(
-            [rows, heights, columns.T], precision=jax.lax.Precision.HIGHEST
-        )
-    )
+    return jnp.linalg.multi_dot([rows, heights, columns.T], precision=jax.lax.Precision.HIGHEST)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,5 +1,7 @@
 """Make the toy landscapes of the literature by midpoint displacement, and clip them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +67,11 @@ def diamond_square(
     roughness = parameter("roughness", roughness, at_least=0)
     hurst = parameter("hurst", hurst, at_least=0)
     extent = parameter("extent", extent, above=0)
+    return Surface(_heights(key, levels, roughness, hurst), jnp.asarray(extent, float))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _heights(key, levels, roughness, hurst):
     size = 2**levels + 1
     # Every point is set once, so that it has its own number.
     noise = jax.random.uniform(key, (size, size), minval=-0.5, maxval=0.5)
@@ -74,7 +81,7 @@ def diamond_square(
         heights = _halved(
             heights, width * noise[:: 2 ** (levels - level - 1), :: 2 ** (levels - level - 1)]
         )
-    return Surface(heights, jnp.asarray(extent, float))
+    return heights
 
 
 def clipped(surface: Surface, *, base: NumberLike = 0.0, water: NumberLike = -0.1) -> Surface:
@@ -95,12 +102,14 @@ def clipped(surface: Surface, *, base: NumberLike = 0.0, water: NumberLike = -0.
         InputError: the surface does not have heights (N, M), or `base` or `water` is not finite.
     """
     surface, base, water = checked(surface), parameter("base", base), parameter("water", water)
-    heights = surface.heights
+    return surface._replace(heights=_clipped(surface.heights, base, water))
+
+
+@jax.jit
+def _clipped(heights, base, water):
     border = np.ones(heights.shape, dtype=bool)
     border[1:-1, 1:-1] = False
-    return surface._replace(
-        heights=jnp.maximum(jnp.where(border, jnp.minimum(heights, base), heights), water)
-    )
+    return jnp.maximum(jnp.where(border, jnp.minimum(heights, base), heights), water)
 
 
 def _halved(corners, displacements):

@@ -33,7 +33,7 @@ def cone(size: IntegerLike, *, slope: NumberLike = 0.5, extent: NumberLike = 2.0
             positive.
     """
     slope, extent = parameter("slope", slope), parameter("extent", extent, above=0)
-    return Surface(slope * extent * _distance(size), jnp.asarray(extent, float))
+    return Surface(_cone(_size(size), slope, extent), jnp.asarray(extent, float))
 
 
 def paraboloid(
@@ -54,7 +54,7 @@ def paraboloid(
             positive.
     """
     curvature, extent = parameter("curvature", curvature), parameter("extent", extent, above=0)
-    return Surface(curvature / 2 * (extent * _distance(size)) ** 2, jnp.asarray(extent, float))
+    return Surface(_paraboloid(_size(size), curvature, extent), jnp.asarray(extent, float))
 
 
 def gaussian_well(
@@ -84,20 +84,29 @@ def gaussian_well(
         parameter("width", width, above=0),
         parameter("extent", extent, above=0),
     )
-    return Surface(_well(_distance(size), depth, width, extent), jnp.asarray(extent, float))
+    return Surface(_well(_size(size), depth, width, extent), jnp.asarray(extent, float))
 
 
-@jax.jit
-def _well(distance, depth, width, extent):
-    return -depth * jnp.exp(-((extent * distance / width) ** 2) / 2)
+def _size(size):
+    return integer("size", size, 2, MOST_POINTS, what="points along a side")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _cone(size, slope, extent):
+    return slope * extent * _distance(size)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _paraboloid(size, curvature, extent):
+    return curvature / 2 * (extent * _distance(size)) ** 2
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _well(size, depth, width, extent):
+    return -depth * jnp.exp(-((extent * _distance(size) / width) ** 2) / 2)
 
 
 def _distance(size):
     """Distances from the center, (size, size), in units of the side."""
-    return _on_grid(integer("size", size, 2, MOST_POINTS, what="points along a side"))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _on_grid(size):
     place = (jnp.arange(size, dtype=float) - (size - 1) / 2) / (size - 1)
     return jnp.hypot(place[:, None], place[None])

@@ -1,6 +1,7 @@
 """Planes in weight space: through random directions or a path, their points, and projections."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -128,25 +129,29 @@ def principal_plane(path: PyTree, *, origin: PyTree | None = None) -> Plane:
         last = jax.tree.map(lambda leaf: leaf[-1], path)
         origin = last if origin is None else matched("origin", origin, last)[0]
         with in_double():
-            components = principal_components(
-                sum(_step_gram(leaf) for leaf in jax.tree.leaves(path)), 2
-            )
-            known = components.variances > FLAT * components.variances[:1]
-            weights = jnp.where(known[None], components.scores, jnp.nan) / (
-                components.scores**2
-            ).sum(axis=0, keepdims=True)
-            directions = [
-                jax.tree.map(lambda leaf, weight=weight: _combination(weight, leaf), path)
-                for weight in weights.T
-            ]
+            components = principal_components(_step_gram(path), 2)
+            directions = _along(components.scores, components.variances, path)
         return orthonormal(Plane(origin, *directions))
 
 
-def _step_gram(leaf):
-    steps = (leaf[1:].astype(jnp.float64) - leaf[:-1].astype(jnp.float64)).reshape(
-        len(leaf) - 1, -1
-    )
-    return jax.lax.dot_general(steps, steps, (((1,), (1,)), ((), ())))
+@functools.partial(jax.jit, inline=True)
+def _step_gram(path):
+    """The inner products of all steps, in float64."""
+
+    def of_leaf(leaf):
+        points = leaf.astype(jnp.float64)
+        steps = (points[1:] - points[:-1]).reshape(len(leaf) - 1, -1)
+        return jax.lax.dot_general(steps, steps, (((1,), (1,)), ((), ())))
+
+    return sum(map(of_leaf, jax.tree.leaves(path)))
+
+
+@functools.partial(jax.jit, inline=True)
+def _along(scores, variances, path):
+    """The directions of the components with these scores (T + 1, 2), one pytree for each."""
+    known = variances > FLAT * variances[:1]
+    weights = jnp.where(known[None], scores, jnp.nan) / (scores**2).sum(axis=0, keepdims=True)
+    return [jax.tree.map(functools.partial(_combination, weight), path) for weight in weights.T]
 
 
 def _combination(weights, leaf):
@@ -249,14 +254,18 @@ def project(plane: Plane, params: PyTree) -> Projection:
     """
     with in_own_precision(plane) as plane:
         params, batch = matched("params", params, plane.origin, batched=True)
-        first, second, (length, along, across) = _frame(plane)
-        rest = jax.tree.map(
-            lambda points, origin: points - behind(batch, origin), params, plane.origin
-        )
-        u, rest = take_out(rest, first, batch)
-        v, rest = take_out(rest, second, batch)
-        y = v / across
-        return Projection(jnp.stack([(u - along * y) / length, y], axis=-1), tree_norm(rest, batch))
+        return _projected(plane, params, batch)
+
+
+@functools.partial(jax.jit, static_argnums=2, inline=True)
+def _projected(plane, params, batch):
+    """`project` for arguments that have been checked."""
+    first, second, (length, along, across) = _frame(plane)
+    rest = jax.tree.map(lambda points, origin: points - behind(batch, origin), params, plane.origin)
+    u, rest = take_out(rest, first, batch)
+    v, rest = take_out(rest, second, batch)
+    y = v / across
+    return Projection(jnp.stack([(u - along * y) / length, y], axis=-1), tree_norm(rest, batch))
 
 
 @contextlib.contextmanager
@@ -279,6 +288,7 @@ def point_at(plane: Plane, coordinates: Sequence[Array] | Array) -> PyTree:
     return jax.tree.map(point, *plane)
 
 
+@functools.partial(jax.jit, inline=True)
 def _frame(plane):
     """Orthonormal directions q, r, and (a, b, c) in first = a q and second = b q + c r."""
     length = tree_norm(plane.first)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from sgd_diffusion._arrays import is_traced, real_array
@@ -48,10 +49,11 @@ def along_path(
             "one number for each point",
             "map a function of one point with jax.vmap",
         )
-    finite = jnp.isfinite(values)
-    if not is_traced(values) and not bool(finite.all()):
+    if is_traced(values):
+        values = where_known(jnp.isfinite(values), values)
+    elif not np.isfinite(np.asarray(values)).all():
         raise invalid(name, "is not finite on the path", "finite numbers")
-    return where_known(finite, jnp.broadcast_to(values, points.shape))
+    return jnp.broadcast_to(values, points.shape)
 
 
 def noise_along_path(
@@ -63,20 +65,23 @@ def noise_along_path(
         InputError: as for `along_path`; or the noise vanishes or is negative on the path.
     """
     values = along_path(name, function, points)
-    absent = _absent(values)
-    if not is_traced(absent) and bool(absent.any()):
+    absent = _vanishes(values)
+    if is_traced(absent):
+        return where_known(~absent, values)
+    known = np.asarray(absent)
+    if known.any():
         raise invalid(
             name,
-            f"vanishes or is negative near {float(points[absent.argmax()]):.4g}",
+            f"vanishes or is negative near {float(np.asarray(points)[known.argmax()]):.4g}",
             "noise on the whole path, as the Ito process never climbs across a point without it",
             "take the noise that was measured, or one between those of the two ends; add points "
             "where it has a floor that num_points do not resolve",
         )
-    return where_known(~absent, values)
+    return values
 
 
 @jax.jit
-def _absent(values: Float[Array, "point"]) -> Bool[Array, "point"]:
+def _vanishes(values: Float[Array, "point"]) -> Bool[Array, "point"]:
     """Return where values are not positive, or fall to less than half and rise within two points.
 
     A zero between two points does so, such as that of |x| or of x^2, and so does what the points do

@@ -77,7 +77,7 @@ def mean_first_passage_time(
             real(name, value)
             for name, value in (("reflecting", reflecting), ("start", start), ("end", end))
         )
-        ordered = ((first <= start) & (start < end)) | ((first >= start) & (start > end))
+        path, ordered = _path(first, start, end, half)
         if not is_traced(ordered) and not bool(ordered):
             raise invalid(
                 "start",
@@ -85,22 +85,23 @@ def mean_first_passage_time(
                 "reflecting <= start < end, or the opposite order for a walker to the left",
                 "put the reflecting wall behind the start",
             )
-        path = _path(first, start, end, ordered, half)
         slope = along_path("force", force, path)
         strength = noise_along_path("diffusion", diffusion, path)
-        return jnp.exp(_log_time(path, slope, strength, alpha))
+        return _time(path, slope, strength, alpha)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _path(first, start, end, ordered, half):
-    """Points from the wall to the end, of which the start is one, whatever its place."""
+@functools.partial(jax.jit, static_argnums=3)
+def _path(first, start, end, half):
+    """The points from the wall over the start to the end, and whether these are in order."""
+    ordered = ((first <= start) & (start < end)) | ((first >= start) & (start > end))
+    # The start is a point of the path, whatever its place.
     before, after = jnp.linspace(first, start, half + 1), jnp.linspace(start, end, half + 1)
-    return where_known(ordered, jnp.concatenate([before, after[1:]]))
+    return where_known(ordered, jnp.concatenate([before, after[1:]])), ordered
 
 
 @jax.jit
-def _log_time(path, force, diffusion, alpha):
-    """The logarithm of the time from the middle point of a path to its last."""
+def _time(path, force, diffusion, alpha):
+    """The time from the middle point of a path to its last."""
     steps, log_diffusion = jnp.diff(path), jnp.log(diffusion)
     pull = force / diffusion
     potential = jnp.pad(jnp.cumsum((pull[1:] + pull[:-1]) / 2 * steps), (1, 0))
@@ -113,4 +114,4 @@ def _log_time(path, force, diffusion, alpha):
     density = jax.lax.cumlogsumexp(of_steps(-potential - alpha * log_diffusion))
     density = jnp.pad(density, (1, 0), constant_values=NOTHING)
     waiting = of_steps(density + potential - (1 - alpha) * log_diffusion)
-    return jax.nn.logsumexp(waiting[len(path) // 2 :])
+    return jnp.exp(jax.nn.logsumexp(waiting[len(path) // 2 :]))

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import scipy
 from jaxtyping import Array, Float
 
@@ -162,10 +163,12 @@ def _noise(noise: ArrayLike) -> Float[Array, "..."]:
         InputError: some are negative or not finite.
     """
     values = jnp.asarray(real_array("noise", noise), jnp.float64)
-    known = (values >= 0) & (values < jnp.inf)
-    if not is_traced(values) and not bool(known.all()):
+    if is_traced(values):
+        return where_known((values >= 0) & (values < jnp.inf), values)
+    known = np.asarray(values)
+    if not np.all((known >= 0) & (known < np.inf)):
         raise invalid("noise", "has entries that are negative or not finite", "variances")
-    return where_known(known, values)
+    return values
 
 
 @jax.jit

@@ -108,7 +108,7 @@ def checked(hyper: Hyperparameters) -> Hyperparameters:
             real("hyper.weight_decay", decay, at_least=0),
             real("hyper.batch_size", size, at_least=1),
         )
-        if not is_traced(values):
+        if not is_traced(*values):
             return Hyperparameters(*values)
         known = jnp.isfinite(jnp.stack(values)).all()
         return Hyperparameters(*(where_known(known, value) for value in values))

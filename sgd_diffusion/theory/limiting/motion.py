@@ -267,6 +267,6 @@ def finite(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Float[Array, 
     array = jnp.asarray(real_array(name, value), jnp.float64)
     if array.shape not in ((), shape):
         raise invalid(name, f"has shape {array.shape}", f"{shape}, that of the eigenvalues")
-    if not is_traced(array) and not bool(jnp.isfinite(array).all()):
+    if not is_traced(array) and not np.isfinite(np.asarray(array)).all():
         raise invalid(name, "has entries that are not finite", "finite numbers")
     return array

@@ -59,6 +59,11 @@ def scaled(vector):
     return SMALL.astype(vector.dtype) * vector
 
 
+def in_one_program(call):
+    """A function of the same argument, which is known: only what follows from it is compiled."""
+    return lambda value: jax.jit(lambda: call(value))()
+
+
 ARGUMENTS = [
     Argument(
         "hessian_vector_product()(vector)",
@@ -79,10 +84,14 @@ ARGUMENTS = [
     ),
     Argument(
         "mean_over_chunks(examples)",
-        lambda x: mean_over_chunks(
-            lambda chunk: jax.tree.map(lambda leaf: leaf.astype(jnp.complex64).mean(axis=0), chunk),
-            x,
-            2,
+        in_one_program(
+            lambda x: mean_over_chunks(
+                lambda chunk: jax.tree.map(
+                    lambda leaf: leaf.astype(jnp.complex64).mean(axis=0), chunk
+                ),
+                x,
+                2,
+            )
         ),
         X,
         takes_complex=True,
@@ -90,31 +99,31 @@ ARGUMENTS = [
     ),
     Argument(
         "gradient_alignment(vectors)",
-        lambda v: gradient_alignment(v, VECTOR),
+        in_one_program(lambda v: gradient_alignment(v, VECTOR)),
         VECTORS,
         takes_list=False,
     ),
     Argument(
         "gradient_alignment(gradient)",
-        lambda g: gradient_alignment(VECTORS, g),
+        in_one_program(lambda g: gradient_alignment(VECTORS, g)),
         VECTOR,
         takes_list=False,
     ),
     Argument(
         "noise_alignment(vectors)",
-        lambda v: noise_alignment(v, GRADIENTS),
+        in_one_program(lambda v: noise_alignment(v, GRADIENTS)),
         VECTORS,
         takes_list=False,
     ),
     Argument(
         "noise_alignment(gradients)",
-        lambda g: noise_alignment(VECTORS, g),
+        in_one_program(lambda g: noise_alignment(VECTORS, g)),
         GRADIENTS,
         takes_list=False,
     ),
     Argument(
         "gradient_covariance(examples)",
-        lambda x: gradient_covariance(sums, np.ones(2), x, chunk_size=2),
+        in_one_program(lambda x: gradient_covariance(sums, np.ones(2), x, chunk_size=2)),
         X,
         takes_complex=True,
         takes_list=False,
@@ -129,7 +138,7 @@ ARGUMENTS = [
     ),
     Option(
         "dense_matrix(columns_at_once)",
-        lambda n: dense_matrix(scaled, SMALL, columns_at_once=n),
+        in_one_program(lambda n: dense_matrix(scaled, SMALL, columns_at_once=n)),
         2,
     ),
     Argument("smoothed_density(nodes)", lambda n: smoothed_density(n, SHARES, GRID, 1.0), NODES),
@@ -150,26 +159,31 @@ test_modes = mode_tests(ARGUMENTS)
 
 def density_nodes(**numbers):
     numbers = {"num_products": 2, "num_probes": 2, "num_points": 5} | numbers
-    return jax.jit(lambda: spectral_density(KEY, scaled, SMALL, **numbers).nodes)()
+    return spectral_density(KEY, scaled, SMALL, **numbers).nodes
 
 
 SEARCHES = [  # each call is compiled anew
     Option(
         "top_eigenpairs(k)",
-        lambda k: jax.jit(lambda: top_eigenpairs(scaled, SMALL, k).values)(),
+        in_one_program(lambda k: top_eigenpairs(scaled, SMALL, k).values),
         2,
     ),
     Option(
         "top_eigenpairs(max_restarts)",
-        lambda n: jax.jit(lambda: top_eigenpairs(scaled, SMALL, 1, max_restarts=n).values)(),
+        in_one_program(lambda n: top_eigenpairs(scaled, SMALL, 1, max_restarts=n).values),
         2,
     ),
-    Option("spectral_density(num_products)", lambda n: density_nodes(num_products=n), 2),
-    Option("spectral_density(num_probes)", lambda n: density_nodes(num_probes=n), 2),
-    Option("spectral_density(num_points)", lambda n: density_nodes(num_points=n), 5),
+    *(
+        Option(
+            f"spectral_density({name})",
+            in_one_program(lambda n, name=name: density_nodes(**{name: n})),
+            value,
+        )
+        for name, value in (("num_products", 2), ("num_probes", 2), ("num_points", 5))
+    ),
     Option(
         "hutchpp_trace(num_products)",
-        lambda n: jax.jit(lambda: hutchpp_trace(KEY, scaled, SMALL, num_products=n))(),
+        in_one_program(lambda n: hutchpp_trace(KEY, scaled, SMALL, num_products=n)),
         6,
     ),
 ]
