@@ -2,6 +2,8 @@
 refused.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,9 +28,8 @@ LABELS = RANDOM.integers(CLASSES, size=N)
 def dense(product, like):
     """The matrix of a product, column by column."""
     flat, unravel = ravel_pytree(like)
-    return jax.jit(jax.vmap(lambda vector: ravel_pytree(product(unravel(vector)))[0]))(
-        jnp.eye(flat.size, dtype=flat.dtype)
-    )
+    of_columns = jax.jit(jax.vmap(lambda vector: ravel_pytree(product(unravel(vector)))[0]))
+    return np.asarray(of_columns(np.eye(flat.size, dtype=flat.dtype)))
 
 
 def relu_network(params, examples):
@@ -136,19 +137,22 @@ def test_the_gauss_newton_matrix_of_a_network():
         assert np.linalg.eigvalsh(found).min() > -1e-14
 
 
+@functools.cache
+def product_in_chunks(chunk_size):
+    """Of the network in float32 with one vector, as a list of arrays."""
+    params, examples = network(np.float32), {"x": np.float32(X), "label": LABELS}
+    vector = jax.tree.map(
+        lambda leaf: np.cos(np.arange(leaf.size, dtype=np.float32)).reshape(leaf.shape), params
+    )
+    product = hessian_vector_product(network_loss, params, examples, chunk_size=chunk_size)
+    return jax.tree.leaves(jax.tree.map(np.asarray, jax.jit(product)(vector)))
+
+
 @pytest.mark.parametrize("chunk_size", [1, 7, 15, 29, 30, 100])
 def test_ragged_chunks_add_up_to_the_whole(chunk_size):
-    params, examples = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, jnp.float32 if leaf.dtype == float else None),
-        (network(), EXAMPLES),
-    )
-    vector = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
-    whole = jax.jit(hessian_vector_product(network_loss, params, examples))(vector)
-    in_chunks = jax.jit(
-        hessian_vector_product(network_loss, params, examples, chunk_size=chunk_size)
-    )(vector)
-    scale = max(abs(leaf).max() for leaf in jax.tree.leaves(whole))
-    for found, expected in zip(jax.tree.leaves(in_chunks), jax.tree.leaves(whole), strict=True):
+    whole = product_in_chunks(None)
+    scale = max(abs(leaf).max() for leaf in whole)
+    for found, expected in zip(product_in_chunks(chunk_size), whole, strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
 
 
