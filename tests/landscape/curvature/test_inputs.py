@@ -52,7 +52,7 @@ def cubes(w):
 
 
 def sums(w, examples):
-    return w.sum() * sum(jnp.real(leaf).sum() for leaf in jax.tree.leaves(examples))
+    return w.sum() * sum(jnp.real(leaf).sum().astype(w.dtype) for leaf in jax.tree.leaves(examples))
 
 
 def scaled(vector):
@@ -257,6 +257,13 @@ def test_modes_of_searches(name, mode):
         "hessian_vector_product": lambda w: hessian_vector_product(
             lambda w: sum((leaf.astype(jnp.float32) ** 3).sum() for leaf in jax.tree.leaves(w)), w
         )(w),
+        "gradient_covariance": lambda w: gradient_covariance(
+            lambda w, x: (
+                (x @ jnp.concatenate([leaf.astype(x.dtype) for leaf in w.values()])).sum() ** 2
+            ),
+            w,
+            np.eye(3, dtype=np.float32),
+        ),
         "top_eigenpairs": lambda w: top_eigenpairs(product, w, 2),
         "hutchpp_trace": lambda w: hutchpp_trace(KEY, product, w),
         "spectral_density": lambda w: spectral_density(
