@@ -82,8 +82,13 @@ def squared_displacements(step_gram: ArrayLike) -> Float[Array, "point point"]:
     [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]
     """
     with one_path(step_gram) as gram:
-        upper = upper_squared_displacements(gram)
-        return upper + upper.T
+        return _squared_displacements(gram)
+
+
+@jax.jit
+def _squared_displacements(gram):
+    upper = upper_squared_displacements(gram)
+    return upper + upper.T
 
 
 def time_averaged_msd(step_gram: ArrayLike, lags: ArrayLike | None = None) -> Float[Array, "lag"]:

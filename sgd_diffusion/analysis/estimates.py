@@ -96,7 +96,7 @@ def sample_of(
                 f"at least {MIN_POINTS} values along axis {axis}",
                 "take a longer sample",
             )
-        yield jnp.moveaxis(values, axis, -1)
+        yield values if axis in (-1, values.ndim - 1) else jnp.moveaxis(values, axis, -1)
 
 
 def one_sample(x: ArrayLike) -> Float[Array, "n"]:

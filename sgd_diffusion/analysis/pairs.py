@@ -183,7 +183,12 @@ def average(pairs: PairAverages) -> Float[Array, "bin"]:
         InputError: sums and counts of the pairs have other shapes than `PairAverages` says.
     """
     with _sums_and_counts(pairs) as (sums, counts):
-        return ratio(sums.sum(axis=0), counts.sum(axis=0))
+        return _average(sums, counts)
+
+
+@jax.jit
+def _average(sums, counts):
+    return ratio(sums.sum(axis=0), counts.sum(axis=0))
 
 
 @contextlib.contextmanager

@@ -67,10 +67,15 @@ def drift_subtracted(step_gram: ArrayLike) -> Float[Array, "step step"]:
     [[1.0, -1.0], [-1.0, 1.0]]
     """
     with one_path(step_gram) as gram:
-        # Later passes remove what rounding left in the row sums, which adds up over long lags.
-        # Compiled code does not round the terms of a row and a column alike. Only symmetry and a
-        # third pass leave as little as uncompiled code does.
-        return jax.lax.fori_loop(0, 3, _without_mean, gram)
+        return _drift_subtracted(gram)
+
+
+@jax.jit
+def _drift_subtracted(gram):
+    # Later passes remove what rounding left in the row sums, which adds up over long lags.
+    # Compiled code does not round the terms of a row and a column alike. Only symmetry and a
+    # third pass leave as little as uncompiled code does.
+    return jax.lax.fori_loop(0, 3, _without_mean, gram)
 
 
 def _without_mean(_, gram):
@@ -102,11 +107,13 @@ def shuffled_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step step"]:
         return reordered(random_order(key, len(gram)), gram)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def random_order(key, steps):
     """Return the order of `shuffled_steps`, a permutation of 0..T-1."""
     return jax.random.permutation(key, steps)
 
 
+@jax.jit
 def reordered(order, gram):
     """Return the step Gram matrix of a path with its steps in this order."""
     return gram[order][:, order]
@@ -136,12 +143,14 @@ def sign_flipped_steps(key: Key, step_gram: ArrayLike) -> Float[Array, "step ste
         return with_signs(random_signs(key, len(gram)), gram)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def random_signs(key, steps):
     """Return the signs of `sign_flipped_steps`, T of 1 or -1."""
     # Float32 gives the same draws in every precision.
     return jnp.where(jax.random.bernoulli(key, np.float32(0.5), (steps,)), 1, -1)
 
 
+@jax.jit
 def with_signs(signs, gram):
     """Return the step Gram matrix of a path with its steps times these signs."""
     signs = signs.astype(gram.dtype)

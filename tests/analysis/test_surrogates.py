@@ -246,7 +246,7 @@ CONFINED = {
 
 
 def path_of(process):
-    return jax.jit(functools.partial(process, steps=STEPS, dim=DIM))(KEY)
+    return process(KEY, STEPS, DIM)
 
 
 def exponents(msds, x_min, x_max):

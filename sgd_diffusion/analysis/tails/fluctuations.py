@@ -82,7 +82,12 @@ def loss_changes(losses: ArrayLike) -> Float[Array, "*series change"]:
     [2.0, 1.0]
     """
     with _series("losses", losses) as losses:
-        return jnp.abs(jnp.diff(losses, axis=-1))
+        return _changes(losses)
+
+
+@jax.jit
+def _changes(losses):
+    return jnp.abs(jnp.diff(losses, axis=-1))
 
 
 def moving_variance(losses: ArrayLike, window: IntegerLike = 100) -> Float[Array, "*series window"]:

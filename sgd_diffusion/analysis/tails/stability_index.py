@@ -168,8 +168,13 @@ def paired_differences(samples: ArrayLike) -> Float[Array, "*samples pair"]:
     with own_precision("samples", samples) as samples:
         if samples.ndim == 0 or samples.shape[-1] < 2:
             raise invalid("samples", f"has shape {samples.shape}", "(..., n) with n >= 2")
-        even = samples.shape[-1] // 2 * 2
-        return samples[..., 0:even:2] - samples[..., 1:even:2]
+        return _paired_differences(samples)
+
+
+@jax.jit
+def _paired_differences(samples):
+    even = samples.shape[-1] // 2 * 2
+    return samples[..., 0:even:2] - samples[..., 1:even:2]
 
 
 @functools.partial(jax.jit, static_argnames="size")

@@ -131,7 +131,7 @@ def test_scores_of_the_table_put_no_bias_on_alpha(alpha):
     """The maximum is where the mean score vanishes: an error of it, over the information, is a
     bias.
     """
-    x, step = samples(alpha, shape=(1000,)), 2e-4
+    x, step = samples(alpha, shape=(512,)), 2e-4
     score = (np.asarray(law.logpdf(x, alpha + step)) - np.asarray(law.logpdf(x, alpha - step))) / (
         2 * step
     )

@@ -6,9 +6,10 @@ from input_table import Argument, Integers, Number, Option, input_tests, mode_te
 from sgd_diffusion.theory import limiting
 
 HYPER = limiting.Hyperparameters(0.0078125, momentum=0.5, batch_size=4)
-MODES = np.array([1.0, 4.0, 9.0, 100.0])
-NOISE = np.array([2.0, 1.0, 50.0, 0.0])
-LAGS = np.array([1, 2, 8, 64])
+# As many modes, and the same lags, as in the tests of motion, so that both share their programs.
+MODES = np.array([1.0, 9.0, 100.0])
+NOISE = np.array([2.0, 50.0, 0.0])
+LAGS = np.array([1, 2, 5, 10, 20, 50, 100])
 BOWL = np.array([[2.0, 1.0], [1.0, 3.0]])
 POINT = np.array([3.0, 1.0])
 
