@@ -190,9 +190,9 @@ def non_gaussian_parameter(positions: ArrayLike, lags: ArrayLike) -> Float[Array
         InputError: `positions` is not one (T+1, K) array of real numbers with T >= 1; a lag is not
             an integer in 1..T.
 
-    >>> one_step_in_three = [[0.0], [0.0], [0.0], [1.0]]
-    >>> non_gaussian_parameter(one_step_in_three, lags=[1]).round(6).tolist()
-    [[0.0]]
+    >>> one_step_in_six = [[0.0]] * 6 + [[1.0]]
+    >>> non_gaussian_parameter(one_step_in_six, lags=[1]).round(6).tolist()
+    [[1.0]]
     """
     with _one_path_along(positions) as positions:
         return _non_gaussian(positions, checked_lags(lags, len(positions) - 1))
