@@ -1,7 +1,7 @@
 """The options of a plan that replace the step of SGD: what they take, and which go together."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from sgd_diffusion.dynamics.schedules import ENDING, SCHEDULES
 from sgd_diffusion.dynamics.sharpness import RADIUS
 from sgd_diffusion.dynamics.step_gradients import NOISES
 from sgd_diffusion.errors import invalid
-
-if TYPE_CHECKING:
-    from sgd_diffusion.dynamics.plan import Plan
 
 __all__ = ["RULE_OPTIONS", "checked_rule", "choice", "single"]
 
@@ -34,11 +31,11 @@ RULE_OPTIONS = (
 SHORTEST = 4  # updates of a schedule with three steps
 
 
-def checked_rule(plan: "Plan", updates: int) -> dict[str, Any]:
+def checked_rule(plan: Any, updates: int) -> dict[str, Any]:
     """Return the values of these options, with defaults in place of None where they are used.
 
     Args:
-        plan: its other options are checked already.
+        plan: a `Plan`, which imports this module; its other options are checked already.
         updates: of the whole plan.
 
     Raises:
@@ -83,7 +80,7 @@ def single(name: str, value: Any, **limits: Any) -> float:
 
 
 def _belongs(
-    plan: "Plan",
+    plan: Any,
     name: str,
     other: str,
     choices: tuple[str, ...],
@@ -103,7 +100,7 @@ def _belongs(
     return None
 
 
-def _schedule_steps(plan: "Plan", updates: int) -> int | None:
+def _schedule_steps(plan: Any, updates: int) -> int | None:
     """Return the length of the schedule, that of the plan unless given.
 
     It is fixed when the run begins, so that a run that grows does not change it.
