@@ -98,8 +98,7 @@ def _planes_of_member(options, problem, run, directory, seed, rate, start, progr
         )
         return dict.fromkeys(options.planes, lost)
     keys = member_keys(int(seed))
-    start, state = start
-    path, state = _unraveled((start, state), member.params.values, member.state.values[-1])
+    path, state = _unraveled(start, member.params.values, member.state.values[-1])
     loss, chunk_loss, examples = surface_of(options, problem, state)
     description = dict(problem.description) | {
         "update": int(run.waiting_time[-1]) + run.sizes["update"],
@@ -154,11 +153,11 @@ def surface_of(
 
 @jax.jit
 def _unraveled(start, points, state):
-    """The path (update, ...) from its first point and later ones in a row, and a state likewise."""
-    first, own = start
-    flat, unravel = ravel_pytree(first)
+    """The path (update, ...) of a start and later points in rows, and a state in a row likewise."""
+    params, first_state = start
+    flat, unravel = ravel_pytree(params)
     path = jax.vmap(unravel)(jnp.concatenate([flat[None], points]))
-    return path, ravel_pytree(own)[1](state)
+    return path, ravel_pytree(first_state)[1](state)
 
 
 def _plane(kind, key, path, loss, examples):

@@ -33,7 +33,7 @@ def walks_on(options: Any, landscapes: Landscapes, kind: str) -> xr.Dataset:
         noise_stds=[options.noise_std],
     )
     walks = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0, 0]), walks)
-    inside = jax.jit(jax.vmap(nearest))(
+    inside = jax.vmap(nearest)(
         surfaces._replace(heights=landscapes.regions(kind)), *np.moveaxis(walks.positions, -1, 0)
     )
     walker = ("landscape", "walker")
@@ -124,7 +124,7 @@ def free_exponents(options: Any) -> np.ndarray:
 
 def free_walks(options: Any, keys: Key) -> jax.Array:
     """Return paths (W, T+1, 2) of normal steps."""
-    return jax.jit(jax.vmap(lambda key: brownian(key, options.steps, 2)))(keys)
+    return jax.vmap(lambda key: brownian(key, options.steps, 2))(keys)
 
 
 def walked(options: Any, *arguments: Any, **parameters: Any) -> Any:
