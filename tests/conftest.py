@@ -104,8 +104,10 @@ def pytest_configure(config):
         os.environ[name.upper()] = str(value)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_WRITING)
     jax.config.update("jax_num_cpu_devices", DEVICES)
-    # Before the workers start. Every core has one.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Before the workers start. Every core has one. The threads of PyTorch wait for one another
+    # busily, which takes up to four times as long where they have no core of their own.
+    for library in ("OPENBLAS", "OMP"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     share_mlir_context()
     keep_traces()
     keep_programs()

@@ -32,11 +32,7 @@ def printed():
         if page not in pages:
             text = (ROOT / page).read_text(encoding="utf-8")
             for package in re.findall(r'^```python .*needs="(\w+)"', text, flags=re.MULTILINE):
-                module = pytest.importorskip(package)
-                if package == "torch":
-                    # Every core has a worker. The threads of PyTorch wait for one another busily,
-                    # which takes up to four times as long where they have no core of their own.
-                    module.set_num_threads(1)
+                pytest.importorskip(package)
             session, pages[page] = {}, []
             for example in PAGES[page]:
                 with contextlib.redirect_stdout(io.StringIO()) as out:

@@ -13,9 +13,6 @@ from sgd_diffusion.problems.wide_resnet import WideResNet
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
-# Every core has a worker. The threads of PyTorch wait for one another busily, which takes twice as
-# long where they have no core of their own.
-torch.set_num_threads(1)
 
 
 def tensor(leaf):
